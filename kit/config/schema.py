@@ -1,0 +1,325 @@
+"""Every setting of a project, once: name, type, range, default and what it means.
+
+This file is the single source of truth. `casekit config --schema` prints it as JSON Schema, the
+generated YAML points at that schema, and the loader refuses whatever is not named here. Defaults
+here are the `kit default` layer; a recipe, a tier, a project and the command line lie on top.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Stage = Literal["pretrain", "sft"]
+Method = Literal["full", "lora", "qlora"]
+TierName = Literal["tiny", "startup", "medium", "large"]
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values are not changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Recipe(Section):
+    """What the project was made from. Shown in reports; a recipe fills it, a project does not."""
+
+    name: str = "blank"
+    """The recipe's folder name under `recipes/`."""
+    title: str = "Any domain"
+    """One line for menus and report headings."""
+    summary: str = ""
+    """What an assistant made from this recipe does, in a sentence or two."""
+    languages: list[str] = ["en"]
+    """ISO 639-1 codes the recipe has data and metrics for."""
+    not_for: list[str] = []
+    """Uses the assistant must not be put to; printed in the README, the report and the model card."""
+
+
+class Project(Section):
+    """The generated project itself."""
+
+    name: str = "casekit-project"
+    """The project's name, as asked by the scaffold."""
+    languages: list[str] = []
+    """The languages that are deployed; empty means all of the recipe's."""
+
+
+class Source(Section):
+    """One place that rows come from. Exactly one of `path`, `hub` and `grammar` is given."""
+
+    path: str | None = None
+    """A file, relative to the project: .jsonl, .json, .csv or .parquet."""
+    hub: str | None = None
+    """A dataset id on the Hugging Face Hub, `owner/name` or `owner/name:split`."""
+    grammar: str | None = None
+    """A phrase grammar (`conf/dialogues.yaml`) that is turned into synthetic dialogues."""
+    dialogues: int = Field(default=2000, gt=0)
+    """How many dialogues to make from a grammar."""
+    format: str = "auto"
+    """`auto`, `messages`, `alpaca`, `sharegpt`, `prompt_completion`, or a reader of the project's hooks."""
+    columns: dict[str, str] = {}
+    """Renames before reading: our column name -> theirs, such as `prompt: question`."""
+    split: Literal["auto", "train", "valid", "test"] = "auto"
+    """Puts the whole source in one split; `auto` splits it as `data.split` says."""
+    revision: str | None = None
+    """The commit of a Hub dataset, so that tomorrow's data is today's."""
+
+    @model_validator(mode="after")
+    def _exactly_one_place(self) -> Self:
+        if sum(place is not None for place in (self.path, self.hub, self.grammar)) != 1:
+            raise ValueError("a source names exactly one of `path`, `hub` and `grammar`")
+        return self
+
+
+class Split(Section):
+    """How rows are divided. Deterministic by content: the same rows land in the same split anywhere."""
+
+    column: str | None = None
+    """A column of the data that names each row's split (train, valid/validation/dev, test)."""
+    group_by: str | None = None
+    """A column whose equal values never straddle splits: patient, ticket, customer, product."""
+    valid: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the groups for validation, where no column names the split."""
+    test: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the groups for the final test, where no column names the split."""
+
+    @model_validator(mode="after")
+    def _leaves_something_to_train_on(self) -> Self:
+        if self.valid + self.test >= 1:
+            raise ValueError("`valid` and `test` together must leave something to train on (sum < 1)")
+        return self
+
+
+class Checks(Section):
+    """What makes a row unfit. A rejected row is listed in `rejected.jsonl` with file, line and reason."""
+
+    duplicates: Literal["reject", "report"] = "reject"
+    """Rows equal to an earlier one after Unicode NFKC, case and white space."""
+    conflicts: Literal["reject", "report"] = "reject"
+    """Rows that answer an earlier row's prompt differently."""
+    overlap: Literal["reject", "report"] = "reject"
+    """Training rows whose prompt also stands in valid or test; the training row goes."""
+    advised_tokens: tuple[int, int] = (200, 500)
+    """The advised length of a dialogue in tokens; outside it is counted, not rejected."""
+
+
+class Data(Section):
+    """The data contract: where rows come from, what is checked, how they are split."""
+
+    sources: list[Source] = []
+    """Everything to read, in order."""
+    system_prompt: str | None = None
+    """Put before every dialogue that brings no system message, in training and in serving alike."""
+    expected: list[str] = []
+    """Columns that metrics need (labels, facts); kept with each row as its `expected`."""
+    slices: list[str] = []
+    """Columns by which the report breaks scores down, such as `language` or `topic`."""
+    cleaners: list[str] = []
+    """Cleaners of the project's hooks, applied in this order before the checks."""
+    split: Split = Split()
+    checks: Checks = Checks()
+
+
+def _name_only(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Model(Section):
+    """The model to start from. `model: Qwen/Qwen3-0.6B` is short for `model: {name: …}`."""
+
+    name: str = "tiny"
+    """`tiny`, a folder with safetensors weights, or a Hub id."""
+    revision: str | None = None
+    """The Hub commit to load."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Weights' type; `auto` is bfloat16 where the device computes in it, else float32."""
+    max_length: int = Field(default=1024, ge=16)
+    """Longest dialogue in tokens. A longer one is refused with its line, never cut."""
+
+
+class MethodConfig(Section):
+    """How parameters are adapted. `method: lora` is short for `method: {name: lora}`."""
+
+    name: Method = "lora"
+    rank: int = Field(default=8, gt=0)
+    """LoRA rank r (Hu et al. 2021)."""
+    alpha: int = Field(default=16, gt=0)
+    """LoRA scale: updates are multiplied by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapter's input."""
+    target_modules: str | list[str] = "all-linear"
+    """Layers that get an adapter."""
+    double_quantization: bool = True
+    """QLoRA only: quantise the NF4 scales as well (Dettmers et al. 2023)."""
+
+
+class Train(Section):
+    """The training run. The defaults are the seed's example profile: 3e-5, batch 32, 5 epochs."""
+
+    stage: Stage = "sft"
+    """`sft` learns the assistant's turns; `pretrain` learns every token."""
+    learning_rate: float = Field(default=3e-5, gt=0)
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    """Share of all steps over which the rate rises from zero."""
+    num_train_epochs: float = Field(default=5, gt=0)
+    max_steps: int = Field(default=-1, ge=-1)
+    """Stops after this many optimiser steps; -1 means `num_train_epochs` decides."""
+    global_batch_size: int = Field(default=32, gt=0)
+    """Sequences per optimiser step, over all devices and accumulation."""
+    per_device_train_batch_size: int = Field(default=8, gt=0)
+    """Sequences per forward pass; the accumulation steps follow from the global batch."""
+    per_device_eval_batch_size: int = Field(default=16, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    logging_steps: int = Field(default=10, gt=0)
+    eval_steps: int = Field(default=100, gt=0)
+    """Validate every so many steps."""
+    save_steps: int = Field(default=100, gt=0)
+    """Write a checkpoint every so many steps."""
+    save_total_limit: int = Field(default=3, gt=0)
+    """Checkpoints kept besides the golden one."""
+    early_stopping_patience: int = Field(default=3, gt=0)
+    """Stop after this many evaluations without a better task score."""
+    golden_metric: str | None = None
+    """The metric whose validation score picks the golden checkpoint; default: the first of `evaluate.metrics`."""
+    golden_prompts: int = Field(default=64, gt=0)
+    """How many validation prompts are answered at each evaluation to get that score."""
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Self:
+        if self.global_batch_size % self.per_device_train_batch_size:
+            raise ValueError(
+                f"`global_batch_size` ({self.global_batch_size}) must be a multiple of "
+                f"`per_device_train_batch_size` ({self.per_device_train_batch_size})"
+            )
+        return self
+
+
+class MetricUse(Section):
+    """One metric and its parameters. A bare name is short for `{name: …}`."""
+
+    name: str
+    """A folder under `kit/evaluate/metrics/`, or a metric of the project's hooks."""
+    params: dict[str, Any] = {}
+    """Passed to the metric's `compute`, such as `policy: conf/policy.yaml`."""
+
+
+class Sampling(Section):
+    """The second, sampled pass that shows what users meet when the temperature is not zero."""
+
+    enabled: bool = True
+    temperature: float = Field(default=0.7, gt=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+
+
+class Evaluate(Section):
+    """Base against tuned on the same held-out prompts."""
+
+    metrics: list[Annotated[MetricUse, BeforeValidator(_name_only)]] = []
+    """What is measured, most important first."""
+    max_prompts: int = Field(default=400, gt=0)
+    """How many test prompts are used; chosen by content hash, so the same ones every time."""
+    max_new_tokens: int = Field(default=160, gt=0)
+    """Longest answer. An answer that reaches it counts as cut."""
+    batch_size: int = Field(default=32, gt=0)
+    """Prompts answered at once; prompts of like length share a batch."""
+    sampling: Sampling = Sampling()
+    latency_prompts: int = Field(default=16, ge=0)
+    """Prompts answered one at a time, base and tuned in turn, to measure response time."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    bootstrap_draws: int = Field(default=10_000, ge=100)
+
+
+class Gate(Section):
+    """A condition a release must meet. A failed gate is exit code 1, too few prompts exit code 3."""
+
+    name: str
+    """Shown in the report; unique."""
+    metric: str
+    """The metric it looks at."""
+    of: Literal["tuned", "difference", "reduction", "ratio"] = "tuned"
+    """The tuned score; tuned minus base; 1 - tuned/base; or base/tuned (for speeds)."""
+    bound: Literal["estimate", "lower", "upper"] = "estimate"
+    """The point estimate, or a bound of its confidence interval."""
+    at_least: float | None = None
+    at_most: float | None = None
+    decoding: Literal["greedy", "sampled"] = "greedy"
+    worst: str | None = None
+    """A slice column: the gate must hold on its worst value, such as `language`."""
+    min_n: int = Field(default=30, ge=1)
+    """Fewer scored prompts than this are not enough evidence."""
+    because: str = ""
+    """Why this threshold; for a demo gate, what was measured."""
+
+    @model_validator(mode="after")
+    def _exactly_one_threshold(self) -> Self:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("a gate has exactly one of `at_least` and `at_most`")
+        return self
+
+
+class Claim(Section):
+    """A published figure the case is measured against; it informs, it does not stop a release."""
+
+    name: str
+    metric: str | None = None
+    """The metric that could support it; null where no offline metric can."""
+    of: Literal["tuned", "difference", "reduction", "ratio"] = "tuned"
+    at_least: float
+    """The claimed figure, in the metric's unit (a share for rates, a factor for ratios)."""
+    source: str = ""
+    """Where the figure was published, and on what."""
+
+
+class Tier(Section):
+    """A size of deployment: which model, adapted how, on what hardware. Selected by `tier: <name>`."""
+
+    title: str
+    licence: str
+    """The model's licence, as its publisher states it."""
+    needs: str = ""
+    """The hardware the tier is meant for."""
+    alternatives: list[str] = []
+    """Other models of the tier, each `id (licence)`."""
+    settings: dict[str, Any] = {}
+    """Settings laid over the recipe's when the tier is chosen."""
+
+
+class Hardware(Section):
+    """Where the work runs."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes the GPU where there is one."""
+    num_threads: int | None = Field(default=None, gt=0)
+    """CPU threads for torch; null leaves torch's choice."""
+
+
+class Tracking(Section):
+    """Where curves go besides `metrics.jsonl`, which is always written."""
+
+    report_to: list[Tracker] = ["tensorboard"]
+
+
+class Config(Section):
+    """A project's settings, resolved from all layers."""
+
+    recipe: Recipe = Recipe()
+    project: Project = Project()
+    tier: TierName | None = None
+    """Which of the recipe's tiers to lay over its defaults."""
+    seed: int = Field(default=42, ge=0)
+    """Seeds data, training and sampling alike."""
+    data: Data = Data()
+    model: Annotated[Model, BeforeValidator(_name_only)] = Model()
+    method: Annotated[MethodConfig, BeforeValidator(_name_only)] = MethodConfig()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    gates: list[Gate] = []
+    claims: list[Claim] = []
+    tiers: dict[TierName, Tier] = {}
+    hardware: Hardware = Hardware()
+    tracking: Tracking = Tracking()
