@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +14,13 @@ from typing import Any
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) under a temporary name beside `path`, then move it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = _temporary(path)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -36,17 +35,21 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     An existing `path` is replaced only then; on an error it stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary = _temporary(path)
+    temporary.mkdir(parents=True)
     try:
         yield temporary
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    temporary.chmod(0o755)
     if path.exists():
         shutil.rmtree(path)
-    os.replace(temporary, path)
+    temporary.replace(path)
+
+
+def _temporary(path: Path) -> Path:
+    """A hidden name beside `path`, on the same file system so that moving it is atomic."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def sha256_file(path: Path) -> str:

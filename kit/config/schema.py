@@ -185,7 +185,7 @@ class Train(Section):
     early_stopping_patience: int = Field(default=3, gt=0)
     """Stop after this many evaluations without a better task score."""
     golden_metric: str | None = None
-    """The metric whose validation score picks the golden checkpoint; default: the first of `evaluate.metrics`."""
+    """The metric whose validation score picks the golden checkpoint; null takes the first of `evaluate`."""
     golden_prompts: int = Field(default=64, gt=0)
     """How many validation prompts are answered at each evaluation to get that score."""
 
@@ -219,7 +219,9 @@ class Sampling(Section):
 class Evaluate(Section):
     """Base against tuned on the same held-out prompts."""
 
-    metrics: list[Annotated[MetricUse, BeforeValidator(_name_only)]] = []
+    metrics: list[
+        Annotated[MetricUse, BeforeValidator(_name_only, json_schema_input_type=str | MetricUse)]
+    ] = []
     """What is measured, most important first."""
     max_prompts: int = Field(default=400, gt=0)
     """How many test prompts are used; chosen by content hash, so the same ones every time."""
@@ -314,8 +316,10 @@ class Config(Section):
     seed: int = Field(default=42, ge=0)
     """Seeds data, training and sampling alike."""
     data: Data = Data()
-    model: Annotated[Model, BeforeValidator(_name_only)] = Model()
-    method: Annotated[MethodConfig, BeforeValidator(_name_only)] = MethodConfig()
+    model: Annotated[Model, BeforeValidator(_name_only, json_schema_input_type=str | Model)] = Model()
+    method: Annotated[
+        MethodConfig, BeforeValidator(_name_only, json_schema_input_type=str | MethodConfig)
+    ] = MethodConfig()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     gates: list[Gate] = []
@@ -323,3 +327,14 @@ class Config(Section):
     tiers: dict[TierName, Tier] = {}
     hardware: Hardware = Hardware()
     tracking: Tracking = Tracking()
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages this project serves: its own choice, else all of the recipe's."""
+        return self.project.languages or self.recipe.languages
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Every metric an evaluation reports, response time included where it is measured."""
+        timed = ["response_time"] if self.evaluate.latency_prompts else []
+        return [use.name for use in self.evaluate.metrics] + timed

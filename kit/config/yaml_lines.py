@@ -33,7 +33,7 @@ _CORE_TYPES = (
 class _CoreLoader(yaml.SafeLoader):
     """A SafeLoader that resolves plain scalars as YAML 1.2 does."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # as the base class declares it
 
 
 for _name, _pattern, _first in _CORE_TYPES:
@@ -74,7 +74,7 @@ def parse_yaml(text: str, where: str) -> tuple[Any, Lines]:
     except yaml.YAMLError as error:
         raise ConfigError(Problem(where=where, message=f"not valid YAML: {error}")) from error
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
     if problems:
         raise ConfigError(problems)
     return value, lines
