@@ -79,4 +79,5 @@ def _mappings(entries: Any) -> Iterator[tuple[int, Tree]]:
 
 def _names(entries: Any) -> list[str]:
     entries = entries if isinstance(entries, list) else []
-    return [str(entry.get("name") if isinstance(entry, dict) else entry) for entry in entries]
+    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in entries]
+    return [str(name) for name in names if name is not None]

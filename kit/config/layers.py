@@ -134,6 +134,8 @@ def _read_overrides(words: Sequence[str]) -> _Layer | None:
             continue
         key = tuple(dotted.split("."))
         value, _ = parse_yaml(text, f"command line: {word}")
+        if dotted in _SHORTHANDS and isinstance(value, str):
+            key = (dotted, "name")
         branch = layer.tree
         for part in key[:-1]:
             if not isinstance(branch.get(part), dict):
@@ -144,7 +146,7 @@ def _read_overrides(words: Sequence[str]) -> _Layer | None:
             layer.where[key[:depth]] = f"command line: {word}"
     if problems:
         raise ConfigError(problems)
-    return _Layer(layer.name, _expand(layer.tree), layer.where) if words else None
+    return layer if words else None
 
 
 def _tier_layer(layers: list[_Layer]) -> _Layer | None:

@@ -19,6 +19,7 @@ Key = tuple[str | int, ...]
 Lines = dict[Key, int]
 
 _CORE_TYPES = (
+    ("merge", r"<<", ["<"]),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
@@ -100,6 +101,13 @@ def load_yaml(path: Path) -> tuple[Any, Lines]:
 def _construct(
     loader: _CoreLoader, node: yaml.Node, path: Key, lines: Lines, problems: list[Problem], where: str
 ) -> Any:
+    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
+        problems.append(
+            Problem(
+                f"{where}:{node.start_mark.line + 1}", f"tag {node.tag!r} is not allowed", "remove the tag"
+            )
+        )
+        return None
     if isinstance(node, yaml.MappingNode):
         loader.flatten_mapping(node)
         mapping: dict[str, Any] = {}

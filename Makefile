@@ -1,0 +1,44 @@
+# Two commands: `make demo` runs the whole product on this machine, `make test` checks it.
+# Both set up .venv on first use and work without a network afterwards.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CASE ?= finance medical ecommerce
+# CPU threads of each test process; two processes run at once.
+TEST_PROCESSES ?= 2
+
+.PHONY: help setup demo test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo [CASE=finance]   scaffold, train, evaluate and report on the embedded tiny model"
+	@echo "make test                  lint, types and tests"
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'casekit needs Python 3.11 or newer')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: setup
+	@for case in $(CASE); do \
+	  echo; echo "== $$case"; \
+	  rm -rf build/demo/$$case && \
+	  $(BIN)/casekit new build/demo/$$case --recipe $$case --defaults && \
+	  $(BIN)/casekit run --project build/demo/$$case || exit $$?; \
+	done
+	@echo; $(BIN)/casekit reports $(CASE:%=build/demo/%)
+
+test: setup lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,305 @@
+"""The `casekit` command: one thin function a command. Imports nothing heavy until a command runs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from kit.config.errors import CasekitError, ExitCode
+
+if TYPE_CHECKING:
+    from kit.report.build import ReportResult
+
+app = typer.Typer(
+    name="casekit",
+    help="Turn a general language model into a dependable domain assistant, and prove that it is one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Check, prepare, show and make data.", no_args_is_help=True)
+policy_app = typer.Typer(help="The case's rules.", no_args_is_help=True)
+app.add_typer(data_app, name="data", rich_help_panel="Work on a project")
+app.add_typer(policy_app, name="policy", rich_help_panel="Work on a project")
+
+console = Console()
+errors = Console(stderr=True)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings for this call, such as train.max_steps=20."),
+]
+Root = Annotated[Path, typer.Option("--project", "-p", help="The project's folder.", show_default="here")]
+HERE = Path()
+SCAFFOLD = "Make a project"
+WORK = "Work on a project"
+
+
+def main() -> None:
+    """Run a command; print what is wrong for the person who must fix it, and exit with its code."""
+    try:
+        app()
+    except CasekitError as error:
+        for problem in error.problems:
+            errors.print(f"[bold red]error[/] {_plain(problem.where)}", end=" " if problem.where else "")
+            errors.print(problem.message, markup=False, highlight=False, soft_wrap=True)
+            if problem.hint:
+                errors.print(
+                    f"      {problem.hint}", markup=False, highlight=False, style="dim", soft_wrap=True
+                )
+        sys.exit(int(error.exit_code))
+    except KeyboardInterrupt:
+        errors.print("interrupted; `casekit train --resume` continues a training run", style="yellow")
+        sys.exit(130)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _say(what: str, path: Path) -> None:
+    console.print(f"[green]{what}[/] ", end="")
+    console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def _finish(result: "ReportResult") -> None:
+    from kit.terminal import headline
+
+    console.print(headline([result.folder]))
+    _say("report", result.folder / "report.html")
+    raise typer.Exit(int(result.exit_code))
+
+
+def _version(show: bool) -> None:
+    if show:
+        import kit
+
+        console.print(f"casekit {kit.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+# --- make a project ---------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=SCAFFOLD)
+def new(
+    destination: Annotated[Path, typer.Argument(help="The folder to make.")],
+    recipe: Annotated[str | None, typer.Option(help="finance, medical, ecommerce or blank.")] = None,
+    answer: Annotated[
+        list[str] | None, typer.Option("--answer", "-d", metavar="KEY=VALUE", help="Answers a question.")
+    ] = None,
+    defaults: Annotated[bool, typer.Option("--defaults", "-l", help="Ask nothing.")] = False,
+) -> None:
+    """Make a ready project for a case."""
+    from kit.scaffold.new import new_project, parse_answers
+
+    answers = parse_answers(answer or [])
+    if recipe is not None:
+        answers["recipe"] = recipe
+    new_project(destination, answers, defaults=defaults or not sys.stdin.isatty())
+
+
+@app.command(rich_help_panel=SCAFFOLD)
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Shows this recipe's file.")] = None,
+) -> None:
+    """List the presets, or show one."""
+    from kit.scaffold.recipes import list_recipes, recipe_text, recipes_table
+
+    if name is None:
+        console.print(recipes_table(list_recipes()))
+    else:
+        console.print(recipe_text(name), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(rich_help_panel=SCAFFOLD)
+def update(project: Root = HERE) -> None:
+    """Bring later recipe and kit improvements to this project; exit 1 when something needs a hand."""
+    from kit.scaffold.update import update_project
+
+    result = update_project(project.resolve())
+    for path in result.conflicts:
+        errors.print(f"conflict   {path}", markup=False)
+    for path in result.lost_edits:
+        errors.print(f"lost edit  {path}  (it is in `git show HEAD:{path}`)", markup=False)
+    if result.conflicts or result.lost_edits:
+        raise typer.Exit(ExitCode.GATE_FAILED)
+    console.print("up to date, nothing lost")
+
+
+# --- work on a project ------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=WORK)
+def config(
+    overrides: Overrides = None,
+    project: Root = HERE,
+    schema: Annotated[bool, typer.Option(help="Print the JSON Schema instead.")] = False,
+) -> None:
+    """Print every setting with the layer it came from."""
+    if schema:
+        import json
+
+        from kit.config.show import json_schema
+
+        print(json.dumps(json_schema(), indent=2))
+        return
+    from kit.config import load_config
+    from kit.config.show import settings_table
+
+    table = settings_table(load_config(project, overrides or []))
+    (console if console.is_terminal else Console(width=200)).print(table)
+
+
+@data_app.command("check")
+def data_check(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files to check instead.")] = None,
+    project: Root = HERE,
+) -> None:
+    """Run every check and write nothing."""
+    from kit import pipeline
+    from kit.config import load_config
+
+    console.print(pipeline.check(load_config(project), files or []))
+
+
+@data_app.command("prepare")
+def data_prepare(overrides: Overrides = None, project: Root = HERE) -> None:
+    """Read, check, clean and split the data."""
+    from kit import pipeline
+    from kit.config import load_config
+
+    folder = pipeline.prepare(load_config(project, overrides or []))
+    console.print(pipeline.prepared_table(folder))
+    _say("data", folder / "data.html")
+
+
+@data_app.command("show")
+def data_show(
+    row: Annotated[int, typer.Argument(min=0, help="Which row, from 0.")] = 0,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
+    project: Root = HERE,
+) -> None:
+    """Show a row as the model sees it; the tokens that carry loss stand out."""
+    from kit import pipeline
+    from kit.config import load_config
+
+    console.print(pipeline.show_row(load_config(project), split, row), soft_wrap=True)
+
+
+@data_app.command("synth")
+def data_synth(
+    out: Annotated[Path, typer.Argument(help="The JSONL file to write.")],
+    grammar: Annotated[Path, typer.Option(help="The phrase grammar.")] = Path("conf/dialogues.yaml"),
+    count: Annotated[int, typer.Option(min=1, help="How many dialogues.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0)] = 42,
+) -> None:
+    """Make synthetic dialogues from a phrase grammar."""
+    from kit import pipeline
+
+    pipeline.write_synthetic(grammar, out, count, seed)
+    _say("synthetic dialogues", out)
+
+
+@policy_app.command("test")
+def policy_test(
+    policy: Annotated[Path, typer.Argument(help="The policy file.")] = Path("conf/policy.yaml"),
+) -> None:
+    """Hold every rule of the policy against its own examples; exit 1 when one fails."""
+    from kit.evaluate.policy import load_policy
+
+    loaded = load_policy(policy)
+    problems = loaded.check_examples()
+    for problem in problems:
+        errors.print(str(problem), markup=False)
+    if problems:
+        raise typer.Exit(ExitCode.GATE_FAILED)
+    console.print(f"{len(loaded.rules)} rules hold on their own examples")
+
+
+@app.command(rich_help_panel=WORK)
+def train(
+    overrides: Overrides = None,
+    project: Root = HERE,
+    resume: Annotated[bool, typer.Option(help="Continue the last run that did not finish.")] = False,
+    run: Annotated[str | None, typer.Option(help="With --resume: which run.")] = None,
+) -> None:
+    """Tune the model on the prepared data."""
+    from kit import pipeline
+    from kit.config import load_config
+
+    loaded = load_config(project, overrides or [])
+    folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
+    _say("run", folder)
+
+
+@app.command(rich_help_panel=WORK)
+def evaluate(
+    overrides: Overrides = None,
+    project: Root = HERE,
+    run: Annotated[str | None, typer.Option(help="Which run; the last one if not given.")] = None,
+) -> None:
+    """Answer the held-out prompts with base and tuned, and score both."""
+    from kit import pipeline
+    from kit.config import load_config
+
+    _say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run))
+
+
+@app.command(rich_help_panel=WORK)
+def report(
+    overrides: Overrides = None,
+    project: Root = HERE,
+    evaluation: Annotated[str | None, typer.Option(help="Which evaluation; the last if not given.")] = None,
+) -> None:
+    """Judge the gates and write the report; the exit code is its verdict."""
+    from kit import pipeline
+    from kit.config import load_config
+
+    _finish(pipeline.report(load_config(project, overrides or []), evaluation))
+
+
+@app.command("run", rich_help_panel=WORK)
+def run_all(overrides: Overrides = None, project: Root = HERE) -> None:
+    """The whole way: prepare, train, evaluate, report."""
+    from kit import pipeline
+    from kit.config import load_config
+
+    _finish(pipeline.run(load_config(project, overrides or [])))
+
+
+@app.command(rich_help_panel=WORK)
+def reports(
+    projects: Annotated[list[Path] | None, typer.Argument(help="Projects; this one if none given.")] = None,
+) -> None:
+    """List the reports of one or more projects, each with its verdict and main score."""
+    from kit.terminal import find_reports, headline
+
+    folders = [folder for project in projects or [HERE] for folder in find_reports(project)]
+    console.print(headline(folders))
+    for folder in folders:
+        _say("report", folder / "report.html")
+
+
+@app.command(rich_help_panel=WORK)
+def chat(
+    message: Annotated[str | None, typer.Argument(help="One message; without it, a conversation.")] = None,
+    project: Root = HERE,
+    run: Annotated[str | None, typer.Option(help="Which run; the last one if not given.")] = None,
+    base: Annotated[bool, typer.Option("--base", help="Talk to the base model instead.")] = False,
+) -> None:
+    """Talk to the tuned model."""
+    from kit import pipeline
+    from kit.config import load_config
+
+    pipeline.chat(load_config(project), message, run_id=run, base=base)
