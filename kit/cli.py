@@ -166,11 +166,15 @@ def data_check(
     files: Annotated[list[Path] | None, typer.Argument(help="Files to check instead.")] = None,
     project: Root = HERE,
 ) -> None:
-    """Run every check and write nothing."""
+    """Run every check and write nothing; exit 2 when rows would be rejected."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.terminal import data_table
 
-    console.print(pipeline.check(load_config(project), files or []))
+    summary = pipeline.check(load_config(project), files or [])
+    console.print(data_table(summary))
+    if summary["rows"]["rejected"]:
+        raise typer.Exit(ExitCode.BAD_INPUT)
 
 
 @data_app.command("prepare")
@@ -178,9 +182,11 @@ def data_prepare(overrides: Overrides = None, project: Root = HERE) -> None:
     """Read, check, clean and split the data."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.data.prepared import load_summary
+    from kit.terminal import data_table
 
     folder = pipeline.prepare(load_config(project, overrides or []))
-    console.print(pipeline.prepared_table(folder))
+    console.print(data_table(load_summary(folder)))
     _say("data", folder / "data.html")
 
 

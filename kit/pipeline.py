@@ -4,14 +4,20 @@ Each function loads what its stage needs, calls it and returns the folder it lef
 inside, so that importing this module costs nothing.
 """
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.config import Config, ExitCode, LoadedConfig
+from kit.config import Config, LoadedConfig
+from kit.config.errors import DataError
 from kit.config.yaml_lines import load_yaml
+from kit.files import write_text
 from kit.hooks import load_hooks
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from kit.report.build import ReportResult
 
 
@@ -39,6 +45,44 @@ def prepare(loaded: LoadedConfig) -> Path:
     return prepare_data(loaded.config, loaded.root, hooks, tokenizer(loaded.config))
 
 
+def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> dict[str, Any]:
+    """Every data check, nothing written: the summary that `prepare` would leave in `data.json`.
+
+    Args:
+        loaded: the project.
+        files: check these instead of the project's sources.
+    """
+    from kit.config.schema import Source
+    from kit.data.prepare import check as check_data
+
+    config = loaded.config
+    if files:
+        sources = [Source(path=str(file.resolve())) for file in files]
+        config = config.model_copy(update={"data": config.data.model_copy(update={"sources": sources})})
+    return check_data(config, loaded.root, load_hooks(loaded.root), tokenizer(config))
+
+
+def show_row(loaded: LoadedConfig, split: str, index: int) -> "Text":
+    """One prepared row as the model sees it, the tokens that carry loss coloured."""
+    from kit.data.prepared import find_prepared, load_split
+    from kit.data.show import show
+
+    words = tokenizer(loaded.config)
+    folder = find_prepared(loaded.config, loaded.root, load_hooks(loaded.root), words)
+    rows = load_split(folder, split)
+    if index >= len(rows):
+        raise DataError(f"{split} has {len(rows)} rows: the last is number {len(rows) - 1}, not {index}")
+    return show(rows[index], words)
+
+
+def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
+    """Write `count` dialogues made from a grammar as JSONL; each row says that it is synthetic."""
+    from kit.data.synth import load_grammar, synthesize
+
+    rows = synthesize(load_grammar(grammar), count, seed)
+    write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
 def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     """Train on the prepared data, picking the golden checkpoint by the case's own metric; the run."""
     from kit.data.prepared import find_prepared
@@ -50,6 +94,13 @@ def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     prepared = find_prepared(config, root, hooks, tokenizer(config))
     task_score = task_scorer(config, root, prepared, hooks) if config.evaluate.metrics else None
     return train_model(config, root, prepared, task_score, resume)
+
+
+def resume(loaded: LoadedConfig, run_id: str | None = None) -> Path:
+    """Continue an interrupted run exactly where it stopped; the last one if none is named."""
+    from kit.train.runs import find_interrupted
+
+    return train(loaded, resume=find_interrupted(loaded.root, run_id))
 
 
 def evaluate(loaded: LoadedConfig, run_id: str | None = None) -> Path:
@@ -83,6 +134,26 @@ def run(loaded: LoadedConfig) -> "ReportResult":
     return report(loaded, evaluation.name)
 
 
+def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, base: bool = False) -> None:
+    """Answer one message, or hold a conversation in the terminal."""
+    from kit.evaluate.generate import answer
+    from kit.models.loading import load_model, load_tokenizer, load_tuned
+    from kit.terminal import converse
+    from kit.train.runs import find_run
+
+    config = loaded.config
+    if base:
+        ensure_base(config)
+        model = load_model(config.model, config.hardware)
+    else:
+        run = find_run(loaded.root, run_id)
+        config = as_trained(config, run)
+        ensure_base(config)
+        model = load_tuned(run / "golden", config)
+    words = load_tokenizer(config.model)
+    converse(lambda turns: answer(model, words, turns, config.evaluate.max_new_tokens), message, config)
+
+
 def as_trained(config: Config, run: Path) -> Config:
     """The project's settings as they are now, but model, method, data and training as the run had them.
 
@@ -100,8 +171,3 @@ def prepared_of(root: Path, run: Path) -> Path:
     from kit.train.runs import load_manifest
 
     return prepared_folder(root, load_manifest(run)["data"]["fingerprint"])
-
-
-def exit_with(result: "ReportResult") -> ExitCode:
-    """The report's verdict as an exit code."""
-    return result.exit_code

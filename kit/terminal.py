@@ -1,0 +1,116 @@
+"""What a person sees in the terminal: tables of data and scores, and the chat."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kit.config import Config
+
+Turns = list[dict[str, str]]
+_STATUS_STYLES = {
+    "passed": "green",
+    "failed": "bold red",
+    "not enough evidence": "yellow",
+    "invalid": "bold red",
+}
+_VERDICT_STYLES = {"improved": "green", "worse": "bold red", "not shown": "dim"}
+
+
+def data_table(summary: dict[str, Any]) -> Table:
+    """Rows in and out, and what every check found.
+
+    Args:
+        summary: the contents of `data.json`.
+    """
+    rows = summary["rows"]
+    table = Table(box=None, pad_edge=False, show_header=False, title_justify="left")
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("rows read", str(rows["read"]), ", ".join(source["name"] for source in summary["sources"]))
+    table.add_row(
+        "kept", str(rows["kept"]), f"train {rows['train']}, valid {rows['valid']}, test {rows['test']}"
+    )
+    table.add_row("rejected", str(rows["rejected"]), "each in rejected.jsonl" if rows["rejected"] else "")
+    for check in summary["checks"]:
+        if check["count"]:
+            style = "red" if check["severity"] == "reject" else "yellow"
+            table.add_row(check["name"], str(check["count"]), Text(check["what"], style=style))
+    return table
+
+
+def find_reports(project: Path) -> list[Path]:
+    """The report folders of a project, oldest first."""
+    return sorted(
+        (path.parent for path in project.glob("reports/*/report.json")),
+        key=lambda folder: (folder / "report.json").stat().st_mtime,
+    )
+
+
+def headline(folders: Sequence[Path]) -> Table:
+    """A line for every metric of every report: base, tuned, difference with its interval, verdict."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("project", "metric"):
+        table.add_column(name, no_wrap=True)
+    for name in ("base", "tuned", "difference (95% interval)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("shown", no_wrap=True)
+    table.add_column("report", no_wrap=True)
+    for folder in folders:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        status = report["verdict"]["status"]
+        for position, metric in enumerate(m for m in report["metrics"] if m["decoding"] == "greedy"):
+            table.add_row(
+                folder.resolve().parents[1].name if position == 0 else "",
+                metric["name"],
+                *_score_cells(metric),
+                Text(metric["verdict"], style=_VERDICT_STYLES[metric["verdict"]]),
+                Text(status, style=_STATUS_STYLES[status]) if position == 0 else "",
+            )
+    return table
+
+
+def _score_cells(metric: dict[str, Any]) -> Iterable[str]:
+    share = metric["kind"] == "rate"
+
+    def show(value: float, signed: bool = False) -> str:
+        sign = "+" if signed else ""
+        return f"{100 * value:{sign}.1f}%" if share else f"{value:{sign}.3g}"
+
+    difference = metric["difference"]
+    low, high = show(difference["low"], True), show(difference["high"], True)
+    yield show(metric["base"]["estimate"])
+    yield show(metric["tuned"]["estimate"])
+    yield f"{show(difference['estimate'], True)} [{low}, {high}]"
+
+
+def converse(reply: Callable[[Turns], str], message: str | None, config: Config) -> None:
+    """Answer `message` and stop, or read messages until an empty line or Ctrl-D.
+
+    Args:
+        reply: gives the model's answer to the turns so far.
+        message: one message, or None for a conversation.
+        config: for the system prompt, which is the one the model was trained with.
+    """
+    console = Console()
+    prompt = config.data.system_prompt
+    turns: Turns = [{"role": "system", "content": prompt}] if prompt else []
+    if message is not None:
+        console.print(reply([*turns, {"role": "user", "content": message}]), markup=False, highlight=False)
+        return
+    console.print("Type a message; an empty line ends the conversation.", style="dim")
+    while True:
+        try:
+            text = console.input("[bold]you[/] ").strip()
+        except EOFError:
+            return
+        if not text:
+            return
+        turns.append({"role": "user", "content": text})
+        turns.append({"role": "assistant", "content": reply(turns)})
+        console.print(Text("assistant ", style="bold cyan") + Text(turns[-1]["content"]))
