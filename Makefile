@@ -8,7 +8,7 @@ CASE ?= finance medical ecommerce
 # CPU threads of each test process; two processes run at once.
 TEST_PROCESSES ?= 2
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +39,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python -m kit.config.reference > docs/reference/configuration.md
+	$(BIN)/casekit config --schema > template/conf/schema.json
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache

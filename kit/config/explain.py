@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from kit.config.schema import Config
+from kit.config.schema import Config, Section
 from kit.config.yaml_lines import Key
 
 
@@ -122,17 +122,18 @@ def _leaves(annotation: Any) -> list[Any]:
     return [leaf for part in inner for leaf in _leaves(part)] if wrapper else [annotation]
 
 
-def _model_at(key: Key) -> type[BaseModel] | None:
+def _model_at(key: Key) -> type[Section] | None:
     """The schema's section at a path; list positions and mapping keys are stepped over."""
-    model: type[BaseModel] | None = Config
+    model: type[Section] | None = Config
     for part in key:
         field = model.model_fields.get(str(part)) if model else None
         if field is None:
             continue
-        sections = [leaf for leaf in _leaves(field.annotation) if _is_section(leaf)]
+        sections = sections_in(field.annotation)
         model = sections[0] if sections else None
     return model
 
 
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def sections_in(annotation: Any) -> list[type[Section]]:
+    """The configuration sections inside a type, looking through unions, lists and mappings."""
+    return [leaf for leaf in _leaves(annotation) if isinstance(leaf, type) and issubclass(leaf, Section)]

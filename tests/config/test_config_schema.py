@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from kit.config.reference import markdown_reference
 from kit.config.schema import Config, Section
 from kit.config.show import json_schema
 
@@ -29,6 +31,11 @@ def test_unknown_keys_are_errors_everywhere(section: type[Section]) -> None:
     assert section.model_config["extra"] == "forbid"
     definition = section.model_json_schema()
     assert definition["additionalProperties"] is False
+
+
+def test_the_reference_page_is_the_schema() -> None:
+    page = Path(__file__).parents[2] / "docs/reference/configuration.md"
+    assert page.read_text(encoding="utf-8") == markdown_reference(), "run `make docs`"
 
 
 def test_the_configuration_and_the_command_line_import_no_torch() -> None:
