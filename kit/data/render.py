@@ -18,11 +18,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
+from kit.data.rows import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Message = dict[str, str]
 
 IGNORED = -100
 """The label of a token that carries no loss; torch's cross entropy skips it."""
@@ -132,7 +131,7 @@ def stop_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """
     probe = [{"role": "user", "content": "Ping?"}, {"role": "assistant", "content": "Pong."}]
     end_of_turn = render(probe, tokenizer, max_length=1_000_000)[-1].input_ids[-1]
-    return sorted({*_named_stop_ids(tokenizer), end_of_turn})
+    return sorted({*named_stop_ids(tokenizer), end_of_turn})
 
 
 def _plain(messages: Sequence[Message]) -> list[Message]:
@@ -222,7 +221,7 @@ def _up_to_end_of_turn(tail: str, tokenizer: "PreTrainedTokenizerBase") -> str:
     that has none (GLM, Baichuan) gets the tokenizer's end of sequence.
     """
     controls = _control_pattern(tokenizer)
-    named = set(_named_stop_ids(tokenizer))
+    named = set(named_stop_ids(tokenizer))
     if controls:
         found = list(controls.finditer(tail))
         stops = [m for m in found if tokenizer.convert_tokens_to_ids(m.group()) in named] or found
@@ -331,7 +330,8 @@ def _generation_stop_ids(folder_or_id: str) -> tuple[int, ...]:
     return tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,)
 
 
-def _named_stop_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+def named_stop_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """The ids that the tokenizer, and the generation config beside it, name as ends of an answer."""
     eos = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
     name = getattr(tokenizer, "name_or_path", "")
     return [*eos, *(_generation_stop_ids(name) if name else ())]

@@ -1,0 +1,75 @@
+"""One hash over everything that changes prepared data: same fingerprint, same files, no work."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit import __version__
+from kit.config.errors import DataError, Problem
+from kit.config.schema import Config, Source
+from kit.files import sha256_file, sha256_json
+from kit.hooks import Hooks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> str:
+    """16 hex digits over the data's bytes, the grammar, the hooks, the tokenizer with its chat
+    template, the settings that data preparation reads, and the kit itself.
+
+    A Hub dataset counts by its id and revision: without a pinned revision a change upstream is
+    not noticed.
+
+    Raises:
+        DataError: a source's file is missing; all of them at once.
+    """
+    missing = [problem for source in config.data.sources if (problem := missing_file(source, root))]
+    if missing:
+        raise DataError(missing)
+    parts = {
+        "sources": [_source(source, root) for source in config.data.sources],
+        "hooks": [sha256_file(path) for path in hooks.files],
+        "tokenizer": _tokenizer(tokenizer),
+        "settings": settings(config),
+        "kit": [__version__, *map(sha256_file, sorted(Path(__file__).parent.glob("*.py")))],
+    }
+    return sha256_json(parts)[:16]
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """The settings that decide what prepared data looks like."""
+    return {
+        "data": config.data.model_dump(mode="json"),
+        "languages": config.languages,
+        "max_length": config.model.max_length,
+        "seed": config.seed,
+    }
+
+
+def missing_file(source: Source, root: Path) -> Problem | None:
+    """The problem of a source whose file is not there."""
+    place = source.path or source.grammar
+    if place is None or (root / place).is_file():
+        return None
+    what = "is a folder, expected a file" if (root / place).is_dir() else "no such file"
+    return Problem(
+        where=place, message=f"{what} under {root.resolve()}", hint="mend the path in data.sources"
+    )
+
+
+def _source(source: Source, root: Path) -> list[str]:
+    if source.hub is not None:
+        return ["hub", source.hub, source.revision or ""]
+    place = source.path or source.grammar or ""
+    return ["file", place, sha256_file(root / place)]
+
+
+def _tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Vocabulary, merges, normalisation, control tokens, the chat template and the stop tokens."""
+    from kit.data.render import named_stop_ids
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    words = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
+    return sha256_json(
+        [words, tokenizer.chat_template, tokenizer.special_tokens_map, named_stop_ids(tokenizer)]
+    )

@@ -1,0 +1,110 @@
+"""Prepared data on disk, for the stages that read it: `data/prepared/<fingerprint>/`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.config.errors import DataError, Problem
+from kit.config.schema import Config
+from kit.data.rows import SPLITS, Message
+from kit.hooks import Hooks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class PreparedRow:
+    """One row of a prepared split."""
+
+    id: str
+    messages: list[Message]
+    """System (optional) first, then user and assistant in turn, an assistant message last."""
+    expected: dict[str, Any]
+    """Labels and facts for metrics; null where the row's source had none."""
+    slices: dict[str, str]
+    """Slice column -> the row's value, as text."""
+    group: str
+    source: str
+    line: int
+
+    @property
+    def prompt(self) -> list[Message]:
+        """What evaluation asks: everything before the last assistant message."""
+        return self.messages[:-1]
+
+    @property
+    def answer(self) -> str:
+        """The reference answer: the last assistant message."""
+        return self.messages[-1]["content"]
+
+
+def prepared_folder(root: Path, fingerprint: str) -> Path:
+    """Where data with this fingerprint lies, whether it exists or not."""
+    return root / "data" / "prepared" / fingerprint
+
+
+def find_prepared(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> Path:
+    """The prepared data of the project as it is now.
+
+    Raises:
+        DataError: it was never prepared, or its data, settings or tokenizer changed since.
+    """
+    from kit.data.fingerprint import fingerprint
+
+    folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
+    if folder.is_dir():
+        return folder
+    others = folder.parent.is_dir() and any(folder.parent.glob("[!.]*"))
+    raise DataError(
+        Problem(
+            where=str(folder.parent),
+            message="the data, its settings or the tokenizer changed since it was prepared"
+            if others
+            else "the data was not prepared yet",
+            hint="run: casekit data prepare",
+        )
+    )
+
+
+def load_split(folder: Path, name: str) -> list[PreparedRow]:
+    """The rows of a split of a prepared folder, in file order.
+
+    Args:
+        folder: as `prepare` or `find_prepared` returned it.
+        name: `train`, `valid` or `test`.
+
+    Raises:
+        DataError: there is no such split, or it cannot be read.
+    """
+    if name not in SPLITS:
+        raise DataError(f"there is no split {name!r}; the splits are {', '.join(SPLITS)}")
+    from datasets import load_from_disk
+
+    try:
+        table = load_from_disk(str(folder / name))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            Problem(str(folder / name), f"cannot be read: {error}", "delete the folder and prepare again")
+        ) from error
+    return [
+        PreparedRow(**{**row, "expected": json.loads(row["expected"]), "slices": json.loads(row["slices"])})
+        for row in table
+    ]
+
+
+def load_summary(folder: Path) -> dict[str, Any]:
+    """`data.json` of a prepared folder: sources, rows in and out, checks, lengths, slices.
+
+    Raises:
+        DataError: the folder holds no readable `data.json`.
+    """
+    path = folder / "data.json"
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            Problem(str(path), f"cannot be read: {error}", "run: casekit data prepare")
+        ) from error
+    return summary

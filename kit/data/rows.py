@@ -1,0 +1,73 @@
+"""What the data room passes around: records as they were found, rows, rejections."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kit.files import sha256_json
+
+Message = dict[str, str]
+SplitName = Literal["train", "valid", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a source: the value found at a line, or why there is none."""
+
+    line: int
+    """1-based line of a text file, else the 1-based number of the row."""
+    value: dict[str, Any] | None
+    problem: str = ""
+    """Why the record could not be read; set exactly when `value` is None."""
+    raw: str = ""
+    """The unreadable text, shortened."""
+
+
+@dataclass
+class Row:
+    """A dialogue and the columns that came with it."""
+
+    source: str
+    line: int
+    messages: list[Message]
+    fields: dict[str, Any]
+    split: SplitName | None = None
+    group: str = ""
+    id: str = field(init=False)
+    tokens: int = 0
+    """Length of the longest sample in tokens; set by rendering."""
+
+    def __post_init__(self) -> None:
+        self.id = sha256_json(self.messages)[:16]
+
+    @property
+    def where(self) -> str:
+        return f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A record that was turned away: where it stands, which check, and why."""
+
+    where: str
+    check: str
+    reason: str
+    row: Any
+    """What was found, as JSON values (a shortened text where it could not be read)."""
+
+
+@dataclass
+class SourceInfo:
+    """Where rows came from, for the data's record."""
+
+    name: str
+    sha256: str | None
+    """Of the file's bytes; null for a Hub dataset, whose revision is in the name."""
+    format: str
+    synthetic: bool
+    rows: int = 0
+
+
+def reject(row: Row, check: str, reason: str) -> Rejection:
+    """A rejection that shows the row as it would have been used."""
+    return Rejection(row.where, check, reason, {"messages": row.messages, **row.fields})
