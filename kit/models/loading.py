@@ -1,0 +1,284 @@
+"""Base models, their tokenizers and tuned models, loaded the careful way.
+
+A model's name is first turned into a folder on this machine (tiny's cache, the folder itself, or a
+snapshot fetched from the Hub), and only then loaded from there: safetensors weights only, never code
+that came with a model. So a Hub id and a local folder take the same path, with or without a network.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.config.errors import ModelError, Problem
+from kit.config.schema import Config, Hardware, Model
+from kit.files import sha256_file, sha256_json
+from kit.models.tiny import tiny_folder
+
+if TYPE_CHECKING:
+    import torch
+
+# What a model may consist of. Anything else in a repository (pickles, Python code) is not fetched.
+FETCHED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken"]
+
+
+def model_folder(model: Model) -> Path:
+    """The folder on this machine that holds `model`, fetched from the Hub if need be.
+
+    Raises:
+        ModelError: tiny is not built yet, the Hub could not be reached or does not have the model, or
+            the folder has no safetensors weights.
+    """
+    if model.name == "tiny":
+        folder = tiny_folder()
+        if not folder.is_dir():
+            raise ModelError(
+                Problem(
+                    where="model.name",
+                    message=f"tiny is not built yet (expected in {folder})",
+                    hint="`casekit data prepare` and `casekit train` build it at first use",
+                )
+            )
+    elif Path(model.name).expanduser().is_dir():
+        folder = Path(model.name).expanduser().resolve()
+    else:
+        folder = _fetch(model)
+    if not list(folder.glob("*.safetensors")):
+        found = sorted(
+            path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".ckpt"}
+        )
+        raise ModelError(
+            Problem(
+                where="model.name",
+                message=f"{model.name!r} has no safetensors weights (has {', '.join(found) or 'no weights'})",
+                hint="pickled weights can run code when read; use a revision or a copy saved as .safetensors",
+            )
+        )
+    return folder
+
+
+def _fetch(model: Model) -> Path:
+    """Fetch a Hub snapshot, or find it in the local cache when there is no network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    asked = f"{model.name!r}" + (f" at revision {model.revision!r}" if model.revision else "")
+    try:
+        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=FETCHED))
+    except GatedRepoError as error:
+        raise _not_loaded(
+            f"{asked} asks for its licence to be accepted", error, "accept it there, then log in"
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        hint = (
+            "check the spelling; private models need `hf auth login`. Or use `model: tiny` or a local folder"
+        )
+        raise _not_loaded(f"{asked} is neither a folder nor a model on the Hub", error, hint) from error
+    except RevisionNotFoundError as error:
+        raise _not_loaded(
+            f"{asked} does not exist: no such revision", error, "check `model.revision`"
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        hint = (
+            "its config, tokenizer and safetensors weights were wanted and are not in the local cache; "
+            "connect to a network, give a local folder, or use `model: tiny`, which needs neither"
+        )
+        raise _not_loaded(f"cannot fetch {asked} from the Hugging Face Hub", error, hint) from error
+
+
+def _not_loaded(message: str, error: Exception, hint: str) -> ModelError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return ModelError(Problem(where="model.name", message=f"{message} ({reason})", hint=hint))
+
+
+def load_tokenizer(model: Model) -> Any:
+    """The tokenizer of `model`, with a chat template and a padding token that never means anything else.
+
+    Raises:
+        ModelError: it cannot be loaded, has no chat template, or has no token that is safe to pad with.
+    """
+    from transformers import AutoTokenizer
+
+    from kit.models.quiet import quiet_libraries
+
+    quiet_libraries()
+    folder = model_folder(model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _not_loaded(f"the tokenizer of {model.name!r} cannot be loaded", error, NO_CODE_HINT) from error
+    if not tokenizer.chat_template:
+        raise ModelError(
+            Problem(
+                where="model.name",
+                message=f"the tokenizer of {model.name!r} has no chat template",
+                hint="choose the model's chat or instruct version: its template says how turns are written",
+            )
+        )
+    _settle_padding(tokenizer, model.name)
+    return tokenizer
+
+
+NO_CODE_HINT = "models that need their own Python code are not loaded; use one that transformers knows"
+
+
+def _settle_padding(tokenizer: Any, name: str) -> None:
+    """Give the tokenizer a padding token that is not its end of turn.
+
+    With padding equal to the end of a turn, code that ignores padding also ignores that turns end,
+    and the tuned model never stops.
+    """
+    stops = {tokenizer.eos_token, "<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>"}
+    if tokenizer.pad_token is not None and tokenizer.pad_token not in stops:
+        return
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    unwritten = [token for token in special if token not in tokenizer.chat_template]
+    usual = ["<|endoftext|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<unk>"]
+    for token in [*(token for token in usual if token in tokenizer.get_vocab()), *unwritten]:
+        if token not in stops:
+            tokenizer.pad_token = token
+            return
+    raise ModelError(
+        Problem(
+            where="model.name",
+            message=f"the tokenizer of {name!r} has no token that is safe to pad with",
+            hint="set `pad_token` in its tokenizer_config.json to a token that ends no turn",
+        )
+    )
+
+
+def device(hardware: Hardware) -> "torch.device":
+    """The device to work on: as asked, or the GPU where there is one.
+
+    Raises:
+        ModelError: a GPU is asked for and torch sees none.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if hardware.device == "cuda" and not available:
+        raise ModelError(
+            Problem(
+                where="hardware.device",
+                message="`cuda` is asked for, but torch sees no GPU",
+                hint=f"torch {torch.__version__}; install a CUDA build, or set `hardware.device: auto`",
+            )
+        )
+    return torch.device("cuda" if available and hardware.device != "cpu" else "cpu")
+
+
+def dtype(model: Model, on: "torch.device") -> "torch.dtype":
+    """The weights' type on that device: as asked, else bfloat16 on GPUs that compute in it, else float32.
+
+    The CPU stays at float32: there a greedy answer then does not depend on how prompts are batched.
+    """
+    import torch
+
+    if model.dtype != "auto":
+        asked: torch.dtype = getattr(torch, model.dtype)
+        return asked
+    native = on.type == "cuda" and torch.cuda.get_device_capability(on) >= (8, 0)
+    return torch.bfloat16 if native else torch.float32
+
+
+def load_model(
+    model: Model,
+    hardware: Hardware,
+    quantize_4bit: bool = False,
+    double_quantization: bool = True,
+    weights: "torch.dtype | None" = None,
+) -> Any:
+    """Load a causal language model onto its device, in evaluation mode.
+
+    Args:
+        quantize_4bit: NF4 weights through bitsandbytes, for QLoRA.
+        double_quantization: quantise the NF4 scales as well.
+        weights: the weights' type; default: `dtype(model, device(hardware))`.
+
+    Raises:
+        ModelError: see `model_folder`; or transformers does not know the architecture.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    from kit.models.quiet import quiet_libraries
+
+    quiet_libraries()
+    if hardware.num_threads:
+        torch.set_num_threads(hardware.num_threads)
+    folder, on = model_folder(model), device(hardware)
+    kind = weights or dtype(model, on)
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=double_quantization,
+        bnb_4bit_compute_dtype=kind,
+    )
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=kind,
+            device_map={"": on},
+            quantization_config=quantization if quantize_4bit else None,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _not_loaded(f"{model.name!r} cannot be loaded", error, NO_CODE_HINT) from error
+    return loaded.eval()
+
+
+def load_tuned(golden: Path, config: Config) -> Any:
+    """The tuned model of a run: full weights, or the base with the adapter merged in memory.
+
+    Args:
+        golden: a run's `golden/` folder.
+        config: settings whose `model` is the base that the run started from.
+
+    Raises:
+        ModelError: there is no golden checkpoint, or it was made from another base model.
+    """
+    record = golden / "golden.json"
+    if not record.is_file():
+        raise ModelError(
+            Problem(
+                where=str(golden),
+                message="there is no golden checkpoint",
+                hint="finish the run with `casekit train --resume`",
+            )
+        )
+    if not (golden / "adapter_config.json").is_file():
+        return load_model(config.model.model_copy(update={"name": str(golden)}), config.hardware)
+    made_from = json.loads(record.read_text(encoding="utf-8"))["base_sha256"]
+    if made_from != weights_sha256(model_folder(config.model)):
+        raise ModelError(
+            Problem(
+                where=str(golden),
+                message=f"the adapter was trained on other weights than {config.model.name!r} has now",
+                hint="an adapter only fits its own base: restore that model or revision, or train again",
+            )
+        )
+    from peft import PeftModel
+
+    base = load_model(config.model, config.hardware)
+    return PeftModel.from_pretrained(base, str(golden)).merge_and_unload().eval()
+
+
+def weights_sha256(folder: Path) -> str:
+    """The sha256 over the names and contents of a model folder's weight files.
+
+    Files in the Hub's cache are links to blobs that are named by their sha256, so those need no reading.
+    """
+    digests = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        blob = path.resolve().name
+        digests[path.name] = blob if re.fullmatch(r"[0-9a-f]{64}", blob) else sha256_file(path)
+    return sha256_json(digests)

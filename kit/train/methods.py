@@ -1,0 +1,100 @@
+"""How parameters are adapted: all of them (`full`), or small matrices beside frozen ones (LoRA)."""
+
+from typing import TYPE_CHECKING, Any
+
+from kit.config.errors import ConfigError, Problem
+from kit.config.schema import Config, MethodConfig
+from kit.models.loading import device, dtype, load_model
+
+if TYPE_CHECKING:
+    import torch
+
+LORA_BAND = (3e-5, 1e-4)
+FULL_SHARE = 0.2
+"""Full fine-tuning is advised a fifth of the LoRA rate."""
+
+
+def load_for_training(config: Config) -> Any:
+    """The base model of `config`, adapted as `config.method` says, ready for the trainer.
+
+    `full` trains float32 weights, because at small rates a bfloat16 weight rounds most updates away;
+    `lora` keeps the frozen base in the model's own type and the adapter in float32; `qlora` holds the
+    base in 4-bit NF4.
+    """
+    method = config.method
+    weights = training_dtype(config)
+    base = load_model(
+        config.model,
+        config.hardware,
+        quantize_4bit=method.name == "qlora",
+        double_quantization=method.double_quantization,
+        weights=weights,
+    )
+    return base if method.name == "full" else add_adapter(base, method)
+
+
+def training_dtype(config: Config) -> "torch.dtype":
+    """The type the base's weights are held in while training; see `load_for_training`."""
+    import torch
+
+    if config.method.name == "full" and config.model.dtype == "auto":
+        return torch.float32
+    return dtype(config.model, device(config.hardware))
+
+
+def add_adapter(base: Any, method: MethodConfig) -> Any:
+    """Freeze `base` and put LoRA matrices (Hu et al. 2021) beside the layers of `method.target_modules`.
+
+    Raises:
+        ConfigError: no layer of the model has one of those names.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    adapter = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=method.rank,
+        lora_alpha=method.alpha,
+        lora_dropout=method.dropout,
+        target_modules=method.target_modules,
+    )
+    try:
+        return get_peft_model(base, adapter)
+    except ValueError as error:
+        layers = sorted(
+            {name.rsplit(".", 1)[-1] for name, _ in base.named_modules() if name.endswith("proj")}
+        )
+        raise ConfigError(
+            Problem(
+                where="method.target_modules",
+                message=f"{method.target_modules!r} cannot be adapted ({str(error).splitlines()[0]})",
+                hint=f"use `all-linear`, or names of its layers, such as {', '.join(layers) or 'none'}",
+            )
+        ) from error
+
+
+def parameter_counts(model: Any) -> tuple[int, int]:
+    """Trainable and all parameters of `model`; a 4-bit weight counts as one parameter."""
+    trainable = total = 0
+    for parameter in model.parameters():
+        # bitsandbytes packs two 4-bit weights into a byte.
+        count = parameter.numel() * (2 if type(parameter).__name__ == "Params4bit" else 1)
+        total += count
+        trainable += count if parameter.requires_grad else 0
+    return trainable, total
+
+
+def rate_advice(config: Config) -> str | None:
+    """Advice where the learning rate lies outside the usual band of its method; None inside it.
+
+    The band 3e-5 to 1e-4 for LoRA, and a fifth of it for full fine-tuning, is practice for models of
+    billions of parameters. Small models want more, so this is advice and never an error.
+    """
+    if config.train.stage == "pretrain":
+        return None
+    share = FULL_SHARE if config.method.name == "full" else 1.0
+    low, high = LORA_BAND[0] * share, LORA_BAND[1] * share
+    rate = config.train.learning_rate
+    if low <= rate <= high:
+        return None
+    side = "below" if rate < low else "above"
+    return f"learning rate {rate:g} is {side} the usual {low:g} to {high:g} for {config.method.name}"

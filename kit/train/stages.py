@@ -1,0 +1,176 @@
+"""Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
+
+Features: stages `sft` (assistant tokens only) and `pretrain` (every token); methods `full`, `lora` and
+`qlora`; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
+Not here yet: more than one node, preference learning, packing. Rows are grouped by length instead,
+which keeps dialogues apart on any device.
+"""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from kit.config.errors import ConfigError, DataError, Problem
+from kit.config.schema import Config, Tracker
+from kit.data.render import render
+from kit.files import sha256_json
+from kit.models.loading import load_tokenizer
+from kit.train.manifest import begin_manifest, close_manifest
+from kit.train.methods import parameter_counts, rate_advice
+from kit.train.runs import check_resumable, new_run, save_manifest
+
+if TYPE_CHECKING:
+    from kit.train.trainer import CausalTrainer
+    from kit.train.watch import Golden
+
+TaskScore = Callable[[Any, Any], float]
+Messages = list[dict[str, str]]
+Examples = list[dict[str, list[int]]]
+
+
+def train(
+    config: Config, root: Path, prepared: Path, task_score: TaskScore | None, resume: Path | None = None
+) -> Path:
+    """Train as `config` says and return the run's folder.
+
+    Args:
+        root: the project; the run goes to `runs/` in it.
+        prepared: a prepared data folder with `train/` and `valid/`.
+        task_score: scores (model, tokenizer) on validation, higher is better; None takes minus the
+            validation loss.
+        resume: the folder of an interrupted run, continued exactly where its last checkpoint stands.
+
+    Raises:
+        ConfigError: a tracker is not installed, or `resume` cannot be continued with these settings.
+        DataError: there is nothing to train on.
+        ModelError: the base model cannot be loaded.
+        InvalidRunError: the loss became NaN or infinite.
+        KeyboardInterrupt: Ctrl-C; the run keeps a checkpoint and the status `interrupted`.
+    """
+    check_trackers(config.tracking.report_to)
+    console = Console(stderr=True)
+    dialogues = {split: load_messages(prepared, split) for split in ("train", "valid")}
+    data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(dialogues)}
+
+    checkpoint = check_resumable(resume, config, data) if resume else None
+    tokenizer = load_tokenizer(config.model)
+    examples = {split: tokenise(rows, tokenizer, config) for split, rows in dialogues.items()}
+    if not examples["train"]:
+        raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
+
+    run = resume or new_run(root, config)
+    manifest = begin_manifest(run, config, data, resumed=resume is not None)
+    try:
+        from kit.train.setup import make_trainer
+
+        trainer, golden = make_trainer(config, run, examples, tokenizer, task_score, checkpoint)
+        manifest |= measure(trainer, config)
+        save_manifest(run, manifest)
+        announce(console, run, manifest, config)
+        manifest |= run_trainer(trainer, golden, checkpoint, console)
+    except KeyboardInterrupt:
+        manifest["status"] = "interrupted"
+        raise
+    finally:
+        close_manifest(run, manifest)
+    if manifest["status"] == "interrupted":
+        raise KeyboardInterrupt
+    return run
+
+
+def check_trackers(trackers: list[Tracker]) -> None:
+    """Refuse a tracker that is not installed, before anything is loaded.
+
+    Raises:
+        ConfigError: names every one of them.
+    """
+    missing = [tracker for tracker in trackers if importlib.util.find_spec(tracker) is None]
+    if missing:
+        raise ConfigError(
+            [
+                Problem(
+                    where="tracking.report_to",
+                    message=f"{tracker!r} is not installed",
+                    hint=f"`pip install {tracker}`, or take it off the list; metrics.jsonl is always written",
+                )
+                for tracker in missing
+            ]
+        )
+
+
+def load_messages(prepared: Path, split: str) -> list[Messages]:
+    """The dialogues of a prepared split; none where the split has no rows.
+
+    Raises:
+        DataError: `prepared` is not a prepared data folder.
+    """
+    import datasets
+
+    folder = prepared / split
+    if not folder.is_dir():
+        raise DataError(
+            Problem(
+                where=str(folder), message="is missing", hint="prepare the data with `casekit data prepare`"
+            )
+        )
+    messages: list[Messages] = list(datasets.load_from_disk(str(folder))["messages"])
+    return messages
+
+
+def fingerprint_of(prepared: Path) -> str:
+    """The fingerprint that `data.json` gives the prepared data."""
+    summary = json.loads((prepared / "data.json").read_text(encoding="utf-8"))
+    return str(summary["fingerprint"])
+
+
+def tokenise(dialogues: list[Messages], tokenizer: Any, config: Config) -> Examples:
+    """Token ids and labels of every dialogue. `sft` labels what the assistant says, `pretrain` all of it."""
+    rendered = [
+        sample for messages in dialogues for sample in render(messages, tokenizer, config.model.max_length)
+    ]
+    if config.train.stage == "pretrain":
+        return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in rendered]
+    return [{"input_ids": sample.input_ids, "labels": sample.labels} for sample in rendered]
+
+
+def measure(trainer: "CausalTrainer", config: Config) -> dict[str, int]:
+    """Parameters and optimiser steps of the run."""
+    trainable, total = parameter_counts(trainer.model)
+    planned = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
+    return {"trainable_parameters": trainable, "total_parameters": total, "steps": planned[-1]}
+
+
+def announce(console: Console, run: Path, manifest: dict[str, Any], config: Config) -> None:
+    """Say what is about to be trained, and give advice where the rate is unusual."""
+    trainable, total = manifest["trainable_parameters"], manifest["total_parameters"]
+    console.print(
+        f"[bold]{manifest['run']}[/]: {config.train.stage} of {config.model.name} by {config.method.name} "
+        f"on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
+        f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%})"
+    )
+    if advice := rate_advice(config):
+        console.print(f"[dim]advice: {advice}[/]")
+
+
+def run_trainer(
+    trainer: "CausalTrainer", golden: "Golden", checkpoint: Path | None, console: Console
+) -> dict[str, Any]:
+    """Train to the end, to an early stop or to Ctrl-C; how it ended, for the manifest."""
+    from kit.train.watch import Bar, Interruption, progress_bar
+
+    interruption = Interruption(console)
+    trainer.add_callback(interruption)
+    with progress_bar(console) as progress, interruption.listening():
+        trainer.add_callback(Bar(progress, "training"))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    done = trainer.state.global_step
+    ended_early = interruption.asked and not golden.stopped_early and done < trainer.state.max_steps
+    if ended_early:
+        return {"status": "interrupted"}
+    if not golden.best.history:
+        golden.keep(done, None, None)
+    return {"status": "finished", "stopped_early": golden.stopped_early, "steps": done}

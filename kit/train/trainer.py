@@ -1,0 +1,168 @@
+"""TRL's `SFTTrainer` with four things of ours: row order, precision, a finite loss, the task score.
+
+Only `kit.train.stages` imports this module: it loads torch, transformers and TRL.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+from transformers import Trainer
+from trl import SFTTrainer
+
+from kit.config.errors import InvalidRunError, Problem
+from kit.files import write_json
+
+TaskScore = Callable[[Any, Any], float]
+
+
+class CausalTrainer(SFTTrainer):  # type: ignore[misc]
+    """Trains on rows that are already tokens and labels.
+
+    Args:
+        run: the run's folder, where a batch with a broken loss is left.
+        task_score: scores model and tokenizer on validation; higher is better.
+        autocast: the type matrix products are computed in; None computes in the weights' type.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        run: Path,
+        task_score: TaskScore | None,
+        autocast: torch.dtype | None,
+        **kwargs: Any,
+    ) -> None:
+        self.run = run
+        self.task_score = task_score
+        self.autocast = autocast
+        super().__init__(*args, **kwargs)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> "LengthGroupedSampler":
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return LengthGroupedSampler([len(ids) for ids in rows["input_ids"]], batch, self.args.seed)
+
+    def autocast_smart_context_manager(
+        self, cache_enabled: bool | None = True
+    ) -> AbstractContextManager[None]:
+        """Autocast around the loss only, so that validation answers are drawn in the weights' own type."""
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.args.device.type, dtype=self.autocast, cache_enabled=bool(cache_enabled))
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean loss over the labelled tokens of the global batch.
+
+        TRL's loss saves memory with a fused head, written for GPUs. Without one it scores every
+        position, labelled or not, and computes entropies besides: on a CPU the model's own loss
+        gives the same number a quarter faster.
+        """
+        if self.args.device.type != "cpu":
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs["use_cache"] = False
+        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """One forward and backward pass; a loss that is no number ends the run and leaves its batch.
+
+        Raises:
+            InvalidRunError: the loss is NaN or infinite.
+        """
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        if not math.isfinite(loss.item()):
+            self._refuse(inputs)
+        return loss
+
+    def _refuse(self, inputs: dict[str, Any]) -> None:
+        path = self.run / "broken_batch.json"
+        ids = inputs["input_ids"].tolist()
+        write_json(
+            path,
+            {
+                "step": self.state.global_step + 1,
+                "learning_rate": self._get_learning_rate(),
+                "text": self.processing_class.batch_decode(ids),
+                "input_ids": ids,
+                "labels": inputs["labels"].tolist(),
+            },
+        )
+        raise InvalidRunError(
+            Problem(
+                where=str(self.run),
+                message=f"the loss at step {self.state.global_step + 1} is not a number (batch in {path.name})",
+                hint="lower `train.learning_rate`, or look at those rows",
+            )
+        )
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Validation loss and, after it, the task score, which leaves training's random numbers alone."""
+        output = super().evaluation_loop(*args, **kwargs)
+        if self.task_score is not None:
+            self.model.eval()
+            with torch.random.fork_rng(), torch.no_grad():
+                score = float(self.task_score(self.model, self.processing_class))
+            output.metrics["eval_task_score"] = score
+        return output
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write none: the report writes the card, once the model is measured."""
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Row order in which a global batch holds rows of like length, so that little is padding.
+
+    The order depends on seed and epoch alone, neither on the state of a random generator nor on how
+    a batch is cut into passes. So an interrupted run continues in the same order, and accumulating
+    gradients changes nothing.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order is given next; the trainer calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(length_grouped_order(self.lengths, self.batch_size, f"{self.seed}-{self.epoch}"))
+
+
+BATCHES_SORTED_TOGETHER = 8
+"""Few enough to leave batches mixed, enough that padding stays under a tenth."""
+
+
+def length_grouped_order(lengths: Sequence[int], batch_size: int, seed: str) -> list[int]:
+    """A random order of rows in which each run of `batch_size` rows has similar lengths.
+
+    Rows are shuffled, sorted by length within every `BATCHES_SORTED_TOGETHER` batches, cut into
+    batches, and the batches are shuffled. A smaller last batch stays last.
+    """
+    draw = random.Random(seed)
+    order = list(range(len(lengths)))
+    draw.shuffle(order)
+    whole = len(order) - len(order) % batch_size
+    rows, rest = order[:whole], order[whole:]
+    batches = []
+    for start in range(0, whole, batch_size * BATCHES_SORTED_TOGETHER):
+        group = sorted(
+            rows[start : start + batch_size * BATCHES_SORTED_TOGETHER], key=lambda row: lengths[row]
+        )
+        batches += [group[at : at + batch_size] for at in range(0, len(group), batch_size)]
+    draw.shuffle(batches)
+    return [row for batch in batches for row in batch] + rest
