@@ -19,7 +19,8 @@ Written by `make docs` from `kit/config/schema.py`; do not edit.
 
 Settings come in layers, later ones win: kit default (below) <- `conf/recipe.yaml` <- the chosen tier of
 that recipe <- `conf/project.yaml` <- `key=value` on the command line. Mappings merge, lists are replaced
-whole, and a key that is not on this page is an error. `casekit config` prints what holds and which layer said so.
+whole, and a key that is not on this page is an error. `casekit config` prints what holds and which layer
+said so.
 
 Numbers may be written `2e-4`; only `true` and `false` are booleans.
 """
