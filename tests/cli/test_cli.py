@@ -1,0 +1,123 @@
+"""The command as a person types it: what is printed, and the exit code."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kit import cli
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def casekit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["casekit", *words])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/recipe.yaml").write_text("train:\n  learning_rate: 3e-5\n")
+    (tmp_path / "conf/project.yaml").write_text("seed: 7\n")
+    return tmp_path
+
+
+def test_help_lists_the_commands(casekit: Run) -> None:
+    code, out, _ = casekit("--help")
+    assert code == 0
+    assert {"new", "update", "recipes", "config", "data", "train", "evaluate", "report", "run"} <= set(
+        out.split()
+    )
+
+
+def test_version(casekit: Run) -> None:
+    code, out, _ = casekit("--version")
+    assert code == 0
+    assert re.fullmatch(r"casekit \d+\.\d+\.\d+\S*\n", out)
+
+
+def test_config_prints_each_value_with_its_layer(casekit: Run, project: Path) -> None:
+    code, out, _ = casekit("config", "--project", str(project), "train.max_steps=9")
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()[1:] if line.strip()}
+    assert code == 0
+    assert lines["train.learning_rate"] == ["3e-05", "recipe", "conf/recipe.yaml:2"]
+    assert lines["seed"] == ["7", "project", "conf/project.yaml:1"]
+    assert lines["train.max_steps"][:3] == ["9", "command", "line"]
+    assert lines["train.warmup_ratio"] == ["0.03", "kit", "default"]
+
+
+def test_config_schema_is_json_schema(casekit: Run) -> None:
+    code, out, _ = casekit("config", "--schema")
+    assert code == 0
+    assert "learning_rate" in json.loads(out)["$defs"]["Train"]["properties"]
+
+
+def test_bad_settings_exit_2_with_every_problem(casekit: Run, project: Path) -> None:
+    (project / "conf/project.yaml").write_text("sed: 7\ntrain: {learning_rate: fast}\n")
+    code, out, err = casekit("config", "--project", str(project))
+    assert (code, out) == (2, "")
+    assert "conf/project.yaml:1" in err
+    assert "did you mean `seed`?" in err
+    assert "conf/project.yaml:2" in err
+    assert "Traceback" not in err
+
+
+def test_text_in_brackets_is_printed_as_it_is(casekit: Run, project: Path) -> None:
+    code, _, err = casekit("config", "--project", str(project), "model.dtype=[bold]x[/bold]")
+    assert code == 2
+    assert "[bold]x[/bold]" in err
+
+
+def test_outside_a_project(casekit: Run, tmp_path: Path) -> None:
+    code, _, err = casekit("config", "--project", str(tmp_path))
+    assert code == 2
+    assert "casekit new" in err
+
+
+def test_a_report_without_an_evaluation_says_what_to_run(casekit: Run, project: Path) -> None:
+    code, _, err = casekit("report", "--project", str(project))
+    assert code == 2
+    assert "casekit evaluate" in err
+
+
+def test_evaluate_without_a_run_says_what_to_run(casekit: Run, project: Path) -> None:
+    code, _, err = casekit("evaluate", "--project", str(project))
+    assert code == 2
+    assert "casekit train" in err
+
+
+def test_policy_test_tells_good_from_bad(casekit: Run, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    rule = (
+        "rules:\n  - id: F1\n    title: promise\n    severity: critical\n    never: ['guarantee']\n"
+        "    examples: {{violates: ['We guarantee 8%.'], complies: [{complies}]}}\n"
+    )
+    policy.write_text(rule.format(complies="'Nothing is certain.'"))
+    assert casekit("policy", "test", str(policy))[0] == 0
+    policy.write_text(rule.format(complies="'We guarantee it.'"))
+    code, _, err = casekit("policy", "test", str(policy))
+    assert code == 1
+    assert "F1" in err
+
+
+def test_synthetic_data_is_written_and_says_so(casekit: Run, tmp_path: Path) -> None:
+    grammar = Path(__file__).parents[2] / "recipes/blank/dialogues.yaml"
+    out_file = tmp_path / "rows.jsonl"
+    code, _, _ = casekit("data", "synth", str(out_file), "--grammar", str(grammar), "--count", "20")
+    rows = [json.loads(line) for line in out_file.read_text(encoding="utf-8").splitlines()]
+    assert code == 0
+    assert len(rows) == 20
+    assert all(row["synthetic"] for row in rows)
+    assert rows[0]["messages"][-1]["role"] == "assistant"
