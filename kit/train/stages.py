@@ -117,6 +117,8 @@ def load_messages(prepared: Path, split: str) -> list[Messages]:
                 where=str(folder), message="is missing", hint="prepare the data with `casekit data prepare`"
             )
         )
+    if not any(folder.glob("*.arrow")):  # an empty split is saved without a table, and does not load
+        return []
     messages: list[Messages] = list(datasets.load_from_disk(str(folder))["messages"])
     return messages
 

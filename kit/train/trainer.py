@@ -99,7 +99,7 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
         raise InvalidRunError(
             Problem(
                 where=str(self.run),
-                message=f"the loss at step {self.state.global_step + 1} is not a number (batch in {path.name})",
+                message=f"the loss at step {self.state.global_step + 1} is no number (see {path.name})",
                 hint="lower `train.learning_rate`, or look at those rows",
             )
         )

@@ -1,11 +1,11 @@
 """A world small enough to train in seconds: a random Qwen3 of 60 thousand parameters and 48 dialogues."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from train_world import dialogue, write_prepared
 
 from kit.config.schema import Config
 
@@ -22,15 +22,6 @@ ARCHITECTURE = {
 }
 
 
-def dialogue(number: int) -> list[dict[str, str]]:
-    """Dialogues of different lengths with something to copy."""
-    name = f"order {number * 37 % 100}"
-    return [
-        {"role": "user", "content": f"Where is my {name}?" + " Please hurry." * (number % 4)},
-        {"role": "assistant", "content": f"Your {name} is on its way."},
-    ]
-
-
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model with random weights, in a local folder."""
@@ -41,18 +32,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = new_tokenizer(texts, vocabulary=ARCHITECTURE["vocab_size"])
     new_model(tokenizer, seed=1, architecture=ARCHITECTURE).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return folder
-
-
-def write_prepared(folder: Path, train: int, valid: int) -> Path:
-    """Prepared data as the data room leaves it, of that many dialogues a split."""
-    import datasets
-
-    numbers = {"train": range(train), "valid": range(train, train + valid)}
-    for split, chosen in numbers.items():
-        rows = {"id": [str(n) for n in chosen], "messages": [dialogue(n) for n in chosen]}
-        datasets.Dataset.from_dict(rows).save_to_disk(str(folder / split))
-    (folder / "data.json").write_text(json.dumps({"schema": 1, "fingerprint": f"{train}-{valid}"}))
     return folder
 
 
@@ -87,3 +66,9 @@ def settings(base: Path) -> Callable[..., Config]:
         )
 
     return make
+
+
+@pytest.fixture
+def exact_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute in float32, so that what must be equal is equal to more than bfloat16's rounding."""
+    monkeypatch.setattr("kit.train.setup.mixed_precision", lambda on: None)

@@ -1,0 +1,186 @@
+"""Interrupted runs: what Ctrl-C leaves, and that a continued run ends where an unbroken one does."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from train_world import losses_of, weights_of, write_prepared
+
+from kit.config.errors import ConfigError
+from kit.train.runs import check_resumable, find_run, last_checkpoint, latest_run
+from kit.train.stages import train
+from kit.train.watch import fluctuation, forget_after, loss_summary, read_metrics
+
+
+class InterruptAt:
+    """A task score that presses Ctrl-C while it is asked for the n-th time."""
+
+    def __init__(self, evaluation: int, score: float = 0.5) -> None:
+        self.left = evaluation
+        self.score = score
+
+    def __call__(self, model: object, tokenizer: object) -> float:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return self.score
+
+
+def interrupted(config, root: Path, prepared: Path, evaluation: int) -> Path:
+    with pytest.raises(KeyboardInterrupt):
+        train(config, root, prepared, InterruptAt(evaluation))
+    (run,) = (root / "runs").iterdir()
+    return run
+
+
+def status(run: Path) -> str:
+    return json.loads((run / "manifest.json").read_text())["status"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(method, settings, prepared, tmp_path):
+    # Two epochs of six steps, stopped within the second: order, dropout and moments must all carry over.
+    config = settings(method, num_train_epochs=2, eval_steps=4, save_steps=100, early_stopping_patience=9)
+    config = config.model_copy(update={"method": config.method.model_copy(update={"dropout": 0.1})})
+    unbroken = train(config, tmp_path / "a", prepared, InterruptAt(99))
+    run = interrupted(config, tmp_path / "b", prepared, evaluation=2)
+    assert last_checkpoint(run).name == "checkpoint-9"  # asked during the evaluation at 8, so the step after
+    assert status(run) == "interrupted"
+
+    continued = train(config, tmp_path / "b", prepared, InterruptAt(99), resume=run)
+    assert continued == run and status(run) == "finished"
+    assert weights_of(run, "checkpoints/checkpoint-12") == weights_of(unbroken, "checkpoints/checkpoint-12")
+    assert losses_of(run) == losses_of(unbroken)
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert len(manifest["resumed"]) == 1 and manifest["golden"]["step"] == 4
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_recorded_after_its_checkpoint_is_done_again(settings, prepared, tmp_path):
+    config = settings(num_train_epochs=2, eval_steps=2, save_steps=6, early_stopping_patience=9)
+    scores = [0.1, 0.2, 0.3, 0.9, 0.4, 0.5]
+    unbroken = train(config, tmp_path / "a", prepared, lambda m, t, left=iter(scores): next(left))
+    run = tmp_path / "b" / unbroken.name
+    shutil.copytree(unbroken, run)
+    shutil.rmtree(run / "checkpoints" / "checkpoint-12")
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 12, "kind": "tr')  # the power went
+
+    train(config, tmp_path / "b", prepared, lambda m, t, left=iter(scores[3:]): next(left), resume=run)
+    assert read_steps(run) == read_steps(unbroken)
+    assert losses_of(run) == losses_of(unbroken)
+    assert weights_of(run) == weights_of(unbroken)
+    assert json.loads((run / "golden" / "golden.json").read_text())["step"] == 8
+
+
+def read_steps(run: Path) -> list[tuple[int, str]]:
+    return [(line["step"], line["kind"]) for line in read_metrics(run)]
+
+
+@pytest.mark.slow
+def test_patience_counts_over_an_interruption(settings, prepared, tmp_path):
+    config = settings(num_train_epochs=5, eval_steps=2)
+    run = interrupted(config, tmp_path, prepared, evaluation=3)  # 0.5 at 2, 4 and 6
+    train(config, tmp_path, prepared, InterruptAt(99), resume=run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["stopped_early"] and manifest["steps"] == 8
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_the_first_checkpoint_keeps_the_step_it_stopped_at(settings, prepared, tmp_path):
+    run = interrupted(settings(eval_steps=1, save_steps=100), tmp_path, prepared, evaluation=1)
+    assert last_checkpoint(run).name == "checkpoint-2"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.slow
+def test_a_changed_setting_or_changed_data_is_refused_with_the_difference(settings, prepared, tmp_path):
+    run = interrupted(settings(), tmp_path, prepared, evaluation=1)
+    changed = settings(learning_rate=1e-3)
+    other = write_prepared(tmp_path / "other", train=40, valid=8)
+    with pytest.raises(ConfigError) as caught:
+        train(changed, tmp_path, other, None, resume=run)
+    texts = [str(problem) for problem in caught.value.problems]
+    assert texts[0] == "train.learning_rate: was 0.003 when the run began and is 0.001 now"
+    assert texts[1] == "data: was '48-8' when the run began and is '40-8' now"
+    assert status(run) == "interrupted", "a refused resume leaves the run as it was"
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_not_resumed(settings, prepared, tmp_path):
+    run = train(settings(max_steps=1), tmp_path, prepared, None)
+    with pytest.raises(ConfigError, match="is finished"):
+        train(settings(max_steps=1), tmp_path, prepared, None, resume=run)
+
+
+def make_run(root: Path, name: str, status: str = "finished") -> Path:
+    run = root / "runs" / name
+    run.mkdir(parents=True)
+    (run / "manifest.json").write_text(json.dumps({"status": status}))
+    return run
+
+
+def test_the_latest_run_is_the_newest_finished_one(tmp_path):
+    make_run(tmp_path, "20260101-100000-sft-lora")
+    newest = make_run(tmp_path, "20260102-100000-sft-full")
+    broken = make_run(tmp_path, "20260103-100000-sft-lora", "interrupted")
+    assert latest_run(tmp_path) == find_run(tmp_path) == newest
+    assert latest_run(tmp_path, finished_only=False) == broken
+
+
+def test_a_run_is_found_by_its_id_or_by_how_it_begins(tmp_path):
+    first = make_run(tmp_path, "20260101-100000-sft-lora")
+    make_run(tmp_path, "20260102-100000-sft-lora")
+    assert find_run(tmp_path, "20260101") == first
+    assert find_run(tmp_path, first.name) == first
+    with pytest.raises(ConfigError, match="begins 2 run ids"):
+        find_run(tmp_path, "2026")
+    with pytest.raises(ConfigError, match="did you mean 20260101-100000-sft-lora"):
+        find_run(tmp_path, "20260101-100000-sft-full")
+
+
+def test_no_run_at_all_names_the_command_that_makes_one(tmp_path):
+    for find in (latest_run, find_run):
+        with pytest.raises(ConfigError, match="casekit train"):
+            find(tmp_path)
+
+
+def test_a_half_written_checkpoint_is_not_taken_for_one(tmp_path):
+    for step, whole in ((4, True), (10, True), (20, False)):
+        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        if whole:
+            (folder / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path).name == "checkpoint-10"
+
+
+def test_a_folder_that_is_no_run_says_so(tmp_path, settings):
+    with pytest.raises(ConfigError, match=r"manifest\.json"):
+        check_resumable(tmp_path, settings(), {"fingerprint": "x", "sha256": "y"})
+
+
+@pytest.mark.parametrize(
+    ("losses", "wanted"),
+    [
+        ([], 0.0),
+        ([3.0], 0.0),
+        ([5.0, 4.0, 3.0, 2.0], 0.0),  # a steep fall is no fluctuation
+        ([1.0, 1.0, 1.0, 1.3, 1.0], 0.3),
+        ([9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.2], 0.2),  # only the five before it count
+    ],
+)
+def test_fluctuation_is_the_largest_rise_over_the_mean_before_it(losses, wanted):
+    assert fluctuation(losses) == pytest.approx(wanted)
+
+
+def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
+    lines = [{"step": step, "kind": "train", "loss": 1 / step} for step in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert forget_after(tmp_path, 2) == lines[:2] == read_metrics(tmp_path)
+    assert loss_summary(lines[:2]) == {"first": 1.0, "last": 0.5, "max_fluctuation": 0.0}

@@ -1,0 +1,40 @@
+"""Helpers of the training tests: prepared data, and what a run left behind."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from kit.train.watch import read_metrics
+
+
+def dialogue(number: int) -> list[dict[str, str]]:
+    """Dialogues of different lengths with something to copy."""
+    name = f"order {number * 37 % 100}"
+    return [
+        {"role": "user", "content": f"Where is my {name}?" + " Please hurry." * (number % 4)},
+        {"role": "assistant", "content": f"Your {name} is on its way."},
+    ]
+
+
+def write_prepared(folder: Path, train: int, valid: int) -> Path:
+    """Prepared data as the data room leaves it, of that many dialogues a split."""
+    import datasets
+
+    numbers = {"train": range(train), "valid": range(train, train + valid)}
+    for split, chosen in numbers.items():
+        rows = {"id": [str(n) for n in chosen], "messages": [dialogue(n) for n in chosen]}
+        datasets.Dataset.from_dict(rows).save_to_disk(str(folder / split))
+    (folder / "data.json").write_text(json.dumps({"schema": 1, "fingerprint": f"{train}-{valid}"}))
+    return folder
+
+
+def losses_of(run: Path) -> list[float]:
+    """The training losses a run logged."""
+    return [line["loss"] for line in read_metrics(run) if line["kind"] == "train"]
+
+
+def weights_of(run: Path, folder: str = "golden") -> str:
+    """A hash of the weight files of a run's golden checkpoint, or of another folder of it."""
+    files = sorted((run / folder).glob("*.safetensors"))
+    assert files
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
