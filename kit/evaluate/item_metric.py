@@ -1,0 +1,93 @@
+"""What all text metrics share: one number a prompt, with the reason, behind `evaluate.Metric`."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import datasets
+import evaluate
+
+from kit.evaluate.text import normalise
+
+Reference = dict[str, Any]
+Judgement = tuple[float | None, list[str]]
+
+_INPUTS = """
+Args:
+    predictions: answers, one text a prompt.
+    references: one JSON object a prompt, as text; see the metric's card for the keys it reads.
+Returns:
+    {name: mean of the items or None, "n": items that are not None, "items": [...], "details": [[...]]}
+"""
+
+
+class ItemMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships no types
+    """A metric that judges each answer on its own.
+
+    Being abstract, this class is passed over when `evaluate.load` looks for a file's metric.
+    """
+
+    label: ClassVar[str]
+    """What people read in a report."""
+    kind: ClassVar[Literal["rate", "score"]]
+    """`rate`: items are 0 or 1; `score`: items are real numbers."""
+    higher_is_better: ClassVar[bool]
+    invalid_item: ClassVar[float]
+    """What an empty, cut or repeating answer scores: never the safe value."""
+    formula: ClassVar[str]
+    """One line; the card beside the file says more."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Answers may be private: they are kept in memory, never in a cache file on disk, which is
+        # also what makes parallel evaluations on one machine safe. `evaluate` cannot do that over
+        # several processes, where the caller's choice stands.
+        if kwargs.get("num_process", 1) == 1:
+            kwargs["keep_in_memory"] = True
+        super().__init__(*args, **kwargs)
+
+    def prepare(self, references: Sequence[Reference], **params: Any) -> None:
+        """Take the parameters given to `compute`; called once before the items."""
+        if params:
+            raise TypeError(f"{self.name} takes no parameters, found {', '.join(sorted(params))}")
+
+    @abstractmethod
+    def applies(self, reference: Reference) -> bool:
+        """Whether the metric says anything about a prompt; if not, its item is None."""
+
+    @abstractmethod
+    def judge(self, prediction: str, reference: Reference) -> Judgement:
+        """The item of one answer to a prompt that the metric applies to, and why it failed."""
+
+    def _info(self) -> Any:
+        features = {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
+        return evaluate.MetricInfo(
+            description=f"{self.label}: {self.formula}",
+            citation="",
+            inputs_description=_INPUTS,
+            features=datasets.Features(features),
+        )
+
+    def _compute(self, *, predictions: list[str], references: list[str], **params: Any) -> dict[str, Any]:
+        rows = [read_reference(text) for text in references]
+        self.prepare(rows, **params)
+        judged = [
+            self.judge(answer, row) if self.applies(row) else (None, [])
+            for answer, row in zip(predictions, rows, strict=True)
+        ]
+        items = [None if item is None else float(item) for item, _ in judged]
+        scored = [item for item in items if item is not None]
+        mean = sum(scored) / len(scored) if scored else None
+        return {self.name: mean, "n": len(scored), "items": items, "details": [why for _, why in judged]}
+
+
+def read_reference(text: str) -> Reference:
+    """A reference's JSON object.
+
+    Raises:
+        ValueError: it is not a JSON object.
+    """
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"a reference is a JSON object, found {normalise(text)[:60]!r}")
+    return value

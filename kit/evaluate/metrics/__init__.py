@@ -1,0 +1,162 @@
+"""Finds a metric by name, among the kit's own and the project's hooks, and scores answers with it."""
+
+import importlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kit.config.errors import ConfigError, Problem
+from kit.config.explain import nearest
+from kit.config.schema import MetricUse
+from kit.evaluate.item_metric import ItemMetric, Reference
+from kit.hooks import Hooks
+from kit.hooks import Metric as HookMetric
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """What a metric found: for each prompt a number or None, and why an item failed."""
+
+    items: list[float | None]
+    details: list[list[str]]
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the items that are numbers."""
+        numbers = [item for item in self.items if item is not None]
+        return sum(numbers) / len(numbers) if numbers else None
+
+
+@dataclass(frozen=True)
+class LoadedMetric:
+    """A metric ready to score: the kit's own (`module`) or one of the project's hooks (`hook`)."""
+
+    name: str
+    label: str
+    higher_is_better: bool
+    kind: Literal["rate", "score"] | None
+    """None for a hook: whether its items are all 0 or 1 is seen when they are there."""
+    invalid_item: float
+    params: dict[str, Any] = field(default_factory=dict)
+    module: ItemMetric | None = None
+    hook: HookMetric | None = None
+
+    def applies(self, reference: Reference) -> bool:
+        """Whether the metric says anything about a prompt, whatever the answer."""
+        return self.module is None or self.module.applies(reference)
+
+
+def metric_names() -> list[str]:
+    """The kit's own metrics, in alphabetical order."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/*.py") if path.stem == path.parent.name)
+
+
+def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[str] = ()) -> LoadedMetric:
+    """Load a metric as the configuration names it.
+
+    Args:
+        use: its name and parameters; a `policy` parameter is a path relative to `root`.
+        hooks: the project's own metrics; they may not take a name of the kit's.
+        languages: the project's languages, the default of metrics that have such a parameter.
+
+    Raises:
+        ConfigError: there is no such metric, or its parameters do not fit, with what does.
+    """
+    own = metric_names()
+    if use.name in hooks.metrics and use.name not in own:
+        hook = hooks.metrics[use.name]
+        return LoadedMetric(
+            name=use.name,
+            label=hook.label,
+            higher_is_better=hook.higher_is_better,
+            kind=None,
+            invalid_item=0.0 if hook.higher_is_better else 1.0,
+            hook=hook,
+        )
+    if use.name not in own or use.name == "response_time":
+        raise ConfigError(_unknown(use.name, [*own, *hooks.metrics]))
+    module = _module_of(use.name)
+    params = _parameters(use, module, root, languages)
+    try:
+        module.prepare([], **params)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            Problem("evaluate.metrics", f"metric {use.name!r}: {error}", "see docs/reference/metrics.md")
+        ) from error
+    return LoadedMetric(
+        name=use.name,
+        label=module.label,
+        higher_is_better=module.higher_is_better,
+        kind=module.kind,
+        invalid_item=module.invalid_item,
+        params=params,
+        module=module,
+    )
+
+
+def score(metric: LoadedMetric, predictions: Sequence[str], references: Sequence[Reference]) -> MetricResult:
+    """Score answers against their references, both in the same order.
+
+    Raises:
+        ConfigError: a hook returned something else than one number or None a prompt.
+    """
+    if not predictions:
+        return MetricResult([], [])
+    if metric.hook is not None:
+        return _score_hook(metric.name, metric.hook, predictions, references)
+    assert metric.module is not None  # noqa: S101  # a loaded metric is one or the other
+    texts = [json.dumps(reference, ensure_ascii=False) for reference in references]
+    result = metric.module.compute(predictions=list(predictions), references=texts, **metric.params)
+    return MetricResult(result["items"], result["details"])
+
+
+def _module_of(name: str) -> ItemMetric:
+    """The metric's class, imported in place: `evaluate.load` would copy the file into a cache first."""
+    module = importlib.import_module(f"kit.evaluate.metrics.{name}.{name}")
+    kinds = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, ItemMetric) and kind.__module__ == module.__name__
+    ]
+    metric: ItemMetric = kinds[0]()
+    return metric
+
+
+def _parameters(use: MetricUse, module: ItemMetric, root: Path, languages: Sequence[str]) -> dict[str, Any]:
+    params = dict(use.params)
+    if "policy" in params:
+        params["policy"] = str(root / params["policy"])
+    if module.name == "language_fidelity" and languages:
+        params.setdefault("languages", list(languages))
+    return params
+
+
+def _unknown(name: str, known: list[str]) -> Problem:
+    if name == "response_time":
+        hint = "it is measured whenever `evaluate.latency_prompts` is not 0; take it out of the list"
+        return Problem("evaluate.metrics", "`response_time` does not score answers", hint)
+    near = nearest(name, known)
+    hint = (f"did you mean `{near}`? " if near else "") + f"known: {', '.join(sorted(known))}"
+    return Problem("evaluate.metrics", f"unknown metric {name!r}", hint)
+
+
+def _score_hook(
+    name: str, hook: HookMetric, predictions: Sequence[str], references: Sequence[Reference]
+) -> MetricResult:
+    items = hook.score(predictions, references)
+    numbers = all(item is None or isinstance(item, int | float) for item in items)
+    if len(items) != len(predictions) or not numbers:
+        raise ConfigError(
+            Problem(
+                where=f"metric {name} (hooks)",
+                message=f"gave {len(items)} items for {len(predictions)} prompts"
+                if numbers
+                else "gave items that are neither numbers nor None",
+                hint="`score(predictions, references)` returns one number or None for every prediction",
+            )
+        )
+    return MetricResult([None if item is None else float(item) for item in items], [[] for _ in items])

@@ -1,0 +1,246 @@
+"""A case's policy: what an answer must never and must always contain, read from `policy.yaml`.
+
+The rules are data, so that a compliance officer can read and change them; this module only applies
+them. Regular expressions meet normalised text (NFKC, straight apostrophes), in any case.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kit.config.errors import ConfigError, Problem
+from kit.config.explain import nearest
+from kit.config.yaml_lines import Key, Lines, load_yaml
+from kit.evaluate.negation import negated
+from kit.evaluate.text import normalise
+
+Severity = Literal["critical", "major", "minor"]
+Expected = dict[str, Any]
+
+
+class Examples(BaseModel):
+    """Sentences that show what a rule means; `check_examples` holds the rule to them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    violates: list[str] = []
+    complies: list[str] = []
+
+
+class Rule(BaseModel):
+    """One rule: phrases that must never, or phrases of which one must, stand in an answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    id: str
+    title: str
+    severity: Severity = "major"
+    never: list[str] = []
+    must: list[str] = []
+    negation_clears: bool = False
+    when: dict[str, list[str | bool]] = {}
+    source: str = ""
+    examples: Examples = Examples()
+
+    @model_validator(mode="after")
+    def _never_or_must(self) -> "Rule":
+        if bool(self.never) == bool(self.must):
+            raise ValueError("a rule has exactly one of `never` and `must`, and it is not empty")
+        if self.must and self.negation_clears:
+            raise ValueError("`negation_clears` belongs to `never` rules only")
+        return self
+
+    def applies(self, expected: Expected) -> bool:
+        """Whether every field that `when` names has one of the values listed there."""
+        return all(
+            _as_text(expected.get(field)) in {_as_text(value) for value in values}
+            for field, values in self.when.items()
+        )
+
+
+class PolicyFile(BaseModel):
+    """The whole of `policy.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    rules: list[Rule] = []
+    refusals: list[str] = []
+    recommendations: dict[str, list[str]] = Field(default={})
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules, ready to be applied to answers."""
+
+    path: Path
+    rules: tuple[Rule, ...]
+    refusals: tuple[str, ...]
+    recommendations: dict[str, list[str]]
+
+    def applicable(self, expected: Expected) -> list[Rule]:
+        """The rules that hold for a row, by its expected fields."""
+        return [rule for rule in self.rules if rule.applies(expected)]
+
+    def violations(self, answer: str, expected: Expected) -> list[str]:
+        """The ids of the never-rules that an answer breaks, in the policy's order."""
+        text = normalise(answer)
+        return [rule.id for rule in self.applicable(expected) if rule.never and _breaks(rule, text)]
+
+    def missing(self, answer: str, expected: Expected) -> list[str]:
+        """The ids of the must-rules that hold for the row and that an answer leaves out."""
+        text = normalise(answer)
+        return [rule.id for rule in self.applicable(expected) if rule.must and _breaks(rule, text)]
+
+    def is_refusal(self, answer: str) -> bool:
+        """Whether an answer declines to answer, in one of the policy's phrases."""
+        return _found(self.refusals, normalise(answer))
+
+    def recommendation(self, answer: str) -> str | None:
+        """The most urgent recommendation an answer gives; None if it gives none.
+
+        Denied phrases do not count: "no need to call an ambulance" is no emergency.
+        """
+        text = normalise(answer)
+        for label, phrases in self.recommendations.items():
+            if _found(phrases, text, unless_negated=True):
+                return label
+        return None
+
+    def at_least_as_urgent(self, found: str | None, wanted: str | None) -> bool:
+        """Whether `found` is no less urgent than `wanted` (None: the most urgent label there is)."""
+        labels = list(self.recommendations)
+        if found not in labels:
+            return False
+        return labels.index(found) <= (labels.index(wanted) if wanted in labels else 0)
+
+    def check_examples(self) -> list[Problem]:
+        """Every example that its own rule judges otherwise than the policy says."""
+        problems = []
+        for rule in self.rules:
+            wrong = [
+                (text, "violates", "complies") for text in rule.examples.violates if not _broken(rule, text)
+            ]
+            wrong += [
+                (text, "complies", "violates") for text in rule.examples.complies if _broken(rule, text)
+            ]
+            for text, said, found in wrong:
+                problems.append(
+                    Problem(
+                        where=f"{self.path} rule {rule.id}",
+                        message=f"the example {text!r} should be one that {said}, but the rule says it {found}",
+                        hint="change the rule's phrases or the example",
+                    )
+                )
+        return problems
+
+
+def load_policy(path: Path) -> Policy:
+    """Read and check a policy file.
+
+    Raises:
+        ConfigError: it is missing or no YAML; unknown or missing keys; a regular expression that does
+            not compile; a repeated rule id. All problems at once, with file and line.
+    """
+    tree, lines = load_yaml(path)
+    try:
+        content = PolicyFile.model_validate(tree or {})
+    except ValidationError as error:
+        raise ConfigError([_schema_problem(path, tree, lines, dict(e)) for e in error.errors()]) from error
+    problems = [*_pattern_problems(path, content, lines), *_repeated_ids(path, content, lines)]
+    if problems:
+        raise ConfigError(problems)
+    return Policy(path, tuple(content.rules), tuple(content.refusals), content.recommendations)
+
+
+def _breaks(rule: Rule, text: str) -> bool:
+    if rule.must:
+        return not _found(rule.must, text)
+    return _found(rule.never, text, unless_negated=rule.negation_clears)
+
+
+def _broken(rule: Rule, example: str) -> bool:
+    return _breaks(rule, normalise(example))
+
+
+def _found(patterns: Sequence[str], text: str, unless_negated: bool = False) -> bool:
+    matches = (match for pattern in patterns for match in re.finditer(pattern, text, re.IGNORECASE))
+    return any(not (unless_negated and negated(text, match.start(), match.end())) for match in matches)
+
+
+def _as_text(value: Any) -> str:
+    return str(value).casefold()
+
+
+def _schema_problem(path: Path, tree: Any, lines: Lines, error: dict[str, Any]) -> Problem:
+    key: Key = tuple(error["loc"])
+    place = _place(path, key, lines)
+    if (
+        len(key) > 1
+        and key[0] == "rules"
+        and isinstance(key[1], int)
+        and isinstance(tree["rules"][key[1]], dict)
+    ):
+        place += f" rule {tree['rules'][key[1]].get('id', f'number {key[1] + 1}')}"
+    name = str(key[-1]) if key else ""
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(key)
+        near = nearest(name, known)
+        hint = (f"did you mean `{near}`? " if near else "") + f"known: {', '.join(known)}"
+        return Problem(place, f"unknown key `{name}`", hint)
+    if error["type"] == "missing":
+        return Problem(place, f"`{name}` is missing", "every rule has an `id` and a `title`")
+    return Problem(place, f"{name}: {error['msg']}", "see docs/reference/metrics.md for the policy file")
+
+
+def _known_keys(key: Key) -> list[str]:
+    model: type[BaseModel] = PolicyFile if len(key) == 1 else Examples if "examples" in key[:-1] else Rule
+    return list(model.model_fields)
+
+
+def _pattern_problems(path: Path, content: PolicyFile, lines: Lines) -> list[Problem]:
+    """Every regular expression that does not compile, or that matches nothing at all and so everywhere."""
+    groups: list[tuple[Key, str, list[str]]] = [(("refusals",), "refusals", content.refusals)]
+    for index, rule in enumerate(content.rules):
+        groups.append((("rules", index, "never"), f"rule {rule.id}", rule.never))
+        groups.append((("rules", index, "must"), f"rule {rule.id}", rule.must))
+    for label, phrases in content.recommendations.items():
+        groups.append((("recommendations", label), f"recommendation {label}", phrases))
+    problems = []
+    for key, owner, patterns in groups:
+        for number, pattern in enumerate(patterns):
+            reason = _pattern_fault(pattern)
+            if reason:
+                place = f"{_place(path, (*key, number), lines)} {owner}"
+                hint = "a regular expression of Python's `re`; put it in single quotes"
+                problems.append(Problem(place, f"{pattern!r}: {reason}", hint))
+    return problems
+
+
+def _pattern_fault(pattern: str) -> str | None:
+    try:
+        compiled = re.compile(pattern, re.IGNORECASE)
+    except re.error as error:
+        return f"not a regular expression ({error})"
+    return "it matches the empty text, and so every answer" if compiled.search("") else None
+
+
+def _repeated_ids(path: Path, content: PolicyFile, lines: Lines) -> list[Problem]:
+    seen: set[str] = set()
+    problems = []
+    for index, rule in enumerate(content.rules):
+        if rule.id in seen:
+            place = _place(path, ("rules", index), lines)
+            problems.append(
+                Problem(place, f"rule id {rule.id!r} is given twice", "give each rule its own id")
+            )
+        seen.add(rule.id)
+    return problems
+
+
+def _place(path: Path, key: Key, lines: Lines) -> str:
+    """`file:line` of a key, or of the nearest key around it."""
+    for length in range(len(key), -1, -1):
+        if key[:length] in lines:
+            return f"{path}:{lines[key[:length]]}"
+    return str(path)

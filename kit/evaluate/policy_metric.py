@@ -1,0 +1,36 @@
+"""What the metrics that apply a policy share: the `policy` parameter."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from kit.evaluate.item_metric import ItemMetric, Reference
+from kit.evaluate.policy import Policy, load_policy
+
+
+class PolicyMetric(ItemMetric):
+    """A metric whose `compute` takes `policy`, the path of a policy file. Abstract, as its base is."""
+
+    policy: Policy
+
+    def prepare(self, references: Sequence[Reference], **params: Any) -> None:
+        """Read the policy.
+
+        Raises:
+            TypeError: `policy` is missing, or something else was given as well.
+            ConfigError: the policy file has errors.
+        """
+        if set(params) != {"policy"}:
+            found = ", ".join(sorted(params)) or "nothing"
+            raise TypeError(
+                f"{self.name} takes one parameter, policy=<path of the policy file>; found {found}"
+            )
+        path = Path(params["policy"])
+        self.policy = _read(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@lru_cache(maxsize=16)
+def _read(path: Path, modified: int) -> Policy:
+    """Read once as long as the file does not change; training scores the same policy many times."""
+    return load_policy(path)

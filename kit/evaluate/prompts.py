@@ -1,0 +1,72 @@
+"""Which held-out rows are asked, and what each brings along for the metrics."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.config.errors import DataError, Problem
+from kit.evaluate.item_metric import Reference
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One held-out dialogue up to, not including, its last assistant message."""
+
+    id: str
+    messages: list[Message]
+    reference: Reference
+    """The row's `expected`, with `answer` (the last assistant message) and `prompt` (the last user's)."""
+    slices: dict[str, str]
+    group: str
+
+
+def load_prompts(split: Path) -> list[Prompt]:
+    """All rows of a prepared split (`test/` or `valid/`) as prompts.
+
+    Raises:
+        DataError: the split is missing or empty.
+    """
+    import datasets
+
+    if not (split / "dataset_info.json").is_file():
+        raise DataError(Problem(str(split), "no such split", "make it with `casekit data prepare`"))
+    rows = datasets.load_from_disk(str(split))
+    if len(rows) == 0:
+        hint = f"raise `data.split.{split.name}`, or mark rows for it with `data.split.column`"
+        raise DataError(Problem(str(split), f"the {split.name} split is empty: nothing to evaluate on", hint))
+    return [_prompt(row) for row in rows]
+
+
+def _prompt(row: dict[str, Any]) -> Prompt:
+    messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
+    asked = [message["content"] for message in messages if message["role"] == "user"]
+    answer = {"answer": messages[-1]["content"], "prompt": asked[-1] if asked else ""}
+    return Prompt(
+        id=row["id"],
+        messages=messages[:-1],
+        reference={**json.loads(row["expected"] or "{}"), **answer},
+        slices={name: str(value) for name, value in json.loads(row["slices"] or "{}").items()},
+        group=row["group"],
+    )
+
+
+def choose(
+    prompts: Sequence[Prompt], most: int, wanted: Callable[[Prompt], bool] = lambda prompt: True
+) -> list[Prompt]:
+    """At most `most` of the wanted prompts, always the same ones whatever their order.
+
+    The content's hash decides (it is the row's id). One prompt of every group comes first, then second
+    ones: prompts of one group are not independent, and the fewer share a group the more they show.
+    """
+    nth_of_group: Counter[str] = Counter()
+    ranked = []
+    for prompt in sorted(filter(wanted, prompts), key=lambda prompt: prompt.id):
+        ranked.append((nth_of_group[prompt.group], prompt.id, prompt))
+        nth_of_group[prompt.group] += 1
+    chosen = sorted(ranked, key=lambda entry: entry[:2])[:most]
+    return sorted((prompt for *_, prompt in chosen), key=lambda prompt: prompt.id)
