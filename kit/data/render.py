@@ -18,13 +18,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
-from kit.data.rows import Message
+from kit.data.rows import IGNORED, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-IGNORED = -100
-"""The label of a token that carries no loss; torch's cross entropy skips it."""
 
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use marks, put round an answer to find it again
 

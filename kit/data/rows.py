@@ -1,11 +1,15 @@
 """What the data room passes around: records as they were found, rows, rejections."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from kit.files import sha256_json
 
 Message = dict[str, str]
+IGNORED = -100
+"""The label of a token that carries no loss; torch's cross entropy skips it."""
+
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
@@ -33,12 +37,17 @@ class Row:
     fields: dict[str, Any]
     split: SplitName | None = None
     group: str = ""
-    id: str = field(init=False)
     tokens: int = 0
-    """Length of the longest sample in tokens; set by rendering."""
+    """Length of the longest sample in tokens; this and the next two are set by rendering."""
+    all_tokens: int = 0
+    """Tokens of all samples; more than `tokens` where a dialogue becomes one sample a turn."""
+    trained_tokens: int = 0
+    """How many of `all_tokens` carry loss."""
 
-    def __post_init__(self) -> None:
-        self.id = sha256_json(self.messages)[:16]
+    @property
+    def id(self) -> str:
+        """The same for the same messages, in any file and any run."""
+        return sha256_json(self.messages)[:16]
 
     @property
     def where(self) -> str:
@@ -71,3 +80,10 @@ class SourceInfo:
 def reject(row: Row, check: str, reason: str) -> Rejection:
     """A rejection that shows the row as it would have been used."""
     return Rejection(row.where, check, reason, {"messages": row.messages, **row.fields})
+
+
+def as_text(value: Any) -> str:
+    """A column's value as groups and slices show it."""
+    if value is None:
+        return "(missing)"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

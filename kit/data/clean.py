@@ -1,0 +1,42 @@
+"""Cleaning before the checks: line ends and outer white space, then the project's own cleaners."""
+
+from kit.data.formats import check_messages
+from kit.data.read import HOOK_ERRORS, plain, unknown_hook
+from kit.data.rows import Message, Rejection, Row, reject
+from kit.hooks import Cleaner, Hooks
+
+
+def find_cleaners(names: list[str], hooks: Hooks) -> list[tuple[str, Cleaner]]:
+    """The project's cleaners by name, in the order given.
+
+    Raises:
+        DataError: the hooks have no cleaner of that name.
+    """
+    for name in names:
+        if name not in hooks.cleaners:
+            raise unknown_hook("cleaner", name, sorted(hooks.cleaners), "data.cleaners")
+    return [(name, hooks.cleaners[name]) for name in names]
+
+
+def clean(row: Row, cleaners: list[tuple[str, Cleaner]]) -> Row | Rejection:
+    """The row after all cleaners, or the rejection of the first that turned it away."""
+    row.messages = _tidy(row.messages)
+    for name, cleaner in cleaners:
+        try:
+            result = cleaner({"messages": row.messages, **row.fields})
+            if result is None:
+                return reject(row, "cleaner", f"turned away by the cleaner {name!r}")
+            messages = check_messages(result.get("messages"))
+        except HOOK_ERRORS as error:
+            return reject(row, "cleaner", f"the cleaner {name!r} failed: {type(error).__name__}: {error}")
+        row.messages = _tidy(messages)
+        row.fields = {column: plain(value) for column, value in result.items() if column != "messages"}
+    return row
+
+
+def _tidy(messages: list[Message]) -> list[Message]:
+    return [{"role": m["role"], "content": _tidy_text(m["content"])} for m in messages]
+
+
+def _tidy_text(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip().strip("\ufeff").strip()

@@ -1,0 +1,186 @@
+"""The shapes that dialogues come in, and how each becomes `messages`.
+
+A converter gets a record and returns messages and the names of the columns it used up; a record that
+does not fit raises ValueError with the reason.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from kit.data.rows import Message
+
+Record = dict[str, Any]
+Converter = Callable[[Record], list[Message]]
+
+_ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+}
+
+
+def _from_messages(record: Record) -> list[Message]:
+    """OpenAI's form: `messages` of `{role, content}`, content a text or a list of text parts."""
+    return [_message(turn, "role", "content") for turn in _turns(record, "messages")]
+
+
+def _from_sharegpt(record: Record) -> list[Message]:
+    """ShareGPT's form: `conversations` of `{from, value}`; `system` may stand beside them."""
+    turns = [_message(turn, "from", "value") for turn in _turns(record, "conversations")]
+    return _system(record) + turns
+
+
+def _from_alpaca(record: Record) -> list[Message]:
+    """Alpaca's form: `instruction`, `input` (may be empty) and `output`; LLaMA-Factory's `system`
+    and `history` (pairs of question and answer) are understood.
+    """
+    question = _text(record, "instruction")
+    context = record.get("input")
+    if context not in (None, "") and not _is_nan(context):
+        question = f"{question}\n\n{_text(record, 'input')}"
+    return [*_system(record), *_history(record), _user(question), _assistant(_text(record, "output"))]
+
+
+def _from_prompt_completion(record: Record) -> list[Message]:
+    """`prompt` and `completion`, each a text or (TRL's conversational form) a list of messages."""
+    before = _text_or_messages(record, "prompt", "user")
+    after = _text_or_messages(record, "completion", "assistant")
+    return [*_system(record), *before, *after]
+
+
+CONVERTERS: dict[str, tuple[tuple[str, ...], Converter]] = {
+    "messages": (("messages",), _from_messages),
+    "sharegpt": (("conversations",), _from_sharegpt),
+    "alpaca": (("instruction", "output"), _from_alpaca),
+    "prompt_completion": (("prompt", "completion"), _from_prompt_completion),
+}
+"""Format -> the columns that show it, and its converter; detection tries them in this order."""
+
+
+def detect(columns: Iterable[str]) -> str | None:
+    """The first format whose columns are all there."""
+    there = set(columns)
+    return next((name for name, (needed, _) in CONVERTERS.items() if there.issuperset(needed)), None)
+
+
+def check_messages(value: Any) -> list[Message]:
+    """The messages that a project's own reader or cleaner returned, checked and made plain.
+
+    Raises:
+        ValueError: they are not a list of `{role, content}`.
+    """
+    return [_message(turn, "role", "content") for turn in _turns({"messages": value}, "messages")]
+
+
+def _turns(record: Record, column: str) -> list[Any]:
+    turns = _parsed(record.get(column))
+    if turns is None:
+        raise ValueError(f"no {column}")
+    if not isinstance(turns, list):
+        raise ValueError(f"{column} must be a list of turns, found {_shown(turns)}")
+    if not turns:
+        raise ValueError(f"{column} is an empty list")
+    return turns
+
+
+def _message(turn: Any, role_key: str, text_key: str) -> Message:
+    if not isinstance(turn, dict):
+        raise ValueError(f"a turn must have {role_key} and {text_key}, found {_shown(turn)}")
+    if turn.get("tool_calls"):
+        raise ValueError("tool calls are not supported")
+    role = turn.get(role_key)
+    if not isinstance(role, str) or role.lower() not in _ROLES:
+        raise ValueError(f"unknown role {_shown(role)}; known are {', '.join(_ROLES)}")
+    return {"role": _ROLES[role.lower()], "content": _content(turn.get(text_key), f"the {role}'s {text_key}")}
+
+
+def _content(value: Any, what: str) -> str:
+    if isinstance(value, list):
+        parts = [part.get("text") if isinstance(part, dict) else None for part in value]
+        if any(not isinstance(part, str) for part in parts):
+            raise ValueError(f"{what} holds something other than text")
+        return _sound("".join(str(part) for part in parts), what)
+    return _as_text(value, what)
+
+
+def _text(record: Record, column: str) -> str:
+    return _as_text(record.get(column), column)
+
+
+def _as_text(value: Any, what: str) -> str:
+    if value is None or _is_nan(value):
+        raise ValueError(f"{what} is missing" if value is None else f"{what} is NaN, an empty cell")
+    if isinstance(value, str):
+        return _sound(value, what)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"{what} must be a text, found {_shown(value)}")
+
+
+def _sound(text: str, what: str) -> str:
+    """Refuse half characters: they can be neither tokenised nor written to a file."""
+    broken = next((c for c in text if "\ud800" <= c <= "\udfff"), None)
+    if broken:
+        raise ValueError(f"{what} holds half a character (U+{ord(broken):04X}, a lone surrogate)")
+    return text
+
+
+def _parsed(value: Any) -> Any:
+    """CSV and some Parquet files carry lists as JSON text."""
+    if not isinstance(value, str) or not value.lstrip().startswith("[{"):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _text_or_messages(record: Record, column: str, role: str) -> list[Message]:
+    value = _parsed(record.get(column))
+    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
+        return [_message(turn, "role", "content") for turn in value]
+    return [{"role": role, "content": _text(record, column)}]
+
+
+def _system(record: Record) -> list[Message]:
+    system = record.get("system")
+    if not isinstance(system, str) or not system.strip():
+        return []
+    return [{"role": "system", "content": _sound(system, "system")}]
+
+
+def _history(record: Record) -> list[Message]:
+    messages = []
+    for pair in record.get("history") or []:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise ValueError(f"history must be pairs of question and answer, found {_shown(pair)}")
+        messages += [
+            _user(_as_text(pair[0], "a question in history")),
+            _assistant(_as_text(pair[1], "an answer in history")),
+        ]
+    return messages
+
+
+def _user(content: str) -> Message:
+    return {"role": "user", "content": content}
+
+
+def _assistant(content: str) -> Message:
+    return {"role": "assistant", "content": content}
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,261 @@
+"""Preparing data: read, clean, check, render, compare, split, write. Nothing is cut or lost silently."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.config.errors import DataError, Problem
+from kit.config.schema import Config
+from kit.data.check import Findings, check_across, check_expected, check_lengths, check_structure
+from kit.data.clean import clean, find_cleaners
+from kit.data.fingerprint import fingerprint, missing_file
+from kit.data.page import write_page
+from kit.data.prepared import prepared_folder
+from kit.data.progress import progress
+from kit.data.read import read_source
+from kit.data.render import TooLongError, render
+from kit.data.rows import IGNORED, SPLITS, Rejection, Row, SourceInfo, SplitName, as_text
+from kit.data.split import assign
+from kit.data.summary import expected_of, summarise
+from kit.files import new_folder, write_json, write_text
+from kit.hooks import Cleaner, Hooks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a project's sources come to."""
+
+    rows: list[Row]
+    findings: Findings
+    sources: list[SourceInfo]
+
+    def of(self, split: SplitName) -> list[Row]:
+        return [row for row in self.rows if row.split == split]
+
+
+def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> Path:
+    """Prepare the project's data, unless the same data was prepared before.
+
+    Returns:
+        `data/prepared/<fingerprint>/`, laid out as the architecture page says.
+
+    Raises:
+        DataError: a source cannot be read, a column that the settings name is nowhere (all such
+            problems at once), or nothing usable is left to train or test on.
+    """
+    if not any(missing_file(source, root) for source in config.data.sources):
+        folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
+        if folder.is_dir():
+            return folder
+    preparation = _work_through(config, root, hooks, tokenizer)
+    _refuse_empty_splits(preparation, config)
+    folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
+    with new_folder(folder) as temporary:
+        _write(preparation, temporary, config, folder.name, tokenizer)
+    return folder
+
+
+def check(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+    """Everything `prepare` does but writing; what would be `data.json`.
+
+    Raises:
+        DataError: a source cannot be read, or a column that the settings name is nowhere.
+    """
+    preparation = _work_through(config, root, hooks, tokenizer)
+    identity = fingerprint(config, root, hooks, tokenizer)
+    return summarise(preparation.rows, preparation.findings, preparation.sources, config, identity)
+
+
+def _work_through(
+    config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase"
+) -> Preparation:
+    findings = Findings(config.data.checks)
+    rows, sources = _gather(config, root, hooks, findings)
+    rows = _rendered(rows, config, tokenizer, findings)
+    rows = check_across(rows, findings)
+    check_lengths(rows, config.data.checks.advised_tokens, findings)
+    check_expected(rows, config.data.expected, findings)
+    return Preparation(rows, findings, sources)
+
+
+def _gather(
+    config: Config, root: Path, hooks: Hooks, findings: Findings
+) -> tuple[list[Row], list[SourceInfo]]:
+    """All rows of all sources that are sound in themselves, with only the columns that are needed."""
+    if not config.data.sources:
+        raise DataError(
+            Problem("data.sources", "is empty: there is no data to read", "name at least one source")
+        )
+    cleaners = find_cleaners(config.data.cleaners, hooks)
+    rows: list[Row] = []
+    sources: list[SourceInfo] = []
+    columns: set[str] = set()
+    problems: list[Problem] = []
+    for source in config.data.sources:
+        missing = missing_file(source, root)
+        if missing:
+            problems.append(missing)
+            continue
+        try:
+            info, items = read_source(source, config, root, hooks)
+            for item in progress(items, f"reading {info.name}"):
+                row = _sound_row(item, config, cleaners, columns)
+                if isinstance(row, Row):
+                    rows.append(row)
+                else:
+                    findings.turn_away(row)
+        except DataError as error:
+            problems += error.problems
+            continue
+        sources.append(info)
+        if source.hub and not source.revision:
+            findings.note("revision", info.name, "set `revision` to a commit of the dataset")
+    if not problems and columns:
+        problems = _missing_columns(config, columns)
+    if problems:
+        raise DataError(problems)
+    return rows, sources
+
+
+def _sound_row(
+    item: Row | Rejection, config: Config, cleaners: list[tuple[str, Cleaner]], columns: set[str]
+) -> Row | Rejection:
+    """The row cleaned, checked and assigned to a split, its columns noted, the unneeded ones dropped."""
+    row = item if isinstance(item, Rejection) else clean(item, cleaners)
+    if isinstance(row, Rejection):
+        return row
+    columns.update(row.fields)
+    needed = needed_columns(config)
+    row.fields = {name: value for name, value in row.fields.items() if name in needed}
+    return check_structure(row) or assign(row, config.data.split) or row
+
+
+def needed_columns(config: Config) -> dict[str, str]:
+    """Columns that the settings name, and the key that names each."""
+    data = config.data
+    needed = dict.fromkeys(data.expected, "data.expected")
+    needed |= dict.fromkeys(data.slices, "data.slices")
+    if data.split.group_by:
+        needed[data.split.group_by] = "data.split.group_by"
+    if data.split.column and any(source.split == "auto" for source in data.sources):
+        needed[data.split.column] = "data.split.column"
+    return needed
+
+
+def _missing_columns(config: Config, columns: set[str]) -> list[Problem]:
+    return [
+        Problem(
+            where=key,
+            message=f"no row has the column {column!r}; the columns are {', '.join(sorted(columns))}",
+            hint=f"rename it with `columns` of its source ({column}: their_name), or take it out of {key}",
+        )
+        for column, key in needed_columns(config).items()
+        if column not in columns
+    ]
+
+
+def _rendered(
+    rows: list[Row], config: Config, tokenizer: "PreTrainedTokenizerBase", findings: Findings
+) -> list[Row]:
+    """The rows that can be trained on, with their lengths in tokens."""
+    kept = []
+    for row in progress(rows, "counting tokens", total=len(rows)):
+        try:
+            samples = render(row.messages, tokenizer, config.model.max_length)
+        except DataError as error:
+            name = "too_long" if isinstance(error, TooLongError) else "template"
+            reason = error.problems[0].message
+            findings.turn_away(Rejection(row.where, name, reason, {"messages": row.messages, **row.fields}))
+            continue
+        row.tokens = max(len(sample.input_ids) for sample in samples)
+        row.all_tokens = sum(len(sample.input_ids) for sample in samples)
+        row.trained_tokens = sum(label != IGNORED for sample in samples for label in sample.labels)
+        kept.append(row)
+    return kept
+
+
+def _refuse_empty_splits(preparation: Preparation, config: Config) -> None:
+    """Without training rows there is nothing to do, without valid no golden checkpoint, without test
+    no evidence."""
+    wanted = [split for split in SPLITS if split != "valid" or config.data.split.valid > 0]
+    empty = [split for split in wanted if not preparation.of(split)]
+    if not empty:
+        return
+    turned_away = [
+        Problem(
+            where=example["where"], message=example["text"], hint=f"check {check.name}: {check.count} in all"
+        )
+        for check in preparation.findings.checks.values()
+        if check.count and check.severity == "reject"
+        for example in check.examples[:1]
+    ]
+    read = sum(source.rows for source in preparation.sources)
+    raise DataError(
+        [
+            Problem(
+                where="data",
+                message=f"nothing usable is left in {' and '.join(empty)}: {read} rows read, "
+                f"{len(preparation.rows)} kept",
+                hint="see what was turned away below; or change data.split (column, valid, test)",
+            ),
+            *turned_away,
+        ]
+    )
+
+
+def _write(
+    preparation: Preparation,
+    folder: Path,
+    config: Config,
+    identity: str,
+    tokenizer: "PreTrainedTokenizerBase",
+) -> None:
+    for split in SPLITS:
+        _write_split(preparation.of(split), folder / split, config)
+    rejected = (_rejection_line(rejection) for rejection in preparation.findings.rejected)
+    write_text(folder / "rejected.jsonl", "".join(rejected))
+    summary = summarise(preparation.rows, preparation.findings, preparation.sources, config, identity)
+    write_json(folder / "data.json", summary)
+    write_page(folder / "data.html", summary, preparation.of("train")[:3], tokenizer)
+
+
+def _rejection_line(rejection: Rejection) -> str:
+    return json.dumps(vars(rejection), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
+    from datasets import Dataset, Features, List, Value, disable_progress_bars
+
+    text = Value("string")
+    features = Features(
+        {
+            "id": text,
+            "messages": List({"role": text, "content": text}),
+            "expected": text,
+            "slices": text,
+            "group": text,
+            "source": text,
+            "line": Value("int64"),
+        }
+    )
+    table = [
+        {
+            "id": row.id,
+            "messages": row.messages,
+            "expected": json.dumps(expected_of(row, config), ensure_ascii=False, allow_nan=False),
+            "slices": json.dumps(
+                {column: as_text(row.fields.get(column)) for column in config.data.slices}, ensure_ascii=False
+            ),
+            "group": row.group,
+            "source": row.source,
+            "line": row.line,
+        }
+        for row in rows
+    ]
+    disable_progress_bars()
+    Dataset.from_list(table, features=features).save_to_disk(str(folder))

@@ -1,0 +1,161 @@
+"""Sources to rows: every record becomes a row or a rejection that says where it stood and why."""
+
+import math
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from kit.config.errors import DataError, Problem
+from kit.config.explain import nearest
+from kit.config.schema import Config, Source
+from kit.data.formats import CONVERTERS, Converter, check_messages, detect
+from kit.data.records import open_file, open_grammar, open_hub
+from kit.data.rows import Message, Record, Rejection, Row, SourceInfo
+from kit.files import sha256_file
+from kit.hooks import Hooks, Reader
+
+_PEEK = 100  # records looked at to find a source's format
+
+HOOK_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a project's own reader or cleaner raises on a record it was not made for."""
+
+
+def read_source(
+    source: Source, config: Config, root: Path, hooks: Hooks
+) -> tuple[SourceInfo, Iterator[Row | Rejection]]:
+    """Open one source and find its format; rows are read as they are asked for.
+
+    Returns:
+        What the source is (its `rows` grow while reading), and a row or a rejection a record. Rows
+        carry all columns that the format did not use up, and the project's system prompt.
+
+    Raises:
+        DataError: the source cannot be read, or its format is unknown or not recognised.
+    """
+    name, records = _open(source, config, root)
+    head = list(islice(records, _PEEK))
+    format_name, convert = _converter(source, head, hooks, name)
+    info = SourceInfo(
+        name=name,
+        sha256=None if source.hub else sha256_file(root / (source.path or source.grammar or "")),
+        format="grammar" if source.grammar else format_name,
+        synthetic=source.grammar is not None,
+    )
+    return info, _rows(chain(head, records), info, source, convert, config.data.system_prompt)
+
+
+def _open(source: Source, config: Config, root: Path) -> tuple[str, Iterator[Record]]:
+    if source.hub:
+        revision = f"@{source.revision}" if source.revision else ""
+        return f"hub:{source.hub}{revision}", open_hub(source)
+    if source.grammar:
+        path = root / source.grammar
+        return source.grammar, open_grammar(path, source, config.seed, config.languages)
+    name = str(source.path)
+    return name, open_file(root / name, name)
+
+
+def _converter(source: Source, head: list[Record], hooks: Hooks, name: str) -> tuple[str, Converter | Reader]:
+    """The named format or hook, or the one that the first records' columns show."""
+    if source.format in hooks.readers:
+        return source.format, hooks.readers[source.format]
+    if source.format in CONVERTERS:
+        return source.format, CONVERTERS[source.format][1]
+    if source.format != "auto":
+        raise unknown_hook("format", source.format, ["auto", *CONVERTERS, *hooks.readers], name)
+    for record in head:
+        found = detect(_renamed(record.value, source.columns)) if record.value is not None else None
+        if found:
+            return found, CONVERTERS[found][1]
+    raise _no_format(source, head, name)
+
+
+def unknown_hook(what: str, found: str, known: list[str], where: str) -> DataError:
+    """The error of a reader or cleaner that neither the kit nor the project has."""
+    near = nearest(found, known)
+    guess = f"did you mean {near!r}? " if near else ""
+    listed = f"known: {', '.join(known)}" if known else "the project's hooks have none"
+    return DataError(Problem(where, f"unknown {what} {found!r}", f"{guess}{listed}"))
+
+
+def _no_format(source: Source, head: list[Record], name: str) -> DataError:
+    columns = sorted({column for record in head for column in record.value or {}})
+    if not columns:
+        first = next((f"line {record.line}: {record.problem}" for record in head), "it holds no records")
+        return DataError(Problem(name, f"nothing in it can be read; {first}"))
+    missing = [f"{ours}: {theirs}" for ours, theirs in source.columns.items() if theirs not in columns]
+    renamed = f" (renamed columns that are not there: {', '.join(missing)})" if missing else ""
+    shapes = "; ".join(f"{shape} needs {' and '.join(needed)}" for shape, (needed, _) in CONVERTERS.items())
+    return DataError(
+        Problem(
+            where=name,
+            message=f"no known format has the columns {', '.join(columns)}{renamed}",
+            hint=f"rename them, such as columns: {{prompt: question, completion: answer}}; {shapes}",
+        )
+    )
+
+
+def _rows(
+    records: Iterator[Record],
+    info: SourceInfo,
+    source: Source,
+    convert: Converter | Reader,
+    system_prompt: str | None,
+) -> Iterator[Row | Rejection]:
+    for record in records:
+        info.rows += 1
+        where = f"{info.name}:{record.line}"
+        if record.value is None:
+            yield Rejection(where, "unreadable", record.problem, record.raw)
+            continue
+        value = _renamed(record.value, source.columns)
+        try:
+            messages, fields = _convert(value, convert, info.format)
+        except HOOK_ERRORS as error:
+            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            yield Rejection(where, "format", reason, plain(record.value))
+            continue
+        if system_prompt and messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": system_prompt}, *messages]
+        split = None if source.split == "auto" else source.split
+        yield Row(info.name, record.line, messages, fields, split)
+
+
+def _convert(
+    value: dict[str, Any], convert: Converter | Reader, name: str
+) -> tuple[list[Message], dict[str, Any]]:
+    """Messages and the remaining columns, from one of our formats or from a project's reader."""
+    result = convert(value)
+    if isinstance(result, list):
+        return result, {column: plain(item) for column, item in value.items() if column not in _USED_UP}
+    if not isinstance(result, dict) or "messages" not in result:
+        raise ValueError(
+            f"the reader {name!r} must return a row with `messages`, found {type(result).__name__}"
+        )
+    fields = {column: plain(item) for column, item in result.items() if column != "messages"}
+    return check_messages(result["messages"]), fields
+
+
+_USED_UP = {"messages", "conversations", "history"}  # whole dialogues; they would only be stored twice
+
+
+def _renamed(record: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
+    """The record under our names, as `columns` (ours -> theirs) says; the rest keeps its own."""
+    theirs = set(columns.values())
+    kept = {column: value for column, value in record.items() if column not in theirs}
+    return kept | {ours: record[name] for ours, name in columns.items() if name in record}
+
+
+def plain(value: Any) -> Any:
+    """`value` as strict JSON: NaN and infinity become null, unknown types their text, half
+    characters a question mark."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {plain(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int)) else str(value)

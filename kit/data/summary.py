@@ -1,0 +1,85 @@
+"""What `data.json` says: sources, rows in and out, checks, lengths, slices."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from kit import __version__
+from kit.config.schema import Config
+from kit.data.check import Findings
+from kit.data.fingerprint import settings
+from kit.data.rows import SPLITS, Row, SourceInfo, as_text
+
+_WIDTHS = (5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000)
+_MOST_BINS = 16
+
+
+def summarise(
+    rows: Sequence[Row],
+    findings: Findings,
+    sources: Sequence[SourceInfo],
+    config: Config,
+    fingerprint: str,
+) -> dict[str, Any]:
+    """The contents of `data.json` (architecture page); rows read = kept + rejected, always."""
+    splits = Counter(row.split for row in rows)
+    return {
+        "schema": 1,
+        "fingerprint": fingerprint,
+        "kit_version": __version__,
+        "sources": [vars(source) for source in sources],
+        "rows": {
+            "read": sum(source.rows for source in sources),
+            "kept": len(rows),
+            "rejected": len(findings.rejected),
+            **{split: splits[split] for split in SPLITS},
+        },
+        "checks": [check.as_json() for check in findings.checks.values()],
+        "tokens": _tokens(rows),
+        "slices": {
+            column: dict(Counter(as_text(row.fields.get(column)) for row in rows).most_common())
+            for column in config.data.slices
+        },
+        "settings": settings(config),
+    }
+
+
+def expected_of(row: Row, config: Config) -> dict[str, Any]:
+    """The row's labels and facts: the columns of `data.expected` and `data.slices`, null where absent."""
+    columns = dict.fromkeys([*config.data.expected, *config.data.slices])
+    return {column: _parsed(row.fields.get(column)) for column in columns}
+
+
+def _parsed(value: Any) -> Any:
+    """Lists and objects arrive from CSV as JSON text; other text stays as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value, parse_constant=lambda _: None)
+    except ValueError:
+        return value
+
+
+def _tokens(rows: Sequence[Row]) -> dict[str, Any]:
+    lengths = sorted(row.tokens for row in rows)
+    if not lengths:
+        return {"median": 0, "p95": 0, "max": 0, "supervised_share": 0.0, "histogram": []}
+    share = sum(row.trained_tokens for row in rows) / sum(row.all_tokens for row in rows)
+    return {
+        "median": lengths[len(lengths) // 2],
+        "p95": lengths[min(len(lengths) - 1, int(len(lengths) * 0.95))],
+        "max": lengths[-1],
+        "supervised_share": round(share, 4),
+        "histogram": _histogram(lengths),
+    }
+
+
+def _histogram(lengths: Sequence[int]) -> list[dict[str, int]]:
+    """Counts in bins of one round width, from 0 to the longest; a bin holds low <= tokens < high."""
+    width = next((w for w in _WIDTHS if lengths[-1] < w * _MOST_BINS), -(-lengths[-1] // _MOST_BINS) + 1)
+    counts = Counter(length // width for length in lengths)
+    return [
+        {"low": bin_ * width, "high": (bin_ + 1) * width, "count": counts[bin_]}
+        for bin_ in range(lengths[-1] // width + 1)
+    ]
