@@ -1,0 +1,246 @@
+"""Builds a report: judges the gates, gathers everything once, writes its four faces.
+
+All faces (HTML, Markdown, JSON, model card) come from the same judgement and the same view, so they
+agree by construction.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.config.errors import ExitCode
+from kit.config.schema import Config
+from kit.files import new_folder, write_json, write_text
+from kit.report import provenance, scores, words
+from kit.report.card import model_card
+from kit.report.formatting import count, number, plural, quantity, visible
+from kit.report.html import page
+from kit.report.markdown import markdown
+from kit.report.read import Inputs, Json, read_inputs
+from kit.report.transcripts import pick_transcripts
+from kit.report.view import ClaimRow, GateRow, Verdict, View
+
+if TYPE_CHECKING:
+    from kit.evaluate.gates import ClaimResult, GateResult
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """Where a report lies and what it says."""
+
+    folder: Path
+    exit_code: ExitCode
+    verdict: dict[str, Any]
+    """`{"status", "exit_code", "sentence"}`, as in `report.json`."""
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """What the gates and claims came to."""
+
+    gates: list["GateResult"]
+    claims: list["ClaimResult"]
+    verdict: Verdict
+
+
+def write_report(config: Config, root: Path, evaluation: Path, run: Path, prepared: Path) -> ReportResult:
+    """Judge an evaluation and write `reports/<evaluation id>/`.
+
+    Args:
+        config: the project's settings: gates, claims, what the recipe is not for.
+        root: the project.
+        evaluation: the folder with `scores.json`.
+        run: the folder with `manifest.json` and `metrics.jsonl`.
+        prepared: the folder with `data.json`.
+
+    Raises:
+        DataError: an input is absent or broken.
+        ConfigError: a gate names a metric that was not measured.
+    """
+    inputs = read_inputs(evaluation, run, prepared)
+    judged = _judge(inputs.scores, config)
+    view = build_view(config, root, evaluation, inputs, judged)
+    folder = root / "reports" / evaluation.name
+    with new_folder(folder) as temporary:
+        write_text(temporary / "report.html", page(view))
+        write_text(temporary / "report.md", markdown(view))
+        write_json(temporary / "report.json", _report_json(inputs.scores, judged))
+        write_text(temporary / "MODEL_CARD.md", model_card(view))
+    return ReportResult(folder, ExitCode(judged.verdict.exit_code), asdict(judged.verdict))
+
+
+def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, judged: _Judgement) -> View:
+    """Everything the faces show, as words."""
+    found, manifest = inputs.scores, inputs.manifest
+    tier = config.tiers.get(config.tier) if config.tier else None
+    tiny = found["model"] == "tiny"
+    synthetic = bool(found["synthetic"])
+    return View(
+        title=config.recipe.title,
+        summary=config.recipe.summary,
+        project=config.project.name,
+        evaluation=found["evaluation"],
+        run=found["run"],
+        kit_version=found["kit_version"],
+        date=(manifest.get("ended") or manifest.get("started") or "")[:10],
+        language=config.languages[0] if config.languages else "en",
+        languages=config.languages,
+        base_model=found["model"],
+        revision=manifest["model"].get("revision") or "",
+        licence=tier.licence if tier else "",
+        method=manifest["method"],
+        confidence=quantity(config.evaluate.confidence, "rate").replace(".0%", "%"),
+        prompts=count(found["prompts"]),
+        seeds=count(found["seeds"]),
+        seeds_note=_seeds_note(found["seeds"]),
+        power=_power(found),
+        synthetic=synthetic,
+        tiny=tiny,
+        notices=_notices(found, synthetic, tiny),
+        verdict=judged.verdict,
+        gates=_gate_rows(judged.gates, config, found),
+        claims=_claim_rows(judged.claims, config, found),
+        changes=scores.change_notes(found),
+        scores=scores.score_tables(found),
+        score_plot=scores.score_plot(found),
+        slices=scores.slice_tables(found),
+        worst_slices=scores.worst_slices(found),
+        failures=scores.failure_rows(found, _rule_titles(config, root)),
+        transcripts=pick_transcripts(found),
+        validity=scores.validity_rows(found),
+        data=provenance.data_card(inputs.data),
+        training=provenance.training(inputs, config),
+        latency=provenance.latency(found),
+        conditions=provenance.conditions(inputs, evaluation),
+        not_for=config.recipe.not_for,
+        limits=_limits(found, synthetic, tiny),
+        card_metrics=scores.card_metrics(found),
+    )
+
+
+def _judge(found: Json, config: Config) -> _Judgement:
+    from kit.evaluate.gates import judge_claims, judge_gates, verdict
+
+    gates = judge_gates(found, config.gates)
+    overall = verdict(found, gates)
+    return _Judgement(
+        gates=gates,
+        claims=judge_claims(found, config.claims),
+        verdict=Verdict(overall.status, int(overall.exit_code), overall.sentence),
+    )
+
+
+def _report_json(found: Json, judged: _Judgement) -> Json:
+    return {
+        **{key: value for key, value in found.items() if key != "items"},
+        "gates": [asdict(gate) for gate in judged.gates],
+        "claims": [asdict(claim) for claim in judged.claims],
+        "verdict": asdict(judged.verdict),
+    }
+
+
+def _gate_rows(results: list["GateResult"], config: Config, found: Json) -> list[GateRow]:
+    gates = {gate.name: gate for gate in config.gates}
+    rows = []
+    for result in results:
+        gate = gates[result.name]
+        metric = _metric(found, gate.metric, gate.decoding)
+        unit = scores.unit_of(metric) if metric else "score"
+        rows.append(
+            GateRow(
+                name=result.name,
+                asks=words.gate_asks(gate, metric["label"] if metric else gate.metric),
+                wanted=words.gate_wanted(gate, unit),
+                found=words.threshold(result.found, gate.of, unit),
+                n=count(result.n),
+                status=result.status,
+                because=result.because,
+                slice=visible(str(result.slice)) if result.slice else "",
+            )
+        )
+    return rows
+
+
+def _claim_rows(results: list["ClaimResult"], config: Config, found: Json) -> list[ClaimRow]:
+    claims = {claim.name: claim for claim in config.claims}
+    rows = []
+    for result in results:
+        claim = claims[result.name]
+        metric = _metric(found, claim.metric, "greedy") if claim.metric else None
+        unit = scores.unit_of(metric) if metric else "score"
+        rows.append(
+            ClaimRow(
+                name=result.name,
+                claimed=words.claim_claimed(claim, unit),
+                found=words.claim_found(result.found, claim, unit),
+                status=result.status,
+                source=result.source,
+                why=result.why,
+            )
+        )
+    return rows
+
+
+def _metric(found: Json, name: str, decoding: str) -> Json | None:
+    named = (m for m in found["metrics"] if m["name"] == name and m["decoding"] == decoding)
+    return next(named, None)
+
+
+def _rule_titles(config: Config, root: Path) -> dict[str, str]:
+    """Titles of the policy's rules, so that a reader need not know that F1 is a promise of returns."""
+    from kit.evaluate.policy import load_policy
+
+    paths = dict.fromkeys(use.params["policy"] for use in config.evaluate.metrics if use.params.get("policy"))
+    return {rule.id: rule.title for path in paths for rule in load_policy(root / path).rules}
+
+
+def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
+    """What a reader must know before any number."""
+    notices = []
+    if tiny and synthetic:
+        notices.append(
+            "The base model is tiny, made by the kit itself, and the data is synthetic: "
+            "these results prove the machinery, not the domain."
+        )
+    elif tiny:
+        notices.append(
+            "The base model is tiny, made by the kit itself: results prove the machinery, not the domain."
+        )
+    elif synthetic:
+        notices.append("The data is synthetic: results prove the machinery, not the domain.")
+    mismatches = (found.get("conditions") or {}).get("mismatches") or []
+    if mismatches:
+        notices.append("Base and tuned were not asked under the same conditions; see Conditions.")
+    return notices
+
+
+def _limits(found: Json, synthetic: bool, tiny: bool) -> list[str]:
+    limits = [_seeds_note(found["seeds"]), _power(found)]
+    if synthetic:
+        limits.append(
+            "The held-out prompts come from the same phrase grammar as the training data; only their names, "
+            "numbers and products are new. Real customers phrase things in ways it does not hold."
+        )
+    if tiny:
+        limits.append("Tiny is too small a model to serve anyone; its scores say nothing of a larger one.")
+    limits.append(
+        "Metrics are rules and counts, not judgement: each one's blind spots stand on its card. "
+        "Every metric is tested by itself, without correction for how many there are."
+    )
+    return [limit for limit in limits if limit]
+
+
+def _seeds_note(seeds: int) -> str:
+    if seeds == 1:
+        return "One training seed: the intervals cover the choice of prompts, not the luck of training."
+    return f"{count(seeds)} training seeds."
+
+
+def _power(found: Json) -> str:
+    effect = found.get("minimum_detectable_effect")
+    if effect is None:
+        return ""
+    return (
+        f"With {plural(found['prompts'], 'prompt')}, a difference between base and tuned smaller than about "
+        f"{number(effect * 100)} points would most likely have gone unseen."
+    )

@@ -1,0 +1,122 @@
+"""The model card: metadata the Hub reads, then what the model is for, how it was made and how it did."""
+
+import re
+
+from kit.report.html import mark
+from kit.report.markdown import bullets, escape, table
+from kit.report.view import View
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_LICENCES = {
+    "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
+    "cc0-1.0", "gpl-3.0", "agpl-3.0", "lgpl-3.0", "openrail", "llama2", "llama3", "llama3.1", "gemma",
+    "unlicense", "afl-3.0", "isc", "wtfpl",
+}  # fmt: skip
+"""Licence ids of the Hub that models commonly carry; any other licence is `other`, with its name."""
+
+
+def model_card(view: View) -> str:
+    """`MODEL_CARD.md`: YAML front matter for the Hub, and the card itself."""
+    parts = [
+        f"---\n{_metadata(view)}\n---",
+        f"# {escape(view.project)}",
+        escape(view.summary or view.title),
+        *(f"> **Read this first.** {escape(notice)}" for notice in view.notices),
+        f"Release report: {mark(view.verdict.status)} **{view.verdict.status}** "
+        f"(exit code {view.verdict.exit_code}). {escape(view.verdict.sentence)}",
+        *_use(view),
+        *_making(view),
+        *_evaluation(view),
+        "## Limits",
+        bullets(view.limits),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def hub_licence(licence: str) -> dict[str, str]:
+    """The Hub's licence fields for a licence as its publisher states it; none where none is known."""
+    if not licence:
+        return {}
+    identifier = re.sub(r"\s+", "-", licence.strip().lower()).replace("apache-licence", "apache")
+    if identifier in _HUB_LICENCES:
+        return {"license": identifier}
+    name = re.sub(r"[^a-z0-9.-]+", "-", identifier).strip("-")
+    return {"license": "other", "license_name": name}
+
+
+def _metadata(view: View) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    is_synthetic = "synthetic" if view.synthetic else "held-out"
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type="casekit-prepared",
+            dataset_name=f"{view.title} ({is_synthetic} test split)",
+            dataset_split="test",
+            dataset_revision=view.data.fingerprint,
+            metric_type=metric.name,
+            metric_name=f"{metric.label}: {metric.text}",
+            metric_value=metric.value,
+        )
+        for metric in view.card_metrics
+    ]
+    card = ModelCardData(
+        base_model=view.base_model if _HUB_ID.fullmatch(view.base_model) else None,
+        language=view.languages,
+        library_name="transformers" if view.method == "full" else "peft",
+        model_name=view.project,
+        pipeline_tag="text-generation",
+        tags=["casekit", view.method, *(["synthetic-data"] if view.synthetic else [])],
+        eval_results=results or None,
+        **hub_licence(view.licence),
+    )
+    return str(card.to_yaml()).strip()
+
+
+def _use(view: View) -> list[str]:
+    parts = ["## Intended use", escape(view.summary or view.title)]
+    if view.not_for:
+        parts += ["## Not for", bullets(view.not_for)]
+    return parts
+
+
+def _making(view: View) -> list[str]:
+    base = f"{view.base_model} @ {view.revision}" if view.revision else view.base_model
+    sources = [
+        [escape(s.name), s.rows, "yes" if s.synthetic else "no", f"`{s.sha256}`"] for s in view.data.sources
+    ]
+    return [
+        "## Data",
+        table(["source", ">rows", "synthetic", "sha256"], sources),
+        bullets([f"{name}: {value}" for name, value in view.data.facts]),
+        "## Training",
+        bullets(
+            [
+                f"Base model: {base}",
+                *(f"{name}: {value}" for name, value in (*view.training.facts, *view.training.settings)),
+                *view.training.findings,
+            ]
+        ),
+    ]
+
+
+def _evaluation(view: View) -> list[str]:
+    parts = [
+        "## Evaluation",
+        f"{view.prompts} held-out prompts, base against tuned on the same prompts, {view.confidence} intervals.",
+    ]
+    for scores in view.scores:
+        rows = [
+            [
+                f"{escape(row.label)} ({row.better})",
+                f"{row.base} {row.base_interval}",
+                f"{row.tuned} {row.tuned_interval}",
+                f"{row.difference} {row.difference_interval}",
+                row.verdict,
+            ]
+            for row in scores.rows
+        ]
+        parts += [f"### {scores.decoding.capitalize()}"]
+        parts += [table(["metric", ">base", ">tuned", ">difference", "verdict"], rows)]
+    return parts

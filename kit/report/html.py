@@ -1,0 +1,75 @@
+"""The page: one self-contained HTML file, everything escaped, nothing fetched.
+
+The content security policy allows this page's own style and script by their hashes and forbids every
+other source, so that even text that slipped through escaping could neither run nor call home.
+"""
+
+import base64
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from kit.report.view import View
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_MARKS = {
+    "passed": "✓",
+    "failed": "✕",
+    "not enough evidence": "?",
+    "invalid": "!",
+    "supported": "✓",
+    "not supported": "✕",
+    "not testable": "–",
+    "improved": "▲",
+    "worse": "▼",
+    "not shown": "·",
+    "too few to test": "·",
+}
+
+
+def page(view: View) -> str:
+    """The report as one HTML document."""
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["kind"] = kind
+    environment.filters["mark"] = mark
+    environment.filters["drawing"] = Markup
+    return environment.get_template("report.html.j2").render(
+        view=view,
+        style=Markup(style),
+        script=Markup(script),
+        policy=content_security_policy(style, script),
+    )
+
+
+def content_security_policy(style: str, script: str) -> str:
+    """The policy that lets exactly this style and this script act."""
+    return (
+        f"default-src 'none'; style-src '{_source(style)}'; script-src '{_source(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def kind(status: str) -> str:
+    """A status as a class name: not enough evidence -> not-enough-evidence."""
+    return status.replace(" ", "-")
+
+
+def mark(status: str) -> str:
+    """The sign beside a status, so that its meaning never rests on colour."""
+    return _MARKS.get(status, "·")
+
+
+def _source(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"sha256-{digest}"

@@ -1,0 +1,206 @@
+"""The report as Markdown for a pull request: the same order as the page, shorter.
+
+Text from data and models stands in code spans, where no link, mention, image or HTML can act.
+"""
+
+import re
+from collections.abc import Sequence
+
+from kit.report.formatting import count, shortened
+from kit.report.html import mark
+from kit.report.view import ScoreTable, Side, SliceRow, Transcript, View
+
+_REGRESSIONS = 3
+_QUOTED = 300
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!])")
+
+
+def markdown(view: View) -> str:
+    """The report as GitHub-flavoured Markdown."""
+    parts = [*_head(view), *_gates(view), *_claims(view), *_changes(view)]
+    for scores in view.scores:
+        parts += _scores(scores)
+    parts += _slices(view.worst_slices)
+    parts += _regressions(view)
+    parts += _validity(view)
+    parts += _provenance(view)
+    parts += ["## Limits", bullets(view.limits)]
+    if view.not_for:
+        parts += ["Not for:", bullets(view.not_for)]
+    parts.append(f"casekit {escape(view.kit_version)}, evaluation {code(view.evaluation)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(text: str) -> str:
+    """`text` on one line with everything that Markdown or HTML would act on made plain."""
+    flat = " ".join(text.split())
+    plain = _SPECIAL.sub(r"\\\1", flat).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
+    return plain.replace("@", "@\u200b").replace("://", ":\u200b//").replace("www.", "www\u200b.")
+
+
+def code(text: str) -> str:
+    """`text` on one line in a code span whose fence is longer than any run of backticks in it.
+
+    A vertical bar is escaped as tables demand even inside code.
+    """
+    flat = " ".join(text.split()).replace("|", "\\|") or " "
+    longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if flat.startswith("`") or flat.endswith("`") else ""
+    return f"{fence}{pad}{flat}{pad}{fence}"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; a column whose name begins with `>` is aligned right. Cells come escaped."""
+    names = [name.removeprefix(">") for name in columns]
+    rule = ["---:" if name.startswith(">") else "---" for name in columns]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [names, rule, *rows])
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A list; its lines are escaped here."""
+    return "\n".join(f"- {escape(line)}" for line in lines)
+
+
+def _head(view: View) -> list[str]:
+    verdict = view.verdict
+    head = [
+        f"# {mark(verdict.status)} {escape(verdict.status.capitalize())}: {escape(view.title)}",
+        f"{escape(verdict.sentence)} Exit code {verdict.exit_code}.",
+    ]
+    head += [f"> **Read this first.** {escape(notice)}" for notice in view.notices]
+    if view.conditions.mismatches:
+        head += ["Base and tuned were asked under different conditions:", bullets(view.conditions.mismatches)]
+    return head
+
+
+def _gates(view: View) -> list[str]:
+    if not view.gates:
+        return ["## Gates", "The project names no gates: nothing here can stop a release."]
+    rows = [
+        [
+            f"{escape(gate.name)}<br>{escape(gate.asks)}{f' ({escape(gate.slice)})' if gate.slice else ''}"
+            f"{f'<br>Why this threshold: {escape(gate.because)}' if gate.because else ''}",
+            gate.wanted,
+            gate.found,
+            gate.n,
+            f"{mark(gate.status)} {gate.status}",
+        ]
+        for gate in view.gates
+    ]
+    return ["## Gates", table(["gate", ">asks", ">found", ">prompts", "result"], rows)]
+
+
+def _claims(view: View) -> list[str]:
+    if not view.claims:
+        return []
+    rows = [
+        [
+            escape(claim.name),
+            claim.claimed,
+            claim.found,
+            f"{mark(claim.status)} {claim.status}",
+            escape(claim.why),
+        ]
+        for claim in view.claims
+    ]
+    return ["## Claims", table(["claim", ">claimed", ">found here", "result", "why"], rows)]
+
+
+def _changes(view: View) -> list[str]:
+    lines = [
+        f"- **{change.verdict}** {escape(change.label)}. {escape(change.sentence)}" for change in view.changes
+    ]
+    return ["## What changed", "\n".join(lines) or "Nothing was measured."]
+
+
+def _scores(scores: ScoreTable) -> list[str]:
+    rows = [
+        [
+            f"{escape(row.label)} ({row.better})",
+            row.n,
+            f"{row.base} {row.base_interval}",
+            f"{row.tuned} {row.tuned_interval}",
+            f"{row.difference} {row.difference_interval}",
+            escape(row.p),
+            f"{mark(row.verdict)} {row.verdict}",
+        ]
+        for row in scores.rows
+    ]
+    columns = ["metric", ">n", ">base", ">tuned", ">difference", ">p", "verdict"]
+    return [f"## Scores, {scores.decoding}", table(columns, rows)]
+
+
+def _slices(slices: Sequence[SliceRow]) -> list[str]:
+    if not slices:
+        return []
+    rows = [
+        [
+            f"{escape(row.column)}: {escape(row.value)}",
+            escape(row.metric),
+            row.n,
+            row.base,
+            f"{row.tuned} {row.tuned_interval}",
+            f"{row.difference} {row.difference_interval}",
+            row.verdict,
+        ]
+        for row in slices
+    ]
+    columns = ["slice", "metric", ">n", ">base", ">tuned", ">difference", "verdict"]
+    return ["## Slices, worst first", table(columns, rows)]
+
+
+def _regressions(view: View) -> list[str]:
+    found = view.transcripts
+    shown = found.regressions[:_REGRESSIONS]
+    if not shown:
+        return ["## Worst regressions", f"Tuning made none of the {count(found.prompts)} prompts worse."]
+    said = f"{len(shown)} of {count(found.regressions_total)} prompts that tuning made worse on a metric."
+    return ["## Worst regressions", said, *(_transcript(entry) for entry in shown)]
+
+
+def _transcript(entry: Transcript) -> str:
+    lines = [f"- {code(shortened(entry.prompt, _QUOTED)[0])} ({escape(entry.changed)})"]
+    lines += [f"  - {side.system}: {_answer(side)}" for side in (entry.base, entry.tuned)]
+    return "\n".join(lines)
+
+
+def _answer(side: Side) -> str:
+    text, left_out = shortened(side.output, _QUOTED)
+    more = f" … {count(left_out + side.left_out)} more characters" if left_out + side.left_out else ""
+    invalid = f" invalid: {escape(side.invalid)}" if side.invalid else ""
+    reasons = [reason for mark_ in side.marks for reason in mark_.reasons]
+    why = f" failed: {', '.join(code(reason) for reason in reasons)}" if reasons else ""
+    return f"{code(text or '(empty)')}{more}{invalid}{why}"
+
+
+def _validity(view: View) -> list[str]:
+    if not view.validity:
+        return []
+    rows = [[v.system, v.decoding, v.n, v.invalid, v.share, escape(v.reasons)] for v in view.validity]
+    return ["## Validity", table(["system", "decoding", ">answers", ">invalid", ">share", "why"], rows)]
+
+
+def _provenance(view: View) -> list[str]:
+    sources = [
+        f"{source.name}: {source.rows} rows{', synthetic' if source.synthetic else ''}, sha256 {source.sha256[:12]}"
+        for source in view.data.sources
+    ]
+    facts = [f"{name}: {value}" for name, value in view.data.facts]
+    training = [f"{name}: {value}" for name, value in (*view.training.facts, *view.training.settings)]
+    parts = [
+        "## Data",
+        bullets([*sources, *facts]),
+        "## Training",
+        bullets([*training, *view.training.findings]),
+    ]
+    if view.latency:
+        rows = [[escape(label), base, tuned] for label, base, tuned in view.latency.rows]
+        parts += (
+            ["## Response time", escape(view.latency.sentence)]
+            if view.latency.sentence
+            else ["## Response time"]
+        )
+        parts.append(table(["measured", ">base", ">tuned"], rows))
+    hashes = [[escape(name), code(value)] for name, value in view.conditions.hashes]
+    return [*parts, "## Hashes", table(["what", "value"], hashes)]

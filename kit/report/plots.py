@@ -1,0 +1,237 @@
+"""Plots as inline SVG: text and shapes with classes, coloured by the page so that dark mode works.
+
+Every plot takes its width and lays itself out for it (labels beside the marks on a wide page, above
+them on a phone), carries its message as an accessible name, and stands beside a table of its numbers.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from kit.report.formatting import number
+from kit.report.view import Figure
+
+WIDE = 760
+NARROW = 340
+_LABELS_BESIDE = 560
+"""From this width on labels stand left of the marks."""
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Range:
+    """An estimate with its bounds (or a median with its 95th percentile), in the plot's unit."""
+
+    value: float
+    low: float
+    high: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a dot plot: one thing measured on both systems."""
+
+    label: str
+    note: str
+    base: Range | None
+    tuned: Range | None
+    faint: bool = False
+    """Drawn lightly: shown, but too few prompts to test."""
+
+
+def figure(draw: Callable[[float], str]) -> Figure:
+    """The plot drawn for a wide page and for a phone."""
+    return Figure(wide=draw(WIDE), narrow=draw(NARROW))
+
+
+def interval_plot(rows: Sequence[Row], title: str, width: float = WIDE) -> str:
+    """Estimates with their intervals on a common 0–100% axis, base above tuned in every row.
+
+    Args:
+        rows: values as shares from 0 to 1.
+        title: the plot's message, read out by screen readers.
+        width: in CSS pixels; the height follows from the number of rows.
+    """
+    ticks = [(share / 100, f"{share}%") for share in (0, 25, 50, 75, 100)]
+    return _dot_plot(rows, ticks, title, width)
+
+
+def slice_plot(rows: Sequence[Row], title: str, width: float = WIDE) -> str:
+    """One metric on every slice; like `interval_plot`, with untested slices drawn lightly."""
+    return interval_plot(rows, title, width)
+
+
+def latency_plot(rows: Sequence[Row], title: str, width: float = WIDE) -> str:
+    """Median (dot) to 95th percentile (end of the line) in seconds, on an axis that starts at zero."""
+    longest = max((r.high for row in rows for r in (row.base, row.tuned) if r), default=1.0)
+    return _dot_plot(rows, _ticks(0.0, longest, "s"), title, width)
+
+
+def loss_curve(
+    train: Sequence[Point],
+    evaluation: Sequence[Point],
+    golden_step: int | None,
+    title: str,
+    width: float = WIDE,
+) -> str:
+    """Training and validation loss by step, the golden checkpoint's step marked.
+
+    Args:
+        train: (step, loss) of every logged step.
+        evaluation: (step, loss) of every validation.
+        golden_step: marked with a line, unless None.
+    """
+    lines = [("base", "training", train), ("tuned", "validation", evaluation)]
+    return _line_plot(lines, golden_step, title, width)
+
+
+def score_curve(scores: Sequence[Point], golden_step: int | None, title: str, width: float = WIDE) -> str:
+    """The validation task score by step, by which the golden checkpoint is chosen."""
+    return _line_plot([("tuned", "task score", scores)], golden_step, title, width)
+
+
+def _dot_plot(rows: Sequence[Row], ticks: list[tuple[float, str]], title: str, width: float) -> str:
+    beside = width >= _LABELS_BESIDE
+    left, right = (210.0, width - 76.0) if beside else (8.0, width - 62.0)
+    top, row_height = 30.0, 48.0 if beside else 66.0
+    bottom = top + row_height * len(rows)
+    last = ticks[-1][0] or 1.0
+
+    def x(value: float) -> float:
+        return left + (right - left) * min(max(value / last, 0.0), 1.0)
+
+    shapes = []
+    for value, text in ticks:
+        shapes.append(_line(x(value), top - 8, x(value), bottom, "grid"))
+        shapes.append(_text(x(value), top - 14, text, "tick", _anchor(value, ticks)))
+    for index, row in enumerate(rows):
+        y = top + row_height * index
+        shapes.append(_row(row, y, x, left, width, beside))
+        if index:
+            shapes.append(_line(0, y, width, y, "rule"))
+    return _svg(shapes, width, bottom + 8, title)
+
+
+def _row(row: Row, y: float, x: Callable[[float], float], left: float, width: float, beside: bool) -> str:
+    """The labels, both whiskers and both figures of one row whose upper edge is `y`."""
+    shapes = []
+    if beside:
+        shapes.append(_text(0, y + (22 if row.note else 29), _fit(row.label, 30), "label"))
+        shapes.append(_text(0, y + 37, row.note, "note"))
+        first = y + 17
+    else:
+        shapes.append(_text(0, y + 16, _fit(row.label, 34), "label"))
+        shapes.append(_text(width, y + 16, row.note, "note", "end"))
+        first = y + 33
+    for system, measured, line in (("base", row.base, first), ("tuned", row.tuned, first + 16)):
+        if measured is None:
+            continue
+        kind = f"{system} faint" if row.faint else system
+        shapes.append(_line(x(measured.low), line, x(measured.high), line, f"whisker {kind}"))
+        shapes.append(f'<circle class="dot {kind}" cx="{x(measured.value):.1f}" cy="{line:.1f}" r="4.5"/>')
+        shapes.append(_text(width, line + 4, measured.text, f"figure {kind}", "end"))
+    return f'<g class="row">{"".join(shapes)}</g>'
+
+
+def _line_plot(
+    lines: Sequence[tuple[str, str, Sequence[Point]]], golden_step: int | None, title: str, width: float
+) -> str:
+    beside = width >= _LABELS_BESIDE
+    left, right, top, bottom = 44.0, width - (84.0 if beside else 8.0), 26.0, 226.0
+    points = [point for _, _, series in lines for point in series]
+    steps = [step for step, _ in points]
+    values = [value for _, value in points]
+    ticks = _ticks(min(values), max(values), "")
+    low, high = ticks[0][0], ticks[-1][0]
+    first, last = min(0.0, *steps), max(*steps, 1.0)
+
+    def place(point: Point) -> Point:
+        step, value = point
+        return (
+            left + (right - left) * (step - first) / (last - first),
+            bottom - (bottom - top) * (value - low) / (high - low or 1.0),
+        )
+
+    shapes = []
+    for value, text in ticks:
+        _, y = place((first, value))
+        shapes += [_line(left, y, right, y, "grid"), _text(left - 8, y + 4, text, "tick", "end")]
+    shapes += [
+        _text(left, bottom + 20, "step 0", "tick"),
+        _text(right, bottom + 20, number(last, 0), "tick", "end"),
+    ]
+    if golden_step is not None:
+        shapes += _golden(place((golden_step, low))[0], top, bottom, golden_step, (left + right) / 2)
+    ends = _spread([place(series[-1])[1] for _, _, series in lines if series])
+    for (kind, name, series), end in zip([line for line in lines if line[2]], ends, strict=True):
+        shapes.append(_series(kind, [place(point) for point in series], len(series) <= 40))
+        if beside and len(lines) > 1:
+            shapes.append(_text(right + 10, end + 4, name, f"name {kind}"))
+    return _svg(shapes, width, bottom + 28, title)
+
+
+def _series(kind: str, points: Sequence[Point], with_dots: bool) -> str:
+    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    dots = "".join(f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points)
+    return f'<path class="line {kind}" d="{path}"/>{dots if with_dots else ""}'
+
+
+def _golden(x: float, top: float, bottom: float, step: int, middle: float) -> list[str]:
+    anchor, shift = ("end", -6.0) if x > middle else ("start", 6.0)
+    return [
+        _line(x, top - 14, x, bottom, "golden"),
+        _text(x + shift, top - 6, f"golden checkpoint, step {number(step, 0)}", "golden-label", anchor),
+    ]
+
+
+def _ticks(low: float, high: float, unit: str) -> list[tuple[float, str]]:
+    """Round axis marks that cover low to high: steps of 1, 2 or 5 times a power of ten."""
+    span = (high - low) or abs(high) or 1.0
+    rough = span / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+    digits = max(0, -math.floor(math.log10(step)))
+    start, stop = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    stop = max(stop, start + 1)
+    suffix = f" {unit}" if unit else ""
+    return [(i * step, number(i * step, digits) + suffix) for i in range(start, stop + 1)]
+
+
+def _spread(positions: list[float], gap: float = 16.0) -> list[float]:
+    """Label positions moved apart so that two lines that end close together stay readable."""
+    if len(positions) != 2 or abs(positions[0] - positions[1]) >= gap:
+        return positions
+    middle = sum(positions) / 2
+    above, below = middle - gap / 2, middle + gap / 2
+    return [above, below] if positions[0] <= positions[1] else [below, above]
+
+
+def _anchor(value: float, ticks: list[tuple[float, str]]) -> str:
+    if value == ticks[0][0]:
+        return "start"
+    return "end" if value == ticks[-1][0] else "middle"
+
+
+def _fit(label: str, characters: int) -> str:
+    return label if len(label) <= characters else f"{label[: characters - 1]}…"
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
+    if not text:
+        return ""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _svg(shapes: Sequence[str], width: float, height: float, title: str) -> str:
+    name = escape(title)
+    return (
+        f'<svg class="plot" role="img" aria-label="{name}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'width="{width:.0f}" height="{height:.0f}"><title>{name}</title>{"".join(shapes)}</svg>'
+    )

@@ -1,0 +1,248 @@
+"""Where the numbers come from: data, training, response time, conditions, environment, hashes."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kit.config.schema import Config
+from kit.report import plots
+from kit.report.formatting import (
+    NONE,
+    count,
+    duration,
+    estimate,
+    number,
+    quantity,
+    signature,
+    visible,
+)
+from kit.report.plots import Range, Row
+from kit.report.read import Inputs, Json
+from kit.report.view import CheckRow, Conditions, DataCard, Figure, Latency, SourceRow, Training
+
+FLUCTUATION_LIMIT = 0.1
+"""The field's rule of thumb: a training loss that rises by more than this is not steady."""
+
+
+def data_card(data: Json) -> DataCard:
+    """The prepared data's sources, checks and counts."""
+    rows, tokens = data["rows"], data.get("tokens") or {}
+    facts = [
+        ("Rows read", count(rows["read"])),
+        ("Rows rejected", f"{count(rows['rejected'])} ({_share(rows['rejected'], rows['read'])})"),
+        (
+            "Train / validation / test",
+            f"{count(rows['train'])} / {count(rows['valid'])} / {count(rows['test'])}",
+        ),
+    ]
+    if tokens:
+        spread = (count(tokens.get("median")), count(tokens.get("p95")), count(tokens.get("max")))
+        facts.append(("Tokens a dialogue", "median {}, 95th percentile {}, longest {}".format(*spread)))
+        facts.append(("Supervised share of tokens", quantity(tokens.get("supervised_share"), "rate")))
+    sources = [
+        SourceRow(
+            visible(s["name"]),
+            s.get("format", ""),
+            count(s.get("rows")),
+            bool(s.get("synthetic")),
+            s["sha256"],
+        )
+        for s in data["sources"]
+    ]
+    checks = [
+        CheckRow(c["name"], visible(c["what"]), c["severity"], count(c["count"])) for c in data["checks"]
+    ]
+    return DataCard(data["fingerprint"], sources, checks, facts)
+
+
+def training(inputs: Inputs, config: Config) -> Training:
+    """The run: what was adapted, how, and how it went."""
+    manifest, curve = inputs.manifest, inputs.curve
+    golden = manifest.get("golden") or {}
+    total, adapted = manifest.get("total_parameters"), manifest.get("trainable_parameters")
+    facts = [
+        ("Stage and method", f"{manifest['stage']}, {manifest['method']}"),
+        ("Trained parameters", f"{count(adapted)} of {count(total)} ({_share(adapted, total)})"),
+        ("Optimiser steps", count(manifest.get("steps"))),
+        ("Time", duration(manifest.get("seconds"))),
+        ("Seed", str(manifest.get("seed", NONE))),
+        ("Status", str(manifest.get("status", NONE))),
+    ]
+    evaluations = [line for line in curve if line["kind"] == "eval"]
+    step = golden.get("step")
+    losses = [(line["step"], line["loss"]) for line in curve if _has(line, "train", "loss")]
+    validation = [
+        (line["step"], line["eval_loss"]) for line in evaluations if _has(line, "eval", "eval_loss")
+    ]
+    tasks = [(line["step"], line["task_score"]) for line in evaluations if _has(line, "eval", "task_score")]
+    loss_title = "Training and validation loss by step"
+    task_title = f"Validation task score ({golden.get('metric') or 'score'}) by step; higher is better"
+    return Training(
+        facts=facts,
+        settings=_settings(config),
+        findings=_findings(manifest, evaluations, config),
+        loss=plots.figure(partial(plots.loss_curve, losses, validation, step, loss_title))
+        if losses
+        else None,
+        task_score=plots.figure(partial(plots.score_curve, tasks, step, task_title)) if tasks else None,
+        checkpoints=[
+            (count(line["step"]), number(line.get("eval_loss"), 3), number(line.get("task_score"), 3))
+            for line in evaluations
+        ],
+    )
+
+
+def latency(scores: Json) -> Latency | None:
+    """Response time with the speed-up taken apart; None where it was not measured."""
+    found = scores.get("latency")
+    if not found or not found.get("base") or not found.get("tuned"):
+        return None
+    base, tuned = found["base"], found["tuned"]
+    measured = [
+        ("Time to first token, median", "seconds_to_first_token", "p50", "s"),
+        ("Time to first token, 95th percentile", "seconds_to_first_token", "p95", "s"),
+        ("Whole answer, median", "seconds", "p50", "s"),
+        ("Whole answer, 95th percentile", "seconds", "p95", "s"),
+        ("Tokens a second, median", "tokens_per_second", "p50", ""),
+        ("Tokens an answer, median", "new_tokens", "p50", ""),
+    ]
+    rows = [
+        (label, _measured(base, part, at, unit), _measured(tuned, part, at, unit))
+        for label, part, at, unit in measured
+    ]
+    return Latency(count(tuned["n"]), rows, _speed_sentence(found), _latency_figure(base, tuned))
+
+
+def conditions(inputs: Inputs, evaluation: Path) -> Conditions:
+    """What both systems were asked under, and everything needed to find it again."""
+    asked = inputs.scores.get("conditions") or {}
+    base, tuned = asked.get("base") or {}, asked.get("tuned") or {}
+    manifest, environment = inputs.manifest, inputs.manifest.get("environment") or {}
+    packages = environment.get("packages") or {}
+    return Conditions(
+        rows=[
+            (key.replace("_", " "), _plain(base.get(key)), _plain(tuned.get(key)))
+            for key in {**base, **tuned}
+        ],
+        mismatches=[_plain(mismatch) for mismatch in asked.get("mismatches") or []],
+        environment=[
+            *(
+                (key.replace("_", " "), _plain(value))
+                for key, value in environment.items()
+                if key != "packages"
+            ),
+            ("packages", ", ".join(f"{name} {found}" for name, found in packages.items()) or NONE),
+        ],
+        hashes=[
+            ("evaluation", evaluation.name),
+            ("run", manifest["run"]),
+            ("base model", manifest["model"].get("sha256") or NONE),
+            ("data fingerprint", manifest["data"].get("fingerprint") or NONE),
+            ("data", manifest["data"].get("sha256") or NONE),
+            ("configuration", manifest.get("config_sha256") or NONE),
+        ],
+    )
+
+
+def _findings(manifest: Json, evaluations: list[Json], config: Config) -> list[str]:
+    """What watching the run has shown, in sentences."""
+    loss, golden = manifest.get("loss") or {}, manifest.get("golden") or {}
+    found = []
+    if loss.get("first") is not None and loss.get("last") is not None:
+        moved = "fell" if loss["last"] < loss["first"] else "did not fall"
+        found.append(
+            f"The training loss {moved}: from {number(loss['first'], 3)} to {number(loss['last'], 3)}."
+        )
+    if loss.get("max_fluctuation") is not None:
+        steady = loss["max_fluctuation"] <= FLUCTUATION_LIMIT
+        found.append(
+            f"Its largest fluctuation was {number(loss['max_fluctuation'], 3)}, "
+            f"{'within' if steady else 'over'} the limit of {FLUCTUATION_LIMIT} for a steady run."
+        )
+    if golden.get("step") is not None:
+        found.append(
+            f"The golden checkpoint is step {count(golden['step'])} of {count(manifest.get('steps'))}, chosen by "
+            f"validation {golden.get('metric') or 'loss'} (score {number(golden.get('score'), 3)}, higher is better)."
+        )
+        found += _compare_with_lowest_loss(golden, evaluations)
+    if manifest.get("stopped_early"):
+        patience = config.train.early_stopping_patience
+        found.append(f"Training stopped early: {patience} validations in a row brought no better task score.")
+    return found
+
+
+def _compare_with_lowest_loss(golden: Json, evaluations: list[Json]) -> list[str]:
+    losses = [(line["eval_loss"], line["step"]) for line in evaluations if line.get("eval_loss") is not None]
+    if not losses or min(losses)[1] == golden["step"]:
+        return []
+    lowest, step = min(losses)
+    return [
+        f"The lowest validation loss ({number(lowest, 3)}) came at step {count(step)}; the task score decides."
+    ]
+
+
+def _settings(config: Config) -> list[tuple[str, str]]:
+    train, method = config.train, config.method
+    settings = [
+        ("Learning rate", f"{train.learning_rate:g}, {train.lr_scheduler_type.replace('_', ' ')}"),
+        ("Batch size", count(train.global_batch_size)),
+        ("Epochs", f"{train.num_train_epochs:g}"),
+    ]
+    if method.name != "full":
+        settings.append(("Rank / alpha", f"{method.rank} / {method.alpha}"))
+    return settings
+
+
+def _speed_sentence(found: Json) -> str:
+    speedup, parts = found.get("speedup") or {}, found.get("decomposition") or {}
+    if speedup.get("estimate") is None:
+        return ""
+    sentence = f"The tuned model answers {estimate(speedup, 'factor')} as fast as the base model."
+    if parts.get("length") is None or parts.get("per_token") is None:
+        return sentence
+    return (
+        f"{sentence} Of that, {quantity(parts['length'], 'factor')} comes from the length of its answers and "
+        f"{quantity(parts['per_token'], 'factor')} from the time each token takes."
+    )
+
+
+def _latency_figure(base: Json, tuned: Json) -> Figure | None:
+    named = (("First token", "seconds_to_first_token"), ("Whole answer", "seconds"))
+    rows = [Row(label, "", _spread(base, part), _spread(tuned, part)) for label, part in named]
+    if not any(row.base or row.tuned for row in rows):
+        return None
+    title = "Response time: median (dot) and 95th percentile (end of the line), base and tuned"
+    return plots.figure(partial(plots.latency_plot, rows, title))
+
+
+def _spread(measured: Json, part: str) -> Range | None:
+    values = measured.get(part) or {}
+    if values.get("p50") is None or values.get("p95") is None:
+        return None
+    return Range(values["p50"], values["p50"], values["p95"], quantity(values["p50"], "seconds"))
+
+
+def _measured(system: Json, part: str, at: str, unit: str) -> str:
+    value = (system.get(part) or {}).get(at)
+    return quantity(value, "seconds") if unit == "s" else number(value)
+
+
+def _has(line: Json, kind: str, name: str) -> bool:
+    return line["kind"] == kind and line.get(name) is not None
+
+
+def _share(part: int | None, whole: int | None) -> str:
+    return quantity(part / whole, "rate") if part is not None and whole else NONE
+
+
+def _plain(value: Any) -> str:
+    """A setting as a reader wants it: hashes short, absent values as a dash, nested ones flat."""
+    if value is None:
+        return NONE
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(part)}" for key, part in value.items()) or NONE
+    if isinstance(value, list):
+        return ", ".join(_plain(part) for part in value) or NONE
+    text = visible(str(value))
+    is_hash = len(text) == 64 and all(char in "0123456789abcdef" for char in text)
+    return signature(text) if is_hash else text

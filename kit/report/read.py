@@ -1,0 +1,82 @@
+"""Reads what the earlier stages left: the scores, the run's manifest and curve, the data summary."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.config.errors import DataError, Problem
+
+SCHEMA = 1
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The four files a report is made of, as they stand on disk (contracts: architecture)."""
+
+    scores: Json
+    manifest: Json
+    curve: list[Json]
+    """The lines of `metrics.jsonl`, in order."""
+    data: Json
+
+
+def read_inputs(evaluation: Path, run: Path, prepared: Path) -> Inputs:
+    """Read all inputs of a report.
+
+    Raises:
+        DataError: files that are absent, are not JSON or are of another schema; all of them at once.
+    """
+    problems: list[Problem] = []
+    inputs = Inputs(
+        scores=_read_json(evaluation / "scores.json", "casekit evaluate", problems),
+        manifest=_read_json(run / "manifest.json", "casekit train", problems),
+        curve=_read_lines(run / "metrics.jsonl", "casekit train", problems),
+        data=_read_json(prepared / "data.json", "casekit data prepare", problems),
+    )
+    if problems:
+        raise DataError(problems)
+    return inputs
+
+
+def _read_json(path: Path, command: str, problems: list[Problem]) -> Json:
+    text = _read_text(path, command, problems)
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        problems.append(Problem(f"{path}:{error.lineno}", f"not JSON: {error.msg}", f"run `{command}` again"))
+        return {}
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        found = value.get("schema") if isinstance(value, dict) else type(value).__name__
+        problems.append(
+            Problem(str(path), f"found schema {found!r}, expected {SCHEMA}", f"run `{command}` again")
+        )
+        return {}
+    return value
+
+
+def _read_lines(path: Path, command: str, problems: list[Problem]) -> list[Json]:
+    text = _read_text(path, command, problems)
+    records: list[Json] = []
+    for number, line in enumerate((text or "").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            problems.append(Problem(f"{path}:{number}", f"not JSON: {error.msg}", f"run `{command}` again"))
+    return records
+
+
+def _read_text(path: Path, command: str, problems: list[Problem]) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        problems.append(Problem(str(path), "is not there", f"run `{command}` first"))
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(Problem(str(path), f"cannot be read: {error}", f"run `{command}` again"))
+    return None

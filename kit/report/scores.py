@@ -1,0 +1,227 @@
+"""The scores' part of a report: tables, slices worst first, why answers failed, which were invalid."""
+
+from collections.abc import Iterable
+from functools import partial
+
+from kit.report import plots
+from kit.report.formatting import (
+    NONE,
+    Unit,
+    count,
+    difference,
+    estimate,
+    interval,
+    number,
+    p_value,
+    quantity,
+    visible,
+)
+from kit.report.plots import Range, Row
+from kit.report.read import Json
+from kit.report.view import (
+    CardMetric,
+    ChangeNote,
+    FailureRow,
+    Figure,
+    ScoreRow,
+    ScoreTable,
+    SliceRow,
+    SliceTable,
+    ValidityRow,
+)
+from kit.report.words import better, change_sentence, relative_change
+
+DECODINGS = ("greedy", "sampled")
+_WORST_SHOWN = 8
+
+
+def unit_of(metric: Json) -> Unit:
+    """The unit of a metric's estimates: times are the metrics whose systems compare as a ratio."""
+    if metric.get("ratio") is not None or metric["name"] == "response_time":
+        return "seconds"
+    return "rate" if metric["kind"] == "rate" else "score"
+
+
+def score_tables(scores: Json) -> list[ScoreTable]:
+    """One table a decoding, in the order of the configuration; a decoding without scores has none."""
+    tables = []
+    for decoding in DECODINGS:
+        rows = [_score_row(metric) for metric in scores["metrics"] if metric["decoding"] == decoding]
+        if rows:
+            caption = {
+                "greedy": "Greedy: the likeliest answer, the same every time",
+                "sampled": "Sampled: drawn at random, as users meet it where the temperature is not zero",
+            }[decoding]
+            tables.append(ScoreTable(decoding, caption, rows))
+    return tables
+
+
+def score_plot(scores: Json) -> Figure | None:
+    """All greedy rates, base and tuned, on one 0–100% axis; None where nothing is a rate."""
+    rates = [m for m in _greedy(scores) if unit_of(m) == "rate" and m["tuned"]["estimate"] is not None]
+    if not rates:
+        return None
+    rows = [Row(m["label"], better(m), _range(m["base"]), _range(m["tuned"])) for m in rates]
+    title = "Scores of base and tuned with their intervals: " + "; ".join(
+        f"{row.label} {row.base.text if row.base else NONE} to {row.tuned.text if row.tuned else NONE}"
+        for row in rows
+    )
+    return plots.figure(partial(plots.interval_plot, rows, title))
+
+
+def change_notes(scores: Json) -> list[ChangeNote]:
+    """One sentence a greedy metric: first what got worse, then what improved, then what is not shown."""
+    order = {"worse": 0, "improved": 1, "not shown": 2}
+    notes = [ChangeNote(m["label"], change_sentence(m, unit_of(m)), m["verdict"]) for m in _greedy(scores)]
+    return sorted(notes, key=lambda note: order[note.verdict])
+
+
+def slice_tables(scores: Json) -> list[SliceTable]:
+    """A table and plot for every greedy metric that has slices, the worst tuned score first."""
+    tables = []
+    for metric in _greedy(scores):
+        found = sorted(metric.get("slices") or [], key=partial(_badness, metric))
+        if not found:
+            continue
+        rows = [_slice_row(metric, part) for part in found]
+        tables.append(SliceTable(metric["label"], rows, _slice_figure(metric, found)))
+    return tables
+
+
+def worst_slices(scores: Json) -> list[SliceRow]:
+    """The slices a release would be stopped for: those that got worse, then the worst tuned rates."""
+    candidates = [
+        (part["verdict"] != "worse", _badness(metric, part), position, metric, part)
+        for position, metric in enumerate(_greedy(scores))
+        if unit_of(metric) == "rate"
+        for part in metric.get("slices") or []
+        if part["tested"] and (part["verdict"] == "worse" or _falls_short(metric, part))
+    ]
+    candidates.sort(key=lambda candidate: candidate[:3])
+    return [_slice_row(metric, part) for *_, metric, part in candidates[:_WORST_SHOWN]]
+
+
+def failure_rows(scores: Json, titles: dict[str, str]) -> list[FailureRow]:
+    """Why greedy answers failed, most frequent first, with the policy's title for a rule's code."""
+    rows = []
+    for metric in _greedy(scores):
+        details = metric.get("details") or {}
+        base, tuned = details.get("base", {}), details.get("tuned", {})
+        reasons = sorted(base.keys() | tuned.keys(), key=lambda r: (-base.get(r, 0) - tuned.get(r, 0), r))
+        for reason in reasons:
+            found = (count(base.get(reason, 0)), count(tuned.get(reason, 0)))
+            rows.append(FailureRow(metric["label"], visible(reason), titles.get(reason, ""), *found))
+    return rows
+
+
+def validity_rows(scores: Json) -> list[ValidityRow]:
+    """How many answers were empty, cut or repeating, for each decoding and system."""
+    rows = []
+    for decoding, systems in (scores.get("validity") or {}).items():
+        for system, found in systems.items():
+            share = found["invalid"] / found["n"] if found["n"] else None
+            reasons = ", ".join(f"{reason} {count(n)}" for reason, n in found.get("reasons", {}).items())
+            rows.append(
+                ValidityRow(
+                    decoding,
+                    system,
+                    count(found["n"]),
+                    count(found["invalid"]),
+                    quantity(share, "rate"),
+                    reasons or NONE,
+                )
+            )
+    return rows
+
+
+def card_metrics(scores: Json) -> list[CardMetric]:
+    """The tuned model's greedy scores for the Hub's model index; rates in per cent."""
+    found = []
+    for metric in _greedy(scores):
+        value, unit = metric["tuned"]["estimate"], unit_of(metric)
+        if value is not None:
+            scaled = round(value * 100, 2) if unit == "rate" else round(value, 4)
+            found.append(CardMetric(metric["name"], metric["label"], scaled, estimate(metric["tuned"], unit)))
+    return found
+
+
+def _greedy(scores: Json) -> list[Json]:
+    return [metric for metric in scores["metrics"] if metric["decoding"] == "greedy"]
+
+
+def _score_row(metric: Json) -> ScoreRow:
+    unit = unit_of(metric)
+    base, tuned, change = metric["base"], metric["tuned"], metric["difference"]
+    methods = dict.fromkeys(part["method"] for part in (base, tuned, change) if part and part.get("method"))
+    return ScoreRow(
+        label=metric["label"],
+        name=metric["name"],
+        better=better(metric),
+        n=count(metric["n"]),
+        base=quantity(base["estimate"], unit),
+        base_interval=interval(base["low"], base["high"], unit),
+        tuned=quantity(tuned["estimate"], unit),
+        tuned_interval=interval(tuned["low"], tuned["high"], unit),
+        difference=difference(change["estimate"], unit),
+        difference_interval=interval(change["low"], change["high"], unit),
+        p=p_value(change.get("p_value")),
+        relative=relative_change(metric),
+        methods=", ".join(methods),
+        verdict=metric["verdict"],
+    )
+
+
+def _slice_row(metric: Json, part: Json) -> SliceRow:
+    unit = unit_of(metric)
+    base, tuned, change = part["base"], part["tuned"], part.get("difference") or {}
+    low, high = change.get("low"), change.get("high")
+    return SliceRow(
+        metric=metric["label"],
+        column=part["column"],
+        value=visible(str(part["value"])),
+        n=count(part["n"]),
+        base=quantity(base["estimate"], unit),
+        tuned=quantity(tuned["estimate"], unit),
+        tuned_interval=interval(tuned["low"], tuned["high"], unit),
+        difference=difference(change.get("estimate"), unit),
+        difference_interval=interval(low, high, unit),
+        verdict=part["verdict"] if part["tested"] else "too few to test",
+    )
+
+
+def _badness(metric: Json, part: Json) -> tuple[bool, float, str, str]:
+    """Sorts the worst tuned score first, slices without a score last, ties by name."""
+    value = part["tuned"]["estimate"]
+    worst_first = 0.0 if value is None else (value if metric["higher_is_better"] else -value)
+    return (value is None, worst_first, part["column"], str(part["value"]))
+
+
+def _falls_short(metric: Json, part: Json) -> bool:
+    """Whether the tuned score of a slice leaves anything to improve: 100%, or 0% of faults, does not."""
+    value = part["tuned"]["estimate"]
+    return value is not None and value != (1.0 if metric["higher_is_better"] else 0.0)
+
+
+def _slice_figure(metric: Json, parts: Iterable[Json]) -> Figure | None:
+    if unit_of(metric) != "rate":
+        return None
+    rows = [
+        Row(
+            label=visible(str(part["value"])),
+            note=f"{part['column']}, n = {number(part['n'], 0)}",
+            base=_range(part["base"]),
+            tuned=_range(part["tuned"]),
+            faint=not part["tested"],
+        )
+        for part in parts
+    ]
+    title = f"{metric['label']} by slice, worst tuned score first"
+    return plots.figure(partial(plots.slice_plot, rows, title))
+
+
+def _range(value: Json) -> Range | None:
+    if value["estimate"] is None:
+        return None
+    low = value["estimate"] if value.get("low") is None else value["low"]
+    high = value["estimate"] if value.get("high") is None else value["high"]
+    return Range(value["estimate"], low, high, quantity(value["estimate"], "rate"))

@@ -1,0 +1,312 @@
+"""Everything a report shows, built once: the page, the Markdown and the model card read only this.
+
+Numbers are already words here (`formatting.py`), so that no two faces can disagree. Text that came
+from data or models is still raw: each face escapes it for its own format.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+GateStatus = Literal["passed", "failed", "not enough evidence"]
+ClaimStatus = Literal["supported", "not supported", "not testable"]
+Change = Literal["improved", "worse", "not shown"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the report says, and the exit code that says the same to a shell."""
+
+    status: str
+    exit_code: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """One gate: what it asks, what was found."""
+
+    name: str
+    asks: str
+    wanted: str
+    found: str
+    n: str
+    status: str
+    because: str
+    slice: str
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """One published figure beside what this evaluation found."""
+
+    name: str
+    claimed: str
+    found: str
+    status: str
+    source: str
+    why: str
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One metric, base against tuned, under one decoding."""
+
+    label: str
+    name: str
+    better: str
+    n: str
+    base: str
+    base_interval: str
+    tuned: str
+    tuned_interval: str
+    difference: str
+    difference_interval: str
+    p: str
+    relative: str
+    """The relative reduction or the speed-up, where one is defined; else empty."""
+    methods: str
+    verdict: Change
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """All metrics under one decoding."""
+
+    decoding: str
+    caption: str
+    rows: list[ScoreRow]
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """One metric on the prompts that share a value of a column."""
+
+    metric: str
+    column: str
+    value: str
+    n: str
+    base: str
+    tuned: str
+    tuned_interval: str
+    difference: str
+    difference_interval: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class SliceTable:
+    """One metric on all slices, worst first."""
+
+    label: str
+    rows: list[SliceRow]
+    plot: "Figure | None"
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """Why answers failed: a rule or reason and how often it was met."""
+
+    metric: str
+    reason: str
+    title: str
+    base: str
+    tuned: str
+
+
+@dataclass(frozen=True)
+class ChangeNote:
+    """One metric's change as a sentence."""
+
+    label: str
+    sentence: str
+    verdict: Change
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How one answer scored on one metric, with the reasons it failed."""
+
+    label: str
+    value: str
+    good: bool | None
+    """True or False for rates; None for scores, which have no right and wrong."""
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One system's answer to a prompt."""
+
+    system: str
+    output: str
+    left_out: int
+    """Characters beyond the limit that are not shown."""
+    invalid: str
+    marks: list[Mark]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """A prompt with both answers."""
+
+    id: str
+    kind: Literal["regression", "gain"]
+    prompt: str
+    reference: str
+    slices: list[str]
+    changed: str
+    """Which metrics moved, in words."""
+    base: Side
+    tuned: Side
+
+
+@dataclass(frozen=True)
+class Transcripts:
+    """The transcripts worth reading, and how many there are in all."""
+
+    regressions: list[Transcript]
+    regressions_total: int
+    gains: list[Transcript]
+    gains_total: int
+    prompts: int
+
+
+@dataclass(frozen=True)
+class ValidityRow:
+    """How many answers of one system could not be used, and why."""
+
+    decoding: str
+    system: str
+    n: str
+    invalid: str
+    share: str
+    reasons: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot as inline SVG, drawn twice: for wide pages and for phones."""
+
+    wide: str
+    narrow: str
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """Where rows came from."""
+
+    name: str
+    format: str
+    rows: str
+    synthetic: bool
+    sha256: str
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One data check: what it looks for and how many rows it met."""
+
+    name: str
+    what: str
+    severity: str
+    count: str
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """The data the model was tuned and tested on."""
+
+    fingerprint: str
+    sources: list[SourceRow]
+    checks: list[CheckRow]
+    facts: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the model was tuned."""
+
+    facts: list[tuple[str, str]]
+    settings: list[tuple[str, str]]
+    findings: list[str]
+    loss: Figure | None
+    task_score: Figure | None
+    checkpoints: list[tuple[str, str, str]]
+    """Step, validation loss and task score of every evaluation."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Response time, one prompt at a time."""
+
+    n: str
+    rows: list[tuple[str, str, str]]
+    """What was measured, base, tuned."""
+    sentence: str
+    plot: Figure | None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The settings both systems were asked under; a mismatch makes the comparison void."""
+
+    rows: list[tuple[str, str, str]]
+    """Setting, base, tuned."""
+    mismatches: list[str]
+    environment: list[tuple[str, str]]
+    hashes: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class View:
+    """The whole report."""
+
+    title: str
+    summary: str
+    project: str
+    evaluation: str
+    run: str
+    kit_version: str
+    date: str
+    language: str
+    languages: list[str]
+    base_model: str
+    revision: str
+    licence: str
+    method: str
+    confidence: str
+    prompts: str
+    seeds: str
+    seeds_note: str
+    power: str
+    synthetic: bool
+    tiny: bool
+    notices: list[str]
+    verdict: Verdict
+    gates: list[GateRow]
+    claims: list[ClaimRow]
+    changes: list[ChangeNote]
+    scores: list[ScoreTable]
+    score_plot: Figure | None
+    slices: list[SliceTable]
+    worst_slices: list[SliceRow]
+    failures: list[FailureRow]
+    transcripts: Transcripts
+    validity: list[ValidityRow]
+    data: DataCard
+    training: Training
+    latency: Latency | None
+    conditions: Conditions
+    not_for: list[str]
+    limits: list[str]
+    card_metrics: list["CardMetric"] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CardMetric:
+    """A metric for the model card's machine-readable index: the tuned model's greedy score."""
+
+    name: str
+    label: str
+    value: float
+    text: str

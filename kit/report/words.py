@@ -1,0 +1,129 @@
+"""Sentences: what changed, what a gate asks, what limits the evidence."""
+
+from typing import Any
+
+from kit.config.schema import Claim, Gate
+from kit.report.formatting import (
+    MINUS,
+    NONE,
+    Unit,
+    difference,
+    estimate,
+    interval,
+    p_value,
+    quantity,
+)
+from kit.report.read import Json
+
+_OF = {
+    "tuned": "tuned",
+    "difference": "tuned minus base",
+    "reduction": "reduction against base",
+    "ratio": "base over tuned",
+}
+_BOUND = {"estimate": "", "lower": ", lower bound", "upper": ", upper bound"}
+
+
+def better(metric: Json) -> str:
+    """Which way a metric wants to go."""
+    return "higher is better" if metric["higher_is_better"] else "lower is better"
+
+
+def change_sentence(metric: Json, unit: Unit) -> str:
+    """One metric's change, in a sentence that stands without its table."""
+    base, tuned, change = metric["base"], metric["tuned"], metric["difference"]
+    if base["estimate"] is None or tuned["estimate"] is None or change["estimate"] is None:
+        return "No prompt could be scored on both systems."
+    values = f"{quantity(base['estimate'], unit)} to {quantity(tuned['estimate'], unit)}"
+    evidence = (
+        f"{difference(change['estimate'], unit)} "
+        f"{interval(change['low'], change['high'], unit)}{_and_p(change.get('p_value'))}"
+    )
+    if metric["verdict"] == "not shown":
+        return f"From {values}: {evidence}. Chance alone could explain this; no change is shown."
+    moved = "rose" if change["estimate"] > 0 else "fell"
+    sentence = f"{moved.capitalize()} from {values}: {evidence}."
+    relative = relative_change(metric)
+    if relative and metric["verdict"] == "improved":
+        sentence += f" That is {relative}."
+    return sentence if metric["verdict"] == "improved" else f"{sentence} This is a loss."
+
+
+def relative_change(metric: Json) -> str:
+    """The reduction of faults or the speed-up with its interval; empty where neither is defined."""
+    reduction, ratio = metric.get("reduction"), metric.get("ratio")
+    if reduction and reduction.get("estimate") is not None:
+        less = "fewer" if reduction["estimate"] >= 0 else "more"
+        if reduction.get("at_least") and reduction.get("low") is not None:
+            return f"at least {quantity(reduction['low'], 'rate')} fewer"
+        if less == "more":
+            return f"{quantity(-reduction['estimate'], 'rate')} more"
+        return f"{estimate(reduction, 'rate')} {less}"
+    if ratio and ratio.get("estimate") is not None:
+        return f"{estimate(ratio, 'factor')} as fast"
+    return ""
+
+
+def gate_asks(gate: Gate, label: str) -> str:
+    """What a gate looks at: metric, side, bound, decoding and slice."""
+    text = f"{label}, {_OF[gate.of]}{_BOUND[gate.bound]}"
+    if gate.decoding == "sampled":
+        text += ", sampled"
+    return f"{text}, worst {gate.worst}" if gate.worst else text
+
+
+def gate_wanted(gate: Gate, unit: Unit) -> str:
+    """A gate's threshold with its sign and unit: ≤ 5.0%."""
+    sign, value = ("≥", gate.at_least) if gate.at_least is not None else ("≤", gate.at_most)
+    return f"{sign} {threshold(value, gate.of, unit)}"
+
+
+def threshold(value: float | None, of: str, unit: Unit) -> str:
+    """A gate's value in the unit of what it looks at: a score, a difference, a share, a factor."""
+    if of == "difference":
+        return difference(value, unit)
+    return quantity(value, _unit_of_side(of, unit))
+
+
+def claim_claimed(claim: Claim, unit: Unit) -> str:
+    """The claimed figure: a fall for reductions, a factor for ratios, else in the metric's unit."""
+    if claim.of == "reduction" or (claim.metric is None and claim.at_least < 1):
+        sign = MINUS if claim.of == "reduction" else ""
+        return f"{sign}{quantity(claim.at_least, 'rate')}"
+    return threshold(claim.at_least, claim.of, unit)
+
+
+def claim_found(found: dict[str, Any] | None, claim: Claim, unit: Unit) -> str:
+    """What this evaluation found for a claim, with its interval."""
+    if not found or found.get("estimate") is None:
+        return NONE
+    if claim.of == "reduction":
+        return _fall(found)
+    if claim.of == "difference":
+        span = interval(found.get("low"), found.get("high"), unit)
+        return f"{difference(found['estimate'], unit)} {span}"
+    return estimate(found, _unit_of_side(claim.of, unit))
+
+
+def _fall(found: dict[str, Any]) -> str:
+    """A reduction as a fall: −96.2% [−98.9, −90.1], or 'at least' where nothing was left to count."""
+    if found.get("at_least") and found.get("low") is not None:
+        return f"at least {_minus(found['low'])}"
+    text = _minus(found["estimate"])
+    if found.get("low") is None or found.get("high") is None:
+        return text
+    return f"{text} {interval(-found['high'], -found['low'], 'rate')}"
+
+
+def _minus(share: float) -> str:
+    return quantity(-share, "rate")
+
+
+def _unit_of_side(of: str, unit: Unit) -> Unit:
+    if of == "reduction":
+        return "rate"
+    return "factor" if of == "ratio" else unit
+
+
+def _and_p(value: float | None) -> str:
+    return "" if value is None else f", {p_value(value)}"

@@ -1,0 +1,381 @@
+"""Builds a small project on disk whose files keep the contracts of architecture.md.
+
+Scores are made by hand from per-item outcomes, so that a test can say what a report must show.
+"""
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.config import Config
+from kit.evaluate import statistics
+
+TOPICS = ("savings", "funds", "loans", "cards", "pensions", "transfers")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A project with everything a report reads."""
+
+    config: Config
+    root: Path
+    evaluation: Path
+    run: Path
+    prepared: Path
+
+    @property
+    def arguments(self) -> tuple[Config, Path, Path, Path, Path]:
+        return self.config, self.root, self.evaluation, self.run, self.prepared
+
+    def scores(self) -> dict[str, Any]:
+        return json.loads((self.evaluation / "scores.json").read_text(encoding="utf-8"))
+
+    def change_scores(self, **changes: Any) -> None:
+        save(self.evaluation / "scores.json", {**self.scores(), **changes})
+
+
+def save(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def config(**changes: Any) -> Config:
+    tree = {
+        "recipe": {
+            "name": "finance",
+            "title": "Compliance chat for a bank",
+            "summary": "Answers customers' questions on savings, funds and loans without promising returns, "
+            "and names the risk where there is one.",
+            "languages": ["en"],
+            "not_for": [
+                "Personal investment advice",
+                "Decisions on credit",
+                "Unsupervised use with customers",
+            ],
+        },
+        "project": {"name": "harbour-bank-assistant"},
+        "tier": "tiny",
+        "tiers": {"tiny": {"title": "Laptop demo", "licence": "Apache-2.0"}},
+        "evaluate": {"metrics": ["violation_rate", "disclosure_rate", "over_refusal_rate", "token_f1"]},
+        "gates": [
+            {"name": "Few violations", "metric": "violation_rate", "at_most": 0.1, "bound": "upper"},
+            {
+                "name": "Risk is named",
+                "metric": "disclosure_rate",
+                "at_least": 0.8,
+                "worst": "topic",
+                "because": "A demo gate: tiny reached 84% on its worst topic; a release asks for 95%.",
+            },
+            {
+                "name": "No more refusals than before",
+                "metric": "over_refusal_rate",
+                "of": "difference",
+                "at_most": 0.05,
+                "bound": "upper",
+            },
+        ],
+        "claims": [
+            {
+                "name": "82% fewer violations",
+                "metric": "violation_rate",
+                "of": "reduction",
+                "at_least": 0.82,
+                "source": "The published finance case, 2,000 compliant dialogues",
+            },
+            {
+                "name": "60% less labour",
+                "metric": None,
+                "of": "reduction",
+                "at_least": 0.6,
+                "source": "The published e-commerce case",
+            },
+        ],
+    }
+    return Config.model_validate({**tree, **changes})
+
+
+def build(root: Path, prompts: int = 200, seed: int = 7, settings: Config | None = None) -> Sample:
+    """A finance project: violations fall, disclosures rise, over-refusal does not move."""
+    sample = Sample(
+        config=settings or config(),
+        root=root,
+        evaluation=root / "evaluations" / "20260102-finance",
+        run=root / "runs" / "20260102T030405-sft-lora",
+        prepared=root / "data" / "prepared" / "f00d",
+    )
+    save(sample.evaluation / "scores.json", make_scores(make_items(prompts, seed)))
+    save(sample.run / "manifest.json", manifest(sample.run.name))
+    lines = [json.dumps(line) + "\n" for line in curve()]
+    (sample.run / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
+    save(sample.prepared / "data.json", data())
+    return sample
+
+
+def make_items(prompts: int, seed: int) -> list[dict[str, Any]]:
+    dice = random.Random(seed)
+    items = []
+    for index in range(prompts):
+        topic = TOPICS[min(int(dice.random() ** 1.6 * len(TOPICS)), len(TOPICS) - 1)]
+        amount = dice.randrange(500, 90_000, 50)
+        prompt = f"I have {amount} euros for my {topic} account. Will the Harbour {topic} plan pay out?"
+        reference = f"Harbour {topic}: returns on {amount} euros are not guaranteed; the value can fall."
+        base = _answer(dice, topic, amount, faulty=dice.random() < 0.52, discloses=dice.random() < 0.46)
+        tuned = _answer(dice, topic, amount, faulty=dice.random() < 0.03, discloses=dice.random() < 0.92)
+        items.append(
+            {
+                "id": f"{index:016x}",
+                "prompt": prompt,
+                "answer": reference,
+                "slices": {"topic": topic, "tone": dice.choice(["pushy", "plain", "worried"])},
+                "greedy": {"base": base, "tuned": tuned},
+            }
+        )
+    return items
+
+
+def _answer(dice: random.Random, topic: str, amount: int, faulty: bool, discloses: bool) -> dict[str, Any]:
+    promise = f"Yes, our {topic} plan guarantees 8% a year on your {amount} euros, free of any risk."
+    plain = f"The {topic} plan suits some customers; what your {amount} euros earn depends on the market."
+    risk = " Please note that the value can fall and you may get back less than you paid in."
+    return {
+        "output": (promise if faulty else plain) + (risk if discloses else ""),
+        "scores": {
+            "violation_rate": int(faulty),
+            "disclosure_rate": int(discloses) if topic in ("savings", "funds", "pensions") else None,
+            "over_refusal_rate": int(dice.random() < 0.04),
+            "token_f1": round(0.3 + 0.4 * dice.random() + 0.2 * discloses, 3),
+        },
+        "details": {
+            "violation_rate": ["F1"] if faulty else [],
+            "disclosure_rate": [] if discloses else ["F2"],
+        },
+        "invalid": None,
+    }
+
+
+METRICS = {
+    "violation_rate": ("Policy violations", "rate", False),
+    "disclosure_rate": ("Risk disclosures", "rate", True),
+    "over_refusal_rate": ("Needless refusals", "rate", False),
+    "token_f1": ("Overlap with the reference", "score", True),
+}
+
+
+def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
+    metrics = [make_metric(name, items) for name in METRICS]
+    metrics += [{**make_metric(name, items[::2]), "decoding": "sampled", "slices": []} for name in METRICS]
+    system = {
+        "system_prompt": "a" * 64,
+        "chat_template": "b" * 64,
+        "decoding": "greedy",
+        "max_new_tokens": 160,
+        "dtype": "float32",
+        "adapter": None,
+    }
+    n = len(items)
+    return {
+        "schema": 1,
+        "evaluation": "20260102-finance",
+        "run": "20260102T030405-sft-lora",
+        "data": "f00d",
+        "kit_version": "0.1.0",
+        "synthetic": True,
+        "model": "tiny",
+        "conditions": {"base": system, "tuned": {**system, "adapter": "c" * 64}, "mismatches": []},
+        "prompts": n,
+        "seeds": 1,
+        "validity": {
+            "greedy": {
+                "base": {"n": n, "invalid": 3, "reasons": {"cut": 2, "repeating": 1}},
+                "tuned": {"n": n, "invalid": 0, "reasons": {}},
+            }
+        },
+        "minimum_detectable_effect": 0.088,
+        "metrics": metrics,
+        "latency": latency(),
+        "items": items,
+    }
+
+
+def make_metric(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+    label, kind, higher_is_better = METRICS[name]
+    slices = [
+        {
+            "column": column,
+            "value": value,
+            **_compare(name, [i for i in items if i["slices"][column] == value]),
+        }
+        for column in ("topic", "tone")
+        for value in sorted({item["slices"][column] for item in items})
+    ]
+    whole = _compare(name, items)
+    return {
+        "name": name,
+        "label": label,
+        "kind": kind,
+        "higher_is_better": higher_is_better,
+        "decoding": "greedy",
+        **{key: value for key, value in whole.items() if key != "tested"},
+        "slices": [part for part in slices if part["n"]],
+        "details": {system: _count_details(name, items, system) for system in ("base", "tuned")},
+    }
+
+
+def _count_details(name: str, items: list[dict[str, Any]], system: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for item in items:
+        for reason in item["greedy"][system]["details"].get(name, []):
+            counts[reason] = counts.get(reason, 0) + 1
+    return counts
+
+
+def _compare(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+    pairs = [(i["greedy"]["base"]["scores"][name], i["greedy"]["tuned"]["scores"][name]) for i in items]
+    pairs = [(base, tuned) for base, tuned in pairs if base is not None and tuned is not None]
+    n = len(pairs)
+    nothing = {"estimate": None, "low": None, "high": None, "method": "Wilson"}
+    if not n:
+        gap = {**nothing, "p_value": None}
+        return {
+            "n": 0, "tested": False, "base": nothing, "tuned": nothing, "difference": gap,
+            "reduction": None, "ratio": None, "verdict": "not shown",
+        }  # fmt: skip
+    base, tuned = sum(b for b, _ in pairs) / n, sum(t for _, t in pairs) / n
+    margin = 1.4 / n**0.5
+    gap = {
+        "estimate": tuned - base,
+        "low": max(tuned - base - margin, -1.0),
+        "high": min(tuned - base + margin, 1.0),
+        "p_value": 1e-6 if abs(tuned - base) > margin else 0.31,
+        "method": "Newcombe 10, mid-p McNemar",
+    }
+    better = (gap["estimate"] > 0) == METRICS[name][2]
+    shown = abs(tuned - base) > margin
+    reduction = None
+    if not METRICS[name][2] and base:
+        drop = 1 - tuned / base
+        reduction = {
+            "estimate": drop, "low": drop - 0.06, "high": min(drop + 0.04, 1.0),
+            "at_least": tuned == 0, "method": "log interval",
+        }  # fmt: skip
+    return {
+        "n": n,
+        "tested": n >= 30,
+        "base": _single(base, n),
+        "tuned": _single(tuned, n),
+        "difference": gap,
+        "reduction": reduction,
+        "ratio": None,
+        "verdict": ("improved" if better else "worse") if shown and n >= 30 else "not shown",
+    }
+
+
+def _single(share: float, n: int) -> dict[str, Any]:
+    found = statistics.wilson(round(share * n), n)
+    return {"estimate": share, "low": found.low, "high": found.high, "method": "Wilson"}
+
+
+def latency() -> dict[str, Any]:
+    return {
+        "base": {
+            "n": 16,
+            "seconds_to_first_token": {"p50": 0.021, "p95": 0.034},
+            "tokens_per_second": {"p50": 118.0},
+            "seconds": {"p50": 0.61, "p95": 1.12},
+            "new_tokens": {"p50": 68},
+        },
+        "tuned": {
+            "n": 16,
+            "seconds_to_first_token": {"p50": 0.022, "p95": 0.033},
+            "tokens_per_second": {"p50": 117.0},
+            "seconds": {"p50": 0.48, "p95": 0.73},
+            "new_tokens": {"p50": 53},
+        },
+        "speedup": {"estimate": 1.27, "low": 1.11, "high": 1.44, "method": "bootstrap of the log ratio"},
+        "decomposition": {"length": 1.28, "per_token": 0.99},
+    }
+
+
+def manifest(run: str) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "run": run,
+        "status": "finished",
+        "stage": "sft",
+        "method": "lora",
+        "model": {"name": "tiny", "revision": None, "sha256": "d" * 64},
+        "data": {"fingerprint": "f00d", "sha256": "e" * 64},
+        "config_sha256": "9" * 64,
+        "environment": {
+            "python": "3.11.9",
+            "platform": "Linux-6.1-x86_64",
+            "packages": {"torch": "2.13.0", "transformers": "5.23.0"},
+            "device": "cpu",
+            "kit_commit": "0123456789abcdef0123456789abcdef01234567",
+        },
+        "seed": 42,
+        "trainable_parameters": 98_304,
+        "total_parameters": 1_812_480,
+        "steps": 150,
+        "started": "2026-01-02T03:04:05+00:00",
+        "ended": "2026-01-02T03:04:47+00:00",
+        "seconds": 41.7,
+        "golden": {"step": 120, "metric": "violation_rate", "score": -0.0156, "eval_loss": 0.41},
+        "loss": {"first": 2.9, "last": 0.36, "max_fluctuation": 0.07},
+        "stopped_early": False,
+    }
+
+
+def curve() -> list[dict[str, Any]]:
+    dice = random.Random(3)
+    lines: list[dict[str, Any]] = []
+    for step in range(5, 155, 5):
+        loss = 0.34 + 2.6 * 0.962**step + dice.uniform(-0.03, 0.03)
+        speed = {"learning_rate": 1e-3, "grad_norm": 0.8, "tokens_per_second": 5200}
+        lines.append({"step": step, "epoch": step / 75, "kind": "train", "loss": loss, **speed})
+        if step % 30 == 0:
+            score = {30: -0.31, 60: -0.11, 90: -0.03, 120: -0.0156, 150: -0.02}[step]
+            held_out = loss + 0.04 + 0.0002 * step
+            lines.append(
+                {"step": step, "epoch": step / 75, "kind": "eval", "eval_loss": held_out, "task_score": score}
+            )
+    return lines
+
+
+def data() -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "fingerprint": "f00d",
+        "kit_version": "0.1.0",
+        "sources": [
+            {
+                "name": "conf/dialogues.yaml",
+                "sha256": "1" * 64,
+                "format": "grammar",
+                "synthetic": True,
+                "rows": 1200,
+            }
+        ],
+        "rows": {"read": 1200, "kept": 1188, "rejected": 12, "train": 948, "valid": 120, "test": 120},
+        "checks": [
+            {
+                "name": "duplicate",
+                "severity": "reject",
+                "count": 8,
+                "what": "equal to an earlier row",
+                "examples": [],
+            },
+            {
+                "name": "length",
+                "severity": "report",
+                "count": 1180,
+                "what": "outside the advised 200 to 500 tokens",
+                "examples": [],
+            },
+        ],
+        "tokens": {"median": 88, "p95": 140, "max": 201, "supervised_share": 0.41, "histogram": []},
+        "slices": {"topic": {"savings": 310}},
+        "settings": {},
+    }
