@@ -46,7 +46,7 @@ class NucleusSampler(LogitsProcessor):  # type: ignore[misc]  # transformers is 
 
     def __init__(
         self, ids: Sequence[str], prompt_length: int, most_tokens: int, seed: int, sampling: Sampling
-    ):
+    ) -> None:
         self.prompt_length = prompt_length
         self.sampling = sampling
         # One uniform number for every row and step: [batch, steps].
@@ -99,7 +99,7 @@ def generate(
     encoded = {prompt.id: prompt_ids(prompt.messages, tokenizer) for prompt in prompts}
     settings = generation_config(tokenizer, max_new_tokens)
     answers: dict[str, Answer] = {}
-    with _progress(title) as progress:
+    with progress_bar(title) as progress:
         task = progress.add_task(title, total=len(prompts))
         for batch in _batches(encoded, batch_size):
             rows = {id_: encoded[id_] for id_ in batch}
@@ -164,7 +164,7 @@ def _answer_batch(
     if decoding == "sampled":
         processors.append(NucleusSampler(list(rows), length, settings.max_new_tokens, seed, sampling))
     start = time.perf_counter()
-    with torch.inference_mode():
+    with torch.no_grad():
         sequences = model.generate(
             input_ids=torch.tensor(padded, device=device),
             attention_mask=torch.tensor(mask, device=device),
@@ -180,7 +180,8 @@ def _answer_batch(
     return answers
 
 
-def _progress(title: str) -> Progress:
+def progress_bar(title: str) -> Progress:
+    """A bar with how many are done and the time left; none without a title."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

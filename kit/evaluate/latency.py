@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from kit.data.render import prompt_ids
-from kit.evaluate.generate import _progress, generation_config, read_answer
+from kit.evaluate.generate import generation_config, progress_bar, read_answer
 from kit.evaluate.prompts import Prompt
 
 Record = dict[str, Any]
@@ -50,10 +50,10 @@ def measure_latency(
     """
     settings = generation_config(tokenizer, max_new_tokens)
     records = []
-    with _progress("response time") as progress:
+    with progress_bar("response time") as progress:
         task = progress.add_task("response time", total=len(prompts))
         for turn, prompt in enumerate(prompts):
-            systems = list(models) if turn % 2 == 0 else list(reversed(models))
+            systems = list(models) if turn % 2 == 0 else list(models)[::-1]
             for system in systems:
                 record = _time_one(models[system], tokenizer, prompt, settings)
                 if turn > 0:
@@ -67,7 +67,7 @@ def _time_one(model: Any, tokenizer: Any, prompt: Prompt, settings: GenerationCo
     inputs = torch.tensor([ids], device=next(model.parameters()).device)
     clock = FirstTokenClock()
     start = time.perf_counter()
-    with torch.inference_mode():
+    with torch.no_grad():
         sequence = model.generate(
             input_ids=inputs,
             attention_mask=torch.ones_like(inputs),

@@ -128,7 +128,7 @@ class Policy:
                 problems.append(
                     Problem(
                         where=f"{self.path} rule {rule.id}",
-                        message=f"the example {text!r} should be one that {said}, but the rule says it {found}",
+                        message=f"the example {text!r} should be one that {said}; the rule says it {found}",
                         hint="change the rule's phrases or the example",
                     )
                 )

@@ -1,0 +1,163 @@
+"""One metric's items of base and tuned, compared: the entry of `scores.json` for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from kit.evaluate import statistics
+from kit.evaluate.statistics import Interval, Outcome
+
+SMALLEST_TESTED_SLICE = 30
+"""Slices with fewer prompts are shown, not tested: their intervals say too little, and many are looked at."""
+
+Items = Sequence[float | None]
+Slices = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How intervals are made."""
+
+    confidence: float
+    draws: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Intervals of both systems and of their difference, over the prompts that both were scored on."""
+
+    n: int
+    base: Interval
+    tuned: Interval
+    difference: Interval
+    p_value: float
+    reduction: statistics.Reduction | None
+    verdict: Outcome
+
+    def as_json(self, tested: bool = True) -> dict[str, Any]:
+        """The keys of the contract; untested ones keep their intervals and lose p-value and verdict."""
+        return {
+            "n": self.n,
+            "base": asdict(self.base),
+            "tuned": asdict(self.tuned),
+            "difference": asdict(self.difference) | {"p_value": self.p_value if tested else None},
+            "reduction": asdict(self.reduction) if self.reduction else None,
+            "verdict": self.verdict if tested else "not shown",
+        }
+
+
+def compare(
+    base: Items,
+    tuned: Items,
+    groups: Sequence[str],
+    *,
+    kind: Literal["rate", "score"],
+    higher_is_better: bool,
+    settings: Settings,
+) -> Compared | None:
+    """Compare two systems on the prompts where both have an item; None if there are none.
+
+    Args:
+        base, tuned: the items of the same prompts, in the same order.
+        groups: each prompt's group; prompts of one group count as dependent.
+    """
+    pairs = [
+        (b, t, g) for b, t, g in zip(base, tuned, groups, strict=True) if b is not None and t is not None
+    ]
+    if not pairs:
+        return None
+    x, y = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
+    shared = [pair[2] for pair in pairs]
+    if kind == "rate":
+        return _compare_rates(x, y, shared, higher_is_better, settings)
+    return _compare_scores(x, y, shared, higher_is_better, settings)
+
+
+def _compare_rates(
+    x: statistics.Floats, y: statistics.Floats, groups: list[str], higher_is_better: bool, settings: Settings
+) -> Compared:
+    """Wilson, Newcombe 10 and mid-p McNemar; wider where prompts share groups and so are not independent."""
+    table = statistics.paired_table(x, y)
+    n, confidence = table.n, settings.confidence
+    base = statistics.wilson(table.both + table.only_base, n, confidence)
+    tuned = statistics.wilson(table.both + table.only_tuned, n, confidence)
+    difference = statistics.newcombe(table, confidence)
+    p_value = statistics.mcnemar(table.only_base, table.only_tuned).mid_p
+    if statistics.clustered(groups):
+        base, tuned = _widen(base, x, groups, settings), _widen(tuned, y, groups, settings)
+        difference = _widen(difference, y - x, groups, settings)
+        drawn = statistics.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
+        p_value = max(p_value, drawn)
+    return Compared(
+        n=n,
+        base=base,
+        tuned=tuned,
+        difference=_with_method(difference, f"{difference.method}, mid-p McNemar"),
+        p_value=p_value,
+        reduction=None if higher_is_better else statistics.reduction(table, confidence),
+        verdict=statistics.outcome(difference.low, difference.high, higher_is_better),
+    )
+
+
+def _compare_scores(
+    x: statistics.Floats, y: statistics.Floats, groups: list[str], higher_is_better: bool, settings: Settings
+) -> Compared:
+    """Bootstrap over groups, for real-valued items."""
+    difference = _bootstrap(y - x, groups, settings)
+    return Compared(
+        n=len(x),
+        base=_bootstrap(x, groups, settings),
+        tuned=_bootstrap(y, groups, settings),
+        difference=_with_method(difference, f"paired {difference.method}"),
+        p_value=statistics.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed),
+        reduction=None,
+        verdict=statistics.outcome(difference.low, difference.high, higher_is_better),
+    )
+
+
+def _bootstrap(values: statistics.Floats, groups: list[str], settings: Settings) -> Interval:
+    return statistics.bootstrap_mean(
+        values, groups, draws=settings.draws, confidence=settings.confidence, seed=settings.seed
+    )
+
+
+def _widen(interval: Interval, values: statistics.Floats, groups: list[str], settings: Settings) -> Interval:
+    """The interval, stretched to hold the bootstrap over groups: never narrower than for independence."""
+    drawn = _bootstrap(values, groups, settings)
+    low, high = min(interval.low, drawn.low), max(interval.high, drawn.high)
+    return Interval(interval.estimate, low, high, f"{interval.method}, widened by bootstrap over groups")
+
+
+def _with_method(interval: Interval, method: str) -> Interval:
+    return Interval(interval.estimate, interval.low, interval.high, method)
+
+
+def compare_slices(
+    base: Items,
+    tuned: Items,
+    groups: Sequence[str],
+    slices: Slices,
+    *,
+    kind: Literal["rate", "score"],
+    higher_is_better: bool,
+    settings: Settings,
+) -> list[dict[str, Any]]:
+    """The comparison for every value of every slice column, columns and values in alphabetical order."""
+    found = []
+    for column, value in sorted({pair for row in slices for pair in row.items()}):
+        places = [place for place, row in enumerate(slices) if row.get(column) == value]
+        compared = compare(
+            [base[place] for place in places],
+            [tuned[place] for place in places],
+            [groups[place] for place in places],
+            kind=kind,
+            higher_is_better=higher_is_better,
+            settings=settings,
+        )
+        if compared is not None:
+            tested = compared.n >= SMALLEST_TESTED_SLICE
+            found.append({"column": column, "value": value, "tested": tested, **compared.as_json(tested)})
+    return found

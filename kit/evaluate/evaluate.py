@@ -1,0 +1,304 @@
+"""Base against tuned on the same held-out prompts: answer, time, score, compare.
+
+`evaluations/<id>/` holds the answers (`predictions.jsonl`, `latency.jsonl`), `scores.json`, and
+`evaluation.json`, which says from what they were made. The id names the run, the data and everything
+that shapes an answer; so a second call goes on where the first stopped, and a changed policy or metric
+scores the same answers anew without generating them again.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kit
+from kit.config.errors import ConfigError, DataError, Problem
+from kit.config.schema import Config, MetricUse
+from kit.evaluate.conditions import Conditions, conditions, mismatches, read_golden, refuse_mismatches
+from kit.evaluate.metrics import LoadedMetric, load_metric
+from kit.evaluate.predictions import append_predictions, read_predictions
+from kit.evaluate.prompts import Prompt, choose, load_prompts
+from kit.evaluate.scores import build_scores, score_answers
+from kit.files import sha256_file, sha256_json, write_json, write_text
+from kit.hooks import Hooks
+
+TaskScore = Callable[[Any, Any], float]
+"""(model, tokenizer) -> the task score on validation; higher is always better."""
+
+
+def evaluate(config: Config, root: Path, prepared: Path, run: Path, hooks: Hooks) -> Path:
+    """Answer the test prompts with base and golden, score both, and compare.
+
+    Args:
+        config: settings whose `model` is the base that `run` started from.
+        prepared: the prepared data's folder; its `test/` is asked.
+        run: the run's folder; its `golden/` is the tuned system.
+
+    Returns:
+        The evaluation's folder. If it is there already and nothing changed, no work is done.
+
+    Raises:
+        ConfigError: a metric is unknown or its parameters do not fit.
+        DataError: there is no test row.
+        InvalidRunError: base and tuned would answer under unlike conditions, or there is no golden
+            checkpoint (exit code 4). Broken answers are not an error here: they are scored, counted
+            under `validity`, and make the report's verdict `invalid`.
+    """
+    metrics = load_metrics(config, hooks, root)
+    prompts = choose(load_prompts(prepared / "test"), config.evaluate.max_prompts)
+    generation = _generation_settings(config, prepared, run)
+    folder = root / "evaluations" / f"{run.name}-{sha256_json(generation)[:8]}"
+    record = {"run": run.name, "generation": generation, "scoring": _scoring_hash(config, root, hooks)}
+    if is_finished(folder, record):
+        return folder
+    base, tuned = _both_conditions(config, prompts, prepared, run)
+    refuse_mismatches(base, tuned, run)
+    _answer(config, run, prompts, folder)
+    header = {
+        "evaluation": folder.name,
+        "run": run.name,
+        "data": prepared.name,
+        "synthetic": _synthetic(prepared),
+        "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
+    }
+    predictions = read_predictions(folder / "predictions.jsonl")
+    latency = _read_lines(folder / "latency.jsonl")
+    write_json(folder / "scores.json", build_scores(config, metrics, prompts, predictions, latency, header))
+    write_json(folder / "evaluation.json", record)
+    return folder
+
+
+def task_scorer(config: Config, root: Path, prepared: Path, hooks: Hooks) -> TaskScore:
+    """The function that scores a checkpoint while it trains: greedy answers to validation prompts.
+
+    The score is the mean of the golden metric (`train.golden_metric`, else the first of
+    `evaluate.metrics`) over `train.golden_prompts` prompts that it applies to, with the sign flipped
+    where lower is better. Invalid answers get the metric's worst value.
+
+    Raises:
+        ConfigError: there is no metric to score with.
+        DataError: no validation prompt can be scored by it.
+    """
+    from kit.evaluate.generate import generate
+
+    metric = _golden_metric(config, hooks, root)
+    valid = load_prompts(prepared / "valid")
+    prompts = choose(valid, config.train.golden_prompts, lambda prompt: metric.applies(prompt.reference))
+    if not prompts:
+        hint = "choose another `train.golden_metric`, or name the columns it needs in `data.expected`"
+        problem = f"{metric.name} applies to none of the {len(valid)} validation rows"
+        raise DataError(Problem(str(prepared / "valid"), problem, hint))
+    sign = 1.0 if metric.higher_is_better else -1.0
+
+    def task_score(model: Any, tokenizer: Any) -> float:
+        training = model.training
+        model.eval()
+        answers = generate(
+            model,
+            tokenizer,
+            prompts,
+            decoding="greedy",
+            max_new_tokens=config.evaluate.max_new_tokens,
+            batch_size=config.evaluate.batch_size,
+            seed=config.seed,
+            sampling=config.evaluate.sampling,
+        )
+        model.train(training)
+        outputs, finished = [answer.output for answer in answers], [answer.finished for answer in answers]
+        mean = score_answers(metric, outputs, finished, prompts).mean
+        # No answer could be scored (all too short to tell their language, say): that is no success.
+        return sign * (metric.invalid_item if mean is None else mean)
+
+    return task_score
+
+
+def find_evaluation(root: Path, evaluation_id: str | None = None) -> Path:
+    """An evaluation's folder by its id, or the newest finished one.
+
+    Raises:
+        ConfigError: there is no such evaluation.
+    """
+    found = sorted(
+        (path.parent for path in (root / "evaluations").glob("*/scores.json")),
+        key=lambda folder: (folder / "scores.json").stat().st_mtime_ns,
+    )
+    if evaluation_id is None and found:
+        return found[-1]
+    for folder in found:
+        if folder.name == evaluation_id:
+            return folder
+    known = f"finished ones: {', '.join(folder.name for folder in found)}" if found else "there is none yet"
+    what = f"no evaluation {evaluation_id!r}" if evaluation_id else "no evaluation"
+    raise ConfigError(Problem(str(root / "evaluations"), what, f"{known}; make one with `casekit evaluate`"))
+
+
+def run_of(root: Path, evaluation: Path) -> Path:
+    """The folder of the run that an evaluation looked at.
+
+    Raises:
+        ConfigError: the run's folder is gone.
+    """
+    name = json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8"))["run"]
+    run = root / "runs" / str(name)
+    if not run.is_dir():
+        raise ConfigError(Problem(str(run), "the evaluated run is gone", "evaluate another run"))
+    return run
+
+
+def load_metrics(config: Config, hooks: Hooks, root: Path) -> list[LoadedMetric]:
+    """The metrics of `evaluate.metrics`, in their order.
+
+    Raises:
+        ConfigError: every one that is unknown or has parameters that do not fit, at once.
+    """
+    metrics, problems = [], []
+    for use in config.evaluate.metrics:
+        try:
+            metrics.append(load_metric(use, hooks, root, config.languages))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return metrics
+
+
+def _golden_metric(config: Config, hooks: Hooks, root: Path) -> LoadedMetric:
+    uses = {use.name: use for use in config.evaluate.metrics}
+    name = config.train.golden_metric or next(iter(uses), None)
+    if name is None:
+        hint = "name at least one metric in `evaluate.metrics`"
+        raise ConfigError(Problem("evaluate.metrics", "no metric to pick the golden checkpoint by", hint))
+    return load_metric(uses.get(name, MetricUse(name=name)), hooks, root, config.languages)
+
+
+def is_finished(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether an evaluation was completed from exactly these inputs."""
+    path = folder / "evaluation.json"
+    if not (path.is_file() and (folder / "scores.json").is_file()):
+        return False
+    return bool(json.loads(path.read_text(encoding="utf-8")) == record)
+
+
+def _generation_settings(config: Config, prepared: Path, run: Path) -> dict[str, Any]:
+    """Everything that the answers depend on."""
+    shapes = {"max_prompts", "max_new_tokens", "batch_size", "sampling", "latency_prompts"}
+    return {
+        "run": run.name,
+        "golden": sha256_json(read_golden(run))[:16],
+        "data": prepared.name,
+        "model": config.model.model_dump(mode="json"),
+        "evaluate": config.evaluate.model_dump(mode="json", include=shapes),
+        "seed": config.seed,
+        "kit_version": kit.__version__,
+    }
+
+
+def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
+    """A hash of everything that the scores depend on besides the answers."""
+    uses = [use.model_dump() for use in config.evaluate.metrics]
+    given = [root / str(value) for use in uses for value in use["params"].values() if isinstance(value, str)]
+    files = [*sorted({path for path in given if path.is_file()}), *hooks.files]
+    return sha256_json(
+        {
+            "metrics": uses,
+            "files": [sha256_file(path) for path in files],
+            "languages": config.languages,
+            "intervals": [config.evaluate.confidence, config.evaluate.bootstrap_draws],
+        }
+    )
+
+
+def _both_conditions(
+    config: Config, prompts: list[Prompt], prepared: Path, run: Path
+) -> tuple[Conditions, Conditions]:
+    from kit.models.loading import load_tokenizer
+
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    golden_model = config.model.model_copy(update={"name": str(run / "golden"), "revision": None})
+    golden = sha256_json(read_golden(run))
+    return (
+        conditions(config, load_tokenizer(config.model), prompts, prepared.name, manifest["model"]["sha256"]),
+        conditions(config, load_tokenizer(golden_model), prompts, manifest["data"]["fingerprint"], golden),
+    )
+
+
+def _answer(config: Config, run: Path, prompts: list[Prompt], folder: Path) -> None:
+    """Fill in the answers and times that are not there yet; loads no model if all are."""
+    decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
+    done = read_predictions(folder / "predictions.jsonl")
+    open_ = {
+        (system, decoding): [prompt for prompt in prompts if (prompt.id, system, decoding) not in done]
+        for system in ("base", "tuned")
+        for decoding in decodings
+    }
+    timed = config.evaluate.latency_prompts == 0 or (folder / "latency.jsonl").is_file()
+    if timed and not any(open_.values()):
+        return
+    from kit.evaluate.latency import measure_latency
+    from kit.models.loading import load_model, load_tokenizer, load_tuned
+
+    tokenizer = load_tokenizer(config.model)
+    models = {
+        "base": load_model(config.model, config.hardware),
+        "tuned": load_tuned(run / "golden", config),
+    }
+    for (system, decoding), missing in open_.items():
+        if missing:
+            _answer_missing(models[system], tokenizer, missing, system, decoding, config, folder)
+    if not timed:
+        asked = prompts[: config.evaluate.latency_prompts]
+        # The first prompt is asked twice: it warms up, and is then measured like the others.
+        records = measure_latency(models, tokenizer, [asked[0], *asked], config.evaluate.max_new_tokens)
+        write_text(folder / "latency.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+
+
+def _answer_missing(
+    model: Any,
+    tokenizer: Any,
+    missing: list[Prompt],
+    system: str,
+    decoding: Any,
+    config: Config,
+    folder: Path,
+) -> None:
+    from kit.evaluate.generate import Answer, generate
+
+    def keep(answers: list[Answer]) -> None:
+        lines = [
+            {
+                "id": answer.id,
+                "system": system,
+                "decoding": decoding,
+                "output": answer.output,
+                "new_tokens": answer.new_tokens,
+                "finished": answer.finished,
+                "seconds": answer.seconds,
+            }
+            for answer in answers
+        ]
+        append_predictions(folder / "predictions.jsonl", lines)
+
+    generate(
+        model,
+        tokenizer,
+        missing,
+        decoding=decoding,
+        max_new_tokens=config.evaluate.max_new_tokens,
+        batch_size=config.evaluate.batch_size,
+        seed=config.seed,
+        sampling=config.evaluate.sampling,
+        on_answers=keep,
+        title=f"{system}, {decoding}",
+    )
+
+
+def _synthetic(prepared: Path) -> bool:
+    """Whether any of the prepared rows were made from a grammar."""
+    summary = json.loads((prepared / "data.json").read_text(encoding="utf-8"))
+    return any(source["synthetic"] for source in summary["sources"])
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,216 @@
+"""Whether the scores are good enough to release: gates, claims, and one verdict over all.
+
+A gate is passed, failed, or without enough evidence; it is never passed for want of data. The verdict
+takes the worst: invalid before failed, failed before not enough evidence, that before passed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kit.config.errors import ConfigError, ExitCode, Problem
+from kit.config.explain import nearest
+from kit.config.schema import Claim, Gate
+
+Scores = dict[str, Any]
+GateStatus = Literal["passed", "failed", "not enough evidence"]
+ClaimStatus = Literal["supported", "not supported", "not testable"]
+VerdictStatus = Literal["passed", "failed", "not enough evidence", "invalid"]
+
+MOST_INVALID = 0.5
+"""With a larger share of invalid tuned answers the run is broken, and its scores mean nothing."""
+
+_ROUNDING = 1e-9
+_BOUND_KEYS = {"estimate": "estimate", "lower": "low", "upper": "high"}
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """A gate, what was found, and whether it holds. `slice` is `column=value` for a worst-slice gate."""
+
+    name: str
+    metric: str
+    of: str
+    bound: str
+    wanted: str
+    found: float | None
+    n: int
+    status: GateStatus
+    because: str
+    slice: str | None
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """A published figure beside what was found (`estimate`, `low`, `high`, `n`), and why it holds or not."""
+
+    name: str
+    claimed: float
+    found: dict[str, Any] | None
+    status: ClaimStatus
+    source: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The release decision, its exit code and one sentence for the top of the report."""
+
+    status: VerdictStatus
+    exit_code: ExitCode
+    sentence: str
+
+
+def judge_gates(scores: Scores, gates: Sequence[Gate]) -> list[GateResult]:
+    """Hold every gate against the scores, in the order of the gates.
+
+    Raises:
+        ConfigError: gates that name an unknown metric, slice column, or a figure the metric does not
+            have; all at once.
+    """
+    results, problems = [], []
+    for gate in gates:
+        try:
+            results.append(_judge_gate(scores, gate))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return results
+
+
+def judge_claims(scores: Scores, claims: Sequence[Claim]) -> list[ClaimResult]:
+    """Compare every claim with the greedy scores.
+
+    `supported` needs the whole interval at or above the claimed figure: a point estimate that happens
+    to lie there is not enough.
+
+    Raises:
+        ConfigError: a claim names an unknown metric, or a figure the metric does not have.
+    """
+    return [_judge_claim(scores, claim) for claim in claims]
+
+
+def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
+    """The release decision from the run's validity and its gates."""
+    mismatches = scores["conditions"]["mismatches"]
+    if mismatches:
+        reason = f"base and tuned were not compared like with like: {'; '.join(mismatches)}."
+        return Verdict("invalid", ExitCode.INVALID_RUN, reason)
+    for decoding, systems in scores["validity"].items():
+        n, invalid = systems["tuned"]["n"], systems["tuned"]["invalid"]
+        if n and invalid / n > MOST_INVALID:
+            reason = f"{invalid} of {n} {decoding} answers of the tuned model are empty, cut or repeating."
+            return Verdict("invalid", ExitCode.INVALID_RUN, reason)
+    failed = [gate.name for gate in gates if gate.status == "failed"]
+    if failed:
+        sentence = f"{len(failed)} of {len(gates)} gates failed: {', '.join(failed)}."
+        return Verdict("failed", ExitCode.GATE_FAILED, sentence)
+    unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]
+    if unclear:
+        sentence = (
+            f"Too few scored prompts to judge {len(unclear)} of {len(gates)} gates: {', '.join(unclear)}."
+        )
+        return Verdict("not enough evidence", ExitCode.NOT_ENOUGH_EVIDENCE, sentence)
+    if not gates:
+        return Verdict("passed", ExitCode.DONE, "No gates are set, so none could fail.")
+    return Verdict("passed", ExitCode.DONE, f"All {len(gates)} gates passed.")
+
+
+def _judge_gate(scores: Scores, gate: Gate) -> GateResult:
+    entry = _entry(scores, gate.metric, gate.decoding, f"gates: {gate.name}")
+    if entry is None:
+        return _result(gate, None, 0, "not enough evidence", None)
+    _refuse_missing_figure(entry, gate.of, f"gates: {gate.name}")
+    if gate.worst is not None:
+        return _judge_worst(entry, gate)
+    found = _figure(entry, gate)
+    return _result(gate, found, entry["n"], _status(gate, found, entry["n"]), None)
+
+
+def _judge_worst(entry: dict[str, Any], gate: Gate) -> GateResult:
+    """The gate on every value of a slice column: one failure fails it, one thin value leaves it open."""
+    parts = [part for part in entry["slices"] if part["column"] == gate.worst]
+    if not parts:  # response times have none at all
+        columns = sorted({part["column"] for part in entry["slices"]})
+        hint = f"slice columns: {', '.join(columns) or 'none'}; name them in `data.slices`"
+        raise ConfigError(Problem(f"gates: {gate.name}", f"no slices by {gate.worst!r} in the scores", hint))
+    judged = []
+    for part in parts:
+        found = _figure(part, gate)
+        status = _status(gate, found, part["n"])
+        judged.append(_result(gate, found, part["n"], status, f"{part['column']}={part['value']}"))
+    order = {"failed": 0, "not enough evidence": 1, "passed": 2}
+    return min(judged, key=lambda result: (order[result.status], _goodness(gate, result.found)))
+
+
+def _goodness(gate: Gate, found: float | None) -> float:
+    if found is None:
+        return float("-inf")
+    return found if gate.at_least is not None else -found
+
+
+def _figure(entry: dict[str, Any], gate: Gate) -> float | None:
+    """The number a gate looks at; None where base had nothing to reduce."""
+    part = entry[gate.of]
+    return None if part is None else float(part[_BOUND_KEYS[gate.bound]])
+
+
+def _status(gate: Gate, found: float | None, n: int) -> GateStatus:
+    if found is None or n < gate.min_n:
+        return "not enough evidence"
+    if gate.at_least is not None:
+        return "passed" if found >= gate.at_least - _ROUNDING else "failed"
+    assert gate.at_most is not None  # noqa: S101  # the schema: exactly one of the two
+    return "passed" if found <= gate.at_most + _ROUNDING else "failed"
+
+
+def _result(gate: Gate, found: float | None, n: int, status: GateStatus, slice_: str | None) -> GateResult:
+    wanted = f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}"
+    return GateResult(
+        gate.name, gate.metric, gate.of, gate.bound, wanted, found, n, status, gate.because, slice_
+    )
+
+
+def _judge_claim(scores: Scores, claim: Claim) -> ClaimResult:
+    def result(status: ClaimStatus, why: str, found: dict[str, Any] | None = None) -> ClaimResult:
+        return ClaimResult(claim.name, claim.at_least, found, status, claim.source, why)
+
+    if claim.metric is None:
+        return result("not testable", "no offline metric can measure it")
+    entry = _entry(scores, claim.metric, "greedy", f"claims: {claim.name}")
+    if entry is None:
+        return result("not testable", f"{claim.metric} applied to no prompt")
+    _refuse_missing_figure(entry, claim.of, f"claims: {claim.name}")
+    part = entry[claim.of]
+    if part is None:
+        return result("not testable", "the base model had nothing to reduce")
+    found = {key: part[key] for key in ("estimate", "low", "high")} | {"n": entry["n"]}
+    on = "synthetic prompts" if scores["synthetic"] else "prompts"
+    measured = f"measured on {entry['n']} {on}"
+    if part["low"] >= claim.at_least - _ROUNDING:
+        return result("supported", f"the whole interval reaches it; {measured}", found)
+    if part["high"] < claim.at_least:
+        return result("not supported", f"the whole interval lies below it; {measured}", found)
+    return result("not supported", f"the interval includes it but also lower figures; {measured}", found)
+
+
+def _entry(scores: Scores, metric: str, decoding: str, where: str) -> dict[str, Any] | None:
+    """A metric's entry; None if the metric was asked for but no prompt could be scored."""
+    for entry in scores["metrics"]:
+        if entry["name"] == metric and entry["decoding"] == decoding:
+            return dict(entry)
+    if any(lost["name"] == metric and lost["decoding"] == decoding for lost in scores["unscored"]):
+        return None
+    known = sorted({entry["name"] for entry in scores["metrics"] if entry["decoding"] == decoding})
+    near = nearest(metric, known)
+    hint = (f"did you mean `{near}`? " if near else "") + f"{decoding} scores: {', '.join(known) or 'none'}"
+    raise ConfigError(Problem(where, f"unknown metric {metric!r} for {decoding} answers", hint))
+
+
+def _refuse_missing_figure(entry: dict[str, Any], of: str, where: str) -> None:
+    if of == "reduction" and (entry["kind"] != "rate" or entry["higher_is_better"]):
+        hint = "`reduction` is for rates where lower is better; use `difference`"
+        raise ConfigError(Problem(where, "the metric has no `reduction`", hint))
+    if of == "ratio" and entry["ratio"] is None:
+        raise ConfigError(Problem(where, "the metric has no `ratio`", "`ratio` is for response times"))

@@ -1,0 +1,207 @@
+"""`scores.json`: every prompt's answers scored, compared and broken down."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import kit
+from kit.config.schema import Config
+from kit.evaluate import statistics
+from kit.evaluate.compare import Settings, compare, compare_slices
+from kit.evaluate.metrics import LoadedMetric, MetricResult, score
+from kit.evaluate.predictions import Key, Line
+from kit.evaluate.prompts import Prompt
+from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency
+from kit.evaluate.validity import invalid_reason
+
+_DETAILS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One system's answers under one decoding, with what every metric makes of them."""
+
+    outputs: list[str]
+    invalid: list[str | None]
+    results: dict[str, MetricResult]
+
+
+def build_scores(
+    config: Config,
+    metrics: Sequence[LoadedMetric],
+    prompts: Sequence[Prompt],
+    predictions: dict[Key, Line],
+    latency: Sequence[Line],
+    header: dict[str, Any],
+) -> dict[str, Any]:
+    """Everything of `scores.json` (see docs/explanation/architecture.md).
+
+    Args:
+        prompts: in the order of their ids, so that the order of the data changes nothing.
+        predictions: an answer for every prompt, system and decoding.
+        latency: lines of `latency.jsonl`, possibly none.
+        header: `evaluation`, `run`, `data`, `synthetic`, `conditions`.
+    """
+    decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
+    answered = {
+        (decoding, system): _answered(metrics, prompts, predictions, system, decoding)
+        for decoding in decodings
+        for system in SYSTEMS
+    }
+    settings = Settings(config.evaluate.confidence, config.evaluate.bootstrap_draws, config.seed)
+    entries, unscored = _entries(metrics, prompts, answered, decodings, settings)
+    timed = response_time_entry(latency, settings)
+    entries += [timed] if timed else []
+    return {
+        "schema": 1,
+        **header,
+        "kit_version": kit.__version__,
+        "model": config.model.name,
+        "prompts": len(prompts),
+        "seeds": 1,
+        "validity": {d: {s: _validity(answered[d, s].invalid) for s in SYSTEMS} for d in decodings},
+        "minimum_detectable_effect": statistics.minimum_detectable_effect(
+            len(prompts), confidence=config.evaluate.confidence
+        ),
+        "metrics": entries,
+        "unscored": unscored,
+        "latency": summarise_latency(latency, settings),
+        "items": [_item(prompt, place, answered, decodings) for place, prompt in enumerate(prompts)],
+    }
+
+
+def score_answers(
+    metric: LoadedMetric, outputs: Sequence[str], finished: Sequence[bool], prompts: Sequence[Prompt]
+) -> MetricResult:
+    """A metric's items, where invalid answers get the metric's `invalid_item`."""
+    invalid = [invalid_reason(output, done) for output, done in zip(outputs, finished, strict=True)]
+    return _judge_invalid(metric, score(metric, outputs, [p.reference for p in prompts]), invalid, prompts)
+
+
+def _judge_invalid(
+    metric: LoadedMetric, result: MetricResult, invalid: Sequence[str | None], prompts: Sequence[Prompt]
+) -> MetricResult:
+    worst = metric.invalid_item
+    if metric.hook is not None:  # the range of a hook's items is not known: take the worst one seen
+        seen = [worst, *(item for item in result.items if item is not None)]
+        worst = min(seen) if metric.higher_is_better else max(seen)
+    items, details = list(result.items), list(result.details)
+    for place, reason in enumerate(invalid):
+        if reason is not None and metric.applies(prompts[place].reference):
+            items[place], details[place] = worst, [f"invalid answer ({reason})"]
+    return MetricResult(items, details)
+
+
+def _answered(
+    metrics: Sequence[LoadedMetric],
+    prompts: Sequence[Prompt],
+    predictions: dict[Key, Line],
+    system: str,
+    decoding: str,
+) -> Answered:
+    lines = [predictions[prompt.id, system, decoding] for prompt in prompts]
+    outputs, finished = [line["output"] for line in lines], [line["finished"] for line in lines]
+    return Answered(
+        outputs=outputs,
+        invalid=[invalid_reason(output, done) for output, done in zip(outputs, finished, strict=True)],
+        results={metric.name: score_answers(metric, outputs, finished, prompts) for metric in metrics},
+    )
+
+
+def _entries(
+    metrics: Sequence[LoadedMetric],
+    prompts: Sequence[Prompt],
+    answered: dict[tuple[str, str], Answered],
+    decodings: Sequence[str],
+    settings: Settings,
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """An entry a metric and decoding; metrics that no pair of answers could be scored on, apart."""
+    entries, unscored = [], []
+    for decoding in decodings:
+        for metric in metrics:
+            results = [answered[decoding, system].results[metric.name] for system in SYSTEMS]
+            entry = compare_metric(metric, results[0], results[1], prompts, settings)
+            if entry is None:
+                why = f"applies to none of the {len(prompts)} prompts"
+                unscored.append(
+                    {"name": metric.name, "label": metric.label, "decoding": decoding, "why": why}
+                )
+            else:
+                entries.append({**entry, "decoding": decoding})
+    return entries, unscored
+
+
+def compare_metric(
+    metric: LoadedMetric,
+    base: MetricResult,
+    tuned: MetricResult,
+    prompts: Sequence[Prompt],
+    settings: Settings,
+) -> dict[str, Any] | None:
+    """The `metrics` entry of one metric, without its decoding; None if no prompt was scored for both."""
+    groups, slices = [prompt.group for prompt in prompts], [prompt.slices for prompt in prompts]
+    seen = {item for item in [*base.items, *tuned.items] if item is not None}
+    kind = metric.kind or ("rate" if seen <= {0.0, 1.0} else "score")
+    compared = compare(
+        base.items,
+        tuned.items,
+        groups,
+        kind=kind,
+        higher_is_better=metric.higher_is_better,
+        settings=settings,
+    )
+    if compared is None:
+        return None
+    return {
+        "name": metric.name,
+        "label": metric.label,
+        "kind": kind,
+        "higher_is_better": metric.higher_is_better,
+        **compared.as_json(),
+        "ratio": None,
+        "slices": compare_slices(
+            base.items,
+            tuned.items,
+            groups,
+            slices,
+            kind=kind,
+            higher_is_better=metric.higher_is_better,
+            settings=settings,
+        ),
+        "details": {"base": _counts(base), "tuned": _counts(tuned)},
+    }
+
+
+def _counts(result: MetricResult) -> dict[str, int]:
+    """How many answers each reason was found in, the commonest reasons first."""
+    return dict(
+        Counter(reason for reasons in result.details for reason in reasons).most_common(_DETAILS_SHOWN)
+    )
+
+
+def _validity(reasons: Sequence[str | None]) -> dict[str, Any]:
+    found = Counter(reason for reason in reasons if reason is not None)
+    return {"n": len(reasons), "invalid": found.total(), "reasons": dict(sorted(found.items()))}
+
+
+def _item(
+    prompt: Prompt, place: int, answered: dict[tuple[str, str], Answered], decodings: Sequence[str]
+) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "id": prompt.id,
+        "prompt": prompt.reference["prompt"],
+        "answer": prompt.reference["answer"],
+        "slices": prompt.slices,
+    }
+    for decoding in decodings:
+        item[decoding] = {}
+        for system in SYSTEMS:
+            made = answered[decoding, system]
+            item[decoding][system] = {
+                "output": made.outputs[place],
+                "scores": {name: result.items[place] for name, result in made.results.items()},
+                "details": {name: r.details[place] for name, r in made.results.items() if r.details[place]},
+                "invalid": made.invalid[place],
+            }
+    return item

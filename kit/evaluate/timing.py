@@ -1,0 +1,112 @@
+"""From `latency.jsonl` to percentiles, a speed-up with its interval, and where the speed-up comes from."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from kit.evaluate import statistics
+from kit.evaluate.compare import Settings
+from kit.evaluate.metrics.response_time.response_time import ResponseTime
+from kit.evaluate.predictions import Line
+from kit.evaluate.statistics import Interval
+
+SYSTEMS = ("base", "tuned")
+_SHOWN = (
+    "n",
+    "seconds_to_first_token",
+    "seconds_per_output_token",
+    "tokens_per_second",
+    "seconds",
+    "new_tokens",
+)
+
+
+def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, Any] | None:
+    """The `latency` block of `scores.json`, over the prompts that both systems answered with text.
+
+    The speed-up is taken apart into shorter answers and faster tokens, length x per_token = speed-up:
+    an adapter merged into its base makes no token faster. None if no prompt was timed for both.
+    """
+    timed = _timed_by_both(lines)
+    if not timed["base"]:
+        return None
+    speedup = statistics.ratio_of_medians(_seconds(timed["base"]), _seconds(timed["tuned"]), **_how(settings))
+    length = _median_tokens(timed["base"]) / _median_tokens(timed["tuned"])
+    return {
+        **{system: _percentiles(timed[system]) for system in SYSTEMS},
+        "speedup": asdict(speedup),
+        "decomposition": {"length": length, "per_token": speedup.estimate / length},
+    }
+
+
+def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, Any] | None:
+    """The `metrics` entry of response time: medians, and their ratio; None if nothing was timed for both.
+
+    The verdict is that of the ratio: shown where its interval leaves out 1.
+    """
+    timed = _timed_by_both(lines)
+    if not timed["base"]:
+        return None
+    base, tuned = _seconds(timed["base"]), _seconds(timed["tuned"])
+    ratio = statistics.ratio_of_medians(base, tuned, **_how(settings))
+    return {
+        "name": "response_time",
+        "label": ResponseTime.label,
+        "kind": "score",
+        "higher_is_better": False,
+        "decoding": "greedy",
+        "n": len(base),
+        "base": asdict(statistics.median_interval(base, **_how(settings))),
+        "tuned": asdict(statistics.median_interval(tuned, **_how(settings))),
+        "difference": _difference(base, tuned, settings),
+        "reduction": None,
+        "ratio": asdict(ratio),
+        "verdict": statistics.outcome(np.log(ratio.low), np.log(ratio.high), higher_is_better=True),
+        "slices": [],
+        "details": {"base": {}, "tuned": {}},
+    }
+
+
+def _difference(base: list[float], tuned: list[float], settings: Settings) -> dict[str, Any]:
+    """Median of the paired differences, tuned minus base, in seconds."""
+    differences = np.subtract(tuned, base)
+    interval = statistics.median_interval(differences, **_how(settings))
+    prompts = [str(place) for place in range(len(base))]
+    p_value = statistics.bootstrap_p_value(differences, prompts, draws=settings.draws, seed=settings.seed)
+    named = Interval(interval.estimate, interval.low, interval.high, f"paired {interval.method}")
+    return asdict(named) | {"p_value": p_value}
+
+
+def _timed_by_both(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """Each system's records of the prompts that both answered with text, by id.
+
+    One new token is the stop token alone: an empty answer, which is a failure and not a fast answer.
+    """
+    by_id = {
+        system: {line["id"]: line for line in lines if line["system"] == system and line["new_tokens"] >= 2}
+        for system in SYSTEMS
+    }
+    both = sorted(set(by_id["base"]) & set(by_id["tuned"]))
+    return {system: [by_id[system][id_] for id_ in both] for system in SYSTEMS}
+
+
+def _percentiles(lines: list[Line]) -> dict[str, Any]:
+    records = [
+        {key: line[key] for key in ("seconds_to_first_token", "seconds", "new_tokens")} for line in lines
+    ]
+    result = ResponseTime().compute(predictions=records)
+    return {key: result[key] for key in _SHOWN}
+
+
+def _seconds(lines: list[Line]) -> list[float]:
+    return [float(line["seconds"]) for line in lines]
+
+
+def _median_tokens(lines: list[Line]) -> float:
+    return float(np.median([line["new_tokens"] for line in lines]))
+
+
+def _how(settings: Settings) -> dict[str, Any]:
+    return {"draws": settings.draws, "confidence": settings.confidence, "seed": settings.seed}
