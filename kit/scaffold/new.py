@@ -1,0 +1,90 @@
+"""`casekit new`: one Copier run that gives a ready project."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from copier import Settings, run_copy
+from jinja2 import Template
+
+from kit.config.errors import ConfigError, Problem
+from kit.scaffold.answers import check_answers, parse_answers
+from kit.scaffold.source import copier_errors, provenance, scaffold_root
+
+__all__ = ["new_project", "parse_answers"]
+
+
+def new_project(
+    destination: Path, answers: Mapping[str, object], defaults: bool, overwrite: bool = False
+) -> None:
+    """Render the project for a recipe into `destination` and say what to do next (on stderr).
+
+    The bytes are those of `copier copy`: the person's own Copier settings are left out, so that the
+    same answers give the same project everywhere.
+
+    Args:
+        destination: the folder to make.
+        answers: answers to the questions of `copier.yml`, by name; the rest is asked.
+        defaults: ask nothing and take defaults.
+        overwrite: write into a folder that already holds something.
+
+    Raises:
+        ConfigError: an unknown question, an answer that is not allowed, a destination in use; all at once
+            as far as they can be known before asking.
+    """
+    root = scaffold_root()
+    given = check_answers(root, answers, defaults)
+    _refuse_used(destination, overwrite)
+    with copier_errors(where="casekit new"):
+        run_copy(
+            str(root),
+            destination,
+            data={**given, **provenance(root)},
+            # The template of this very checkout; Copier's own choice would be the last release.
+            vcs_ref="HEAD" if (root / ".git").exists() else None,
+            defaults=defaults,
+            overwrite=overwrite,
+            quiet=True,
+            unsafe=False,
+            settings=Settings(),
+        )
+    print(_next_steps(root, destination), file=sys.stderr)
+    if _uncommitted(root):
+        print(
+            f"Made from uncommitted changes in {root}: this project cannot be updated later. "
+            "Commit there and make it anew if it is to live.",
+            file=sys.stderr,
+        )
+
+
+def _refuse_used(destination: Path, overwrite: bool) -> None:
+    if destination.exists() and not destination.is_dir():
+        raise ConfigError(Problem(str(destination), "is a file", "name a folder to make"))
+    if not overwrite and destination.is_dir() and any(destination.iterdir()):
+        raise ConfigError(
+            Problem(
+                str(destination),
+                "is not empty",
+                "name a new folder; `casekit update` brings improvements to a project that is already there",
+            )
+        )
+
+
+def _next_steps(root: Path, destination: Path) -> str:
+    """The message that Copier itself would show, with the answers it recorded."""
+    copier: dict[str, Any] = yaml.safe_load((root / "copier.yml").read_text(encoding="utf-8"))
+    recorded = yaml.safe_load((destination / ".copier-answers.yml").read_text(encoding="utf-8"))
+    message = Template(copier["_message_after_copy"])
+    return str(message.render({**recorded, "_copier_conf": {"dst_path": destination}}))
+
+
+def _uncommitted(root: Path) -> bool:
+    if not (root / ".git").exists():
+        return False
+    status = subprocess.run(
+        ["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True, check=False
+    )
+    return bool(status.stdout.strip())
