@@ -8,10 +8,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
-    "{% if message.role == 'assistant' %}{% generation %}{{ message.content }}<|im_end|>{% endgeneration %}"
-    "{% else %}{{ message.content }}<|im_end|>{% endif %}\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}"
+    "{% if message.role == 'assistant' %}{% generation %}"
+    "{{ message.content + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ message.content + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 
 _CONTROL = re.compile(
@@ -28,14 +29,20 @@ def chat_tokenizer(
     eos: str = "<|im_end|>",
     bos: str | None = None,
     controls: tuple[str, ...] = (),
+    word_marks: bool = False,
 ) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer whose control tokens are all those that `template` spells."""
+    """A byte-level BPE tokenizer whose control tokens are all those that `template` spells; with
+    `word_marks` one that marks words with U+2581 as sentencepiece does.
+    """
     spelled = sorted(
         set(_CONTROL.findall(template or "")) | {eos, "<|pad|>", *controls} | ({bos} if bos else set())
     )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    if word_marks:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+        tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     trainer = trainers.BpeTrainer(
         vocab_size=400 + len(spelled),
         special_tokens=spelled,

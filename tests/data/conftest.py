@@ -1,0 +1,61 @@
+"""A small project to prepare data in."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_tokenizers import chat_tokenizer
+from dialogue_rows import dialogue
+
+from kit.config.schema import Config
+from kit.data.prepare import check, prepare
+from kit.hooks import Hooks
+
+
+class DataProject:
+    """A folder with raw files and settings, prepared with a small tokenizer."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.hooks = Hooks()
+        self.tokenizer = chat_tokenizer()
+
+    def write(self, name: str, content: str | bytes | list[Any]) -> dict[str, str]:
+        """Write a file (a list becomes JSON Lines); the source that names it."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, list):
+            content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in content)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return {"path": name}
+
+    def config(self, *sources: dict[str, Any], max_length: int = 512, **data: Any) -> Config:
+        return Config.model_validate(
+            {"data": {"sources": list(sources), **data}, "model": {"max_length": max_length}}
+        )
+
+    def check(self, *sources: dict[str, Any], **settings: Any) -> dict[str, Any]:
+        return check(self.config(*sources, **settings), self.root, self.hooks, self.tokenizer)
+
+    def prepare(self, *sources: dict[str, Any], **settings: Any) -> Path:
+        return prepare(self.config(*sources, **settings), self.root, self.hooks, self.tokenizer)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> DataProject:
+    return DataProject(tmp_path)
+
+
+@pytest.fixture
+def dialogues() -> list[dict[str, Any]]:
+    """Sixty distinct dialogues with a topic and a customer."""
+    return [
+        dialogue(
+            f"What does card {i} cost?",
+            f"Card {i} costs {i} euros.",
+            topic=f"t{i % 3}",
+            customer=f"c{i % 20}",
+        )
+        for i in range(60)
+    ]

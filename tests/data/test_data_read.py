@@ -1,0 +1,248 @@
+"""Every shape and every kind of damage ends as a row or as a reason with its line."""
+
+import json
+from typing import Any
+
+import pytest
+
+from kit.config.errors import DataError
+from kit.config.schema import Config
+from kit.data.read import read_source
+from kit.data.rows import Rejection, Row
+from kit.hooks import Hooks
+
+ASK, ANSWER = "What does it cost?", "Twelve euros."
+PLAIN = [{"role": "user", "content": ASK}, {"role": "assistant", "content": ANSWER}]
+
+
+def read(
+    project, source: dict[str, Any], hooks: Hooks | None = None, **data: Any
+) -> tuple[str, list[Row | Rejection]]:
+    config = Config.model_validate({"data": {"sources": [source], **data}})
+    info, items = read_source(config.data.sources[0], config, project.root, hooks or Hooks())
+    rows = list(items)
+    assert info.rows == len(rows)
+    return info.format, rows
+
+
+def read_one(project, record: dict[str, Any], **source: Any) -> tuple[str, Row | Rejection]:
+    name, rows = read(project, {**project.write("one.jsonl", [record]), **source})
+    (row,) = rows
+    return name, row
+
+
+SHAPES = {
+    "messages": {"messages": PLAIN},
+    "alpaca": {"instruction": ASK, "input": "", "output": ANSWER},
+    "sharegpt": {"conversations": [{"from": "human", "value": ASK}, {"from": "gpt", "value": ANSWER}]},
+    "prompt_completion": {"prompt": ASK, "completion": ANSWER},
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape_is_recognised_and_ends_in_messages(project, name: str) -> None:
+    found, row = read_one(project, {**SHAPES[name], "topic": "cards"})
+    assert found == name
+    assert isinstance(row, Row)
+    assert row.messages == PLAIN
+    assert row.fields["topic"] == "cards"
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet"])
+def test_every_file_type_gives_the_same_rows(project, suffix: str) -> None:
+    from datasets import Dataset
+
+    records = [
+        {"prompt": f'{ASK} {i}, "quoted"\nline two', "completion": ANSWER, "n": str(i)} for i in range(3)
+    ]
+    path = project.root / f"data.{suffix}"
+    table = Dataset.from_list(records)
+    if suffix == "jsonl":
+        project.write(path.name, records)
+    elif suffix == "json":
+        project.write(path.name, json.dumps(records))
+    elif suffix == "csv":
+        table.to_csv(path)
+    else:
+        table.to_parquet(path)
+    _, rows = read(project, {"path": path.name})
+    assert [row.messages[0]["content"] for row in rows] == [record["prompt"] for record in records]
+    assert [row.fields["n"] for row in rows] == ["0", "1", "2"]
+
+
+def test_lines_are_those_of_the_file(project) -> None:
+    text = json.dumps(SHAPES["alpaca"])
+    _, rows = read(project, project.write("a.jsonl", f"{text}\n\n{text}\n"))
+    assert [row.where for row in rows] == ["a.jsonl:1", "a.jsonl:3"]
+    csv_text = 'prompt,completion\n"one\ntwo",a\nthree,b\n'
+    _, rows = read(project, project.write("b.csv", csv_text))
+    assert [row.where for row in rows] == ["b.csv:2", "b.csv:4"]
+
+
+def test_columns_are_renamed_ours_from_theirs(project) -> None:
+    record = {"question": ASK, "answer": ANSWER, "prompt": "something else", "intent": "fees"}
+    columns = {"prompt": "question", "completion": "answer", "topic": "intent"}
+    found, row = read_one(project, record, columns=columns)
+    assert found == "prompt_completion"
+    assert row.messages == PLAIN
+    assert row.fields["topic"] == "fees"
+
+
+def test_alpaca_joins_input_history_and_system(project) -> None:
+    record = {
+        "system": "Be brief.",
+        "instruction": "Translate",
+        "input": "bonjour",
+        "output": "hello",
+        "history": [["Hi", "Hello"]],
+    }
+    _, row = read_one(project, record)
+    assert [(m["role"], m["content"]) for m in row.messages] == [
+        ("system", "Be brief."),
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+        ("user", "Translate\n\nbonjour"),
+        ("assistant", "hello"),
+    ]
+
+
+def test_prompt_and_completion_may_be_messages(project) -> None:
+    found, row = read_one(project, {"prompt": PLAIN[:1], "completion": PLAIN[1:]})
+    assert (found, row.messages) == ("prompt_completion", PLAIN)
+
+
+def test_messages_in_csv_are_json_text(project) -> None:
+    cell = json.dumps(PLAIN).replace('"', '""')
+    _, (row,) = read(project, project.write("m.csv", f'messages\n"{cell}"\n'))
+    assert row.messages == PLAIN
+
+
+def test_text_parts_are_joined_and_images_turned_away(project) -> None:
+    parts = [{"type": "text", "text": "What does "}, {"type": "text", "text": "it cost?"}]
+    _, row = read_one(project, {"messages": [{"role": "user", "content": parts}, PLAIN[1]]})
+    assert row.messages == PLAIN
+    image = [{"type": "image_url", "image_url": {"url": "x"}}]
+    _, rejection = read_one(project, {"messages": [{"role": "user", "content": image}, PLAIN[1]]})
+    assert "something other than text" in rejection.reason
+
+
+def test_system_prompt_is_put_before_dialogues_without_one(project) -> None:
+    own = {"messages": [{"role": "system", "content": "Own."}, *PLAIN]}
+    source = project.write("s.jsonl", [SHAPES["messages"], own])
+    _, rows = read(project, source, system_prompt="Ours.")
+    assert [row.messages[0]["content"] for row in rows] == ["Ours.", "Own."]
+
+
+DAMAGED = {
+    "not JSON": (b'{"prompt": "a", "completion": ', "not JSON"),
+    "not UTF-8": (b'{"prompt": "caf\xe9", "completion": "b"}', "byte 0xe9 at position 16"),
+    "not an object": (b'["a", "b"]', "found a list"),
+    "column missing": (b'{"prompt": "a"}', "completion is missing"),
+    "null": (b'{"prompt": "a", "completion": null}', "completion is missing"),
+    "NaN": (b'{"prompt": "a", "completion": NaN}', "completion is NaN"),
+    "wrong type": (b'{"prompt": "a", "completion": ["b"]}', "completion must be a text"),
+    "half a character": (b'{"prompt": "a", "completion": "\\ud83d"}', "U+D83D"),
+    "nested too deeply": (b'{"prompt": ' + b"[" * 100_000, "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_line_is_turned_away_and_the_others_stay(project, damage: str) -> None:
+    line, reason = DAMAGED[damage]
+    good = json.dumps(SHAPES["prompt_completion"]).encode()
+    _, rows = read(project, project.write("d.jsonl", b"\n".join([good, line, good])))
+    assert [type(row) for row in rows] == [Row, Rejection, Row]
+    assert rows[1].where == "d.jsonl:2"
+    assert reason in rows[1].reason
+    json.dumps(rows[1].row, allow_nan=False).encode()
+
+
+def test_byte_order_mark_and_windows_line_ends(project) -> None:
+    line = json.dumps(SHAPES["prompt_completion"])
+    _, rows = read(project, project.write("w.jsonl", b"\xef\xbb\xbf" + f"{line}\r\n{line}\r\n".encode()))
+    assert [row.messages for row in rows] == [PLAIN, PLAIN]
+    _, rows = read(project, project.write("w.csv", b"\xef\xbb\xbfprompt;completion\r\nWhat?;That.\r\n"))
+    assert rows[0].messages[0]["content"] == "What?"
+
+
+def test_damaged_csv_rows_are_turned_away_alone(project) -> None:
+    text = b"prompt,completion\nok,fine\ncaf\xe9,b\nonly one cell\na,b,c\nempty,\nlast,row\n"
+    _, rows = read(project, project.write("d.csv", text))
+    reasons = [row.reason if isinstance(row, Rejection) else "" for row in rows]
+    assert [bool(reason) for reason in reasons] == [False, True, True, True, True, False]
+    assert "byte 0xe9 in column prompt" in reasons[1]
+    assert "1 cells, but the header names 2" in reasons[2]
+    assert "completion is missing" in reasons[4]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"x", "files of type .txt are not read"),
+        ("a.jsonl", b"", "the file is empty"),
+        ("a.jsonl", "{}".encode("utf-16"), "UTF-16"),
+        ("a.json", b'{"a": ', "not JSON"),
+        ("a.parquet", b"PAR1 but not really", "not a Parquet file"),
+        ("a.csv", b"prompt,prompt\na,b\n", "names a column twice"),
+        ("a.jsonl", b'{"question": "a", "answer": "b"}', "no known format has the columns answer, question"),
+        ("a.jsonl", b"[\n1,\n", "nothing in it can be read; line 1"),
+    ],
+)
+def test_a_file_that_cannot_be_read_at_all_is_an_error(
+    project, name: str, content: bytes, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read(project, project.write(name, content))
+
+
+def test_format_is_found_past_a_damaged_beginning(project) -> None:
+    good = json.dumps(SHAPES["alpaca"])
+    found, rows = read(project, project.write("h.jsonl", f"# exported\n{good}\n"))
+    assert found == "alpaca"
+    assert [type(row) for row in rows] == [Rejection, Row]
+
+
+def test_reader_of_the_project(project) -> None:
+    def read_ticket(record: dict[str, Any]) -> dict[str, Any]:
+        if record["kind"] != "chat":
+            raise ValueError("not a chat")
+        return {"messages": [{"role": "user", "content": record["q"]}, PLAIN[1]], "ticket": record["id"]}
+
+    records = [{"kind": "chat", "q": ASK, "id": 7}, {"kind": "call", "q": "", "id": 8}, {"id": 9}]
+    hooks = Hooks(readers={"tickets": read_ticket})
+    found, rows = read(project, {**project.write("t.jsonl", records), "format": "tickets"}, hooks)
+    assert found == "tickets"
+    assert (rows[0].messages, rows[0].fields) == (PLAIN, {"ticket": 7})
+    assert [row.reason for row in rows[1:]] == ["not a chat", "KeyError: 'kind'"]
+
+
+def test_unknown_format_names_the_nearest(project) -> None:
+    source = {**project.write("t.jsonl", [{"a": 1}]), "format": "sharegtp"}
+    with pytest.raises(DataError, match="did you mean 'sharegpt'"):
+        read(project, source)
+
+
+def test_hub_dataset_that_cannot_be_fetched_says_what_was_asked(project, monkeypatch) -> None:
+    import datasets
+
+    def offline(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("Couldn't reach the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", offline)
+    with pytest.raises(
+        DataError, match="could not fetch the dataset 'bank/chats:train' at revision abc"
+    ) as caught:
+        read(project, {"hub": "bank/chats:train", "revision": "abc"})
+    assert "offline" in caught.value.problems[0].hint
+
+
+def test_hub_dataset_reads_every_split(project, monkeypatch) -> None:
+    import datasets
+
+    parts = {name: datasets.Dataset.from_list([SHAPES["prompt_completion"]]) for name in ("train", "test")}
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: datasets.DatasetDict(parts))
+    _, rows = read(project, {"hub": "bank/chats"})
+    assert [(row.where, row.fields["split"]) for row in rows] == [
+        ("hub:bank/chats:1", "train"),
+        ("hub:bank/chats:2", "test"),
+    ]
