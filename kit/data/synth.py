@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from kit.config.errors import DataError, Problem
-from kit.data.grammar import ANY, QUESTION, Grammar, Intent, Pool, is_held_out, slots
-from kit.data.grammar import load_grammar as load_grammar
+from kit.data.grammar import ANY, QUESTION, Grammar, Intent, Pool, is_held_out, parts_of, slots
+from kit.data.grammar_load import load_grammar as load_grammar
+from kit.data.same import normal
 
 Mode = Literal["good", "general"]
 SplitName = Literal["train", "valid", "test"]
@@ -56,7 +57,7 @@ def synthesize(
         for attempt in range(_MOST_TRIES):
             rng = random.Random(f"{seed}:{index}:{attempt}")
             dialogue = _ask(grammar, by_language, rng)
-            key = hashlib.blake2b(_normal(dialogue.prompt).encode(), digest_size=12).digest()
+            key = hashlib.blake2b(normal(dialogue.prompt).encode(), digest_size=12).digest()
             if key not in seen:
                 break
         else:
@@ -110,8 +111,7 @@ class _Dialogue:
 def _intents_by_language(
     grammar: Grammar, languages: Sequence[str] | None
 ) -> dict[str, tuple[list[str], list[float]]]:
-    wanted = list(languages) if languages else grammar.languages
-    unknown = [language for language in wanted if language not in grammar.languages]
+    unknown = [language for language in languages or [] if language not in grammar.languages]
     if unknown:
         raise DataError(
             [
@@ -123,7 +123,9 @@ def _intents_by_language(
                 for language in unknown
             ]
         )
-    found: dict[str, tuple[list[str], list[float]]] = {language: ([], []) for language in wanted}
+    found: dict[str, tuple[list[str], list[float]]] = {
+        language: ([], []) for language in grammar.languages if not languages or language in languages
+    }
     for name, intent in grammar.intents.items():
         if grammar.language_of(intent) in found:
             names, weights = found[grammar.language_of(intent)]
@@ -226,10 +228,7 @@ def _draw_any(grammar: Grammar, pool: Pool, split: SplitName, rng: random.Random
         value = rng.choice(pool.values)
         return {"": value} if isinstance(value, str) else value
     made = {"": pool.make} if isinstance(pool.make, str) else pool.make or {}
-    parts = {
-        part: _draw(grammar, part, split, rng)
-        for part in dict.fromkeys(slot.split(".")[0] for text in made.values() for slot in slots(text))
-    }
+    parts = {part: _draw(grammar, part, split, rng) for part in parts_of(pool)}
     return {name: _join(text, parts) for name, text in made.items()}
 
 
@@ -245,11 +244,6 @@ def _split_of(pool: str, value: str) -> SplitName:
     """Which split a held-out value belongs to: by its hash, so the same in every grammar and run."""
     digest = hashlib.blake2b(f"{pool}\0{value}".encode(), digest_size=4).digest()
     return _split(int.from_bytes(digest, "big") / 2**32)
-
-
-def _normal(text: str) -> str:
-    """What the data checks call the same text: NFKC, case and white space aside."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _mistyped(literals: list[str], mistake: str, rng: random.Random) -> list[str]:
