@@ -4,6 +4,7 @@ All faces (HTML, Markdown, JSON, model card) come from the same judgement and th
 agree by construction.
 """
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,8 +74,8 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
     """Everything the faces show, as words."""
     found, manifest = inputs.scores, inputs.manifest
     tier = config.tiers.get(config.tier) if config.tier else None
-    tiny = found["model"] == "tiny"
-    synthetic = bool(found["synthetic"])
+    tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
+    titles = _rule_titles(config, root)
     return View(
         title=config.recipe.title,
         summary=config.recipe.summary,
@@ -87,8 +88,10 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
         languages=config.languages,
         base_model=found["model"],
         revision=manifest["model"].get("revision") or "",
-        licence=tier.licence if tier else "",
+        licence=tier.licence if tier and not tiny else "",
+        hub_base=_hub_base(found["model"], root),
         method=manifest["method"],
+        tuned_by=provenance.method_label(manifest["method"], config),
         confidence=quantity(config.evaluate.confidence, "rate").replace(".0%", "%"),
         prompts=count(found["prompts"]),
         seeds=count(found["seeds"]),
@@ -103,10 +106,11 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
         changes=scores.change_notes(found),
         scores=scores.score_tables(found),
         score_plot=scores.score_plot(found),
+        unscored=scores.unscored(found),
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
-        failures=scores.failure_rows(found, _rule_titles(config, root)),
-        transcripts=pick_transcripts(found),
+        failures=scores.failure_rows(found, titles),
+        transcripts=pick_transcripts(found, titles),
         validity=scores.validity_rows(found),
         data=provenance.data_card(inputs.data),
         training=provenance.training(inputs, config),
@@ -168,14 +172,16 @@ def _claim_rows(results: list["ClaimResult"], config: Config, found: Json) -> li
         claim = claims[result.name]
         metric = _metric(found, claim.metric, "greedy") if claim.metric else None
         unit = scores.unit_of(metric) if metric else "score"
+        value, span = words.claim_found(result.found, claim, unit)
         rows.append(
             ClaimRow(
                 name=result.name,
                 claimed=words.claim_claimed(claim, unit),
-                found=words.claim_found(result.found, claim, unit),
+                found=value,
+                found_interval=span,
                 status=result.status,
                 source=result.source,
-                why=result.why,
+                why=words.sentence(result.why),
             )
         )
     return rows
@@ -192,6 +198,12 @@ def _rule_titles(config: Config, root: Path) -> dict[str, str]:
 
     paths = dict.fromkeys(use.params["policy"] for use in config.evaluate.metrics if use.params.get("policy"))
     return {rule.id: rule.title for path in paths for rule in load_policy(root / path).rules}
+
+
+def _hub_base(model: str, root: Path) -> str:
+    """`model` where it is a Hub id, `owner/name`; a folder of that name in the project is not one."""
+    is_id = re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not (root / model).exists()
+    return model if is_id else ""
 
 
 def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
@@ -241,6 +253,6 @@ def _power(found: Json) -> str:
     if effect is None:
         return ""
     return (
-        f"With {plural(found['prompts'], 'prompt')}, a difference between base and tuned smaller than about "
-        f"{number(effect * 100)} points would most likely have gone unseen."
+        f"{plural(found['prompts'], 'prompt')} show a difference of {number(effect * 100)} points "
+        "in four cases of five; smaller differences may go unseen."
     )

@@ -6,7 +6,6 @@ from kit.report.html import mark
 from kit.report.markdown import bullets, escape, table
 from kit.report.view import View
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_LICENCES = {
     "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
     "cc0-1.0", "gpl-3.0", "agpl-3.0", "lgpl-3.0", "openrail", "llama2", "llama3", "llama3.1", "gemma",
@@ -33,15 +32,15 @@ def model_card(view: View) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def hub_licence(licence: str) -> dict[str, str]:
-    """The Hub's licence fields for a licence as its publisher states it; none where none is known."""
-    if not licence:
-        return {}
-    identifier = re.sub(r"\s+", "-", licence.strip().lower()).replace("apache-licence", "apache")
-    if identifier in _HUB_LICENCES:
-        return {"license": identifier}
-    name = re.sub(r"[^a-z0-9.-]+", "-", identifier).strip("-")
-    return {"license": "other", "license_name": name}
+def hub_licence(licence: str) -> tuple[str | None, str | None]:
+    """The Hub's `license` and `license_name` for a licence as its publisher states it.
+
+    Both are None where no licence is stated; a licence the Hub has no id for is `other`, by name.
+    """
+    identifier = re.sub(r"[^a-z0-9.-]+", "-", licence.partition("(")[0].strip().lower()).strip("-")
+    if not identifier:
+        return None, None
+    return (identifier, None) if identifier in _HUB_LICENCES else ("other", identifier)
 
 
 def _metadata(view: View) -> str:
@@ -61,15 +60,17 @@ def _metadata(view: View) -> str:
         )
         for metric in view.card_metrics
     ]
+    licence, licence_name = hub_licence(view.licence)
     card = ModelCardData(
-        base_model=view.base_model if _HUB_ID.fullmatch(view.base_model) else None,
+        base_model=view.hub_base or None,
         language=view.languages,
         library_name="transformers" if view.method == "full" else "peft",
         model_name=view.project,
         pipeline_tag="text-generation",
         tags=["casekit", view.method, *(["synthetic-data"] if view.synthetic else [])],
         eval_results=results or None,
-        **hub_licence(view.licence),
+        license=licence,
+        license_name=licence_name,
     )
     return str(card.to_yaml()).strip()
 
@@ -104,7 +105,7 @@ def _making(view: View) -> list[str]:
 def _evaluation(view: View) -> list[str]:
     parts = [
         "## Evaluation",
-        f"{view.prompts} held-out prompts, base against tuned on the same prompts, {view.confidence} intervals.",
+        f"{view.prompts} held-out prompts, the same for base and tuned; {view.confidence} intervals.",
     ]
     for scores in view.scores:
         rows = [

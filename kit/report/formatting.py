@@ -11,6 +11,8 @@ Unit = Literal["rate", "score", "seconds", "factor"]
 
 NONE = "–"
 MINUS = "−"
+JOIN = "\u00a0"
+"""Between a number and its unit: a space that no line break may fall on."""
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -35,7 +37,7 @@ def quantity(value: float | None, unit: Unit) -> str:
     if unit == "rate":
         return f"{number(value * 100)}%"
     if unit == "seconds":
-        return f"{number(value, _second_digits(value))} s"
+        return f"{number(value, _second_digits(value))}{JOIN}s"
     if unit == "factor":
         return f"{number(value, 2)}×"
     return number(value, 3)
@@ -45,7 +47,7 @@ def interval(low: float | None, high: float | None, unit: Unit) -> str:
     """A confidence interval in the unit of its estimate, without repeating it: [45.1, 58.9]."""
     if low is None or high is None:
         return NONE
-    return f"[{_bare(low, unit)}, {_bare(high, unit)}]"
+    return f"[{_bare(low, unit)},{JOIN}{_bare(high, unit)}]"
 
 
 def estimate(value: dict[str, Any] | None, unit: Unit) -> str:
@@ -63,7 +65,7 @@ def difference(value: float | None, unit: Unit) -> str:
     if value is None or not math.isfinite(value):
         return NONE
     if unit == "rate":
-        return f"{_signed(number(value * 100))} points"
+        return f"{_signed(number(value * 100))}{JOIN}points"
     return _signed(quantity(value, unit))
 
 
@@ -72,10 +74,10 @@ def p_value(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return NONE
     if value < 0.001:
-        return "p < .001"
+        return f"p{JOIN}<{JOIN}.001"
     if value > 0.999:
-        return "p > .999"
-    return f"p = {value:.3f}".replace("0.", ".", 1)
+        return f"p{JOIN}>{JOIN}.999"
+    return f"p{JOIN}={JOIN}{value:.3f}".replace("0.", ".", 1)
 
 
 def duration(seconds: float | None) -> str:

@@ -6,7 +6,7 @@ Text from data and models stands in code spans, where no link, mention, image or
 import re
 from collections.abc import Sequence
 
-from kit.report.formatting import count, shortened
+from kit.report.formatting import shortened, signature
 from kit.report.html import mark
 from kit.report.view import ScoreTable, Side, SliceRow, Transcript, View
 
@@ -98,7 +98,7 @@ def _claims(view: View) -> list[str]:
         [
             escape(claim.name),
             claim.claimed,
-            claim.found,
+            f"{claim.found} {claim.found_interval}".strip(),
             f"{mark(claim.status)} {claim.status}",
             escape(claim.why),
         ]
@@ -154,20 +154,21 @@ def _regressions(view: View) -> list[str]:
     found = view.transcripts
     shown = found.regressions[:_REGRESSIONS]
     if not shown:
-        return ["## Worst regressions", f"Tuning made none of the {count(found.prompts)} prompts worse."]
-    said = f"{len(shown)} of {count(found.regressions_total)} prompts that tuning made worse on a metric."
-    return ["## Worst regressions", said, *(_transcript(entry) for entry in shown)]
+        return ["## Worst regressions", escape(found.regressions_note)]
+    said = f"{escape(found.regressions_note.partition('. ')[0])}. The worst {len(shown)}:"
+    return ["## Worst regressions", said, "\n".join(_transcript(entry) for entry in shown)]
 
 
 def _transcript(entry: Transcript) -> str:
-    lines = [f"- {code(shortened(entry.prompt, _QUOTED)[0])} ({escape(entry.changed)})"]
+    prompt = shortened(entry.prompt or entry.heading, _QUOTED)[0]
+    lines = [f"- {code(prompt)} ({escape(entry.changed)})"]
     lines += [f"  - {side.system}: {_answer(side)}" for side in (entry.base, entry.tuned)]
     return "\n".join(lines)
 
 
 def _answer(side: Side) -> str:
     text, left_out = shortened(side.output, _QUOTED)
-    more = f" … {count(left_out + side.left_out)} more characters" if left_out + side.left_out else ""
+    more = " …" if left_out or side.left_out else ""
     invalid = f" invalid: {escape(side.invalid)}" if side.invalid else ""
     reasons = [reason for mark_ in side.marks for reason in mark_.reasons]
     why = f" failed: {', '.join(code(reason) for reason in reasons)}" if reasons else ""
@@ -183,7 +184,8 @@ def _validity(view: View) -> list[str]:
 
 def _provenance(view: View) -> list[str]:
     sources = [
-        f"{source.name}: {source.rows} rows{', synthetic' if source.synthetic else ''}, sha256 {source.sha256[:12]}"
+        f"{source.name}: {source.rows} rows, {'synthetic, ' if source.synthetic else ''}"
+        f"sha256 {signature(source.sha256)}"
         for source in view.data.sources
     ]
     facts = [f"{name}: {value}" for name, value in view.data.facts]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from kit.report.formatting import number
+from kit.report.formatting import JOIN, number
 from kit.report.view import Figure
 
 WIDE = 760
@@ -88,9 +88,13 @@ def loss_curve(
     return _line_plot(lines, golden_step, title, width)
 
 
-def score_curve(scores: Sequence[Point], golden_step: int | None, title: str, width: float = WIDE) -> str:
-    """The validation task score by step, by which the golden checkpoint is chosen."""
-    return _line_plot([("tuned", "task score", scores)], golden_step, title, width)
+def score_curve(
+    scores: Sequence[Point], golden_step: int | None, title: str, is_rate: bool, width: float = WIDE
+) -> str:
+    """The validation task score by step, by which the golden checkpoint is chosen; rates in per cent."""
+    scale = 100 if is_rate else 1
+    scaled = [(step, score * scale) for step, score in scores]
+    return _line_plot([("tuned", "", scaled)], golden_step, title, width, "%" if is_rate else "")
 
 
 def _dot_plot(rows: Sequence[Row], ticks: list[tuple[float, str]], title: str, width: float) -> str:
@@ -105,10 +109,13 @@ def _dot_plot(rows: Sequence[Row], ticks: list[tuple[float, str]], title: str, w
 
     shapes = []
     for value, text in ticks:
-        shapes.append(_line(x(value), top - 8, x(value), bottom, "grid"))
         shapes.append(_text(x(value), top - 14, text, "tick", _anchor(value, ticks)))
+        if beside:
+            shapes.append(_line(x(value), top - 8, x(value), bottom, "grid"))
     for index, row in enumerate(rows):
         y = top + row_height * index
+        if not beside:  # so that no line crosses the label above the marks
+            shapes += [_line(x(value), y + 24, x(value), y + row_height - 8, "grid") for value, _ in ticks]
         shapes.append(_row(row, y, x, left, width, beside))
         if index:
             shapes.append(_line(0, y, width, y, "rule"))
@@ -137,14 +144,19 @@ def _row(row: Row, y: float, x: Callable[[float], float], left: float, width: fl
 
 
 def _line_plot(
-    lines: Sequence[tuple[str, str, Sequence[Point]]], golden_step: int | None, title: str, width: float
+    lines: Sequence[tuple[str, str, Sequence[Point]]],
+    golden_step: int | None,
+    title: str,
+    width: float,
+    unit: str = "",
 ) -> str:
     beside = width >= _LABELS_BESIDE
-    left, right, top, bottom = 44.0, width - (84.0 if beside else 8.0), 26.0, 226.0
+    named = beside and any(name for _, name, _ in lines)
+    left, right, top, bottom = 44.0, width - (84.0 if named else 8.0), 26.0, 226.0
     points = [point for _, _, series in lines for point in series]
     steps = [step for step, _ in points]
     values = [value for _, value in points]
-    ticks = _ticks(min(values), max(values), "")
+    ticks = _ticks(min(values), max(values), unit)
     low, high = ticks[0][0], ticks[-1][0]
     first, last = min(0.0, *steps), max(*steps, 1.0)
 
@@ -167,13 +179,15 @@ def _line_plot(
         shapes += _golden(place((golden_step, low))[0], top, bottom, golden_step, (left + right) / 2)
     ends = _spread([place(series[-1])[1] for _, _, series in lines if series])
     for (kind, name, series), end in zip([line for line in lines if line[2]], ends, strict=True):
-        shapes.append(_series(kind, [place(point) for point in series], len(series) <= 40))
-        if beside and len(lines) > 1:
+        shapes.append(_series(kind, [place(point) for point in series]))
+        if named:
             shapes.append(_text(right + 10, end + 4, name, f"name {kind}"))
     return _svg(shapes, width, bottom + 28, title)
 
 
-def _series(kind: str, points: Sequence[Point], with_dots: bool) -> str:
+def _series(kind: str, points: Sequence[Point]) -> str:
+    """A line; with dots where points are few, so that a single one is seen at all."""
+    with_dots = kind == "tuned" or len(points) == 1
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     dots = "".join(f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points)
     return f'<path class="line {kind}" d="{path}"/>{dots if with_dots else ""}'
@@ -196,7 +210,7 @@ def _ticks(low: float, high: float, unit: str) -> list[tuple[float, str]]:
     digits = max(0, -math.floor(math.log10(step)))
     start, stop = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     stop = max(stop, start + 1)
-    suffix = f" {unit}" if unit else ""
+    suffix = f"{JOIN}{unit}" if unit == "s" else unit
     return [(i * step, number(i * step, digits) + suffix) for i in range(start, stop + 1)]
 
 

@@ -1,5 +1,6 @@
 """Where the numbers come from: data, training, response time, conditions, environment, hashes."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from kit.config.schema import Config
 from kit.report import plots
 from kit.report.formatting import (
     NONE,
+    Unit,
     count,
     duration,
     estimate,
@@ -18,7 +20,9 @@ from kit.report.formatting import (
 )
 from kit.report.plots import Range, Row
 from kit.report.read import Inputs, Json
+from kit.report.scores import unit_of
 from kit.report.view import CheckRow, Conditions, DataCard, Figure, Latency, SourceRow, Training
+from kit.report.words import better
 
 FLUCTUATION_LIMIT = 0.1
 """The field's rule of thumb: a training loss that rises by more than this is not steady."""
@@ -37,8 +41,8 @@ def data_card(data: Json) -> DataCard:
     ]
     if tokens:
         spread = (count(tokens.get("median")), count(tokens.get("p95")), count(tokens.get("max")))
-        facts.append(("Tokens a dialogue", "median {}, 95th percentile {}, longest {}".format(*spread)))
-        facts.append(("Supervised share of tokens", quantity(tokens.get("supervised_share"), "rate")))
+        facts.append(("Tokens: median / p95 / longest", " / ".join(spread)))
+        facts.append(("Tokens the model learns from", quantity(tokens.get("supervised_share"), "rate")))
     sources = [
         SourceRow(
             visible(s["name"]),
@@ -61,8 +65,8 @@ def training(inputs: Inputs, config: Config) -> Training:
     golden = manifest.get("golden") or {}
     total, adapted = manifest.get("total_parameters"), manifest.get("trainable_parameters")
     facts = [
-        ("Stage and method", f"{manifest['stage']}, {manifest['method']}"),
-        ("Trained parameters", f"{count(adapted)} of {count(total)} ({_share(adapted, total)})"),
+        ("Stage and method", f"{manifest['stage']}, {method_label(manifest['method'], config)}"),
+        ("Trained parameters", f"{count(adapted)} ({_share(adapted, total)} of all)"),
         ("Optimiser steps", count(manifest.get("steps"))),
         ("Time", duration(manifest.get("seconds"))),
         ("Seed", str(manifest.get("seed", NONE))),
@@ -74,22 +78,34 @@ def training(inputs: Inputs, config: Config) -> Training:
     validation = [
         (line["step"], line["eval_loss"]) for line in evaluations if _has(line, "eval", "eval_loss")
     ]
-    tasks = [(line["step"], line["task_score"]) for line in evaluations if _has(line, "eval", "task_score")]
+    task = _task(inputs)
+    tasks = [
+        (line["step"], task.sign * line["task_score"])
+        for line in evaluations
+        if _has(line, "eval", "task_score")
+    ]
+    draw_tasks = partial(plots.score_curve, tasks, step, f"{task.legend}, by step", task.unit == "rate")
     loss_title = "Training and validation loss by step"
-    task_title = f"Validation task score ({golden.get('metric') or 'score'}) by step; higher is better"
     return Training(
         facts=facts,
         settings=_settings(config),
-        findings=_findings(manifest, evaluations, config),
+        findings=_findings(manifest, evaluations, config, task),
         loss=plots.figure(partial(plots.loss_curve, losses, validation, step, loss_title))
         if losses
         else None,
-        task_score=plots.figure(partial(plots.score_curve, tasks, step, task_title)) if tasks else None,
+        task_score=plots.figure(draw_tasks) if tasks else None,
+        task_legend=task.legend,
         checkpoints=[
-            (count(line["step"]), number(line.get("eval_loss"), 3), number(line.get("task_score"), 3))
+            (count(line["step"]), number(line.get("eval_loss"), 3), task.show(line.get("task_score")))
             for line in evaluations
         ],
     )
+
+
+def method_label(method: str, config: Config) -> str:
+    """A method as people write it, with the rank of its adapter: LoRA, rank 8."""
+    name = {"full": "full fine-tuning", "lora": "LoRA", "qlora": "QLoRA"}.get(method, method)
+    return name if method == "full" else f"{name}, rank {config.method.rank}"
 
 
 def latency(scores: Json) -> Latency | None:
@@ -144,7 +160,31 @@ def conditions(inputs: Inputs, evaluation: Path) -> Conditions:
     )
 
 
-def _findings(manifest: Json, evaluations: list[Json], config: Config) -> list[str]:
+@dataclass(frozen=True)
+class _Task:
+    """The metric that chose the golden checkpoint, turned back the way people read it.
+
+    Training flips the sign of a metric that should fall, so that higher is always better.
+    """
+
+    legend: str
+    unit: Unit
+    sign: int
+
+    def show(self, score: float | None) -> str:
+        return quantity(None if score is None else self.sign * score, self.unit)
+
+
+def _task(inputs: Inputs) -> _Task:
+    name = (inputs.manifest.get("golden") or {}).get("metric") or "task score"
+    metric = next((m for m in inputs.scores["metrics"] if m["name"] == name), None)
+    if metric is None:
+        return _Task(f"{name} on validation, higher is better", "score", 1)
+    sign = 1 if metric["higher_is_better"] else -1
+    return _Task(f"{metric['label']} on validation, {better(metric)}", unit_of(metric), sign)
+
+
+def _findings(manifest: Json, evaluations: list[Json], config: Config, task: _Task) -> list[str]:
     """What watching the run has shown, in sentences."""
     loss, golden = manifest.get("loss") or {}, manifest.get("golden") or {}
     found = []
@@ -161,8 +201,8 @@ def _findings(manifest: Json, evaluations: list[Json], config: Config) -> list[s
         )
     if golden.get("step") is not None:
         found.append(
-            f"The golden checkpoint is step {count(golden['step'])} of {count(manifest.get('steps'))}, chosen by "
-            f"validation {golden.get('metric') or 'loss'} (score {number(golden.get('score'), 3)}, higher is better)."
+            f"The golden checkpoint is step {count(golden['step'])} of {count(manifest.get('steps'))}: "
+            f"{task.show(golden.get('score'))} ({task.legend})."
         )
         found += _compare_with_lowest_loss(golden, evaluations)
     if manifest.get("stopped_early"):
@@ -177,7 +217,8 @@ def _compare_with_lowest_loss(golden: Json, evaluations: list[Json]) -> list[str
         return []
     lowest, step = min(losses)
     return [
-        f"The lowest validation loss ({number(lowest, 3)}) came at step {count(step)}; the task score decides."
+        f"The lowest validation loss, {number(lowest, 3)}, came at step {count(step)}; "
+        "the task score decides, not the loss."
     ]
 
 
@@ -189,7 +230,7 @@ def _settings(config: Config) -> list[tuple[str, str]]:
         ("Epochs", f"{train.num_train_epochs:g}"),
     ]
     if method.name != "full":
-        settings.append(("Rank / alpha", f"{method.rank} / {method.alpha}"))
+        settings.append(("LoRA alpha", count(method.alpha)))
     return settings
 
 

@@ -37,7 +37,7 @@ _WORST_SHOWN = 8
 
 def unit_of(metric: Json) -> Unit:
     """The unit of a metric's estimates: times are the metrics whose systems compare as a ratio."""
-    if metric.get("ratio") is not None or metric["name"] == "response_time":
+    if metric.get("ratio") is not None:
         return "seconds"
     return "rate" if metric["kind"] == "rate" else "score"
 
@@ -74,6 +74,11 @@ def change_notes(scores: Json) -> list[ChangeNote]:
     order = {"worse": 0, "improved": 1, "not shown": 2}
     notes = [ChangeNote(m["label"], change_sentence(m, unit_of(m)), m["verdict"]) for m in _greedy(scores)]
     return sorted(notes, key=lambda note: order[note.verdict])
+
+
+def unscored(scores: Json) -> list[str]:
+    """Metrics that no prompt could be scored on, with the reason."""
+    return [f"{m['label']} ({m['decoding']}): {m['why']}." for m in scores.get("unscored") or []]
 
 
 def slice_tables(scores: Json) -> list[SliceTable]:
@@ -192,7 +197,7 @@ def _slice_row(metric: Json, part: Json) -> SliceRow:
 def _badness(metric: Json, part: Json) -> tuple[bool, float, str, str]:
     """Sorts the worst tuned score first, slices without a score last, ties by name."""
     value = part["tuned"]["estimate"]
-    worst_first = 0.0 if value is None else (value if metric["higher_is_better"] else -value)
+    worst_first = 0.0 if value is None else (value - 1 if metric["higher_is_better"] else -value)
     return (value is None, worst_first, part["column"], str(part["value"]))
 
 

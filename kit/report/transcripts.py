@@ -6,8 +6,9 @@ loss is negative; losses and gains are summed apart, so that a gain on one metri
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
-from kit.report.formatting import quantity, shortened, visible
+from kit.report.formatting import count, plural, quantity, shortened, visible
 from kit.report.read import Json
 from kit.report.scores import unit_of
 from kit.report.view import Mark, Side, Transcript, Transcripts
@@ -16,6 +17,9 @@ REGRESSIONS_SHOWN = 20
 GAINS_SHOWN = 10
 ANSWER_LIMIT = 2_000
 """Characters of a prompt or answer that are shown; the rest stands in `predictions.jsonl`."""
+
+_HEADING = 110
+"""Characters of a prompt in the line that opens its transcript."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,13 @@ class _Change:
     moved: list[str]
 
 
-def pick_transcripts(scores: Json) -> Transcripts:
-    """The worst regressions and best gains under greedy decoding, and how many there are of each."""
+def pick_transcripts(scores: Json, titles: dict[str, str]) -> Transcripts:
+    """The worst regressions and best gains under greedy decoding, and how many there are of each.
+
+    Args:
+        scores: the contents of `scores.json`.
+        titles: what the policy's rules are called, by their code.
+    """
     metrics = {m["name"]: m for m in scores["metrics"] if m["decoding"] == "greedy"}
     deciding = {name: m for name, m in metrics.items() if unit_of(m) == "rate"} or {
         name: m for name, m in metrics.items() if unit_of(m) == "score"
@@ -40,12 +49,20 @@ def pick_transcripts(scores: Json) -> Transcripts:
         (c for c in changes if c.lost == 0 and c.gained > 0), key=lambda c: (-c.gained, c.item["id"])
     )
     return Transcripts(
-        regressions=[_transcript(c, "regression", metrics) for c in regressions[:REGRESSIONS_SHOWN]],
-        regressions_total=len(regressions),
-        gains=[_transcript(c, "gain", metrics) for c in gains[:GAINS_SHOWN]],
-        gains_total=len(gains),
-        prompts=len(changes),
+        regressions=[_transcript(c, "regression", metrics, titles) for c in regressions[:REGRESSIONS_SHOWN]],
+        regressions_note=_note(len(regressions), len(changes), REGRESSIONS_SHOWN, "worse on a metric"),
+        gains=[_transcript(c, "gain", metrics, titles) for c in gains[:GAINS_SHOWN]],
+        gains_note=_note(len(gains), len(changes), GAINS_SHOWN, "better, and on no metric worse"),
     )
+
+
+def _note(found: int, prompts: int, limit: int, what: str) -> str:
+    """How many prompts moved and how many of them are shown."""
+    if not found:
+        return f"Tuning made none of the {plural(prompts, 'prompt')} {what}."
+    shown = "All are shown" if found <= limit else f"The first {limit} are shown"
+    moved = f"Tuning made {count(found)} of {plural(prompts, 'prompt')} {what}."
+    return f"{moved} {shown}, the greatest change first."
 
 
 def _change(item: Json, deciding: dict[str, Json]) -> _Change:
@@ -62,37 +79,48 @@ def _change(item: Json, deciding: dict[str, Json]) -> _Change:
     return _Change(item, lost, gained, moved)
 
 
-def _transcript(change: _Change, kind: str, metrics: dict[str, Json]) -> Transcript:
+def _transcript(
+    change: _Change, kind: Literal["regression", "gain"], metrics: dict[str, Json], titles: dict[str, str]
+) -> Transcript:
     item = change.item
     prompt, _ = shortened(visible(item["prompt"]), ANSWER_LIMIT)
+    heading, left_out = shortened(" ".join(prompt.split()), _HEADING)
     reference, _ = shortened(visible(item["answer"]), ANSWER_LIMIT)
+    answers = item["greedy"]
     return Transcript(
         id=item["id"],
-        kind="regression" if kind == "regression" else "gain",
-        prompt=prompt,
+        kind=kind,
+        heading=f"{heading}…" if left_out else heading,
+        prompt="" if heading == prompt else prompt,
         reference=reference,
         slices=[f"{column}: {visible(str(value))}" for column, value in item.get("slices", {}).items()],
-        changed="; ".join(change.moved),
-        base=_side("base", item["greedy"]["base"], metrics),
-        tuned=_side("tuned", item["greedy"]["tuned"], metrics),
+        changed="; ".join(sorted(change.moved, key=lambda text: not text.endswith("worse"))),
+        base=_side("base", answers["base"], metrics, titles),
+        tuned=_side("tuned", answers["tuned"], metrics, titles),
     )
 
 
-def _side(system: str, answer: Json, metrics: dict[str, Json]) -> Side:
+def _side(system: str, answer: Json, metrics: dict[str, Json], titles: dict[str, str]) -> Side:
     output, left_out = shortened(visible(answer["output"]), ANSWER_LIMIT)
     details = answer.get("details") or {}
-    marks = [
-        _mark(metric, answer["scores"].get(name), details.get(name) or [])
-        for name, metric in metrics.items()
-        if answer["scores"].get(name) is not None
-    ]
-    return Side(system, output, left_out, answer.get("invalid") or "", marks)
+    marks = []
+    for name, metric in metrics.items():
+        value = answer["scores"].get(name)
+        if value is not None:
+            reasons = [_reason(reason, titles) for reason in details.get(name) or []]
+            marks.append(_mark(metric, value, reasons))
+    return Side(system, output, count(left_out) if left_out else "", answer.get("invalid") or "", marks)
 
 
 def _mark(metric: Json, value: float, reasons: list[str]) -> Mark:
     unit = unit_of(metric)
-    shown = [visible(shortened(reason, 200)[0]) for reason in reasons]
     if unit != "rate":
-        return Mark(metric["label"], quantity(value, unit), None, shown)
+        return Mark(metric["label"], quantity(value, unit), None, reasons)
     good = (value == 1) == metric["higher_is_better"]
-    return Mark(metric["label"], "pass" if good else "fail", good, shown)
+    return Mark(metric["label"], "pass" if good else "fail", good, reasons)
+
+
+def _reason(reason: str, titles: dict[str, str]) -> str:
+    """A rule's code with what it stands for, or a reason in words, cut where it is long."""
+    named = f"{reason}: {titles[reason]}" if reason in titles else reason
+    return visible(shortened(named, 200)[0])

@@ -4,7 +4,7 @@ Numbers are already words here (`formatting.py`), so that no two faces can disag
 from data or models is still raw: each face escapes it for its own format.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 GateStatus = Literal["passed", "failed", "not enough evidence"]
@@ -42,6 +42,7 @@ class ClaimRow:
     name: str
     claimed: str
     found: str
+    found_interval: str
     status: str
     source: str
     why: str
@@ -139,8 +140,8 @@ class Side:
 
     system: str
     output: str
-    left_out: int
-    """Characters beyond the limit that are not shown."""
+    left_out: str
+    """How many characters are not shown; empty where all are."""
     invalid: str
     marks: list[Mark]
 
@@ -151,24 +152,26 @@ class Transcript:
 
     id: str
     kind: Literal["regression", "gain"]
+    heading: str
+    """The prompt on one line, shortened."""
     prompt: str
+    """The whole prompt; empty where the heading holds all of it."""
     reference: str
     slices: list[str]
     changed: str
-    """Which metrics moved, in words."""
+    """Which metrics moved, losses first."""
     base: Side
     tuned: Side
 
 
 @dataclass(frozen=True)
 class Transcripts:
-    """The transcripts worth reading, and how many there are in all."""
+    """The transcripts worth reading, and sentences that say how many there are in all."""
 
     regressions: list[Transcript]
-    regressions_total: int
+    regressions_note: str
     gains: list[Transcript]
-    gains_total: int
-    prompts: int
+    gains_note: str
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,7 @@ class Training:
     findings: list[str]
     loss: Figure | None
     task_score: Figure | None
+    task_legend: str
     checkpoints: list[tuple[str, str, str]]
     """Step, validation loss and task score of every evaluation."""
 
@@ -273,7 +277,10 @@ class View:
     base_model: str
     revision: str
     licence: str
+    hub_base: str
+    """The base model where it is a Hub id; empty for tiny and for folders."""
     method: str
+    tuned_by: str
     confidence: str
     prompts: str
     seeds: str
@@ -288,6 +295,7 @@ class View:
     changes: list[ChangeNote]
     scores: list[ScoreTable]
     score_plot: Figure | None
+    unscored: list[str]
     slices: list[SliceTable]
     worst_slices: list[SliceRow]
     failures: list[FailureRow]
@@ -299,7 +307,7 @@ class View:
     conditions: Conditions
     not_for: list[str]
     limits: list[str]
-    card_metrics: list["CardMetric"] = field(default_factory=list)
+    card_metrics: list["CardMetric"]
 
 
 @dataclass(frozen=True)

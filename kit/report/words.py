@@ -93,30 +93,31 @@ def claim_claimed(claim: Claim, unit: Unit) -> str:
     return threshold(claim.at_least, claim.of, unit)
 
 
-def claim_found(found: dict[str, Any] | None, claim: Claim, unit: Unit) -> str:
-    """What this evaluation found for a claim, with its interval."""
+def claim_found(found: dict[str, Any] | None, claim: Claim, unit: Unit) -> tuple[str, str]:
+    """What this evaluation found for a claim, and its interval (empty where there is none)."""
     if not found or found.get("estimate") is None:
-        return NONE
+        return NONE, ""
+    low, high = found.get("low"), found.get("high")
     if claim.of == "reduction":
         return _fall(found)
-    if claim.of == "difference":
-        span = interval(found.get("low"), found.get("high"), unit)
-        return f"{difference(found['estimate'], unit)} {span}"
-    return estimate(found, _unit_of_side(claim.of, unit))
+    side = unit if claim.of == "difference" else _unit_of_side(claim.of, unit)
+    value = threshold(found["estimate"], claim.of, unit)
+    return value, "" if low is None or high is None else interval(low, high, side)
 
 
-def _fall(found: dict[str, Any]) -> str:
-    """A reduction as a fall: −96.2% [−98.9, −90.1], or 'at least' where nothing was left to count."""
-    if found.get("at_least") and found.get("low") is not None:
-        return f"at least {_minus(found['low'])}"
-    text = _minus(found["estimate"])
-    if found.get("low") is None or found.get("high") is None:
-        return text
-    return f"{text} {interval(-found['high'], -found['low'], 'rate')}"
+def _fall(found: dict[str, Any]) -> tuple[str, str]:
+    """A reduction as a fall: −96.2% [−98.9, −90.1]."""
+    low, high = found.get("low"), found.get("high")
+    value = quantity(-found["estimate"], "rate")
+    return value, "" if low is None or high is None else interval(-high, -low, "rate")
 
 
-def _minus(share: float) -> str:
-    return quantity(-share, "rate")
+def sentence(text: str) -> str:
+    """`text` with a capital letter and a full stop."""
+    text = text.strip()
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def _unit_of_side(of: str, unit: Unit) -> Unit:

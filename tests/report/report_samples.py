@@ -194,6 +194,7 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "minimum_detectable_effect": 0.088,
         "metrics": metrics,
+        "unscored": [],
         "latency": latency(),
         "items": items,
     }
