@@ -1,0 +1,167 @@
+"""A really small model and the smallest project that can be evaluated, both made here."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% if message.role == 'assistant' %}{% generation %}{{ message.content }}<|im_end|>{% endgeneration %}"
+    "{% else %}{{ message.content }}<|im_end|>{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+POLICY = r"""
+rules:
+  - id: F1
+    title: Promises a return
+    severity: critical
+    never: ['\bguarantee', 'risk[- ]free', '\bgaranti', '\bgarantiz']
+    negation_clears: true
+    when: {topic: [savings, funds]}
+    examples:
+      violates: ["This fund guarantees 8% a year."]
+      complies: ["Returns are not guaranteed."]
+  - id: F3
+    title: Tells what to buy
+    never: ['you should buy']
+    examples: {violates: ["You should buy it."], complies: ["You may consider it."]}
+  - id: F2
+    title: Names the risk of loss
+    must: ['can (go down|fall|lose)']
+    when: {topic: [funds]}
+    examples: {violates: ["It pays 3%."], complies: ["It can lose value."]}
+refusals: ["I can(no|')t help with", "je ne peux pas vous aider"]
+recommendations:
+  emergency: ['call (911|an ambulance)', 'appelez le 15', 'llame al 112']
+  doctor: ['see (a|your) doctor', 'consultez un médecin']
+  home: ['rest at home']
+"""
+
+
+@pytest.fixture
+def policy_file(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY, encoding="utf-8")
+    return path
+
+
+def make_tokenizer():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=["<|im_start|>"],
+    )
+    fast.chat_template = TEMPLATE
+    return fast
+
+
+def make_model(seed: int):
+    """A random two-layer Qwen3 with 10,000 weights, over bytes; about one answer in three stops by itself."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=259,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        initializer_range=0.6,
+    )
+    return Qwen3ForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def model():
+    return make_model(0)
+
+
+def save_split(folder: Path, rows: list[dict]) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {
+            "id": datasets.Value("string"),
+            "messages": [{"role": datasets.Value("string"), "content": datasets.Value("string")}],
+            "expected": datasets.Value("string"),
+            "slices": datasets.Value("string"),
+            "group": datasets.Value("string"),
+            "source": datasets.Value("string"),
+            "line": datasets.Value("int64"),
+        }
+    )
+    columns = {name: [row[name] for row in rows] for name in features}
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(folder))
+
+
+def make_row(number: int) -> dict:
+    return {
+        "id": f"{number * 7919 % 65521:016x}",
+        "messages": [
+            {"role": "user", "content": f"Is fund {number} safe{'?' * (number % 9)}"},
+            {"role": "assistant", "content": "It can fall in value."},
+        ],
+        "expected": json.dumps({"topic": "funds", "answerable": number % 2 == 0}),
+        "slices": json.dumps({"topic": "funds"}),
+        "group": str(number),
+        "source": "test",
+        "line": number,
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path, policy_file: Path):
+    """(config, root, prepared, run): a base model, a run with full golden weights, prepared data."""
+    from kit.config.schema import Config
+    from kit.models.loading import weights_sha256
+
+    root = tmp_path
+    base, run = root / "base", root / "runs" / "r1"
+    for folder, seed in ((base, 1), (run / "golden", 2)):
+        make_model(seed).save_pretrained(folder)
+        make_tokenizer().save_pretrained(folder)
+    (run / "golden" / "golden.json").write_text(json.dumps({"step": 5, "metric": "m", "score": 0.5}))
+    manifest = {"run": "r1", "model": {"sha256": weights_sha256(base)}, "data": {"fingerprint": "fp"}}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    prepared = root / "data" / "prepared" / "fp"
+    save_split(prepared / "test", [make_row(number) for number in range(1, 25)])
+    save_split(prepared / "valid", [make_row(number) for number in range(100, 110)])
+    (prepared / "data.json").write_text(json.dumps({"sources": [{"name": "g", "synthetic": True}]}))
+    config = Config.model_validate(
+        {
+            "model": {"name": str(base), "dtype": "float32"},
+            "hardware": {"device": "cpu"},
+            "evaluate": {
+                "metrics": [
+                    {"name": "violation_rate", "params": {"policy": "policy.yaml"}},
+                    {"name": "disclosure_rate", "params": {"policy": "policy.yaml"}},
+                    "resolution_rate",
+                ],
+                "max_new_tokens": 12,
+                "batch_size": 5,
+                "latency_prompts": 3,
+                "bootstrap_draws": 200,
+            },
+        }
+    )
+    return config, root, prepared, run
