@@ -149,6 +149,7 @@ def _ask(
         opening = rng.choice(openings)
         dialogue.turns.append({"role": "user", "content": dialogue.fill(opening.user)})
         dialogue.turns.append({"role": "assistant", "content": dialogue.fill(opening.assistant)})
+        phrasing = _capitalised(phrasing)
     else:
         phrasing = _framed(grammar, language, tone, phrasing, rng)
     mistake = None
@@ -172,8 +173,20 @@ def _phrasings(grammar: Grammar, name: str) -> list[tuple[str, str]]:
 
 def _framed(grammar: Grammar, language: str, tone: str, phrasing: str, rng: random.Random) -> str:
     by_tone = grammar.frames.get(language, {})
-    frames = by_tone.get(tone) or by_tone.get(ANY)
-    return rng.choice(frames).replace("{" + QUESTION + "}", phrasing) if frames else phrasing
+    frames = by_tone.get(tone) or by_tone.get(ANY) or ["{" + QUESTION + "}"]
+    before, _, after = rng.choice(frames).partition("{" + QUESTION + "}")
+    return before + (_capitalised(phrasing) if _begins_sentence(before) else phrasing) + after
+
+
+def _begins_sentence(before: str) -> bool:
+    return before.rstrip()[-1:] in ("", ".", "!", "?")
+
+
+def _capitalised(text: str) -> str:
+    """The first letter as a capital, past an opening mark; a slot at the start stays as it is."""
+    start = re.match(r"[¿¡«\"']*", text)
+    at = start.end() if start else 0
+    return text[:at] + text[at : at + 1].upper() + text[at + 1 :]
 
 
 def _answer(dialogue: _Dialogue, mode: Mode, rng: random.Random) -> str:
