@@ -14,7 +14,7 @@ from kit.config.schema import Config
 from kit.files import new_folder, write_json, write_text
 from kit.report import provenance, scores, words
 from kit.report.card import model_card
-from kit.report.formatting import count, number, plural, quantity, visible
+from kit.report.formatting import count, number, plural, quantity
 from kit.report.html import page
 from kit.report.markdown import markdown
 from kit.report.read import Inputs, Json, read_inputs
@@ -159,7 +159,7 @@ def _gate_rows(results: list["GateResult"], config: Config, found: Json) -> list
                 n=count(result.n),
                 status=result.status,
                 because=result.because,
-                slice=visible(str(result.slice)) if result.slice else "",
+                slice=str(result.slice) if result.slice else "",
             )
         )
     return rows

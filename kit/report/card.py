@@ -2,6 +2,7 @@
 
 import re
 
+from kit.report.formatting import visible
 from kit.report.html import mark
 from kit.report.markdown import bullets, escape, table
 from kit.report.view import View
@@ -51,11 +52,11 @@ def _metadata(view: View) -> str:
         EvalResult(
             task_type="text-generation",
             dataset_type="casekit-prepared",
-            dataset_name=f"{view.title} ({is_synthetic} test split)",
+            dataset_name=visible(f"{view.title} ({is_synthetic} test split)"),
             dataset_split="test",
             dataset_revision=view.data.fingerprint,
             metric_type=metric.name,
-            metric_name=f"{metric.label}: {metric.text}",
+            metric_name=visible(f"{metric.label}: {metric.text}"),
             metric_value=metric.value,
         )
         for metric in view.card_metrics
@@ -65,7 +66,7 @@ def _metadata(view: View) -> str:
         base_model=view.hub_base or None,
         language=view.languages,
         library_name="transformers" if view.method == "full" else "peft",
-        model_name=view.project,
+        model_name=visible(view.project),
         pipeline_tag="text-generation",
         tags=["casekit", view.method, *(["synthetic-data"] if view.synthetic else [])],
         eval_results=results or None,

@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from kit.report.formatting import visible
 from kit.report.view import View
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -38,6 +39,7 @@ def page(view: View) -> str:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_plain,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -68,6 +70,11 @@ def kind(status: str) -> str:
 def mark(status: str) -> str:
     """The sign beside a status, so that its meaning never rests on colour."""
     return _MARKS.get(status, "·")
+
+
+def _plain(value: object) -> object:
+    """Spell out deceptive characters in every text; our own markup is left as it is."""
+    return visible(value) if type(value) is str else value
 
 
 def _source(text: str) -> str:

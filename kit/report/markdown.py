@@ -6,7 +6,7 @@ Text from data and models stands in code spans, where no link, mention, image or
 import re
 from collections.abc import Sequence
 
-from kit.report.formatting import shortened, signature
+from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
 from kit.report.view import ScoreTable, Side, SliceRow, Transcript, View
 
@@ -33,7 +33,7 @@ def markdown(view: View) -> str:
 
 def escape(text: str) -> str:
     """`text` on one line with everything that Markdown or HTML would act on made plain."""
-    flat = " ".join(text.split())
+    flat = " ".join(visible(text).split())
     plain = _SPECIAL.sub(r"\\\1", flat).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
     return plain.replace("@", "@\u200b").replace("://", ":\u200b//").replace("www.", "www\u200b.")
 
@@ -43,7 +43,7 @@ def code(text: str) -> str:
 
     A vertical bar is escaped as tables demand even inside code.
     """
-    flat = " ".join(text.split()).replace("|", "\\|") or " "
+    flat = " ".join(visible(text).split()).replace("|", "\\|") or " "
     longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if flat.startswith("`") or flat.endswith("`") else ""

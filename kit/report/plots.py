@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from kit.report.formatting import JOIN, number
+from kit.report.formatting import JOIN, number, visible
 from kit.report.view import Figure
 
 WIDE = 760
@@ -240,11 +240,13 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
     if not text:
         return ""
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return (
+        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(visible(text))}</text>'
+    )
 
 
 def _svg(shapes: Sequence[str], width: float, height: float, title: str) -> str:
-    name = escape(title)
+    name = escape(visible(title))
     return (
         f'<svg class="plot" role="img" aria-label="{name}" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}"><title>{name}</title>{"".join(shapes)}</svg>'

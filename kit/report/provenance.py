@@ -16,7 +16,6 @@ from kit.report.formatting import (
     number,
     quantity,
     signature,
-    visible,
 )
 from kit.report.plots import Range, Row
 from kit.report.read import Inputs, Json
@@ -45,7 +44,7 @@ def data_card(data: Json) -> DataCard:
         facts.append(("Tokens the model learns from", quantity(tokens.get("supervised_share"), "rate")))
     sources = [
         SourceRow(
-            visible(s["name"]),
+            s["name"],
             s.get("format", ""),
             count(s.get("rows")),
             bool(s.get("synthetic")),
@@ -53,9 +52,7 @@ def data_card(data: Json) -> DataCard:
         )
         for s in data["sources"]
     ]
-    checks = [
-        CheckRow(c["name"], visible(c["what"]), c["severity"], count(c["count"])) for c in data["checks"]
-    ]
+    checks = [CheckRow(c["name"], c["what"], c["severity"], count(c["count"])) for c in data["checks"]]
     return DataCard(data["fingerprint"], sources, checks, facts)
 
 
@@ -284,6 +281,6 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{key} {_plain(part)}" for key, part in value.items()) or NONE
     if isinstance(value, list):
         return ", ".join(_plain(part) for part in value) or NONE
-    text = visible(str(value))
+    text = str(value)
     is_hash = len(text) == 64 and all(char in "0123456789abcdef" for char in text)
     return signature(text) if is_hash else text

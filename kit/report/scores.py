@@ -14,7 +14,6 @@ from kit.report.formatting import (
     number,
     p_value,
     quantity,
-    visible,
 )
 from kit.report.plots import Range, Row
 from kit.report.read import Json
@@ -115,7 +114,7 @@ def failure_rows(scores: Json, titles: dict[str, str]) -> list[FailureRow]:
         reasons = sorted(base.keys() | tuned.keys(), key=lambda r: (-base.get(r, 0) - tuned.get(r, 0), r))
         for reason in reasons:
             found = (count(base.get(reason, 0)), count(tuned.get(reason, 0)))
-            rows.append(FailureRow(metric["label"], visible(reason), titles.get(reason, ""), *found))
+            rows.append(FailureRow(metric["label"], reason, titles.get(reason, ""), *found))
     return rows
 
 
@@ -183,7 +182,7 @@ def _slice_row(metric: Json, part: Json) -> SliceRow:
     return SliceRow(
         metric=metric["label"],
         column=part["column"],
-        value=visible(str(part["value"])),
+        value=str(part["value"]),
         n=count(part["n"]),
         base=quantity(base["estimate"], unit),
         tuned=quantity(tuned["estimate"], unit),
@@ -212,7 +211,7 @@ def _slice_figure(metric: Json, parts: Iterable[Json]) -> Figure | None:
         return None
     rows = [
         Row(
-            label=visible(str(part["value"])),
+            label=str(part["value"]),
             note=f"{part['column']}, n = {number(part['n'], 0)}",
             base=_range(part["base"]),
             tuned=_range(part["tuned"]),

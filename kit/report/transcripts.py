@@ -8,7 +8,7 @@ loss is negative; losses and gains are summed apart, so that a gain on one metri
 from dataclasses import dataclass
 from typing import Literal
 
-from kit.report.formatting import count, plural, quantity, shortened, visible
+from kit.report.formatting import count, plural, quantity, shortened
 from kit.report.read import Json
 from kit.report.scores import unit_of
 from kit.report.view import Mark, Side, Transcript, Transcripts
@@ -83,9 +83,9 @@ def _transcript(
     change: _Change, kind: Literal["regression", "gain"], metrics: dict[str, Json], titles: dict[str, str]
 ) -> Transcript:
     item = change.item
-    prompt, _ = shortened(visible(item["prompt"]), ANSWER_LIMIT)
+    prompt, _ = shortened(item["prompt"], ANSWER_LIMIT)
     heading, left_out = shortened(" ".join(prompt.split()), _HEADING)
-    reference, _ = shortened(visible(item["answer"]), ANSWER_LIMIT)
+    reference, _ = shortened(item["answer"], ANSWER_LIMIT)
     answers = item["greedy"]
     return Transcript(
         id=item["id"],
@@ -93,7 +93,7 @@ def _transcript(
         heading=f"{heading}…" if left_out else heading,
         prompt="" if heading == prompt else prompt,
         reference=reference,
-        slices=[f"{column}: {visible(str(value))}" for column, value in item.get("slices", {}).items()],
+        slices=[f"{column}: {value}" for column, value in item.get("slices", {}).items()],
         changed="; ".join(sorted(change.moved, key=lambda text: not text.endswith("worse"))),
         base=_side("base", answers["base"], metrics, titles),
         tuned=_side("tuned", answers["tuned"], metrics, titles),
@@ -101,7 +101,7 @@ def _transcript(
 
 
 def _side(system: str, answer: Json, metrics: dict[str, Json], titles: dict[str, str]) -> Side:
-    output, left_out = shortened(visible(answer["output"]), ANSWER_LIMIT)
+    output, left_out = shortened(answer["output"], ANSWER_LIMIT)
     details = answer.get("details") or {}
     marks = []
     for name, metric in metrics.items():
@@ -123,4 +123,4 @@ def _mark(metric: Json, value: float, reasons: list[str]) -> Mark:
 def _reason(reason: str, titles: dict[str, str]) -> str:
     """A rule's code with what it stands for, or a reason in words, cut where it is long."""
     named = f"{reason}: {titles[reason]}" if reason in titles else reason
-    return visible(shortened(named, 200)[0])
+    return shortened(named, 200)[0]

@@ -7,10 +7,12 @@ from kit.report.formatting import (
     MINUS,
     NONE,
     Unit,
+    count,
     difference,
     estimate,
     interval,
     p_value,
+    plural,
     quantity,
 )
 from kit.report.read import Json
@@ -35,6 +37,10 @@ def change_sentence(metric: Json, unit: Unit) -> str:
     if base["estimate"] is None or tuned["estimate"] is None or change["estimate"] is None:
         return "No prompt could be scored on both systems."
     values = f"{quantity(base['estimate'], unit)} to {quantity(tuned['estimate'], unit)}"
+    if unit == "rate":
+        n = metric["n"]
+        values += f" ({count(round(base['estimate'] * n))} to {count(round(tuned['estimate'] * n))}"
+        values += f" of {plural(n, 'prompt')})"
     evidence = (
         f"{difference(change['estimate'], unit)} "
         f"{interval(change['low'], change['high'], unit)}{_and_p(change.get('p_value'))}"

@@ -1,0 +1,187 @@
+"""The four faces of a report say the same, whatever the verdict and whatever is missing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from report_samples import Sample, build, config
+
+from kit.config.errors import ConfigError, DataError, ExitCode
+from kit.report.build import write_report
+
+FACES = ("report.html", "report.md", "report.json", "MODEL_CARD.md")
+
+
+def gates(**changes: object) -> list[dict[str, object]]:
+    return [{"name": "Few violations", "metric": "violation_rate", **changes}]
+
+
+CASES = {
+    "passed": (gates(at_most=0.9), ExitCode.DONE),
+    "failed": (gates(at_most=0.0), ExitCode.GATE_FAILED),
+    "not enough evidence": (gates(at_most=0.9, min_n=5000), ExitCode.NOT_ENOUGH_EVIDENCE),
+}
+
+
+@pytest.mark.parametrize("status", CASES)
+def test_verdict_and_exit_code_are_the_same_in_all_faces(status: str, tmp_path: Path) -> None:
+    wanted, code = CASES[status]
+    sample = build(tmp_path, prompts=60, settings=config(gates=wanted))
+
+    result = write_report(*sample.arguments)
+
+    assert result.exit_code is code
+    assert result.verdict["status"] == status
+    assert sorted(path.name for path in result.folder.iterdir()) == sorted(FACES)
+    html, markdown, report, card = ((result.folder / face).read_text("utf-8") for face in FACES)
+    assert json.loads(report)["verdict"] == {
+        "status": status,
+        "exit_code": int(code),
+        "sentence": result.verdict["sentence"],
+    }
+    assert f'class="verdict {status.replace(" ", "-")}"' in html
+    assert f"exit code <b>{int(code)}</b>" in html
+    assert result.verdict["sentence"] in html
+    assert f"Exit code {int(code)}." in markdown and status in markdown.splitlines()[0].lower()
+    assert f"**{status}** (exit code {int(code)})" in card
+
+
+def test_mismatched_conditions_make_the_run_invalid_and_stand_on_top(sample: Sample) -> None:
+    conditions = sample.scores()["conditions"] | {"mismatches": ["the chat template differs"]}
+    sample.change_scores(conditions=conditions)
+
+    result = write_report(*sample.arguments)
+
+    assert result.exit_code is ExitCode.INVALID_RUN
+    for face in ("report.html", "report.md"):
+        text = (result.folder / face).read_text("utf-8")
+        assert text.index("the chat template differs") < text.index(
+            "Gates</h2>" if "html" in face else "## Gates"
+        )
+
+
+def test_the_same_numbers_stand_in_page_markdown_and_card(sample: Sample) -> None:
+    folder = write_report(*sample.arguments).folder
+    tuned = next(m for m in sample.scores()["metrics"] if m["name"] == "violation_rate")["tuned"]
+    shown = f"{100 * tuned['estimate']:.1f}%", f"[{100 * tuned['low']:.1f},\u00a0{100 * tuned['high']:.1f}]"
+
+    for face in ("report.html", "report.md", "MODEL_CARD.md"):
+        text = (folder / face).read_text("utf-8")
+        assert all(number in text for number in shown), face
+
+
+def test_report_json_keeps_the_scores_and_leaves_out_the_items(sample: Sample) -> None:
+    folder = write_report(*sample.arguments).folder
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+
+    assert "items" not in report
+    kept = {key: value for key, value in sample.scores().items() if key != "items"}
+    assert {key: report[key] for key in kept} == kept
+    assert [gate["name"] for gate in report["gates"]] == [gate.name for gate in sample.config.gates]
+    assert {claim["status"] for claim in report["claims"]} <= {"supported", "not supported", "not testable"}
+
+
+def test_synthetic_data_and_tiny_are_said_before_the_verdict(sample: Sample) -> None:
+    folder = write_report(*sample.arguments).folder
+    for face, verdict in (("report.html", 'id="verdict"'), ("MODEL_CARD.md", "Release report:")):
+        text = (folder / face).read_text("utf-8")
+        assert text.index("prove the machinery, not the domain") < text.index(verdict)
+
+    sample.change_scores(synthetic=False, model="Qwen/Qwen3-0.6B")
+    folder = write_report(*sample.arguments).folder
+    assert all("machinery" not in (folder / face).read_text("utf-8") for face in FACES)
+
+
+def test_a_relaxed_gate_shows_its_reason_beside_it(sample: Sample) -> None:
+    folder = write_report(*sample.arguments).folder
+    reason = next(gate.because for gate in sample.config.gates if gate.because)
+    assert reason in (folder / "report.html").read_text("utf-8")
+    assert reason in (folder / "report.md").read_text("utf-8")
+
+
+def test_one_seed_and_uses_it_is_not_for_stand_under_limits(sample: Sample) -> None:
+    folder = write_report(*sample.arguments).folder
+    for face in ("report.html", "report.md", "MODEL_CARD.md"):
+        text = (folder / face).read_text("utf-8")
+        assert "One training seed" in text
+        assert all(use in text for use in sample.config.recipe.not_for)
+
+
+def test_optional_pieces_may_be_missing(tmp_path: Path) -> None:
+    sample = build(tmp_path, prompts=40, settings=config(claims=[], gates=[]))
+    bare = [metric | {"slices": [], "details": {}} for metric in sample.scores()["metrics"]]
+    sample.change_scores(latency=None, metrics=bare, validity={}, minimum_detectable_effect=None, items=[])
+    (sample.run / "metrics.jsonl").write_text("", encoding="utf-8")
+
+    result = write_report(*sample.arguments)
+
+    html = (result.folder / "report.html").read_text("utf-8")
+    assert result.exit_code is ExitCode.DONE
+    for absent in ('id="claims"', 'id="slices"', 'id="latency"', ">None<", ">nan<"):
+        assert absent not in html
+    assert 'href="#latency"' not in html
+
+
+def test_nothing_measured_still_makes_a_report(tmp_path: Path) -> None:
+    sample = build(tmp_path, prompts=40, settings=config(claims=[], gates=[]))
+    lost = {
+        "name": "x",
+        "label": "Escalation",
+        "decoding": "greedy",
+        "why": "applies to none of the 40 prompts",
+    }
+    sample.change_scores(metrics=[], items=[], unscored=[lost])
+
+    html = (write_report(*sample.arguments).folder / "report.html").read_text("utf-8")
+
+    assert "Nothing was measured" in html
+    assert "Escalation (greedy): applies to none of the 40 prompts." in html
+
+
+def test_absent_and_broken_inputs_are_told_all_at_once(sample: Sample) -> None:
+    (sample.evaluation / "scores.json").unlink()
+    (sample.prepared / "data.json").write_text("{", encoding="utf-8")
+    (sample.run / "metrics.jsonl").write_text('{"step": 1}\n{"st', encoding="utf-8")
+
+    with pytest.raises(DataError) as caught:
+        write_report(*sample.arguments)
+
+    where = [problem.where for problem in caught.value.problems]
+    assert where == [
+        str(sample.evaluation / "scores.json"),
+        f"{sample.run / 'metrics.jsonl'}:2",
+        f"{sample.prepared / 'data.json'}:1",
+    ]
+    assert "casekit evaluate" in caught.value.problems[0].hint
+    assert not (sample.root / "reports").exists()
+
+
+def test_a_gate_on_an_unknown_metric_leaves_no_report(tmp_path: Path) -> None:
+    wanted = [*gates(at_most=1), {"name": "Typo", "metric": "violation_rat", "at_most": 1}]
+    sample = build(tmp_path, prompts=40, settings=config(gates=wanted))
+    with pytest.raises(ConfigError, match="violation_rat"):
+        write_report(*sample.arguments)
+    assert not (tmp_path / "reports").exists()
+
+
+def test_writing_again_replaces_the_report_byte_for_byte(sample: Sample) -> None:
+    first = write_report(*sample.arguments).folder
+    before = {face: (first / face).read_bytes() for face in FACES}
+    second = write_report(*sample.arguments).folder
+    assert {face: (second / face).read_bytes() for face in FACES} == before
+    assert [path.name for path in (sample.root / "reports").iterdir()] == [first.name]
+
+
+def test_a_report_of_2000_prompts_is_under_3_megabytes(tmp_path: Path) -> None:
+    sample = build(tmp_path, prompts=2000)
+    long = "All work and no play makes a dull answer. " * 25_000
+    items = sample.scores()["items"]
+    for item in items:
+        item["greedy"]["tuned"]["output"] = long[:5_000]
+    items[0]["greedy"]["tuned"]["output"] = long
+    sample.change_scores(items=items)
+
+    page = write_report(*sample.arguments).folder / "report.html"
+
+    assert page.stat().st_size < 3_000_000
+    assert "2,000 prompts" in page.read_text("utf-8")
