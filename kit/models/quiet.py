@@ -1,5 +1,6 @@
 """Keeps the libraries' own bars and advice off the terminal, so that it shows only ours."""
 
+import logging
 import warnings
 
 
@@ -8,8 +9,8 @@ def quiet_libraries() -> None:
 
     Downloads keep their bar: those are long, and only their library knows how long.
     """
-    import logging
-
+    for name in ("bitsandbytes", "peft", "trl", "accelerate"):  # some complain while they are imported
+        logging.getLogger(name).setLevel(logging.ERROR)
     import datasets
     from transformers.utils import logging as transformers_logging
 
@@ -17,6 +18,4 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()
     datasets.utils.logging.set_verbosity_error()
     datasets.disable_progress_bars()
-    for name in ("bitsandbytes", "peft", "trl", "accelerate", "torch.distributed"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(transformers|trl|peft|bitsandbytes|accelerate|torch)\b.*")

@@ -32,6 +32,9 @@ VALIDATION_ROWS = 64
 WITH_SYSTEM_PROMPT = 0.5
 """Share of dialogues that begin with their recipe's system prompt, so that tiny answers with and without."""
 
+THREADS = 2
+"""So that laptops and servers make the same tiny."""
+
 Messages = list[dict[str, str]]
 
 
@@ -111,12 +114,16 @@ def build_into(
     training: Train,
     seed: int,
     architecture: dict[str, Any] | None = None,
+    threads: int = THREADS,
 ) -> None:
     """Train tokenizer and network on `dialogues` and leave them in `folder`, whole or not at all.
 
     Args:
         architecture: arguments of `Qwen3Config`; default: tiny's.
+        threads: CPU threads; sums in another order round otherwise, so the number is fixed.
     """
+    import torch
+
     from kit.models.quiet import quiet_libraries
     from kit.models.tiny import ARCHITECTURE
     from kit.train.stages import train
@@ -135,12 +142,16 @@ def build_into(
                 "model": {"name": str(base), "max_length": shape["max_position_embeddings"]},
                 "method": {"name": "full"},
                 "train": training,
-                "hardware": {"device": "cpu"},
+                "hardware": {"device": "cpu", "num_threads": threads},
                 "tracking": {"report_to": []},
             }
         )
         prepared = _prepared(workplace / "prepared", dialogues)
-        run = train(config, workplace, prepared, task_score=None)
+        threads_before = torch.get_num_threads()
+        try:
+            run = train(config, workplace, prepared, task_score=None)
+        finally:
+            torch.set_num_threads(threads_before)
         for path in sorted((run / "golden").iterdir()):
             if path.name != "golden.json":
                 path.rename(made / path.name)

@@ -61,6 +61,7 @@ def settings(base: Path) -> Callable[..., Config]:
                 "model": {"name": str(base), "max_length": 256},
                 "method": {"name": method},
                 "train": {**short, **train},
+                "hardware": {"num_threads": 1},  # at this size a second thread only waits
                 "tracking": {"report_to": []},
             }
         )

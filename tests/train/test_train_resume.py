@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(method, settings, pr
 def test_what_a_killed_run_recorded_after_its_checkpoint_is_done_again(settings, prepared, tmp_path):
     config = settings(num_train_epochs=2, eval_steps=2, save_steps=6, early_stopping_patience=9)
     scores = [0.1, 0.2, 0.3, 0.9, 0.4, 0.5]
-    unbroken = train(config, tmp_path / "a", prepared, lambda m, t, left=iter(scores): next(left))
+    unbroken = train(config, tmp_path / "a", prepared, one_after_another(scores))
     run = tmp_path / "b" / unbroken.name
     shutil.copytree(unbroken, run)
     shutil.rmtree(run / "checkpoints" / "checkpoint-12")
@@ -72,11 +73,16 @@ def test_what_a_killed_run_recorded_after_its_checkpoint_is_done_again(settings,
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 12, "kind": "tr')  # the power went
 
-    train(config, tmp_path / "b", prepared, lambda m, t, left=iter(scores[3:]): next(left), resume=run)
+    train(config, tmp_path / "b", prepared, one_after_another(scores[3:]), resume=run)
     assert read_steps(run) == read_steps(unbroken)
     assert losses_of(run) == losses_of(unbroken)
     assert weights_of(run) == weights_of(unbroken)
     assert json.loads((run / "golden" / "golden.json").read_text())["step"] == 8
+
+
+def one_after_another(scores: list[float]) -> Callable[[object, object], float]:
+    left = iter(scores)
+    return lambda model, tokenizer: next(left)
 
 
 def read_steps(run: Path) -> list[tuple[int, str]]:

@@ -44,7 +44,11 @@ def test_lora_trains_a_small_share_and_full_trains_everything(settings, prepared
 
 def test_the_seeds_profile_runs_as_it_stands(base, prepared, tmp_path):
     config = Config.model_validate(
-        {"model": {"name": str(base), "max_length": 256}, "tracking": {"report_to": []}}
+        {
+            "model": {"name": str(base), "max_length": 256},
+            "hardware": {"num_threads": 1},
+            "tracking": {"report_to": []},
+        }
     )
     assert (config.train.learning_rate, config.train.global_batch_size, config.method.rank) == (3e-5, 32, 8)
     run = train(config, tmp_path, prepared, task_score=None)

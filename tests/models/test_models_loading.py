@@ -1,0 +1,279 @@
+"""Loading models: real folders, the cache, a Hub on loopback, and what is said when it cannot be."""
+
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from kit.config.errors import ModelError
+from kit.config.schema import Config, Hardware, Model
+from kit.models.loading import (
+    device,
+    dtype,
+    load_model,
+    load_tokenizer,
+    load_tuned,
+    model_folder,
+    weights_sha256,
+)
+from kit.models.tiny import new_model, new_tokenizer
+
+SHAPE = {
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "max_position_embeddings": 128,
+    "tie_word_embeddings": True,
+}
+CPU = Hardware(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A small model with random weights."""
+    made = tmp_path_factory.mktemp("model")
+    tokenizer = new_tokenizer(["where is my order?"] * 3, vocabulary=SHAPE["vocab_size"])
+    new_model(tokenizer, seed=3, architecture=SHAPE).save_pretrained(made)
+    tokenizer.save_pretrained(made)
+    return made
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may break."""
+    import shutil
+
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_local_folder_loads_for_inference(folder):
+    import torch
+
+    model = load_model(Model(name=str(folder)), CPU)
+    assert not model.training
+    assert next(model.parameters()).dtype == torch.float32
+    assert load_model(Model(name=str(folder), dtype="bfloat16"), CPU).dtype == torch.bfloat16
+
+
+def test_four_bit_weights_are_nf4_with_quantised_scales(folder):
+    model = load_model(Model(name=str(folder)), CPU, quantize_4bit=True)
+    layer = model.model.layers[0].mlp.up_proj
+    assert type(layer).__name__ == "Linear4bit"
+    assert layer.weight.quant_state.quant_type == "nf4" and layer.weight.quant_state.nested
+
+
+def test_a_folder_of_pickled_weights_is_refused(copy):
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"no safetensors weights \(has pytorch_model.bin\)"):
+        load_model(Model(name=str(copy)), CPU)
+
+
+def test_a_model_that_brings_code_is_refused_and_its_code_never_runs(copy, tmp_path):
+    ran = tmp_path / "ran"
+    (copy / "evil.py").write_text(f"open({str(ran)!r}, 'w').write('x')\nclass Net: pass\nclass Conf: pass\n")
+    edit(
+        copy / "config.json",
+        model_type="evil",
+        auto_map={"AutoConfig": "evil.Conf", "AutoModelForCausalLM": "evil.Net"},
+    )
+    with pytest.raises(ModelError, match="own Python code are not loaded"):
+        load_model(Model(name=str(copy)), CPU)
+    assert not ran.exists()
+
+
+def test_tiny_that_is_not_built_says_what_builds_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("CASEKIT_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="tiny is not built yet") as caught:
+        load_tokenizer(Model(name="tiny"))
+    assert "casekit data prepare" in str(caught.value)
+
+
+def test_padding_is_never_the_end_of_a_turn(copy):
+    edit(copy / "tokenizer_config.json", pad_token="<|im_end|>")
+    tokenizer = load_tokenizer(Model(name=str(copy)))
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert tokenizer.pad_token == "<|endoftext|>"
+
+
+def test_a_tokenizer_with_nothing_to_pad_with_is_refused(copy):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        text = (copy / name).read_text().replace("<|endoftext|>", "<|eot_id|>")
+        (copy / name).write_text(text)
+    edit(copy / "tokenizer_config.json", pad_token=None)
+    with pytest.raises(ModelError, match="no token that is safe to pad with"):
+        load_tokenizer(Model(name=str(copy)))
+
+
+def test_a_base_model_without_chat_template_is_refused(copy):
+    (copy / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match="has no chat template"):
+        load_tokenizer(Model(name=str(copy)))
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device(Hardware()).type == "cpu"
+    with pytest.raises(ModelError, match="torch sees no GPU"):
+        device(Hardware(device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("capability", "wanted"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")]
+)
+def test_weights_are_bfloat16_only_where_the_gpu_computes_in_it(capability, wanted, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: capability)
+    assert dtype(Model(), torch.device("cuda")) == getattr(torch, wanted)
+    assert dtype(Model(), torch.device("cpu")) == torch.float32
+    assert dtype(Model(dtype="float16"), torch.device("cpu")) == torch.float16
+
+
+def golden_adapter(folder: Path, golden: Path, base_sha256: str) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    base = load_model(Model(name=str(folder)), CPU)
+    adapted = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    adapted.save_pretrained(golden)
+    (golden / "golden.json").write_text(json.dumps({"step": 1, "base_sha256": base_sha256}))
+
+
+def test_a_merged_adapter_answers_as_the_adapter_beside_its_base_does(folder, tmp_path):
+    import torch
+    from peft import PeftModel
+
+    golden_adapter(folder, tmp_path, weights_sha256(folder))
+    config = Config.model_validate({"model": str(folder)})
+    merged = load_tuned(tmp_path, config)
+    assert not hasattr(merged, "peft_config")
+    beside = PeftModel.from_pretrained(load_model(config.model, CPU), tmp_path)
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        difference = (merged(ids).logits - beside(ids).logits).abs().max()
+        moved = (merged(ids).logits - load_model(config.model, CPU)(ids).logits).abs().max()
+    assert difference < 1e-4 < 1e-2 < moved
+
+
+def test_an_adapter_is_not_put_on_a_base_it_was_not_trained_on(folder, tmp_path):
+    golden_adapter(folder, tmp_path, "0" * 64)
+    with pytest.raises(ModelError, match="trained on other weights"):
+        load_tuned(tmp_path, Config.model_validate({"model": str(folder)}))
+
+
+def test_a_run_without_golden_checkpoint_says_how_to_get_one(tmp_path):
+    with pytest.raises(ModelError, match="train --resume"):
+        load_tuned(tmp_path, Config())
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the Hugging Face Hub as a snapshot download asks for, serving one model."""
+
+    files: dict[str, bytes]
+    asked: list[str]
+    commit = "c0ffee" + "0" * 34
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def answer(self, body: bool) -> None:
+        path = self.path.split("?")[0]
+        self.asked.append(path)
+        if path.startswith("/api/models/clinic/small/revision/"):
+            siblings = [{"rfilename": name} for name in self.files]
+            content = json.dumps({"id": "clinic/small", "sha": self.commit, "siblings": siblings}).encode()
+        elif path.startswith("/api/models/clinic/small/tree/"):
+            rows = [
+                {"type": "file", "path": n, "size": len(b), "oid": "0" * 40} for n, b in self.files.items()
+            ]
+            content = json.dumps(rows).encode()
+        elif path.startswith("/clinic/small/resolve/") and path.rsplit("/", 1)[1] in self.files:
+            content = self.files[path.rsplit("/", 1)[1]]
+        else:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", self.commit)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture
+def hub(folder, tmp_path, monkeypatch):
+    """A Hub on loopback with `clinic/small`, and an empty cache."""
+    import huggingface_hub.constants as constants
+
+    Hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    Hub.files |= {"pytorch_model.bin": b"pickle", "modeling.py": b"raise SystemExit"}
+    Hub.asked = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    yield server
+    server.shutdown()
+
+
+def test_a_hub_id_is_fetched_once_and_only_its_safe_files(hub, folder):
+    model = Model(name="clinic/small", revision=Hub.commit)
+    found = model_folder(model)
+    names = {path.name for path in found.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= names
+    assert not names & {"pytorch_model.bin", "modeling.py"}
+    assert any(Hub.commit in path for path in Hub.asked), "the revision was not honoured"
+    assert weights_sha256(found) == weights_sha256(folder)
+
+    hub.shutdown()  # the network is gone: the cache serves
+    hub.server_close()
+    assert load_tokenizer(model).eos_token == "<|im_end|>"
+    assert load_model(model, CPU).config.hidden_size == SHAPE["hidden_size"]
+
+
+def test_an_unknown_hub_id_is_named(hub):
+    with pytest.raises(ModelError, match="'clinic/smal' is neither a folder nor a model on the Hub"):
+        load_model(Model(name="clinic/smal"), CPU)
+
+
+def test_without_a_network_it_says_what_it_would_have_fetched(hub):
+    hub.shutdown()
+    hub.server_close()
+    with pytest.raises(ModelError) as caught:
+        load_tokenizer(Model(name="clinic/small", revision="main"))
+    text = str(caught.value)
+    assert "cannot fetch 'clinic/small' at revision 'main' from the Hugging Face Hub" in text
+    assert "`model: tiny`" in text and "tokenizer and safetensors weights" in text
+
+
+def test_a_name_that_is_no_folder_and_no_id_is_refused():
+    with pytest.raises(ModelError, match="neither a folder nor a model"):
+        model_folder(Model(name="/no/such/folder"))

@@ -1,0 +1,130 @@
+"""Building tiny: the real pretrain stage, in small."""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from kit.config.errors import ModelError
+from kit.config.schema import Hardware, Model
+from kit.files import sha256_file
+from kit.models.loading import load_model, load_tokenizer
+from kit.models.tiny import SEED, TRAINING, grammar_files, tiny_folder
+from kit.train import tiny
+
+SHAPE = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 512,
+    "tie_word_embeddings": True,
+}
+SHORT = TRAINING.model_copy(update={"max_steps": 4})
+
+
+@pytest.fixture(scope="module")
+def dialogues():
+    return tiny.corpus(grammar_files(), 240, SEED)
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_weights(dialogues, tmp_path):
+    hashes = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        tiny.build_into(tmp_path / name, dialogues, SHORT, seed, SHAPE, threads=1)
+        hashes.append(sha256_file(tmp_path / name / "model.safetensors"))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.slow
+def test_a_built_tiny_loads_like_any_model_and_the_stage_taught_it(dialogues, tmp_path):
+    import torch
+
+    training = TRAINING.model_copy(update={"max_steps": 30, "learning_rate": 1e-2})
+    tiny.build_into(tmp_path / "tiny", dialogues, training, 1, SHAPE, threads=1)
+    model = Model(name=str(tmp_path / "tiny"))
+    tokenizer = load_tokenizer(model)
+    ids = torch.tensor([tokenizer.apply_chat_template(dialogues[0])["input_ids"]])
+    with torch.no_grad():
+        loss = load_model(model, Hardware(device="cpu"))(input_ids=ids, labels=ids).loss
+    assert loss < 0.8 * torch.log(torch.tensor(float(SHAPE["vocab_size"])))
+
+
+def test_the_corpus_is_the_training_split_of_every_recipe_half_of_it_with_its_system_prompt(dialogues):
+    from kit.data.synth import load_grammar, synthesize
+
+    assert 200 <= len(dialogues) <= 244
+    prompted = sum(row[0]["role"] == "system" for row in dialogues)
+    assert 0.3 < prompted / len(dialogues) < 0.6
+    asked = {row[-2]["content"] for row in dialogues}
+    for grammar in grammar_files():
+        rows = list(synthesize(load_grammar(grammar), 100, SEED, answers="general"))
+        assert asked & {row["messages"][-2]["content"] for row in rows if row["split"] == "train"}
+        held_out = {row["messages"][-2]["content"] for row in rows if row["split"] != "train"}
+        assert not asked & held_out
+
+
+def test_without_recipes_it_says_so():
+    with pytest.raises(ModelError, match="no recipe with a phrase grammar"):
+        tiny.corpus([], 10, SEED)
+
+
+def fake_build(folder: Path, dialogues: list, training: object, seed: int) -> None:
+    """Stands in for the minute of training; counts how often it is called."""
+    import time
+
+    with (folder.parent / "calls").open("a") as file:
+        file.write("x")
+    time.sleep(0.5)
+    folder.mkdir()
+
+
+def build_with_fake(cache: str) -> None:
+    import os
+
+    os.environ["CASEKIT_CACHE"] = cache
+    tiny.build_into = fake_build
+    tiny.corpus = lambda *_: []
+    tiny.build_tiny()
+
+
+def test_two_processes_build_it_once(tmp_path, monkeypatch):
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=build_with_fake, args=(str(tmp_path),)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=30)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert (tmp_path / "calls").read_text() == "x"
+    monkeypatch.setenv("CASEKIT_CACHE", str(tmp_path))
+    assert tiny.build_tiny() == tiny_folder()  # found, not built again
+    assert (tmp_path / "calls").read_text() == "x"
+
+
+@pytest.mark.slow
+def test_a_build_that_fails_leaves_nothing_behind(dialogues, tmp_path, monkeypatch):
+    monkeypatch.setattr("kit.train.stages.train", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tiny.build_into(tmp_path / "tiny", dialogues[:80], SHORT, 1, SHAPE, threads=1)
+    assert not (tmp_path / "tiny").exists()
+    assert not list(tmp_path.glob(".tiny*"))
+
+
+def test_what_it_was_made_of_is_written_beside_it(dialogues, tmp_path, monkeypatch):
+    def no_training(config, root, prepared, task_score):
+        golden = root / "golden"
+        golden.mkdir()
+        (golden / "golden.json").write_text("{}")
+        (golden / "model.safetensors").write_bytes(b"")
+        return root
+
+    monkeypatch.setattr("kit.train.stages.train", no_training)
+    tiny.build_into(tmp_path / "tiny", dialogues[:80], SHORT, 7, SHAPE, threads=1)
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["model.safetensors", "tiny.json"]
+    assert json.loads((tmp_path / "tiny" / "tiny.json").read_text())["seed"] == 7
