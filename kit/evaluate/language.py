@@ -1,6 +1,7 @@
 """Which language a line is in, among the languages that can occur."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 class LanguageDetector:
@@ -31,3 +32,9 @@ class LanguageDetector:
 def language_code(language: str) -> str:
     """`pt-BR` and `PT` as `pt`."""
     return language.replace("_", "-").split("-")[0].lower()
+
+
+@lru_cache(maxsize=8)
+def language_detector(languages: frozenset[str]) -> LanguageDetector:
+    """A detector for these languages, read from disk once: that takes longer than a hundred answers."""
+    return LanguageDetector(languages)

@@ -40,6 +40,17 @@ recommendations:
 """
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """So small a model is slower on several threads, the more so beside other tests."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def policy_file(tmp_path: Path) -> Path:
     path = tmp_path / "policy.yaml"

@@ -61,7 +61,11 @@ def test_mcnemar_agrees_with_scipy_and_statsmodels(b, c):
     found = statistics.mcnemar(b, c)
     assert found.exact == pytest.approx(statsmodels_mcnemar([[5, b], [c, 5]], exact=True).pvalue)
     k, n = min(b, c), b + c
-    mid_p = 1 - stats.binom.pmf(k, n, 0.5) if b == c else 2 * stats.binom.cdf(k, n, 0.5) - stats.binom.pmf(k, n, 0.5)
+    mid_p = (
+        1 - stats.binom.pmf(k, n, 0.5)
+        if b == c
+        else 2 * stats.binom.cdf(k, n, 0.5) - stats.binom.pmf(k, n, 0.5)
+    )
     assert found.mid_p == pytest.approx(mid_p)
 
 
@@ -79,11 +83,16 @@ def test_newcombe_golden_values(table, golden):
 
 
 def test_newcombe_mirrors_when_the_systems_are_swapped():
-    one, other = statistics.newcombe(PairedTable(40, 9, 21, 30)), statistics.newcombe(PairedTable(40, 21, 9, 30))
+    one, other = (
+        statistics.newcombe(PairedTable(40, 9, 21, 30)),
+        statistics.newcombe(PairedTable(40, 21, 9, 30)),
+    )
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
 
 
-@pytest.mark.parametrize("table", [(20, 0, 0, 0), (0, 0, 0, 20), (0, 20, 0, 0), (10, 0, 0, 10), (0, 10, 10, 0)])
+@pytest.mark.parametrize(
+    "table", [(20, 0, 0, 0), (0, 0, 0, 20), (0, 20, 0, 0), (10, 0, 0, 10), (0, 10, 10, 0)]
+)
 def test_newcombe_stays_within_bounds_at_the_corners(table):
     found = statistics.newcombe(PairedTable(*table))
     assert -1 <= found.low <= found.estimate <= found.high <= 1
@@ -166,7 +175,9 @@ def test_bootstrap_does_not_depend_on_the_order():
 def test_bca_agrees_with_scipy_on_skewed_values():
     values = np.random.default_rng(9).exponential(size=80)
     found = statistics.bootstrap_mean(values, [str(i) for i in range(80)], bias_corrected=True)
-    expected = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="BCa", rng=1).confidence_interval
+    expected = stats.bootstrap(
+        (values,), np.mean, n_resamples=10_000, method="BCa", rng=1
+    ).confidence_interval
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.02)
 
 
@@ -192,9 +203,7 @@ def test_ratio_of_medians_refuses_times_that_are_none():
         statistics.ratio_of_medians([0.0, 1.0], [1.0, 1.0])
 
 
-@pytest.mark.parametrize(
-    ("n", "points"), [(100, 12.4), (200, 8.8), (500, 5.6), (1000, 4.0), (2000, 2.8)]
-)
+@pytest.mark.parametrize(("n", "points"), [(100, 12.4), (200, 8.8), (500, 5.6), (1000, 4.0), (2000, 2.8)])
 def test_minimum_detectable_effect_golden_values(n, points):
     assert 100 * statistics.minimum_detectable_effect(n) == pytest.approx(points, abs=0.05)
 

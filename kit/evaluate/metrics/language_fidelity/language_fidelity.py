@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kit.evaluate.item_metric import ItemMetric, Judgement, Reference
-from kit.evaluate.language import LanguageDetector, language_code
+from kit.evaluate.language import LanguageDetector, language_code, language_detector
 from kit.evaluate.text import words
 
 SHORTEST_LINE = 5
@@ -33,7 +33,7 @@ class LanguageFidelity(ItemMetric):
         if set(params) - {"languages"}:
             raise TypeError(f"{self.name} takes `languages` only, found {', '.join(sorted(params))}")
         asked = {str(row["language"]) for row in references if row.get("language")}
-        self.detector = LanguageDetector({*params.get("languages", []), *asked})
+        self.detector = language_detector(frozenset({*params.get("languages", []), *asked}))
 
     def applies(self, reference: Reference) -> bool:
         """Whether the row names the `language` it asks in."""

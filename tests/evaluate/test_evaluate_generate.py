@@ -1,0 +1,167 @@
+"""Generation on a really small random model: same answers in any batch, resumed or not."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from kit.config.schema import Sampling
+from kit.evaluate.generate import NucleusSampler, generate, read_answer
+from kit.evaluate.latency import measure_latency
+from kit.evaluate.predictions import append_predictions, read_predictions
+from kit.evaluate.prompts import Prompt, choose
+
+
+def prompts(count):
+    texts = [f"Question {n}{' and more' * (n % 5)}" for n in range(count)]
+    return [
+        Prompt(f"{n:04x}", [{"role": "user", "content": text}], {}, {}, str(n))
+        for n, text in enumerate(texts)
+    ]
+
+
+def answer(model, tokenizer, asked, decoding="greedy", batch_size=4, seed=1, **more):
+    sampling = Sampling(temperature=1.0, top_p=0.95)
+    return generate(
+        model,
+        tokenizer,
+        asked,
+        decoding=decoding,
+        max_new_tokens=16,
+        batch_size=batch_size,
+        seed=seed,
+        sampling=sampling,
+        **more,
+    )
+
+
+def said(answers):
+    return [(a.id, a.output, a.new_tokens, a.finished) for a in answers]
+
+
+@pytest.mark.parametrize("decoding", ["greedy", "sampled"])
+def test_answers_do_not_depend_on_the_batch(model, tokenizer, decoding):
+    asked = prompts(9)
+    alone = said(answer(model, tokenizer, asked, decoding, batch_size=1))
+    assert said(answer(model, tokenizer, asked, decoding, batch_size=4)) == alone
+    assert said(answer(model, tokenizer, asked[::-1], decoding, batch_size=9)) == alone[::-1]
+
+
+def test_greedy_is_the_likeliest_token_step_by_step(model, tokenizer):
+    from kit.data.render import prompt_ids, stop_ids
+
+    asked = prompts(3)
+    for made in answer(model, tokenizer, asked):
+        ids = prompt_ids(asked[int(made.id, 16)].messages, tokenizer)
+        new = []
+        while len(new) < 16 and not (new and new[-1] in stop_ids(tokenizer)):
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([ids + new])).logits[0, -1]
+            new.append(int(logits.argmax()))
+        output, count, finished = read_answer(tokenizer, new, stop_ids(tokenizer))
+        assert (made.output, made.new_tokens, made.finished) == (output, count, finished)
+
+
+def test_sampled_answers_follow_the_seed(model, tokenizer):
+    asked = prompts(6)
+    one = said(answer(model, tokenizer, asked, "sampled", seed=1))
+    assert one == said(answer(model, tokenizer, asked, "sampled", seed=1))
+    assert one != said(answer(model, tokenizer, asked, "sampled", seed=2))
+
+
+def test_a_models_own_penalties_do_not_bend_greedy(model, tokenizer):
+    asked = prompts(4)
+    plain = said(answer(model, tokenizer, asked))
+    before = model.generation_config.repetition_penalty
+    model.generation_config.repetition_penalty = 5.0
+    try:
+        assert said(answer(model, tokenizer, asked)) == plain
+    finally:
+        model.generation_config.repetition_penalty = before
+
+
+def test_the_sampler_draws_from_the_nucleus_with_its_probabilities():
+    ids = [f"{n}" for n in range(4000)]
+    sampler = NucleusSampler(
+        ids, prompt_length=1, most_tokens=1, seed=3, sampling=Sampling(temperature=1.0, top_p=0.8)
+    )
+    scores = torch.log(torch.tensor([[0.1, 0.5, 0.35, 0.05]])).repeat(len(ids), 1)
+    drawn = sampler(torch.zeros(len(ids), 1, dtype=torch.long), scores).argmax(dim=-1).numpy()
+    shares = np.bincount(drawn, minlength=4) / len(ids)
+    assert shares[[0, 3]].tolist() == [0, 0]  # 0.5 + 0.35 already hold 0.8
+    assert shares[1] == pytest.approx(0.5 / 0.85, abs=0.03)
+
+
+def test_the_sampler_with_a_tiny_nucleus_is_greedy():
+    sampler = NucleusSampler(["a"], 1, 1, 0, Sampling(temperature=0.5, top_p=0.001))
+    scores = torch.tensor([[0.0, 3.0, 2.9]])
+    assert sampler(torch.zeros(1, 1, dtype=torch.long), scores).argmax().item() == 1
+
+
+def test_an_answer_ends_at_its_first_stop_token(tokenizer):
+    stop, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    letters = tokenizer.encode("Yes", add_special_tokens=False)
+    assert read_answer(tokenizer, [*letters, stop, pad, pad], [stop]) == ("Yes", 4, True)
+    assert read_answer(tokenizer, letters, [stop]) == ("Yes", 3, False)
+    assert read_answer(tokenizer, [stop, pad], [stop]) == ("", 1, True)
+
+
+def test_batches_are_handed_over_as_they_come(model, tokenizer):
+    batches = []
+    answers = answer(model, tokenizer, prompts(9), on_answers=batches.append)
+    assert [len(batch) for batch in batches] == [4, 4, 1]
+    assert sorted(a.id for batch in batches for a in batch) == [a.id for a in answers]
+
+
+def test_a_half_written_line_is_dropped_and_the_file_goes_on(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    line = {"id": "a", "system": "base", "decoding": "greedy", "output": "é"}
+    append_predictions(path, [line])
+    with path.open("a") as file:
+        file.write('{"id": "b", "system": "ba')
+    assert list(read_predictions(path)) == [("a", "base", "greedy")]
+    append_predictions(path, [{**line, "id": "c"}])
+    assert [json.loads(text)["id"] for text in path.read_text().splitlines()] == ["a", "c"]
+
+
+def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path):
+    from kit.config.errors import InvalidRunError
+
+    path = tmp_path / "predictions.jsonl"
+    path.write_text('{"id": "a", "system": "base", "decoding": "greedy"}\nnonsense\n')
+    with pytest.raises(InvalidRunError, match=r"predictions\.jsonl:2"):
+        read_predictions(path)
+
+
+def test_latency_is_timed_in_turns_and_the_warm_up_is_dropped(model, tokenizer):
+    asked = prompts(4)
+    order = []
+
+    class Spy:
+        def __init__(self, name):
+            self.name = name
+
+        def generate(self, **inputs):
+            order.append(self.name)
+            return model.generate(**inputs)
+
+        def parameters(self):
+            return model.parameters()
+
+    models = {"base": Spy("base"), "tuned": Spy("tuned")}
+    records = measure_latency(models, tokenizer, asked, max_new_tokens=8)
+    assert order == ["base", "tuned", "tuned", "base"] * 2
+    assert sorted((r["id"], r["system"]) for r in records) == [
+        (p.id, s) for p in asked[1:] for s in ("base", "tuned")
+    ]
+    assert all(0 < r["seconds_to_first_token"] <= r["seconds"] and r["new_tokens"] >= 1 for r in records)
+
+
+def test_chosen_prompts_are_the_same_in_any_order_and_spread_over_groups():
+    many = [Prompt(f"{n * 31 % 97:04x}", [], {}, {}, f"g{n % 10}") for n in range(90)]
+    chosen = choose(many, 10)
+    assert chosen == choose(many[::-1], 10)
+    assert len({prompt.group for prompt in chosen}) == 10
+    assert [p.id for p in choose(many, 900)] == sorted(p.id for p in many)
+    assert len(choose(many, 900, lambda prompt: prompt.group == "g3")) == 9
