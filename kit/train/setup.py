@@ -115,7 +115,7 @@ def training_arguments(config: Config, run: Path, mixed: torch.dtype | None, val
         per_device_eval_batch_size=settings.per_device_eval_batch_size,
         gradient_accumulation_steps=accumulation_steps(config),
         weight_decay=settings.weight_decay,
-        # Second moments over fewer steps, as is usual for training from scratch: the gradients still change fast.
+        # From scratch gradients change fast: average their squares over fewer steps, as is usual there.
         adam_beta2=0.95 if settings.stage == "pretrain" else 0.999,
         max_grad_norm=settings.max_grad_norm,
         gradient_checkpointing=settings.gradient_checkpointing,
