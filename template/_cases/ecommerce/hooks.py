@@ -15,6 +15,8 @@ from kit.hooks import Metric
 Row = dict[str, Any]
 
 ROLES = {"customer": "user", "agent": "assistant"}
+# What the recipe's metrics and the report's breakdowns read, where the export has it.
+LABELS = ("language", "topic", "answerable", "required", "forbidden")
 
 # Where the message ends and a mail program's signature or a quoted reply begins.
 SIGNATURE = re.compile(
@@ -28,7 +30,7 @@ ORDER_NUMBER = re.compile(r"\b(?=[A-Z0-9-]*\d{3})[A-Z]{0,4}-?\d[A-Z0-9-]{3,}\b")
 def read_ticket(record: Row) -> Row:
     """A solved ticket of the help desk, such as
 
-        {"ticket": 17, "customer": "K-9", "language": "fr", "status": "solved", "intent": "delivery",
+        {"ticket": 17, "customer": "K-9", "language": "fr", "status": "solved", "topic": "delivery",
          "thread": [{"from": "customer", "body": "…"}, {"from": "agent", "body": "…"}]}
 
     Automatic notes are skipped; consecutive mails of one side become one message.
@@ -48,7 +50,7 @@ def read_ticket(record: Row) -> Row:
         messages.pop()  # a last "thank you" asks nothing
     if len(messages) < 2 or messages[0]["role"] != "user":
         raise ValueError("no question of a customer that an agent answered")
-    labels = {name: record[name] for name in ("language", "intent") if name in record}
+    labels = {name: record[name] for name in LABELS if name in record}
     return {"messages": messages, "customer": str(record.get("customer", "")), **labels}
 
 

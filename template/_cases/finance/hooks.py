@@ -15,6 +15,8 @@ from kit.hooks import Metric
 Row = dict[str, Any]
 
 ROLES = {"customer": "user", "agent": "assistant"}
+# What the recipe's metrics and the report's breakdowns read, where the export has it.
+LABELS = ("topic", "tone", "answerable", "required", "forbidden")
 
 # An IBAN, or a card or account number of 12 to 19 digits, with or without spaces or hyphens.
 ACCOUNT_NUMBER = re.compile(
@@ -29,7 +31,7 @@ REFERRAL = re.compile(
 def read_transcript(record: Row) -> Row:
     """A chat transcript of the contact centre, such as
 
-        {"conversation": "C-1", "customer": "K-9", "topic": "fees", "language": "en",
+        {"conversation": "C-1", "customer": "K-9", "topic": "cards",
          "turns": [{"speaker": "customer", "text": "…"}, {"speaker": "agent", "text": "…"}]}
 
     Consecutive turns of one speaker become one message; an unanswered last question is left out.
@@ -48,7 +50,7 @@ def read_transcript(record: Row) -> Row:
         messages.pop(0)  # the agent's greeting answers nothing
     if not messages:
         raise ValueError("no question that an agent answered")
-    labels = {name: record[name] for name in ("topic", "answerable", "language") if name in record}
+    labels = {name: record[name] for name in LABELS if name in record}
     return {"messages": messages, "customer": str(record.get("customer", "")), **labels}
 
 

@@ -12,7 +12,7 @@ def transcript(*turns: tuple[str, str]) -> dict:
     return {
         "conversation": "C-1",
         "customer": "K-9",
-        "topic": "fees",
+        "topic": "cards",
         "turns": [{"speaker": speaker, "text": text} for speaker, text in turns],
     }
 
@@ -33,7 +33,7 @@ def test_a_transcript_becomes_a_row():
             {"role": "assistant", "content": "The fee is for the transfer abroad."},
         ],
         "customer": "K-9",
-        "topic": "fees",
+        "topic": "cards",
     }
 
 

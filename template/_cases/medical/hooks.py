@@ -60,6 +60,8 @@ def read_consultation(record: Row) -> Row:
             {"role": "assistant", "content": str(record["advice"]).strip()},
         ],
         "patient": str(record.get("patient", "")),
+        "topic": "triage",
+        "answerable": True,
         "recommendation": recommendation,
         "red_flag": bool(record.get("red_flag", recommendation == "emergency")),
     }

@@ -26,6 +26,8 @@ def test_a_consultation_becomes_a_row():
             },
         ],
         "patient": "P-7",
+        "topic": "triage",
+        "answerable": True,
         "recommendation": "self_care",
         "red_flag": False,
     }
