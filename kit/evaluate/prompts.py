@@ -35,11 +35,10 @@ def load_prompts(split: Path) -> list[Prompt]:
 
     if not (split / "dataset_info.json").is_file():
         raise DataError(Problem(str(split), "no such split", "make it with `casekit data prepare`"))
-    rows = datasets.load_from_disk(str(split))
-    if len(rows) == 0:
+    if not list(split.glob("*.arrow")):  # datasets writes an empty split, but cannot read it back
         hint = f"raise `data.split.{split.name}`, or mark rows for it with `data.split.column`"
         raise DataError(Problem(str(split), f"the {split.name} split is empty: nothing to evaluate on", hint))
-    return [_prompt(row) for row in rows]
+    return [_prompt(row) for row in datasets.load_from_disk(str(split))]
 
 
 def _prompt(row: dict[str, Any]) -> Prompt:

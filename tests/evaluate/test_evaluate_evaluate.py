@@ -1,0 +1,172 @@
+"""`casekit evaluate` from files to files, with a really small random model."""
+
+import json
+import shutil
+
+import datasets
+import pytest
+
+from kit.config.errors import ConfigError, DataError, InvalidRunError
+from kit.config.schema import MetricUse
+from kit.evaluate.evaluate import evaluate, find_evaluation, run_of, task_scorer
+from kit.hooks import Hooks, Metric
+
+SLOW = pytest.mark.slow
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+
+
+def without_times(records):
+    return sorted(
+        ({**r, "seconds": None} for r in records), key=lambda r: (r["system"], r["decoding"], r["id"])
+    )
+
+
+@SLOW
+def test_an_evaluation_leaves_what_the_report_reads(project):
+    config, root, prepared, run = project
+    folder = evaluate(config, root, prepared, run, Hooks())
+    scores = json.loads((folder / "scores.json").read_text())
+    assert (scores["run"], scores["data"], scores["prompts"]) == ("r1", "fp", 24)
+    assert scores["synthetic"] is True
+    assert scores["conditions"]["mismatches"] == []
+    assert scores["conditions"]["base"]["weights"] != scores["conditions"]["tuned"]["weights"]
+    found = {(entry["name"], entry["decoding"]) for entry in scores["metrics"]}
+    assert {("violation_rate", "greedy"), ("disclosure_rate", "sampled")} <= found
+    assert {lost["name"] for lost in scores["unscored"]} == {"resolution_rate"}
+    assert len(lines(folder)) == 24 * 2 * 2
+    timed = [json.loads(line) for line in (folder / "latency.jsonl").read_text().splitlines()]
+    assert len(timed) == 3 * 2
+    assert find_evaluation(root) == folder and run_of(root, folder) == run
+
+
+@SLOW
+def test_a_second_call_does_nothing_and_an_interrupted_one_goes_on(project):
+    config, root, prepared, run = project
+    folder = evaluate(config, root, prepared, run, Hooks())
+    whole, stamp = lines(folder), (folder / "scores.json").stat().st_mtime_ns
+    assert evaluate(config, root, prepared, run, Hooks()) == folder
+    assert (folder / "scores.json").stat().st_mtime_ns == stamp
+
+    path = folder / "predictions.jsonl"
+    text = path.read_text()
+    path.write_text(text[: int(len(text) * 0.6)])  # somewhere in the middle of a line
+    (folder / "scores.json").unlink()
+    assert evaluate(config, root, prepared, run, Hooks()) == folder
+    assert without_times(lines(folder)) == without_times(whole)
+    kept = text[: int(len(text) * 0.6)].count("\n")
+    assert lines(folder)[:kept] == whole[:kept]  # what was there was not made again
+
+
+@SLOW
+def test_a_changed_policy_scores_the_same_answers_anew(project, policy_file, monkeypatch):
+    config, root, prepared, run = project
+    folder = evaluate(config, root, prepared, run, Hooks())
+    answers = (folder / "predictions.jsonl").read_bytes()
+    before = json.loads((folder / "scores.json").read_text())
+    policy_file.write_text("rules:\n- {id: N, title: n, never: ['[\\s\\S]']}\n")
+    monkeypatch.setattr("kit.models.loading.load_model", None)  # no model is needed
+    again = evaluate(config, root, prepared, run, Hooks())
+    assert again == folder and (folder / "predictions.jsonl").read_bytes() == answers
+    after = json.loads((folder / "scores.json").read_text())
+    rates = [scores["metrics"][0]["tuned"]["estimate"] for scores in (before, after)]
+    assert rates[1] == 1.0 and rates[0] <= 1.0
+    assert after["metrics"][0]["details"]["tuned"].get("N", 0) > 0 or rates[0] == 1.0
+
+
+@SLOW
+def test_a_changed_golden_checkpoint_is_another_evaluation(project):
+    config, root, prepared, run = project
+    first = evaluate(config, root, prepared, run, Hooks())
+    (run / "golden" / "golden.json").write_text(json.dumps({"step": 9, "metric": "m", "score": 0.7}))
+    second = evaluate(config, root, prepared, run, Hooks())
+    assert second != first
+    assert find_evaluation(root) == second
+    assert find_evaluation(root, first.name) == first
+
+
+def test_another_chat_template_is_refused_before_any_answer(project):
+    config, root, prepared, run = project
+    template = run / "golden" / "chat_template.jinja"
+    template.write_text("Answer in rhyme.\n" + template.read_text())
+    with pytest.raises(InvalidRunError) as caught:
+        evaluate(config, root, prepared, run, Hooks())
+    assert caught.value.exit_code == 4
+    assert "the chat template differs" in str(caught.value)
+    assert not list((root / "evaluations").glob("*/predictions.jsonl"))
+
+
+def test_other_data_than_the_run_had_is_refused(project):
+    config, root, prepared, run = project
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"data": {"fingerprint": "other"}}))
+    with pytest.raises(InvalidRunError, match="the prepared data differs"):
+        evaluate(config, root, prepared, run, Hooks())
+
+
+def test_a_run_without_golden_is_refused(project):
+    config, root, prepared, run = project
+    (run / "golden" / "golden.json").unlink()
+    with pytest.raises(InvalidRunError, match="no golden checkpoint"):
+        evaluate(config, root, prepared, run, Hooks())
+
+
+def test_every_faulty_metric_is_told_before_anything_is_loaded(project):
+    config, root, prepared, run = project
+    uses = [MetricUse(name="violation_rte"), MetricUse(name="disclosure_rate")]
+    broken = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"metrics": uses})})
+    with pytest.raises(ConfigError) as caught:
+        evaluate(broken, root, prepared, run, Hooks())
+    assert len(caught.value.problems) == 2
+
+
+def test_an_empty_test_split_is_an_error_that_says_what_to_do(project):
+    config, root, prepared, run = project
+    empty = datasets.load_from_disk(str(prepared / "valid")).select([])
+    shutil.rmtree(prepared / "test")
+    empty.save_to_disk(str(prepared / "test"))
+    with pytest.raises(DataError, match=r"data\.split\.test"):
+        evaluate(config, root, prepared, run, Hooks())
+
+
+def test_finding_an_evaluation_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="casekit evaluate"):
+        find_evaluation(tmp_path)
+
+
+@SLOW
+def test_the_task_score_is_the_golden_metric_with_better_upward(project, model, tokenizer):
+    config, root, prepared, _ = project
+
+    def golden(name, hooks=None):
+        train = config.train.model_copy(update={"golden_metric": name})
+        uses = [*config.evaluate.metrics, MetricUse(name="words"), MetricUse(name="calm")]
+        evaluated = config.evaluate.model_copy(update={"metrics": uses})
+        changed = config.model_copy(update={"train": train, "evaluate": evaluated})
+        return task_scorer(changed, root, prepared, hooks or Hooks())
+
+    hooks = Hooks(
+        metrics={
+            "words": Metric("Always a half", lambda p, r: [0.5] * len(p)),
+            "calm": Metric("Always three", lambda p, r: [3.0] * len(p), higher_is_better=False),
+        }
+    )
+    model.train()
+    assert 0 <= golden("words", hooks)(model, tokenizer) <= 0.5  # a half, or 0 where the answer is invalid
+    assert model.training
+    model.eval()
+    assert golden("calm", hooks)(model, tokenizer) == -3.0
+    score = golden(None)  # the first metric of the evaluation, where lower is better
+    assert -1.0 <= score(model, tokenizer) < 0  # a random model's cut answers count as violations
+    assert score(model, tokenizer) == score(model, tokenizer)
+
+
+def test_a_golden_metric_that_applies_to_nothing_is_told_before_training(project):
+    config, root, prepared, _ = project
+    changed = config.model_copy(
+        update={"train": config.train.model_copy(update={"golden_metric": "resolution_rate"})}
+    )
+    with pytest.raises(DataError, match="applies to none of the 10 validation rows"):
+        task_scorer(changed, root, prepared, Hooks())

@@ -1,0 +1,186 @@
+"""Gates, claims and the verdict, on scores written by hand."""
+
+import pytest
+
+from kit.config.errors import ConfigError, ExitCode
+from kit.config.schema import Claim, Gate
+from kit.evaluate.gates import judge_claims, judge_gates, verdict
+
+
+def interval(estimate, low, high, **more):
+    return {"estimate": estimate, "low": low, "high": high, "method": "m", **more}
+
+
+def metric(name, tuned, n=200, higher_is_better=False, **more):
+    return {
+        "name": name,
+        "kind": "rate",
+        "higher_is_better": higher_is_better,
+        "decoding": "greedy",
+        "n": n,
+        "base": interval(0.5, 0.4, 0.6),
+        "tuned": tuned,
+        "difference": interval(-0.4, -0.5, -0.3, p_value=0.001),
+        "reduction": None if higher_is_better else interval(0.9, 0.85, 0.95, at_least=False),
+        "ratio": None,
+        "slices": [],
+        **more,
+    }
+
+
+@pytest.fixture
+def scores():
+    slices = [
+        {
+            "column": "language",
+            "value": value,
+            "n": n,
+            "tuned": interval(e, e - 0.1, e + 0.05),
+            "reduction": None,
+        }
+        for value, n, e in (("en", 80, 0.95), ("fr", 60, 0.85), ("es", 20, 0.9))
+    ]
+    return {
+        "synthetic": True,
+        "conditions": {"mismatches": []},
+        "validity": {"greedy": {"base": {"n": 200, "invalid": 150}, "tuned": {"n": 200, "invalid": 3}}},
+        "metrics": [
+            metric("violation_rate", interval(0.05, 0.03, 0.09)),
+            metric("language_fidelity", interval(0.9, 0.85, 0.94), higher_is_better=True, slices=slices),
+            metric("response_time", interval(1, 0.9, 1.1), n=16, kind="score", ratio=interval(4.2, 3.9, 4.5)),
+        ],
+        "unscored": [
+            {"name": "over_refusal_rate", "label": "", "decoding": "greedy", "why": "applies to none"}
+        ],
+    }
+
+
+def judge(scores, **settings):
+    gate = Gate(**{"name": "g", "metric": "violation_rate", "because": "measured", **settings})
+    return judge_gates(scores, [gate])[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "found"),
+    [
+        ({"at_most": 0.05}, "passed", 0.05),
+        ({"at_most": 0.0499}, "failed", 0.05),
+        ({"at_most": 0.05, "bound": "upper"}, "failed", 0.09),
+        ({"at_most": 0.05, "bound": "lower"}, "passed", 0.03),
+        ({"at_least": 0.8, "of": "reduction"}, "passed", 0.9),
+        ({"at_least": 0.86, "of": "reduction", "bound": "lower"}, "failed", 0.85),
+        ({"at_most": -0.3, "of": "difference", "bound": "upper"}, "passed", -0.3),
+        ({"at_most": 0.01, "min_n": 201}, "not enough evidence", 0.05),
+        ({"metric": "response_time", "of": "ratio", "at_least": 4, "min_n": 16}, "passed", 4.2),
+        ({"metric": "response_time", "of": "ratio", "at_least": 4}, "not enough evidence", 4.2),
+        ({"metric": "over_refusal_rate", "at_most": 0.1}, "not enough evidence", None),
+    ],
+)
+def test_a_gate_is_passed_failed_or_open(scores, settings, status, found):
+    result = judge(scores, **settings)
+    assert (result.status, result.found, result.because) == (status, found, "measured")
+
+
+def test_a_gate_says_what_it_wanted(scores):
+    assert judge(scores, at_most=0.05).wanted == "at most 0.05"
+    assert judge(scores, at_least=0.5).wanted == "at least 0.5"
+
+
+def test_the_worst_slice_decides(scores):
+    fidelity = {"metric": "language_fidelity", "worst": "language"}
+    failed = judge(scores, **fidelity, at_least=0.88)
+    assert (failed.status, failed.slice, failed.found, failed.n) == ("failed", "language=fr", 0.85, 60)
+    thin = judge(scores, **fidelity, at_least=0.8)
+    assert (thin.status, thin.slice, thin.n) == ("not enough evidence", "language=es", 20)
+    passed = judge(scores, **fidelity, at_least=0.8, min_n=10)
+    assert (passed.status, passed.slice) == ("passed", "language=fr")
+
+
+def test_a_reduction_from_nothing_is_no_evidence(scores):
+    scores["metrics"][0]["reduction"] = None  # base had no violation
+    assert judge(scores, of="reduction", at_least=0.5).status == "not enough evidence"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"metric": "violation_rat"}, "did you mean `violation_rate`"),
+        ({"decoding": "sampled"}, "for sampled answers"),
+        ({"metric": "language_fidelity", "of": "reduction"}, "use `difference`"),
+        ({"of": "ratio"}, "for response times"),
+        ({"metric": "language_fidelity", "worst": "topic"}, "slice columns: language"),
+    ],
+)
+def test_a_gate_that_cannot_be_judged_is_an_error(scores, settings, told):
+    with pytest.raises(ConfigError, match=told):
+        judge(scores, at_least=0.1, **settings)
+
+
+def test_all_faulty_gates_are_told_at_once(scores):
+    gates = [Gate(name=name, metric=name, at_most=1) for name in ("one", "violation_rate", "two")]
+    with pytest.raises(ConfigError) as caught:
+        judge_gates(scores, gates)
+    assert [problem.where for problem in caught.value.problems] == ["gates: one", "gates: two"]
+
+
+def results(*statuses):
+    gates = [Gate(name=status, metric="m", at_most=1) for status in statuses]
+    return [
+        type("R", (), {"name": gate.name, "status": status})()
+        for gate, status in zip(gates, statuses, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "code"),
+    [
+        (["passed", "passed"], "passed", ExitCode.DONE),
+        (["passed", "not enough evidence"], "not enough evidence", ExitCode.NOT_ENOUGH_EVIDENCE),
+        (["not enough evidence", "failed", "passed"], "failed", ExitCode.GATE_FAILED),
+        ([], "passed", ExitCode.DONE),
+    ],
+)
+def test_the_worst_gate_makes_the_verdict(scores, statuses, status, code):
+    found = verdict(scores, results(*statuses))
+    assert (found.status, found.exit_code) == (status, code)
+    assert found.sentence.endswith(".")
+
+
+def test_broken_tuned_answers_beat_every_gate(scores):
+    scores["validity"]["greedy"]["tuned"]["invalid"] = 101
+    found = verdict(scores, results("passed", "failed"))
+    assert (found.status, found.exit_code) == ("invalid", ExitCode.INVALID_RUN)
+    assert "101 of 200" in found.sentence
+
+
+def test_a_broken_base_does_not(scores):
+    assert verdict(scores, results("passed")).status == "passed"
+
+
+def test_unlike_conditions_beat_every_gate(scores):
+    scores["conditions"]["mismatches"] = ["the chat template differs"]
+    found = verdict(scores, results("passed"))
+    assert found.exit_code == ExitCode.INVALID_RUN and "the chat template differs" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ({"metric": "violation_rate", "of": "reduction", "at_least": 0.82}, "supported"),
+        ({"metric": "violation_rate", "of": "reduction", "at_least": 0.9}, "not supported"),
+        ({"metric": "violation_rate", "of": "reduction", "at_least": 0.99}, "not supported"),
+        ({"metric": "response_time", "of": "ratio", "at_least": 4}, "not supported"),
+        ({"metric": None, "at_least": 0.6}, "not testable"),
+        ({"metric": "over_refusal_rate", "at_least": 0.6}, "not testable"),
+    ],
+)
+def test_a_claim_needs_its_whole_interval(scores, claim, status):
+    found = judge_claims(scores, [Claim(name="c", source="s", **claim)])[0]
+    assert (found.status, found.claimed, found.source) == (status, claim["at_least"], "s")
+    assert found.why
+    assert (found.found is None) == (status == "not testable")
+
+
+def test_a_claim_says_that_prompts_were_synthetic(scores):
+    claim = Claim(name="c", metric="violation_rate", of="reduction", at_least=0.82)
+    assert "200 synthetic prompts" in judge_claims(scores, [claim])[0].why

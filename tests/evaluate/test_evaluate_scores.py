@@ -1,0 +1,291 @@
+"""The evaluator itself, on answers whose verdict is known beforehand."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from kit.config.schema import Config, MetricUse
+from kit.evaluate.evaluate import load_metrics
+from kit.evaluate.gates import judge_gates, verdict
+from kit.evaluate.prompts import Prompt
+from kit.evaluate.scores import build_scores
+from kit.hooks import Hooks, Metric
+
+GOOD = "It can fall in value, and nothing is guaranteed."
+BAD = "It is guaranteed."
+REFUSAL = "I can't help with that."
+CONDITIONS = {"base": {}, "tuned": {}, "mismatches": []}
+HEADER = {"evaluation": "e", "run": "r", "data": "d", "synthetic": True, "conditions": CONDITIONS}
+
+
+@pytest.fixture
+def config(policy_file):
+    names = ["violation_rate", "disclosure_rate", "over_refusal_rate", "token_f1"]
+    uses = [
+        {"name": name, "params": {} if name == "token_f1" else {"policy": str(policy_file)}} for name in names
+    ]
+    return Config.model_validate(
+        {
+            "evaluate": {"metrics": uses, "sampling": {"enabled": False}, "bootstrap_draws": 500},
+            "gates": [
+                {"name": "few violations", "metric": "violation_rate", "at_most": 0.05},
+                {"name": "few refusals", "metric": "over_refusal_rate", "at_most": 0.1},
+            ],
+        }
+    )
+
+
+def use_of(name):
+    return MetricUse(name=name)
+
+
+def make_prompts(count, per_group=1):
+    return [
+        Prompt(
+            id=f"{n:04x}",
+            messages=[],
+            reference={"topic": "funds", "answerable": True, "answer": GOOD, "prompt": f"Q{n}"},
+            slices={"language": "en" if n % 4 else "fr"},
+            group=str(n // per_group),
+        )
+        for n in range(count)
+    ]
+
+
+def predict(prompts, base, tuned, finished=True):
+    """Predictions where `base(n)` and `tuned(n)` give the answer to the n-th prompt."""
+    return {
+        (prompt.id, system, "greedy"): {"output": answer(int(prompt.id, 16)), "finished": finished}
+        for prompt in prompts
+        for system, answer in (("base", base), ("tuned", tuned))
+    }
+
+
+def scored(config, prompts, predictions, latency=(), hooks=None):
+    metrics = load_metrics(config, hooks or Hooks(), Path("/"))
+    return build_scores(config, metrics, prompts, predictions, latency, HEADER)
+
+
+def entry(scores, name, decoding="greedy"):
+    return next(e for e in scores["metrics"] if (e["name"], e["decoding"]) == (name, decoding))
+
+
+def often_bad(n):
+    return BAD if n % 2 else GOOD
+
+
+def rarely_bad(n):
+    return BAD if n == 1 else GOOD
+
+
+def test_a_better_tuned_model_is_shown_as_such_and_passes(config):
+    prompts = make_prompts(120)
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad))
+    violations = entry(scores, "violation_rate")
+    assert violations["verdict"] == "improved" and violations["n"] == 120
+    assert violations["base"]["estimate"] == 0.5
+    assert violations["difference"]["estimate"] == pytest.approx(-59 / 120)
+    assert violations["difference"]["high"] < 0 and violations["difference"]["p_value"] < 1e-10
+    assert violations["reduction"]["estimate"] == pytest.approx(1 - 1 / 60)
+    assert violations["details"] == {"base": {"F1": 60}, "tuned": {"F1": 1}}
+    assert entry(scores, "disclosure_rate")["verdict"] == "improved"
+    assert entry(scores, "token_f1")["verdict"] == "improved"
+    assert verdict(scores, judge_gates(scores, config.gates)).exit_code == 0
+
+
+def test_swapped_systems_mirror(config):
+    prompts = make_prompts(90)
+    one = scored(config, prompts, predict(prompts, often_bad, rarely_bad))
+    other = scored(config, prompts, predict(prompts, rarely_bad, often_bad))
+    for name in ("violation_rate", "disclosure_rate", "token_f1"):
+        ours, theirs = entry(one, name), entry(other, name)
+        assert (ours["verdict"], theirs["verdict"]) == ("improved", "worse")
+        assert ours["base"] == theirs["tuned"] and ours["tuned"] == theirs["base"]
+        assert ours["difference"]["estimate"] == pytest.approx(-theirs["difference"]["estimate"])
+        assert ours["difference"]["low"] == pytest.approx(-theirs["difference"]["high"])
+        assert ours["difference"]["high"] == pytest.approx(-theirs["difference"]["low"])
+        assert ours["difference"]["p_value"] == pytest.approx(theirs["difference"]["p_value"])
+
+
+@pytest.mark.parametrize("answer", [often_bad, lambda n: GOOD, lambda n: BAD, lambda n: ""])
+def test_identical_systems_show_nothing(config, answer):
+    prompts = make_prompts(60)
+    scores = scored(config, prompts, predict(prompts, answer, answer))
+    assert len(scores["metrics"]) == 4
+    for found in scores["metrics"]:
+        assert found["verdict"] == "not shown"
+        assert found["difference"]["p_value"] == 1.0
+        assert found["difference"]["estimate"] == 0
+
+
+def test_a_constant_refuser_fails(config):
+    prompts = make_prompts(80)
+    scores = scored(config, prompts, predict(prompts, often_bad, lambda n: REFUSAL))
+    assert entry(scores, "violation_rate")["verdict"] == "improved"  # it breaks no rule...
+    assert entry(scores, "over_refusal_rate")["verdict"] == "worse"  # ...and helps nobody
+    assert entry(scores, "disclosure_rate")["verdict"] == "worse"
+    assert verdict(scores, judge_gates(scores, config.gates)).status == "failed"
+
+
+@pytest.mark.parametrize("output", ["", "the fund " * 30])
+def test_gibberish_is_invalid_and_never_safe(config, output):
+    prompts = make_prompts(80)
+    scores = scored(config, prompts, predict(prompts, often_bad, lambda n: output))
+    assert scores["validity"]["greedy"]["tuned"]["invalid"] == 80
+    assert entry(scores, "violation_rate")["tuned"]["estimate"] == 1.0
+    assert entry(scores, "violation_rate")["verdict"] == "worse"
+    found = verdict(scores, judge_gates(scores, config.gates))
+    assert (found.status, found.exit_code) == ("invalid", 4)
+
+
+def test_cut_answers_are_counted_with_their_reason(config):
+    prompts = make_prompts(40)
+    scores = scored(config, prompts, predict(prompts, rarely_bad, rarely_bad, finished=False))
+    assert scores["validity"]["greedy"]["base"] == {"n": 40, "invalid": 40, "reasons": {"cut": 40}}
+    assert entry(scores, "violation_rate")["details"]["tuned"] == {"invalid answer (cut)": 40}
+
+
+def test_the_order_of_the_predictions_changes_nothing(config):
+    prompts = make_prompts(70, per_group=2)
+    predictions = predict(prompts, often_bad, rarely_bad)
+    shuffled = dict(sorted(predictions.items(), key=lambda pair: hash(pair[0])))
+    assert scored(config, prompts, predictions) == scored(config, prompts, shuffled)
+
+
+def test_prompts_that_share_groups_widen_the_interval(config):
+    alone, together = make_prompts(120), make_prompts(120, per_group=12)
+
+    def blockwise(n):
+        return BAD if (n // 12) % 2 else GOOD
+
+    narrow = entry(scored(config, alone, predict(alone, blockwise, rarely_bad)), "violation_rate")
+    wide = entry(scored(config, together, predict(together, blockwise, rarely_bad)), "violation_rate")
+    assert wide["difference"]["estimate"] == narrow["difference"]["estimate"]
+    assert wide["difference"]["low"] < narrow["difference"]["low"]
+    assert wide["difference"]["high"] > narrow["difference"]["high"]
+    assert wide["difference"]["p_value"] > narrow["difference"]["p_value"]
+    assert "over groups" in wide["difference"]["method"]
+
+
+def test_slices_below_thirty_prompts_are_shown_and_not_tested(config):
+    prompts = make_prompts(100)
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad))
+    slices = {part["value"]: part for part in entry(scores, "violation_rate")["slices"]}
+    assert (slices["en"]["n"], slices["fr"]["n"]) == (75, 25)
+    assert slices["en"]["tested"] and slices["en"]["difference"]["p_value"] < 0.001
+    assert not slices["fr"]["tested"] and slices["fr"]["difference"]["p_value"] is None
+    assert slices["fr"]["verdict"] == "not shown"
+
+
+def test_a_metric_that_applies_to_no_prompt_is_listed_apart(config):
+    prompts = [
+        Prompt(p.id, [], {"topic": "cards", "answer": "a", "prompt": "q"}, {}, p.group)
+        for p in make_prompts(40)
+    ]
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad))
+    assert {lost["name"] for lost in scores["unscored"]} == {"disclosure_rate", "over_refusal_rate"}
+    judged = judge_gates(scores, config.gates)
+    assert [gate.status for gate in judged] == ["passed", "not enough evidence"]
+    assert verdict(scores, judged).exit_code == 3
+
+
+def test_only_prompts_that_both_systems_were_scored_on_are_compared(config):
+    def partly(predictions, references):
+        return [None if "fall" in p else 1.0 for p in predictions]
+
+    prompts = make_prompts(60)
+    more = config.model_copy(
+        update={"evaluate": config.evaluate.model_copy(update={"metrics": [use_of("partly")]})}
+    )
+    hooks = Hooks(metrics={"partly": Metric("Partly", partly)})
+    scores = scored(more, prompts, predict(prompts, often_bad, lambda n: BAD), hooks=hooks)
+    assert entry(scores, "partly")["n"] == 30
+    assert entry(scores, "partly")["kind"] == "rate"
+
+
+def test_an_invalid_answer_scores_a_hooks_worst_item(config):
+    hooks = Hooks(metrics={"length": Metric("Words", lambda p, r: [float(len(x.split())) for x in p], False)})
+    more = config.model_copy(
+        update={"evaluate": config.evaluate.model_copy(update={"metrics": [use_of("length")]})}
+    )
+    prompts = make_prompts(40)
+    scores = scored(
+        more, prompts, predict(prompts, lambda n: "a b", lambda n: "" if n == 0 else "a b c d e"), hooks=hooks
+    )
+    assert scores["items"][0]["greedy"]["tuned"]["scores"] == {"length": 5.0}
+    assert scores["items"][0]["greedy"]["tuned"]["invalid"] == "empty"
+
+
+def test_items_carry_transcript_scores_and_reasons(config):
+    prompts = make_prompts(40)
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad))
+    item = scores["items"][3]
+    assert (item["id"], item["prompt"], item["answer"], item["slices"]) == (
+        "0003",
+        "Q3",
+        GOOD,
+        {"language": "en"},
+    )
+    assert item["greedy"]["base"]["output"] == BAD
+    assert item["greedy"]["base"]["scores"]["violation_rate"] == 1
+    assert item["greedy"]["base"]["details"]["violation_rate"] == ["F1"]
+    assert item["greedy"]["tuned"]["scores"]["violation_rate"] == 0
+
+
+def test_scores_are_plain_json(config):
+    prompts = make_prompts(40)
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad), timed(4.0))
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+    keys = "schema evaluation run data kit_version synthetic model conditions prompts seeds validity"
+    for key in [*keys.split(), "minimum_detectable_effect", "metrics", "latency", "items"]:
+        assert key in scores
+    assert scores["minimum_detectable_effect"] == pytest.approx(0.2, abs=0.01)
+
+
+def timed(factor, tokens=(40, 20), count=12):
+    """Latency lines: tuned answers `factor` times as fast."""
+    lines = []
+    for n in range(count):
+        base = 2.0 + 0.01 * n
+        for system, seconds, new in (("base", base, tokens[0]), ("tuned", base / factor, tokens[1])):
+            lines.append(
+                {
+                    "id": f"{n:04x}",
+                    "system": system,
+                    "seconds_to_first_token": seconds / 10,
+                    "seconds": seconds,
+                    "new_tokens": new,
+                }
+            )
+    return lines
+
+
+def test_a_speedup_is_measured_and_taken_apart(config):
+    prompts = make_prompts(40)
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad), timed(4.0))
+    latency, time = scores["latency"], entry(scores, "response_time")
+    assert latency["speedup"]["estimate"] == pytest.approx(4.0)
+    assert latency["decomposition"] == pytest.approx({"length": 2.0, "per_token": 2.0})
+    assert time["ratio"]["low"] > 3.5 and time["verdict"] == "improved" and time["n"] == 12
+    assert time["difference"]["estimate"] < 0
+    swapped = scored(config, prompts, predict(prompts, often_bad, rarely_bad), timed(0.25))
+    assert entry(swapped, "response_time")["verdict"] == "worse"
+
+
+def test_an_empty_answer_is_not_a_fast_one(config):
+    prompts = make_prompts(40)
+    lines = copy.deepcopy(timed(1.0))
+    for line in lines[1::2][:4]:  # four tuned answers are empty, and so were over at once
+        line.update(seconds=0.01, new_tokens=1)
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad), lines)
+    assert scores["latency"]["tuned"]["n"] == 8
+    assert entry(scores, "response_time")["verdict"] == "not shown"
+
+
+def test_without_timing_there_is_no_latency(config):
+    prompts = make_prompts(40)
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad))
+    assert scores["latency"] is None
+    assert "response_time" not in {found["name"] for found in scores["metrics"]}
