@@ -58,11 +58,12 @@ def open_hub(source: Source) -> Iterator[Record]:
         DataError: it cannot be fetched; the message says what was asked for.
     """
     from datasets import DatasetDict, load_dataset
+    from datasets.exceptions import DatasetsError
 
     dataset_id, _, split = str(source.hub).partition(":")
     try:
         loaded = load_dataset(dataset_id, split=split or None, revision=source.revision)
-    except (OSError, ValueError) as error:
+    except (DatasetsError, OSError, ValueError) as error:
         revision = f" at revision {source.revision}" if source.revision else ""
         raise _unreadable(
             f"hub:{source.hub}",

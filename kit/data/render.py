@@ -267,7 +267,8 @@ def _sample(turn: _Turn, tokenizer: "PreTrainedTokenizerBase") -> Rendered:
 
 def _encode(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     # The template has already written the beginning of sequence; adding it again would double it.
-    return list(tokenizer.encode(text, add_special_tokens=False))
+    # `verbose` would warn of every text over the model's own limit; ours is checked by `render`.
+    return list(tokenizer.encode(text, add_special_tokens=False, verbose=False))
 
 
 def _refuse_control_tokens(messages: list[Message], tokenizer: "PreTrainedTokenizerBase") -> None:

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 CHATML = (
@@ -50,6 +50,10 @@ def chat_tokenizer(
         show_progress=False,
     )
     tokenizer.train_from_iterator(_CORPUS, trainer)
+    if bos:  # as Llama does: every text that is tokenised gets a beginning of sequence
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))]
+        )
     named = {"eos_token": eos, "pad_token": "<|pad|>"} | ({"bos_token": bos} if bos else {})
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
     fast.chat_template = template

@@ -224,6 +224,16 @@ def test_split_shares_come_out_and_do_not_move(project) -> None:
     assert [split_by_hash(f"group {i}", 0.1, 0.2) for i in reversed(range(4000))] == first[::-1]
 
 
+def test_rows_that_ask_the_same_share_a_split(project) -> None:
+    """Questions with several good answers lose none of them to the overlap check."""
+    rows = [dialogue(f"Question {i}?", f"Answer {n}.") for i in range(30) for n in range(4)]
+    source = project.write("a.jsonl", rows)
+    summary = project.check(source, checks={"conflicts": "report"}, split={"valid": 0.3, "test": 0.3})
+    assert found(summary) == {"conflict": 90}
+    assert summary["rows"]["kept"] == 120
+    assert all(summary["rows"][split] for split in ("train", "valid", "test"))
+
+
 def test_split_column_understands_the_usual_names(project) -> None:
     rows = [dialogue(f"{name}?", "Yes.", fold=name.upper()) for name in NAMES] + [
         dialogue("x?", "Yes.", fold="dog")

@@ -44,11 +44,12 @@ def test_prepared_folder_holds_what_the_contract_says(project, dialogues) -> Non
 
 
 def test_summary_counts_lengths_slices_and_sources(project, dialogues) -> None:
+    dialogues[7] = dialogue("Long? " * 20, "Card 7 costs 7 euros.", topic="t1")
     folder = project.prepare(project.write("a.jsonl", dialogues), slices=["topic"])
     summary = load_summary(folder)
     tokens = summary["tokens"]
     assert sum(bin_["count"] for bin_ in tokens["histogram"]) == summary["rows"]["kept"] == 60
-    assert 0 < tokens["median"] <= tokens["p95"] <= tokens["max"]
+    assert 0 < tokens["median"] <= tokens["p95"] < tokens["max"], "one dialogue is by far the longest"
     assert tokens["histogram"][-1]["low"] <= tokens["max"] < tokens["histogram"][-1]["high"]
     assert 0 < tokens["supervised_share"] < 1
     assert summary["slices"] == {"topic": {"t0": 20, "t1": 20, "t2": 20}}

@@ -138,6 +138,26 @@ def test_changed_answer_is_refused() -> None:
         render(SINGLE, chat_tokenizer(template), NO_LIMIT)
 
 
+def test_answer_that_is_rendered_by_what_it_says_is_refused() -> None:
+    """A template that looks into the content may treat the next answer otherwise."""
+    shout = "{% if message.content.startswith('It') %}{{ 'Note: ' }}{% endif %}"
+    template = CHATML.replace("{% generation %}", shout + "{% generation %}")
+    with pytest.raises(TemplateRefusedError, match="assistant's message"):
+        render(SINGLE, chat_tokenizer(template), NO_LIMIT)
+
+
+def test_a_control_token_before_the_stop_does_not_end_the_turn() -> None:
+    """Command R7B closes its response, and then its turn: only the second is a stop."""
+    template = CHATML.replace(
+        "message.content + '<|im_end|>' }}{% endg", "message.content + '<|done|><|im_end|>' }}{% endg"
+    )
+    tokenizer = chat_tokenizer(template)
+    (sample,) = render(DIALOGUE, tokenizer, NO_LIMIT)
+    assert trained_text(sample, tokenizer).endswith("No return is guaranteed.<|done|><|im_end|>")
+    assert stop_ids(tokenizer) == [tokenizer.eos_token_id]
+    assert_sound([sample], DIALOGUE, tokenizer)
+
+
 def test_template_that_raises_is_refused_with_its_reason() -> None:
     template = (
         "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"

@@ -1,0 +1,68 @@
+"""Real files, with their dirt: every row is accounted for, and the known faults are found."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+from chat_tokenizers import chat_tokenizer, shared_data
+
+from kit.config.errors import DataError
+from kit.config.schema import Config
+from kit.data.prepare import check
+from kit.hooks import Hooks
+
+QA = {"prompt": "question", "completion": "answer"}
+
+
+FILES = {
+    "medical_medquad_en": QA,
+    "ecom_mschitchat_multi": QA,
+    "medical_toyhom_zh": {"prompt": "ask", "completion": "answer"},
+    "finance_disc_zh": {},
+    "finance_tatqa_en": QA,
+}
+
+
+@cache
+def check_file(name: str) -> dict[str, Any]:
+    path = shared_data() / f"{name}.jsonl"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not in the shared test data (set CASEKIT_SHARED_DATA)")
+    source = {"path": str(path), "columns": FILES.get(name, {})}
+    slices = ["language"] if name.endswith("multi") else []
+    config = Config.model_validate({"data": {"sources": [source], "slices": slices}})
+    return check(config, path.parent, Hooks(), chat_tokenizer())
+
+
+def counts(summary: dict[str, Any]) -> dict[str, int]:
+    return {found["name"]: found["count"] for found in summary["checks"]}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_real_row_is_kept_or_turned_away(name: str) -> None:
+    rows = check_file(name)["rows"]
+    with (shared_data() / f"{name}.jsonl").open("rb") as file:
+        assert rows["read"] == sum(1 for _ in file) == rows["kept"] + rows["rejected"]
+    assert rows["kept"] == rows["train"] + rows["valid"] + rows["test"] > 0
+
+
+def test_consultations_that_are_repeated_are_found() -> None:
+    """128 rows are equal to the byte; more are the same consultation under another title."""
+    assert counts(check_file("medical_toyhom_zh"))["duplicate"] >= 128
+
+
+def test_answers_that_are_lists_are_turned_away_by_type() -> None:
+    format_check = next(c for c in check_file("finance_tatqa_en")["checks"] if c["name"] == "format")
+    assert format_check["count"] == 539
+    assert "completion must be a text, found ['Land and improvements'" in format_check["examples"][0]["text"]
+
+
+def test_empty_answers_of_the_small_talk_are_found() -> None:
+    summary = check_file("ecom_mschitchat_multi")
+    assert counts(summary)["empty"] == 3
+    assert set(summary["slices"]["language"]) == {"en", "fr", "es"}
+
+
+def test_customer_turns_alone_need_a_reader_of_the_project() -> None:
+    with pytest.raises(DataError, match="no known format has the columns conversationId, domain"):
+        check_file("finance_multidogo_en")
