@@ -1,5 +1,6 @@
 """The shipped recipes: they validate, aim at the published cases, and their dialogues hold their policy."""
 
+import shutil
 import tomllib
 from collections import Counter, defaultdict
 from functools import cache
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kit.config.layers import validate_tree
+from kit.config.layers import load_config, validate_tree
 from kit.config.schema import Config
 from kit.config.yaml_lines import load_yaml
 from kit.data.synth import load_grammar, synthesize
@@ -82,15 +83,12 @@ def test_the_seeds_profile_is_the_recipes_own_default(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("tier", ["tiny", "startup", "medium", "large"])
-def test_every_tier_resolves_and_names_its_licence(case: str, tier: str) -> None:
-    tree, lines = load_yaml(RECIPES / case / "recipe.yaml")
-    offered = recipe(case).tiers[tier]
+def test_every_tier_resolves_and_names_its_licence(tmp_path: Path, case: str, tier: str) -> None:
+    (tmp_path / "conf").mkdir()
+    shutil.copy(RECIPES / case / "recipe.yaml", tmp_path / "conf" / "recipe.yaml")
+    config = load_config(tmp_path, [f"tier={tier}"]).config
+    offered = config.tiers[tier]
     assert offered.licence and offered.needs and offered.title
-    for section, values in offered.settings.items():
-        base = tree.get(section, {})
-        base = {"name": base} if isinstance(base, str) else base
-        tree[section] = base | values
-    config = validate_tree(tree, {key: str(line) for key, line in lines.items()})
     wanted = {"tiny": "full", "startup": "lora", "medium": "full", "large": "qlora"}
     assert config.method.name == wanted[tier]
     assert (config.model.name == "tiny") == (tier == "tiny")
