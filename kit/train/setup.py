@@ -52,6 +52,7 @@ def make_trainer(
         autocast=mixed if mixed == torch.bfloat16 else None,
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Recorder(run))
     if "tensorboard" in config.tracking.report_to:
         trainer.add_callback(tensorboard(run, step_of(checkpoint)))
     widen_adapter(trainer.model)
@@ -63,7 +64,6 @@ def make_trainer(
         save=lambda folder: save_model(trainer.model, tokenizer, folder, config),
         facts={"base": config.model.name, "base_sha256": weights_sha256(model_folder(config.model))},
     )
-    trainer.add_callback(Recorder(run))
     trainer.add_callback(golden)
     return trainer, golden
 

@@ -107,7 +107,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self.tokens, self.busy = state.num_input_tokens_seen, 0.0
             names = ("loss", "learning_rate", "grad_norm")
             line |= {"kind": "train", **{name: _finite(logs.get(name)) for name in names}}
-            line["tokens_per_second"] = round(speed, 1)
+            line["tokens_per_second"] = logs["tokens_per_second"] = round(speed, 1)  # for bar and trackers
         elif "eval_loss" in logs:
             line |= {
                 "kind": "eval",
@@ -203,7 +203,7 @@ class Bar(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Draw the bar, at the step a resumed run continues from."""
         self.task = self.progress.add_task(
-            self.label, total=state.max_steps, completed=state.global_step, loss="", score=""
+            self.label, total=state.max_steps, completed=state.global_step, loss="", score="", speed=""
         )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -213,18 +213,19 @@ class Bar(TrainerCallback):  # type: ignore[misc]
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         """Show the newest loss and score."""
         if "loss" in logs:
-            self.progress.update(self.task, loss=f"loss {logs['loss']:.3f}")
+            speed = f"{logs['tokens_per_second']:,.0f} tokens/s"
+            self.progress.update(self.task, loss=f"loss {logs['loss']:.3f}", speed=speed)
         if "eval_task_score" in logs:
             self.progress.update(self.task, score=f"score {logs['eval_task_score']:.3f}")
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar with steps done, loss, score, time spent and time left."""
+    """A bar with steps done, loss, score, speed, time spent and time left."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]} {task.fields[score]}"),
+        TextColumn("{task.fields[loss]} {task.fields[score]} {task.fields[speed]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
