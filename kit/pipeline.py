@@ -97,10 +97,11 @@ def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
 
 
 def resume(loaded: LoadedConfig, run_id: str | None = None) -> Path:
-    """Continue an interrupted run exactly where it stopped; the last one if none is named."""
-    from kit.train.runs import find_interrupted
+    """Continue an interrupted run exactly where it stopped; the newest one if none is named."""
+    from kit.train.runs import find_run, latest_run
 
-    return train(loaded, resume=find_interrupted(loaded.root, run_id))
+    root = loaded.root
+    return train(loaded, resume=find_run(root, run_id) if run_id else latest_run(root, finished_only=False))
 
 
 def evaluate(loaded: LoadedConfig, run_id: str | None = None) -> Path:
@@ -136,7 +137,8 @@ def run(loaded: LoadedConfig) -> "ReportResult":
 
 def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, base: bool = False) -> None:
     """Answer one message, or hold a conversation in the terminal."""
-    from kit.evaluate.generate import answer
+    from kit.evaluate.generate import generate
+    from kit.evaluate.prompts import Prompt
     from kit.models.loading import load_model, load_tokenizer, load_tuned
     from kit.terminal import converse
     from kit.train.runs import find_run
@@ -151,7 +153,22 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
         ensure_base(config)
         model = load_tuned(run / "golden", config)
     words = load_tokenizer(config.model)
-    converse(lambda turns: answer(model, words, turns, config.evaluate.max_new_tokens), message, config)
+
+    def reply(turns: list[dict[str, str]]) -> str:
+        prompt = Prompt(id="chat", messages=turns, reference={}, slices={}, group="")
+        (answer,) = generate(
+            model,
+            words,
+            [prompt],
+            decoding="greedy",
+            max_new_tokens=config.evaluate.max_new_tokens,
+            batch_size=1,
+            seed=config.seed,
+            sampling=config.evaluate.sampling,
+        )
+        return answer.output
+
+    converse(reply, message, config)
 
 
 def as_trained(config: Config, run: Path) -> Config:
