@@ -103,7 +103,8 @@ def _gather(
             continue
         try:
             info, items = read_source(source, config, root, hooks)
-            for item in progress(items, f"reading {info.name}"):
+            total = source.dialogues if source.grammar else None
+            for item in progress(items, f"reading {info.name}", total):
                 row = _sound_row(item, config, cleaners, columns)
                 if isinstance(row, Row):
                     rows.append(row)

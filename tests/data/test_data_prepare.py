@@ -137,6 +137,13 @@ def test_nothing_left_to_test_on_is_an_error_that_says_why(project) -> None:
     assert not (project.root / "data").exists()
 
 
+def test_a_project_may_do_without_validation(project, dialogues) -> None:
+    folder = project.prepare(project.write("a.jsonl", dialogues), split={"valid": 0, "test": 0.2})
+    assert load_split(folder, "valid") == []
+    assert load_summary(folder)["rows"]["valid"] == 0
+    assert load_split(folder, "train")
+
+
 def test_expected_keeps_types_parses_json_text_and_fills_with_null(project) -> None:
     rows = [
         dialogue(
