@@ -159,7 +159,7 @@ def _gate_rows(results: list["GateResult"], config: Config, found: Json) -> list
                 n=count(result.n),
                 status=result.status,
                 because=result.because,
-                slice=str(result.slice) if result.slice else "",
+                slice=(result.slice or "").partition("=")[2],
             )
         )
     return rows

@@ -47,7 +47,8 @@ def interval(low: float | None, high: float | None, unit: Unit) -> str:
     """A confidence interval in the unit of its estimate, without repeating it: [45.1, 58.9]."""
     if low is None or high is None:
         return NONE
-    return f"[{_bare(low, unit)},{JOIN}{_bare(high, unit)}]"
+    digits = _second_digits(max(abs(low), abs(high)))
+    return f"[{_bare(low, unit, digits)},{JOIN}{_bare(high, unit, digits)}]"
 
 
 def estimate(value: dict[str, Any] | None, unit: Unit) -> str:
@@ -115,17 +116,17 @@ def shortened(text: str, limit: int) -> tuple[str, int]:
     return (text, 0) if len(text) <= limit else (text[:limit].rstrip(), len(text) - limit)
 
 
-def _bare(value: float, unit: Unit) -> str:
+def _bare(value: float, unit: Unit, second_digits: int) -> str:
     if unit == "rate":
         return number(value * 100)
     if unit == "seconds":
-        return number(value, _second_digits(value))
+        return number(value, second_digits)
     return number(value, 2 if unit == "factor" else 3)
 
 
 def _second_digits(value: float) -> int:
-    """Milliseconds for times under a tenth of a second, else hundredths."""
-    return 3 if abs(value) < 0.1 else 2
+    """Three figures' worth of a time: milliseconds under a second, tenths from ten seconds on."""
+    return 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1
 
 
 def _signed(text: str) -> str:

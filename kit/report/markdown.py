@@ -79,7 +79,7 @@ def _gates(view: View) -> list[str]:
         return ["## Gates", "The project names no gates: nothing here can stop a release."]
     rows = [
         [
-            f"{escape(gate.name)}<br>{escape(gate.asks)}{f' ({escape(gate.slice)})' if gate.slice else ''}"
+            f"{escape(gate.name)}<br>{escape(gate.asks)}{f': {escape(gate.slice)}' if gate.slice else ''}"
             f"{f'<br>Why this threshold: {escape(gate.because)}' if gate.because else ''}",
             gate.wanted,
             gate.found,

@@ -33,6 +33,7 @@ class GateRow:
     status: str
     because: str
     slice: str
+    """The worst value of the slice column it asks for; empty for other gates."""
 
 
 @dataclass(frozen=True)

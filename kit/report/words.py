@@ -56,18 +56,15 @@ def change_sentence(metric: Json, unit: Unit) -> str:
 
 
 def relative_change(metric: Json) -> str:
-    """The reduction of faults or the speed-up with its interval; empty where neither is defined."""
+    """The speed-up, or how many fewer faults, with its interval; empty where neither is shown."""
     reduction, ratio = metric.get("reduction"), metric.get("ratio")
-    if reduction and reduction.get("estimate") is not None:
-        less = "fewer" if reduction["estimate"] >= 0 else "more"
-        if reduction.get("at_least") and reduction.get("low") is not None:
-            return f"at least {quantity(reduction['low'], 'rate')} fewer"
-        if less == "more":
-            return f"{quantity(-reduction['estimate'], 'rate')} more"
-        return f"{estimate(reduction, 'rate')} {less}"
-    if ratio and ratio.get("estimate") is not None:
+    if ratio:
         return f"{estimate(ratio, 'factor')} as fast"
-    return ""
+    if not reduction or metric["verdict"] != "improved" or reduction["low"] <= 0:
+        return ""
+    if reduction["at_least"]:
+        return f"at least {quantity(reduction['low'], 'rate')} fewer"
+    return f"{estimate(reduction, 'rate')} fewer"
 
 
 def gate_asks(gate: Gate, label: str) -> str:

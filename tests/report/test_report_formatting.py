@@ -86,6 +86,12 @@ def test_a_reduction_to_zero_says_at_least() -> None:
     assert words.relative_change(metric(reduction=reduction)) == "at least 93.0% fewer"
 
 
+def test_a_reduction_that_is_not_shown_is_not_named() -> None:
+    reduction = {"estimate": 0.5, "low": -1.73, "high": 0.9, "at_least": False}
+    assert words.relative_change(metric(reduction=reduction)) == ""
+    assert words.relative_change(metric(verdict="not shown")) == ""
+
+
 def test_gates_say_what_they_ask_in_the_metrics_unit() -> None:
     gate = Gate(name="g", metric="m", at_most=0.05, bound="upper", decoding="sampled", worst="language")
     assert words.gate_asks(gate, "Violations") == "Violations, tuned, upper bound, sampled, worst language"
