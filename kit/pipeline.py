@@ -155,7 +155,7 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
     words = load_tokenizer(config.model)
 
     def reply(turns: list[dict[str, str]]) -> str:
-        prompt = Prompt(id="chat", messages=turns, reference={}, slices={}, group="")
+        prompt = Prompt(id="chat", messages=turns, expected={}, slices={}, group="")
         (answer,) = generate(
             model,
             words,
