@@ -259,4 +259,6 @@ def _write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
         for row in rows
     ]
     disable_progress_bars()
-    Dataset.from_list(table, features=features).save_to_disk(str(folder))
+    columns = {name: [row[name] for row in table] for name in features}  # keeps its columns when empty
+    # An empty split without a shard could not be loaded again.
+    Dataset.from_dict(columns, features=features).save_to_disk(str(folder), num_shards=1)
