@@ -50,15 +50,16 @@ def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> dict[str, Any]:
 
     Args:
         loaded: the project.
-        files: check these instead of the project's sources.
+        files: check these instead of the project's sources, without the columns that only those have.
     """
-    from kit.config.schema import Source
+    from kit.config.schema import Source, Split
     from kit.data.prepare import check as check_data
 
     config = loaded.config
     if files:
         sources = [Source(path=str(file.resolve())) for file in files]
-        config = config.model_copy(update={"data": config.data.model_copy(update={"sources": sources})})
+        instead = {"sources": sources, "expected": [], "slices": [], "split": Split()}
+        config = config.model_copy(update={"data": config.data.model_copy(update=instead)})
     return check_data(config, loaded.root, load_hooks(loaded.root), tokenizer(config))
 
 
