@@ -19,10 +19,18 @@ class Prompt:
 
     id: str
     messages: list[Message]
-    reference: Reference
-    """The row's `expected`, with `answer` (the last assistant message) and `prompt` (the last user's)."""
+    expected: dict[str, Any]
+    """Labels and facts for metrics."""
     slices: dict[str, str]
     group: str
+    answer: str = ""
+    """The reference answer: the dialogue's last assistant message."""
+
+    @property
+    def reference(self) -> Reference:
+        """What metrics read: `expected`, with `answer` and `prompt` (the last user message)."""
+        asked = [message["content"] for message in self.messages if message["role"] == "user"]
+        return {**self.expected, "answer": self.answer, "prompt": asked[-1] if asked else ""}
 
 
 def load_prompts(split: Path) -> list[Prompt]:
@@ -43,14 +51,13 @@ def load_prompts(split: Path) -> list[Prompt]:
 
 def _prompt(row: dict[str, Any]) -> Prompt:
     messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
-    asked = [message["content"] for message in messages if message["role"] == "user"]
-    answer = {"answer": messages[-1]["content"], "prompt": asked[-1] if asked else ""}
     return Prompt(
         id=row["id"],
         messages=messages[:-1],
-        reference={**json.loads(row["expected"] or "{}"), **answer},
+        expected=json.loads(row["expected"] or "{}"),
         slices={name: str(value) for name, value in json.loads(row["slices"] or "{}").items()},
         group=row["group"],
+        answer=messages[-1]["content"],
     )
 
 

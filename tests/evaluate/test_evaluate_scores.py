@@ -45,10 +45,11 @@ def make_prompts(count, per_group=1):
     return [
         Prompt(
             id=f"{n:04x}",
-            messages=[],
-            reference={"topic": "funds", "answerable": True, "answer": GOOD, "prompt": f"Q{n}"},
+            messages=[{"role": "user", "content": f"Q{n}"}],
+            expected={"topic": "funds", "answerable": True},
             slices={"language": "en" if n % 4 else "fr"},
             group=str(n // per_group),
+            answer=GOOD,
         )
         for n in range(count)
     ]
@@ -180,10 +181,7 @@ def test_slices_below_thirty_prompts_are_shown_and_not_tested(config):
 
 
 def test_a_metric_that_applies_to_no_prompt_is_listed_apart(config):
-    prompts = [
-        Prompt(p.id, [], {"topic": "cards", "answer": "a", "prompt": "q"}, {}, p.group)
-        for p in make_prompts(40)
-    ]
+    prompts = [Prompt(p.id, [], {"topic": "cards"}, {}, p.group, "a") for p in make_prompts(40)]
     scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad))
     assert {lost["name"] for lost in scores["unscored"]} == {"disclosure_rate", "over_refusal_rate"}
     judged = judge_gates(scores, config.gates)
