@@ -75,7 +75,7 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
     found, manifest = inputs.scores, inputs.manifest
     tier = config.tiers.get(config.tier) if config.tier else None
     tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
-    titles = _rule_titles(config, root)
+    titles, tables = _rule_titles(config, root), scores.score_tables(found)
     return View(
         title=config.recipe.title,
         summary=config.recipe.summary,
@@ -104,7 +104,8 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
         gates=_gate_rows(judged.gates, config, found),
         claims=_claim_rows(judged.claims, config, found),
         changes=scores.change_notes(found),
-        scores=scores.score_tables(found),
+        scores=tables,
+        methods=scores.methods(tables),
         score_plot=scores.score_plot(found),
         unscored=scores.unscored(found),
         slices=scores.slice_tables(found),

@@ -75,6 +75,16 @@ def change_notes(scores: Json) -> list[ChangeNote]:
     return sorted(notes, key=lambda note: order[note.verdict])
 
 
+def methods(tables: list[ScoreTable]) -> list[tuple[str, str]]:
+    """Metrics whose intervals and tests were made alike, and how."""
+    alike: dict[str, list[str]] = {}
+    for row in (row for table in tables for row in table.rows):
+        labels = alike.setdefault(row.methods, [])
+        if row.label not in labels:
+            labels.append(row.label)
+    return [(", ".join(labels), how) for how, labels in alike.items()]
+
+
 def unscored(scores: Json) -> list[str]:
     """Metrics that no prompt could be scored on, with the reason."""
     return [f"{m['label']} ({m['decoding']}): {m['why']}." for m in scores.get("unscored") or []]

@@ -296,6 +296,8 @@ class View:
     changes: list[ChangeNote]
     scores: list[ScoreTable]
     score_plot: Figure | None
+    methods: list[tuple[str, str]]
+    """Metrics, and how their intervals and tests were made."""
     unscored: list[str]
     slices: list[SliceTable]
     worst_slices: list[SliceRow]

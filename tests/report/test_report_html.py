@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from report_samples import Sample, build, config, data, manifest, save
 
 from kit.report.build import write_report
+from kit.report.html import TEMPLATES
 
 VOID = {"meta", "input", "br", "line", "circle", "path"}
 FETCHING = {"src", "srcset", "href", "action", "formaction", "data", "poster", "background", "xlink:href"}
@@ -103,7 +104,7 @@ def test_the_page_is_well_formed_and_fetches_nothing(page: Page) -> None:
         if name in FETCHING:
             assert tag == "a" and value.startswith("#"), (tag, name, value)
     assert "link" not in page.tags and "iframe" not in page.tags
-    assert not re.search(r"url\(|@import", Path("kit/report/templates/report.css").read_text("utf-8"))
+    assert not re.search(r"url\(|@import", (TEMPLATES / "report.css").read_text("utf-8"))
 
 
 def test_every_link_of_the_navigation_leads_somewhere(page: Page) -> None:
