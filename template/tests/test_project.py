@@ -1,13 +1,16 @@
 """What must hold before anything is trained: settings, policy, grammar. Offline and quick."""
 
-from itertools import islice
+import shutil
 from pathlib import Path
 
 import pytest
 from kit.config import load_config
+from kit.data.prepare import prepare
+from kit.data.prepared import load_summary
 from kit.data.synth import load_grammar, synthesize
 from kit.evaluate.policy import load_policy
 from kit.hooks import load_hooks
+from kit.models.tiny import new_tokenizer
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,12 +37,17 @@ def test_readers_and_cleaners_named_in_the_settings_exist():
     assert set(data.cleaners) <= set(hooks.cleaners)
 
 
-def test_the_grammar_makes_dialogues_that_can_be_trained_on():
-    config = load_config(ROOT).config
-    grammar = load_grammar(ROOT / "conf/dialogues.yaml")
-    rows = list(islice(synthesize(grammar, 40, seed=config.seed), 40))
-    assert len(rows) == 40
-    for row in rows:
-        turns = [message["role"] for message in row["messages"] if message["role"] != "system"]
-        assert turns == ["user", "assistant"] * (len(turns) // 2)
-        assert all(message["content"].strip() for message in row["messages"])
+def test_dialogues_of_the_grammar_can_be_prepared(tmp_path):
+    """By the recipe's settings, whatever data the project uses itself, with a small tokenizer."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf", ignore=shutil.ignore_patterns("project.yaml"))
+    few = "data.sources=[{grammar: conf/dialogues.yaml, dialogues: 200}]"
+    config = load_config(tmp_path, [few, "model=tiny"]).config
+    rows = list(synthesize(load_grammar(tmp_path / "conf/dialogues.yaml"), 200, config.seed))
+    texts = [message["content"] for row in rows for message in row["messages"]]
+
+    folder = prepare(config, tmp_path, load_hooks(ROOT), new_tokenizer(texts))
+
+    count = load_summary(folder)["rows"]
+    assert count["read"] == count["kept"] + count["rejected"] == 200
+    assert count["kept"] > 150, f"too many rejected: see {folder}/rejected.jsonl"
+    assert min(count["train"], count["valid"], count["test"]) > 0

@@ -17,7 +17,10 @@ from scaffold_projects import RECIPES, ROOT, Render, contents, render
 from kit.config import load_config
 from kit.config.schema import Config
 from kit.config.show import json_schema
+from kit.data.prepare import prepare
+from kit.data.prepared import load_summary
 from kit.hooks import load_hooks
+from kit.models.tiny import new_tokenizer
 
 HARDWARE = {"cpu": "tiny", "gpu-24gb": "startup", "gpu-80gb": "medium", "multi-gpu": "large"}
 TRACKERS = ["tensorboard", "wandb", "mlflow", "trackio"]
@@ -175,23 +178,51 @@ def test_the_settings_resolve_for_every_tier(recipe: str, make: Render) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_commented_example_of_own_data_works_when_uncommented(recipe: str, make: Render) -> None:
     project = make(recipe=recipe)
+    _, record = examples(project)
     settings_file = project / "conf/project.yaml"
     text = settings_file.read_text(encoding="utf-8")
-    example = re.search(r"(?m)^# data:\n(#   .*\n)+", text)
-    assert example, text
-    settings_file.write_text(text.replace(example[0], re.sub(r"(?m)^# ", "", example[0])), encoding="utf-8")
-    config = load_config(project).config
-    hooks = load_hooks(project)
+    commented = re.search(r"(?m)^# data:\n(#   .*\n)+", text)
+    assert commented, text
+    uncommented = re.sub(r"(?m)^# ", "", commented[0])
+    settings_file.write_text(text.replace(commented[0], uncommented), encoding="utf-8")
+    config = load_config(project, ["model=tiny"]).config
     [source] = config.data.sources
+    raw = project / str(source.path)
+    raw.parent.mkdir(parents=True)
+    group = config.data.split.group_by
+    records = [{**vary(record, number), group: f"{record[group]}-{number}"} for number in range(60)]
+    raw.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
+
+    folder = prepare(config, project, load_hooks(project), new_tokenizer(raw.read_text().splitlines()))
+
+    count = load_summary(folder)["rows"]
+    assert (count["read"], count["kept"]) == (60, 60), (folder / "rejected.jsonl").read_text()
+    assert min(count["train"], count["valid"], count["test"]) > 0
+
+
+def examples(project: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The row and the raw record that data/README.md shows."""
     page = (project / "data/README.md").read_text(encoding="utf-8")
     row, record = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL))
-    read = hooks.readers[source.format](record)
-    for cleaner in config.data.cleaners:
-        read = hooks.cleaners[cleaner](read)
-    assert read["messages"][-1]["role"] == "assistant"
-    assert config.data.split.group_by in read
-    assert config.data.split.group_by in row
-    assert set(config.data.expected) | set(config.data.slices) <= set(row), "the example row lacks columns"
+    return row, record
+
+
+def vary(value: Any, number: int) -> Any:
+    """The same record with other sentences, so that its copies are no duplicates."""
+    if isinstance(value, dict):
+        return {name: vary(inner, number) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [vary(inner, number) for inner in value]
+    return f"{value} ({number})" if isinstance(value, str) and value.count(" ") > 2 else value
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_example_row_has_every_column_that_the_recipe_reads(recipe: str, make: Render) -> None:
+    project = make(recipe=recipe)
+    data = load_config(project).config.data
+    row, _ = examples(project)
+    assert set(data.expected) | set(data.slices) <= set(row)
+    assert row["messages"][-1]["role"] == "assistant"
 
 
 def test_the_schema_that_editors_use_is_the_kits_own(make: Render) -> None:
