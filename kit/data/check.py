@@ -24,7 +24,7 @@ WHAT = {
     "template": "dialogues that the chat template cannot express, or that spell its control tokens",
     "too_long": "dialogues over model.max_length; nothing is ever cut",
     "group_leak": "rows whose group also stands in a split that is held out from theirs",
-    "overlap": "rows whose prompt also stands in a split that is held out from theirs",
+    "overlap": "rows whose prompt (in train, also an earlier turn) is asked by a split held out from theirs",
     "duplicate": "rows equal to an earlier one after Unicode NFKC, case and white space",
     "conflict": "rows that answer an earlier row's prompt differently",
     "length": "dialogues outside the advised length in tokens",
@@ -145,11 +145,23 @@ def _group_leaks(rows: list[Row]) -> Iterator[tuple[Row, str]]:
 
 
 def _overlaps(rows: list[Row]) -> Iterator[tuple[Row, str]]:
-    held_out: dict[str, Row] = {}
+    asked: dict[str, Row] = {}
     for row in rows:
-        first = held_out.setdefault(key(row.messages[:-1]), row)
+        first = asked.setdefault(key(row.messages[:-1]), row)
         if first.split != row.split:
             yield row, f"{row.split} asks what {first.split} asks ({first.where})"
+        elif row.split == "train":
+            # Loss is on every answer, so an earlier turn that test asks would be learned all the same.
+            earlier = (asked.get(key(row.messages[:end])) for end in _earlier_answers(row))
+            found = next((other for other in earlier if other and other.split != "train"), None)
+            if found:
+                yield row, f"an earlier turn of it is what {found.split} asks ({found.where})"
+
+
+def _earlier_answers(row: Row) -> list[int]:
+    """Where the answers before the last one stand."""
+    places = range(len(row.messages) - 1)
+    return [place for place in places if row.messages[place]["role"] == "assistant"]
 
 
 def _duplicates(rows: list[Row]) -> Iterator[tuple[Row, str]]:

@@ -116,6 +116,8 @@ def _rows(
             reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             yield Rejection(where, "format", reason, plain(record.value))
             continue
+        # Made from a grammar elsewhere and read back from a file, it is synthetic still.
+        info.synthetic |= str(fields.get("synthetic")).lower() == "true"
         if system_prompt and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system_prompt}, *messages]
         split = None if source.split == "auto" else source.split

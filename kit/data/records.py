@@ -169,7 +169,8 @@ def _csv(path: Path, name: str) -> Iterator[Record]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Record(line, None, f"not CSV: {error}")
+                # A quote that is never closed takes the rest of the file with it: say how much.
+                yield Record(line, None, f"not CSV: {error} (lines {line} to {reader.line_num + 1})")
                 continue
             if cells:
                 yield _csv_record(line, columns, cells)

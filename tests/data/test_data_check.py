@@ -112,6 +112,23 @@ def test_of_a_prompt_in_test_and_train_the_training_row_goes(project) -> None:
     assert "train asks what test asks (a.jsonl:2)" in str(summary["checks"])
 
 
+def test_a_training_dialogue_whose_earlier_turn_is_a_test_prompt_goes(project) -> None:
+    """Loss is on every answer: the second row would teach the answer to the first."""
+    longer = turns(("user", "Is it safe?"), ("assistant", "No."), ("user", "Why?"), ("assistant", "Fees."))
+    rows = [
+        dialogue("Is it safe?", "No.", split="test"),
+        {**longer, "split": "train"},
+        {**turns(("user", "Costs?"), ("assistant", "3."), *_said(longer)[:2]), "split": "train"},
+    ]
+    summary = project.check(project.write("a.jsonl", rows), split={"column": "split"})
+    assert found(summary) == {"overlap": 1}
+    assert "an earlier turn of it is what test asks (a.jsonl:1)" in str(summary["checks"])
+
+
+def _said(row) -> list[tuple[str, str]]:
+    return [(message["role"], message["content"]) for message in row["messages"]]
+
+
 def test_a_group_that_straddles_splits_stays_with_the_held_out_one(project) -> None:
     rows = [
         dialogue("One?", "1.", split="train", patient="p1"),

@@ -246,3 +246,21 @@ def test_hub_dataset_reads_every_split(project, monkeypatch) -> None:
         ("hub:bank/chats:1", "train"),
         ("hub:bank/chats:2", "test"),
     ]
+
+
+def test_a_quote_that_is_never_closed_says_how_many_lines_it_took(project) -> None:
+    text = 'prompt,completion\nOne?,1.\n"Two?,2.\nThree?,3.\nFour?,4.\n'
+    _, rows = read(project, project.write("open.csv", text))
+    assert [type(row) for row in rows] == [Row, Rejection]
+    assert rows[1].where == "open.csv:3"
+    assert "(lines 3 to 5)" in rows[1].reason
+
+
+def test_synthetic_rows_read_back_from_a_file_stay_synthetic(project) -> None:
+    record = {"messages": PLAIN, "synthetic": True}
+    for source, synthetic in (
+        (project.write("made.jsonl", [record]), True),
+        (project.write("made.csv", "prompt,completion,synthetic\nOne?,1.,true\n"), True),
+        (project.write("real.jsonl", [{"messages": PLAIN}]), False),
+    ):
+        assert project.check(source)["sources"][0]["synthetic"] is synthetic
