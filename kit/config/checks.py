@@ -15,7 +15,14 @@ Tree = dict[str, Any]
 
 def check_across_sections(tree: Tree) -> list[Finding]:
     """Every reference from one section to another that leads nowhere."""
-    return [*_metrics(tree), *_gates(tree), *_languages(tree)]
+    return [*_tier(tree), *_metrics(tree), *_gates(tree), *_languages(tree)]
+
+
+def _tier(tree: Tree) -> Iterator[Finding]:
+    chosen, offered = tree.get("tier"), tree.get("tiers")
+    names = sorted(offered) if isinstance(offered, dict) else []
+    if chosen is not None and chosen not in names:
+        yield unknown_choice(("tier",), "tier", str(chosen), names)
 
 
 def _metrics(tree: Tree) -> Iterator[Finding]:
@@ -34,7 +41,7 @@ def _metrics(tree: Tree) -> Iterator[Finding]:
 
 def _gates(tree: Tree) -> Iterator[Finding]:
     gates = list(_mappings(_get(tree, "gates")))
-    slices = _get(tree, "data", "slices") or []
+    slices = [str(column) for column in _list(_get(tree, "data", "slices"))]
     counts = Counter(str(gate.get("name")) for _, gate in gates)
     for index, gate in gates:
         worst = gate.get("worst")
@@ -55,8 +62,8 @@ def _gates(tree: Tree) -> Iterator[Finding]:
 
 
 def _languages(tree: Tree) -> Iterator[Finding]:
-    offered = _get(tree, "recipe", "languages") or ["en"]
-    for index, language in enumerate(_get(tree, "project", "languages") or []):
+    offered = [str(language) for language in _list(_get(tree, "recipe", "languages"))] or ["en"]
+    for index, language in enumerate(_list(_get(tree, "project", "languages"))):
         if language not in offered:
             yield unknown_choice(("project", "languages", index), "language", str(language), offered)
 
@@ -71,13 +78,17 @@ def _get(tree: Any, *path: str) -> Any:
     return tree
 
 
+def _list(entries: Any) -> list[Any]:
+    """A list as it is; anything else is the schema's to refuse."""
+    return entries if isinstance(entries, list) else []
+
+
 def _mappings(entries: Any) -> Iterator[tuple[int, Tree]]:
-    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+    for index, entry in enumerate(_list(entries)):
         if isinstance(entry, dict):
             yield index, entry
 
 
 def _names(entries: Any) -> list[str]:
-    entries = entries if isinstance(entries, list) else []
-    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in entries]
+    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in _list(entries)]
     return [str(name) for name in names if name is not None]

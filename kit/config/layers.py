@@ -4,7 +4,7 @@ kit default <- `conf/recipe.yaml` <- the chosen tier <- `conf/project.yaml` <- `
 Mappings merge, lists are replaced whole.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from kit.config.checks import check_across_sections
 from kit.config.errors import ConfigError, Problem
-from kit.config.explain import Finding, explain, unknown_choice
+from kit.config.explain import Finding, explain
 from kit.config.schema import Config
 from kit.config.yaml_lines import Key, load_yaml, parse_yaml
 
@@ -64,8 +64,11 @@ def load_config(root: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     Raises:
         ConfigError: with every problem of every layer, each at its file and line.
     """
-    files = [_read_layer(root, RECIPE_FILE, "recipe"), _read_layer(root, PROJECT_FILE, "project")]
-    recipe, project = files
+    recipe, project, command_line = _read_all(
+        lambda: _read_layer(root, RECIPE_FILE, "recipe"),
+        lambda: _read_layer(root, PROJECT_FILE, "project"),
+        lambda: _read_overrides(overrides),
+    )
     if recipe is None and project is None:
         raise ConfigError(
             Problem(
@@ -74,7 +77,6 @@ def load_config(root: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
                 hint="go to the project's folder, or make one with `casekit new my-project`",
             )
         )
-    command_line = _read_overrides(overrides)
     given = [layer for layer in (recipe, project, command_line) if layer is not None]
     tier = _tier_layer(given)
     layers = [layer for layer in (recipe, tier, project, command_line) if layer is not None]
@@ -102,10 +104,24 @@ def _validate(tree: dict[str, Any], origins: dict[Key, Origin]) -> Config:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        findings = explain(error) + findings
+        named = {finding.key for finding in findings}
+        findings = [found for found in explain(error) if found.key not in named] + findings
     if findings:
         raise ConfigError([_problem(finding, origins) for finding in findings])
     return config
+
+
+def _read_all(*readers: Callable[[], _Layer | None]) -> list[_Layer | None]:
+    """What each reader gives; the problems of all of them at once."""
+    layers, problems = [], []
+    for read in readers:
+        try:
+            layers.append(read())
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return layers
 
 
 def _read_layer(root: Path, file: Path, name: str) -> _Layer | None:
@@ -154,17 +170,16 @@ def _tier_layer(layers: list[_Layer]) -> _Layer | None:
     chooser = next((layer for layer in reversed(layers) if layer.tree.get("tier") is not None), None)
     if chooser is None:
         return None
-    chosen = chooser.tree["tier"]
+    chosen = str(chooser.tree["tier"])
     owners = {
         name: layer
         for layer in layers
         if isinstance(layer.tree.get("tiers"), dict)
         for name in layer.tree["tiers"]
     }
-    if chosen not in owners:
-        finding = unknown_choice(("tier",), "tier", str(chosen), sorted(owners))
-        raise ConfigError(Problem(chooser.where.get(("tier",), ""), finding.message, finding.hint))
-    owner = owners[chosen]
+    owner = owners.get(chosen)
+    if owner is None:
+        return None  # validation says which tiers there are
     tier = owner.tree["tiers"][chosen]
     settings = tier.get("settings") if isinstance(tier, dict) else None
     if not isinstance(settings, dict):

@@ -18,7 +18,7 @@ Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, values are not changed after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Recipe(Section):
@@ -102,6 +102,13 @@ class Checks(Section):
     """Training rows whose prompt also stands in valid or test; the training row goes."""
     advised_tokens: tuple[int, int] = (200, 500)
     """The advised length of a dialogue in tokens; outside it is counted, not rejected."""
+
+    @model_validator(mode="after")
+    def _advice_begins_before_it_ends(self) -> Self:
+        low, high = self.advised_tokens
+        if low > high:
+            raise ValueError(f"`advised_tokens` begins at {low}, above its end {high}")
+        return self
 
 
 class Data(Section):

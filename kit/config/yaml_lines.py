@@ -74,6 +74,10 @@ def parse_yaml(text: str, where: str) -> tuple[Any, Lines]:
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(Problem(where=where, message=f"not valid YAML: {error}")) from error
+    except RecursionError as error:
+        raise ConfigError(
+            Problem(where, "nested without end", "an alias (`*name`) stands inside what it names")
+        ) from error
     finally:
         loader.dispose()
     if problems:
@@ -111,14 +115,23 @@ def _construct(
     if isinstance(node, yaml.MappingNode):
         loader.flatten_mapping(node)
         mapping: dict[str, Any] = {}
+        given: set[str] = set()
         for key_node, value_node in node.value:
-            key = str(key_node.value)
             line = key_node.start_mark.line + 1
-            if key in mapping:
+            if not isinstance(key_node, yaml.ScalarNode):
+                problems.append(
+                    Problem(f"{where}:{line}", "a list or mapping is no key", "write the key as text")
+                )
+                continue
+            key = str(key_node.value)
+            if key in given:
                 first = lines[(*path, key)]
                 problems.append(
                     Problem(f"{where}:{line}", f"`{key}` is given twice", f"first on line {first}; keep one")
                 )
+            # A key that `<<` brings from elsewhere may be given again: that is what merging is for.
+            if node.start_mark.index <= key_node.start_mark.index < node.end_mark.index:
+                given.add(key)
             lines[(*path, key)] = line
             mapping[key] = _construct(loader, value_node, (*path, key), lines, problems, where)
         return mapping
@@ -132,14 +145,16 @@ def _construct(
 
 
 def _scalar(loader: _CoreLoader, node: yaml.Node, where: str) -> Any:
-    if node.tag == "tag:yaml.org,2002:float":  # PyYAML's own float parser does not know 2e-4
-        text = node.value.lower().replace(".inf", "inf").replace(".nan", "nan")
-        return float(text)
-    if node.tag == "tag:yaml.org,2002:int":
-        text = node.value.lower()
-        if text.startswith(("0o", "0x")):
-            return int(text, 0)
-        return int(text, 10)
+    text = node.value.lower()
+    try:
+        if node.tag == "tag:yaml.org,2002:float":  # PyYAML's own float parser does not know 2e-4
+            return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+        if node.tag == "tag:yaml.org,2002:int":
+            return int(text, 0 if text.startswith(("0o", "0x")) else 10)
+    except ValueError as error:  # only with a tag of its own: `!!int abc`
+        raise ConfigError(
+            Problem(f"{where}:{node.start_mark.line + 1}", f"{node.value!r} is no number", "remove the tag")
+        ) from error
     value = loader.construct_object(node, deep=True)
     if value is not None and not isinstance(value, str | bool):
         raise ConfigError(

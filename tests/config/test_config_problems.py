@@ -41,6 +41,25 @@ def test_all_problems_of_all_layers_are_reported_at_once(make_project: Make) -> 
     assert len(found) == 7
 
 
+def test_unreadable_files_and_words_are_reported_together(make_project: Make) -> None:
+    found = problems_of(make_project("seed: 1\nseed: 2\n", "a: [1\n"), ["train.max_steps"])
+    assert [problem.where.rpartition("conf/")[2] for problem in found] == [
+        "recipe.yaml:2",
+        "project.yaml:2",
+        "command line: train.max_steps",
+    ]
+
+
+def test_an_unknown_tier_hides_no_other_problem(make_project: Make) -> None:
+    found = problems_of(make_project("tier: huge\nseed: -1\n"))
+    assert {problem.where for problem in found} == {"conf/project.yaml:1", "conf/project.yaml:2"}
+
+
+def test_a_threshold_that_nothing_can_miss_is_refused(make_project: Make) -> None:
+    (problem,) = problems_of(make_project("gates: [{name: g, metric: violation_rate, at_most: .inf}]\n"))
+    assert "finite" in problem.message
+
+
 @pytest.mark.parametrize(
     ("project", "message", "hint"),
     [
@@ -59,6 +78,11 @@ def test_all_problems_of_all_layers_are_reported_at_once(make_project: Make) -> 
         ("tier: huge", "unknown tier 'huge'", "allowed: startup, tiny"),
         ("- a\n- b", "expected `key: value` lines", ""),
         ("tracking: {report_to: [tensorbord]}", "'tensorbord'", "did you mean `tensorboard`?"),
+        ("tier: [tiny]", "unknown tier", "allowed: startup, tiny"),
+        ("project: {languages: 3}", "found 3, expected a valid list", ""),
+        ("data: {slices: 3}", "found 3, expected a valid list", ""),
+        ("train: {learning_rate: .inf}", "found inf, expected a finite number", ""),
+        ("data: {checks: {advised_tokens: [500, 200]}}", "begins at 500, above its end 200", ""),
         ("tiers: {tiyn: {title: t, licence: l}}", "tiyn", "tiny"),
     ],
 )

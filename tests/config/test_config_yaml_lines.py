@@ -46,6 +46,25 @@ def test_merge_keys_and_anchors_work() -> None:
     assert parsed["other"] == {"x": 1, "y": 2}
 
 
+def test_a_merged_key_may_be_given_again_however_often_it_is_merged() -> None:
+    parsed, _ = parse_yaml("a: &a {x: 1}\nb: &b\n  <<: *a\n  x: 2\nc: *b\nd: {<<: *b, x: 3}\n", "file.yaml")
+    assert parsed == {"a": {"x": 1}, "b": {"x": 2}, "c": {"x": 2}, "d": {"x": 3}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [*a]", "nested without end"),
+        ("? [a, b]\n: 1", "is no key"),
+        ("a: !!int abc", "is no number"),
+        ("a: !!binary aGk=", "type bytes"),
+    ],
+)
+def test_yaml_that_settings_have_no_use_for_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_yaml(text, "file.yaml")
+
+
 def test_repeated_keys_are_all_reported() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_yaml("a: 1\nb: {c: 1, c: 2}\na: 3\n", "file.yaml")
