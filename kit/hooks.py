@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from kit.config.errors import ConfigError, Problem
@@ -37,43 +38,75 @@ class Hooks:
     cleaners: dict[str, Cleaner] = field(default_factory=dict)
     metrics: dict[str, Metric] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
-    """The modules' files: their bytes are part of the data's fingerprint."""
+    """The Python files beside and below each module: their bytes are part of the data's fingerprint."""
 
 
 def load_hooks(root: Path) -> Hooks:
     """Import the hook modules that the project at `root` declares; none declared means no hooks.
 
     Raises:
-        ConfigError: a declared module cannot be imported, with the reason.
+        ConfigError: a declared module cannot be imported, or offers something else than hooks.
     """
     declaration = root / "pyproject.toml"
     if not declaration.is_file():
         return Hooks()
-    project = tomllib.loads(declaration.read_text(encoding="utf-8")).get("project", {})
-    modules = project.get("entry-points", {}).get("casekit.hooks", {})
     hooks = Hooks()
-    for module_name in modules.values():
+    for module_name in _declared(declaration):
         module = _import(module_name, root)
         hooks = Hooks(
-            readers={**hooks.readers, **getattr(module, "readers", {})},
-            cleaners={**hooks.cleaners, **getattr(module, "cleaners", {})},
-            metrics={**hooks.metrics, **getattr(module, "metrics", {})},
-            files=(*hooks.files, Path(str(module.__file__))),
+            readers={**hooks.readers, **_offered(module, "readers")},
+            cleaners={**hooks.cleaners, **_offered(module, "cleaners")},
+            metrics={**hooks.metrics, **_offered(module, "metrics")},
+            files=(*hooks.files, *sorted(Path(str(module.__file__)).parent.rglob("*.py"))),
         )
     return hooks
 
 
-def _import(module_name: str, root: Path) -> Any:
-    source = str(root / "src")
-    if source not in sys.path:
-        sys.path.insert(0, source)
+def _declared(declaration: Path) -> list[str]:
+    try:
+        project = tomllib.loads(declaration.read_text(encoding="utf-8")).get("project", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(Problem(str(declaration), f"not valid TOML: {error}")) from error
+    return list(project.get("entry-points", {}).get("casekit.hooks", {}).values())
+
+
+def _offered(module: ModuleType, kind: str) -> dict[str, Any]:
+    """One of the module's mappings, such as `readers`; empty where it has none."""
+    offered = getattr(module, kind, {})
+    callables = offered.values() if isinstance(offered, dict) else [None]
+    wanted = "casekit metrics (kit.hooks.Metric)" if kind == "metrics" else "functions"
+    if not all(isinstance(value, Metric) if kind == "metrics" else callable(value) for value in callables):
+        raise ConfigError(
+            Problem(str(module.__file__), f"`{kind}` is no mapping of names to {wanted}", f"`{kind} = {{…}}`")
+        )
+    return dict(offered)
+
+
+def _import(module_name: str, root: Path) -> ModuleType:
+    source = root.resolve() / "src"
+    if str(source) in sys.path:
+        sys.path.remove(str(source))
+    sys.path.insert(0, str(source))  # before another project's, which may have a package of this name
+    _forget_namesake(module_name.partition(".")[0], source)
+    importlib.invalidate_caches()
     try:
         return importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # a project's module may raise anything while it is imported
         raise ConfigError(
             Problem(
                 where=f'{root / "pyproject.toml"} [project.entry-points."casekit.hooks"]',
-                message=f"cannot import {module_name!r}: {error}",
+                message=f"cannot import {module_name!r}: {type(error).__name__}: {error}",
                 hint=f"expected the module under {source}; fix the import or remove the entry",
             )
         ) from error
+
+
+def _forget_namesake(package: str, source: Path) -> None:
+    """Drop another project's package of the same name, if this process imported it before."""
+    if not ((source / package).is_dir() or (source / f"{package}.py").is_file()):
+        return
+    loaded = sys.modules.get(package)
+    if loaded is None or Path(str(loaded.__file__)).resolve().is_relative_to(source):
+        return
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
