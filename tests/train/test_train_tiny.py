@@ -23,6 +23,7 @@ SHAPE = {
     "head_dim": 32,
     "max_position_embeddings": 512,
     "tie_word_embeddings": True,
+    "initializer_range": 0.12,
 }
 SHORT = TRAINING.model_copy(update={"max_steps": 4})
 
@@ -45,7 +46,7 @@ def test_the_same_seed_gives_the_same_weights(dialogues, tmp_path):
 def test_a_built_tiny_loads_like_any_model_and_the_stage_taught_it(dialogues, tmp_path):
     import torch
 
-    training = TRAINING.model_copy(update={"max_steps": 30, "learning_rate": 1e-2})
+    training = TRAINING.model_copy(update={"max_steps": 100, "learning_rate": 1e-2})
     tiny.build_into(tmp_path / "tiny", dialogues, training, 1, SHAPE, threads=1)
     model = Model(name=str(tmp_path / "tiny"))
     tokenizer = load_tokenizer(model)
