@@ -1,7 +1,7 @@
 """One metric's items of base and tuned, compared: the entry of `scores.json` for it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -86,19 +86,21 @@ def _compare_rates(
     tuned = statistics.wilson(table.both + table.only_tuned, n, confidence)
     difference = statistics.newcombe(table, confidence)
     p_value = statistics.mcnemar(table.only_base, table.only_tuned).mid_p
+    reduction = None if higher_is_better else statistics.reduction(table, confidence)
     if statistics.clustered(groups):
         base, tuned = _widen(base, x, groups, settings), _widen(tuned, y, groups, settings)
         difference = _widen(difference, y - x, groups, settings)
         drawn = statistics.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
         p_value = max(p_value, drawn)
+        reduction = _widen_reduction(reduction, x, y, groups, settings) if reduction else None
     return Compared(
         n=n,
         base=base,
         tuned=tuned,
         difference=_with_method(difference, f"{difference.method}, mid-p McNemar"),
         p_value=p_value,
-        reduction=None if higher_is_better else statistics.reduction(table, confidence),
-        verdict=statistics.outcome(difference.low, difference.high, higher_is_better),
+        reduction=reduction,
+        verdict=_verdict(difference, groups, higher_is_better, settings),
     )
 
 
@@ -114,8 +116,15 @@ def _compare_scores(
         difference=_with_method(difference, f"paired {difference.method}"),
         p_value=statistics.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed),
         reduction=None,
-        verdict=statistics.outcome(difference.low, difference.high, higher_is_better),
+        verdict=_verdict(difference, groups, higher_is_better, settings),
     )
+
+
+def _verdict(difference: Interval, groups: list[str], higher_is_better: bool, settings: Settings) -> Outcome:
+    """Shown only where the interval leaves out zero and there are groups enough to show anything."""
+    if not statistics.enough_clusters(groups, settings.confidence):
+        return "not shown"
+    return statistics.outcome(difference.low, difference.high, higher_is_better)
 
 
 def _bootstrap(values: statistics.Floats, groups: list[str], settings: Settings) -> Interval:
@@ -129,6 +138,25 @@ def _widen(interval: Interval, values: statistics.Floats, groups: list[str], set
     drawn = _bootstrap(values, groups, settings)
     low, high = min(interval.low, drawn.low), max(interval.high, drawn.high)
     return Interval(interval.estimate, low, high, f"{interval.method}, widened by bootstrap over groups")
+
+
+def _widen_reduction(
+    reduction: statistics.Reduction,
+    x: statistics.Floats,
+    y: statistics.Floats,
+    groups: list[str],
+    settings: Settings,
+) -> statistics.Reduction:
+    """The reduction's interval, stretched like the others."""
+    low, high = statistics.bootstrap_reduction(
+        x, y, groups, draws=settings.draws, confidence=settings.confidence, seed=settings.seed
+    )
+    return replace(
+        reduction,
+        low=min(reduction.low, low),
+        high=max(reduction.high, high),
+        method=f"{reduction.method}, widened by bootstrap over groups",
+    )
 
 
 def _with_method(interval: Interval, method: str) -> Interval:

@@ -99,7 +99,7 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
         return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     for decoding, systems in scores["validity"].items():
         n, invalid = systems["tuned"]["n"], systems["tuned"]["invalid"]
-        if n and invalid / n > MOST_INVALID:
+        if mostly_invalid(scores, "tuned", decoding):
             reason = f"{invalid} of {n} {decoding} answers of the tuned model are empty, cut or repeating."
             return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     failed = [gate.name for gate in gates if gate.status == "failed"]
@@ -115,6 +115,12 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
     if not gates:
         return Verdict("passed", ExitCode.DONE, "No gates are set, so none could fail.")
     return Verdict("passed", ExitCode.DONE, f"All {len(gates)} gates passed.")
+
+
+def mostly_invalid(scores: Scores, system: str, decoding: str) -> bool:
+    """Whether a system is broken under a decoding: more than `MOST_INVALID` of its answers are none."""
+    found = scores["validity"].get(decoding, {}).get(system)
+    return bool(found) and found["invalid"] > MOST_INVALID * found["n"]
 
 
 def _judge_gate(scores: Scores, gate: Gate) -> GateResult:
@@ -185,6 +191,8 @@ def _judge_claim(scores: Scores, claim: Claim) -> ClaimResult:
     part = entry[claim.of]
     if part is None:
         return result("not testable", "the base model had nothing to reduce")
+    if claim.of != "tuned" and mostly_invalid(scores, "base", "greedy"):
+        return result("not testable", "most answers of the base model are empty, cut or repeating")
     found = {key: part[key] for key in ("estimate", "low", "high")} | {"n": entry["n"]}
     on = "synthetic prompts" if scores["synthetic"] else "prompts"
     measured = f"measured on {entry['n']} {on}"

@@ -169,15 +169,21 @@ def compare_metric(
             higher_is_better=metric.higher_is_better,
             settings=settings,
         ),
-        "details": {"base": _counts(base), "tuned": _counts(tuned)},
+        "details": _counts(base, tuned),
     }
 
 
-def _counts(result: MetricResult) -> dict[str, int]:
-    """How many answers each reason was found in, the commonest reasons first."""
-    return dict(
-        Counter(reason for reasons in result.details for reason in reasons).most_common(_DETAILS_SHOWN)
-    )
+def _counts(base: MetricResult, tuned: MetricResult) -> dict[str, dict[str, int]]:
+    """How many answers of each system every reason was found in, the commonest reasons first.
+
+    The reasons are chosen over both systems, so that one left out on one side is not read as none.
+    """
+    found = [Counter(reason for reasons in r.details for reason in reasons) for r in (base, tuned)]
+    shown = [reason for reason, _ in (found[0] + found[1]).most_common(_DETAILS_SHOWN)]
+    return {
+        system: {reason: counts[reason] for reason in shown if counts[reason]}
+        for system, counts in zip(SYSTEMS, found, strict=True)
+    }
 
 
 def _validity(reasons: Sequence[str | None]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from kit.evaluate import statistics
 from kit.evaluate.compare import Settings
 from kit.evaluate.metrics.response_time.response_time import ResponseTime
 from kit.evaluate.predictions import Line
-from kit.evaluate.statistics import Interval
+from kit.evaluate.statistics import Interval, Outcome
 
 SYSTEMS = ("base", "tuned")
 _SHOWN = (
@@ -44,7 +44,8 @@ def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, An
 def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, Any] | None:
     """The `metrics` entry of response time: medians, and their ratio; None if nothing was timed for both.
 
-    The verdict is that of the ratio: shown where its interval leaves out 1.
+    The verdict is that of the ratio: shown where its interval leaves out 1
+    and enough prompts were timed to show anything.
     """
     timed = _timed_by_both(lines)
     if not timed["base"]:
@@ -63,10 +64,16 @@ def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, 
         "difference": _difference(base, tuned, settings),
         "reduction": None,
         "ratio": asdict(ratio),
-        "verdict": statistics.outcome(np.log(ratio.low), np.log(ratio.high), higher_is_better=True),
+        "verdict": _verdict(ratio, [line["id"] for line in timed["base"]], settings),
         "slices": [],
         "details": {"base": {}, "tuned": {}},
     }
+
+
+def _verdict(ratio: Interval, prompts: list[str], settings: Settings) -> Outcome:
+    if not statistics.enough_clusters(prompts, settings.confidence):
+        return "not shown"
+    return statistics.outcome(np.log(ratio.low), np.log(ratio.high), higher_is_better=True)
 
 
 def _difference(base: list[float], tuned: list[float], settings: Settings) -> dict[str, Any]:

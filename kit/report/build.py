@@ -24,6 +24,10 @@ from kit.report.view import ClaimRow, GateRow, Verdict, View
 if TYPE_CHECKING:
     from kit.evaluate.gates import ClaimResult, GateResult
 
+PLANNED_DISCORDANCE = 0.2
+"""The share of prompts base and tuned are taken to disagree on when evidence is planned
+(`statistics.minimum_detectable_effect`); no difference larger than it can be planned for."""
+
 
 @dataclass(frozen=True)
 class ReportResult:
@@ -209,6 +213,8 @@ def _hub_base(model: str, root: Path) -> str:
 
 def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     """What a reader must know before any number."""
+    from kit.evaluate.gates import mostly_invalid
+
     notices = []
     if tiny and synthetic:
         notices.append(
@@ -221,6 +227,11 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
         )
     elif synthetic:
         notices.append("The data is synthetic: results prove the machinery, not the domain.")
+    if mostly_invalid(found, "base", "greedy"):
+        notices.append(
+            "Most answers of the base model are empty, cut or repeating and count as failures: "
+            "much of the difference is that tuning taught the model to give an answer at all; see Validity."
+        )
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:
         notices.append("Base and tuned were not asked under the same conditions; see Conditions.")
@@ -253,7 +264,10 @@ def _power(found: Json) -> str:
     effect = found.get("minimum_detectable_effect")
     if effect is None:
         return ""
+    prompts = plural(found["prompts"], "prompt")
+    if effect >= PLANNED_DISCORDANCE:
+        return f"{prompts} are too few: most differences would go unseen."
     return (
-        f"{plural(found['prompts'], 'prompt')} show a difference of {number(effect * 100)} points "
-        "in four cases of five; smaller differences may go unseen."
+        f"{prompts} show a difference of {number(effect * 100)} points in four cases of five, where base and "
+        "tuned disagree on one prompt in five; smaller differences may go unseen."
     )

@@ -43,7 +43,7 @@ def scores():
     return {
         "synthetic": True,
         "conditions": {"mismatches": []},
-        "validity": {"greedy": {"base": {"n": 200, "invalid": 150}, "tuned": {"n": 200, "invalid": 3}}},
+        "validity": {"greedy": {"base": {"n": 200, "invalid": 20}, "tuned": {"n": 200, "invalid": 3}}},
         "metrics": [
             metric("violation_rate", interval(0.05, 0.03, 0.09)),
             metric("language_fidelity", interval(0.9, 0.85, 0.94), higher_is_better=True, slices=slices),
@@ -154,6 +154,7 @@ def test_broken_tuned_answers_beat_every_gate(scores):
 
 
 def test_a_broken_base_does_not(scores):
+    scores["validity"]["greedy"]["base"]["invalid"] = 150
     assert verdict(scores, results("passed")).status == "passed"
 
 
@@ -179,6 +180,19 @@ def test_a_claim_needs_its_whole_interval(scores, claim, status):
     assert (found.status, found.claimed, found.source) == (status, claim["at_least"], "s")
     assert found.why
     assert (found.found is None) == (status == "not testable")
+
+
+def test_a_claim_against_a_broken_base_cannot_be_tested(scores):
+    """A base whose answers are all cut fails every one: a reduction from there is no merit."""
+    scores["validity"]["greedy"]["base"]["invalid"] = scores["validity"]["greedy"]["base"]["n"]
+    name = next(m["name"] for m in scores["metrics"] if m["reduction"])
+    claims = [
+        Claim(name="less", metric=name, of="reduction", at_least=0.82),
+        Claim(name="score", metric=name, of="tuned", at_least=0.0),
+    ]
+    less, tuned = judge_claims(scores, claims)
+    assert less.status == "not testable" and "base model" in less.why
+    assert tuned.status == "supported"
 
 
 def test_a_claim_says_that_prompts_were_synthetic(scores):

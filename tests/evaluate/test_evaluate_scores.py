@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -287,3 +288,51 @@ def test_without_timing_there_is_no_latency(config):
     scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad))
     assert scores["latency"] is None
     assert "response_time" not in {found["name"] for found in scores["metrics"]}
+
+
+def test_few_groups_show_nothing_however_many_prompts(config):
+    """Three patients with forty prompts each are three witnesses, not a hundred and twenty."""
+    few = make_prompts(120, per_group=40)
+    many = make_prompts(120, per_group=4)
+    for prompts, shown in ((few, "not shown"), (many, "improved")):
+        scores = scored(config, prompts, predict(prompts, lambda n: BAD, lambda n: GOOD))
+        for name in ("violation_rate", "token_f1"):
+            found = entry(scores, name)
+            assert found["verdict"] == shown
+            assert (found["difference"]["p_value"] < 0.05) == (shown == "improved")
+
+
+def test_a_reduction_is_wider_where_prompts_share_groups(config):
+    def half(n):  # whole groups get better, others not at all
+        return BAD if n // 10 % 2 else GOOD
+
+    alone, shared = make_prompts(120), make_prompts(120, per_group=10)
+    one, other = (
+        entry(scored(config, prompts, predict(prompts, lambda n: BAD, half)), "violation_rate")["reduction"]
+        for prompts in (alone, shared)
+    )
+    assert one["estimate"] == other["estimate"] == 0.5
+    assert other["low"] < one["low"] - 0.05 and other["high"] > one["high"] + 0.05
+    assert "groups" in other["method"] and "groups" not in one["method"]
+
+
+def test_a_reason_is_counted_on_both_sides_or_not_at_all(config):
+    """Thirty different reasons of base must not push out what tuned has in common with it."""
+
+    def settings():
+        return config.model_copy(
+            update={"evaluate": config.evaluate.model_copy(update={"metrics": [use_of("resolution_rate")]})}
+        )
+
+    prompts = [
+        replace(prompt, expected={"forbidden": [f"fact {n:02d}"] * 3 + ["shared"]})
+        for n, prompt in enumerate(make_prompts(30))
+    ]
+    predictions = predict(
+        prompts,
+        lambda n: f"It is fact {n:02d}{' shared' if n == 29 else ''}.",
+        lambda n: "This is shared." if n < 5 else "Fine then.",
+    )
+    found = entry(scored(settings(), prompts, predictions), "resolution_rate")["details"]
+    assert found["base"]["forbidden: shared"] == 1
+    assert found["tuned"]["forbidden: shared"] == 5

@@ -185,3 +185,17 @@ def test_a_report_of_2000_prompts_is_under_3_megabytes(tmp_path: Path) -> None:
 
     assert page.stat().st_size < 3_000_000
     assert "2,000 prompts" in page.read_text("utf-8")
+
+
+def test_the_power_of_few_prompts_is_not_overstated(sample: Sample) -> None:
+    sample.change_scores(minimum_detectable_effect=0.2, prompts=12)
+    said = (write_report(*sample.arguments).folder / "report.md").read_text("utf-8")
+    assert "12 prompts are too few" in said and "show a difference" not in said
+
+
+def test_a_broken_base_is_named_before_any_number(sample: Sample) -> None:
+    broken = {"n": 200, "invalid": 150, "reasons": {"cut": 150}}
+    fine = {"n": 200, "invalid": 2, "reasons": {"empty": 2}}
+    sample.change_scores(validity={"greedy": {"base": broken, "tuned": fine}})
+    said = (write_report(*sample.arguments).folder / "report.md").read_text("utf-8")
+    assert said.index("Most answers of the base model") < said.index("## Gates")
