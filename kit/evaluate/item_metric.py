@@ -81,6 +81,11 @@ class ItemMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships 
         return {self.name: mean, "n": len(scored), "items": items, "details": [why for _, why in judged]}
 
 
+def is_true(value: Any) -> bool:
+    """Whether a flag of a reference is set: true, or the text "true", as CSV has it."""
+    return str(value).strip().casefold() == "true"
+
+
 def read_reference(text: str) -> Reference:
     """A reference's JSON object.
 

@@ -1,6 +1,5 @@
 """Which held-out rows are asked, and what each brings along for the metrics."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.config.errors import DataError, Problem
+from kit.data.prepared import load_split
 from kit.evaluate.item_metric import Reference
 
 Message = dict[str, str]
@@ -39,26 +39,16 @@ def load_prompts(split: Path) -> list[Prompt]:
     Raises:
         DataError: the split is missing or empty.
     """
-    import datasets
-
     if not (split / "dataset_info.json").is_file():
         raise DataError(Problem(str(split), "no such split", "make it with `casekit data prepare`"))
-    if not list(split.glob("*.arrow")):  # datasets writes an empty split, but cannot read it back
+    # Written without a shard, an empty split cannot be read back.
+    rows = load_split(split.parent, split.name) if list(split.glob("*.arrow")) else []
+    if not rows:
         hint = f"raise `data.split.{split.name}`, or mark rows for it with `data.split.column`"
         raise DataError(Problem(str(split), f"the {split.name} split is empty: nothing to evaluate on", hint))
-    return [_prompt(row) for row in datasets.load_from_disk(str(split))]
-
-
-def _prompt(row: dict[str, Any]) -> Prompt:
-    messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
-    return Prompt(
-        id=row["id"],
-        messages=messages[:-1],
-        expected=json.loads(row["expected"] or "{}"),
-        slices={name: str(value) for name, value in json.loads(row["slices"] or "{}").items()},
-        group=row["group"],
-        answer=messages[-1]["content"],
-    )
+    return [
+        Prompt(row.id, row.prompt, row.expected, row.slices, row.group, answer=row.answer) for row in rows
+    ]
 
 
 def choose(

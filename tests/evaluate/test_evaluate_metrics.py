@@ -247,6 +247,34 @@ def test_a_metric_of_the_hooks_is_found_and_checked():
         score(load_metric(MetricUse(name="short"), broken, Path("/")), ["a", "b"], [{}, {}])
 
 
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (lambda p, r: [row["branch"] in p[0] for row in r], "KeyError: 'branch'"),
+        (lambda p, r: [float("nan")], "neither finite numbers nor None"),
+        (lambda p, r: ["yes"], "neither finite numbers nor None"),
+    ],
+)
+def test_a_failing_metric_of_the_hooks_is_an_error_with_its_name(function, told):
+    hooks = Hooks(metrics={"mine": Metric("Mine", function)})
+    with pytest.raises(ConfigError, match=told) as caught:
+        score(load_metric(MetricUse(name="mine"), hooks, Path("/")), ["a"], [{}])
+    assert caught.value.problems[0].where == "metric mine (hooks)"
+
+
+def test_a_metric_of_the_hooks_cannot_hide_behind_one_of_the_kit():
+    hooks = Hooks(metrics={"exact_match": Metric("Mine", lambda p, r: [0.0] * len(p))})
+    with pytest.raises(ConfigError, match="another name"):
+        load_metric(MetricUse(name="exact_match"), hooks, Path("/"))
+
+
+@pytest.mark.parametrize(("flag", "applies"), [(True, True), ("true", True), ("FALSE", False), (None, False)])
+def test_flags_from_csv_count_like_those_from_json(flag, applies, policy_file):
+    for name, key in (("escalation_recall", "red_flag"), ("over_refusal_rate", "answerable")):
+        use = MetricUse(name=name, params={"policy": str(policy_file)})
+        assert load_metric(use, Hooks(), Path("/")).applies({key: flag}) is applies
+
+
 def test_no_answers_give_no_items(policy_file):
     assert items("violation_rate", [], policy_file) == []
 

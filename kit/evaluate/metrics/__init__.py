@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from kit.config.errors import ConfigError, Problem
 from kit.config.explain import nearest
 from kit.config.schema import MetricUse
+from kit.data.read import HOOK_ERRORS
 from kit.evaluate.item_metric import ItemMetric, Reference
 from kit.hooks import Hooks
 from kit.hooks import Metric as HookMetric
@@ -64,10 +66,13 @@ def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[st
         languages: the project's languages, the default of metrics that have such a parameter.
 
     Raises:
-        ConfigError: there is no such metric, or its parameters do not fit, with what does.
+        ConfigError: there is no such metric, two have the name, or its parameters do not fit.
     """
     own = metric_names()
-    if use.name in hooks.metrics and use.name not in own:
+    if use.name in hooks.metrics and use.name in own:
+        hint = "give the project's metric another name in `metrics` of its hooks"
+        raise ConfigError(Problem("evaluate.metrics", f"{use.name!r} is a metric of the kit's too", hint))
+    if use.name in hooks.metrics:
         hook = hooks.metrics[use.name]
         return LoadedMetric(
             name=use.name,
@@ -102,7 +107,7 @@ def score(metric: LoadedMetric, predictions: Sequence[str], references: Sequence
     """Score answers against their references, both in the same order.
 
     Raises:
-        ConfigError: a hook returned something else than one number or None a prompt.
+        ConfigError: a hook failed, or returned something else than one finite number or None a prompt.
     """
     if not predictions:
         return MetricResult([], [])
@@ -147,15 +152,20 @@ def _unknown(name: str, known: list[str]) -> Problem:
 def _score_hook(
     name: str, hook: HookMetric, predictions: Sequence[str], references: Sequence[Reference]
 ) -> MetricResult:
-    items = hook.score(predictions, references)
-    numbers = all(item is None or isinstance(item, int | float) for item in items)
+    try:
+        items = hook.score(predictions, references)
+    except HOOK_ERRORS as error:
+        hint = "`score` meets every test row's reference: some may lack a key that others have"
+        problem = Problem(f"metric {name} (hooks)", f"failed: {type(error).__name__}: {error}", hint)
+        raise ConfigError(problem) from error
+    numbers = all(item is None or (isinstance(item, int | float) and math.isfinite(item)) for item in items)
     if len(items) != len(predictions) or not numbers:
         raise ConfigError(
             Problem(
                 where=f"metric {name} (hooks)",
                 message=f"gave {len(items)} items for {len(predictions)} prompts"
                 if numbers
-                else "gave items that are neither numbers nor None",
+                else "gave items that are neither finite numbers nor None",
                 hint="`score(predictions, references)` returns one number or None for every prediction",
             )
         )

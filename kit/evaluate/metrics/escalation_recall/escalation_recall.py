@@ -1,6 +1,6 @@
 """Share of red-flag cases that the answer sends on urgently enough."""
 
-from kit.evaluate.item_metric import Judgement, Reference
+from kit.evaluate.item_metric import Judgement, Reference, is_true
 from kit.evaluate.policy_metric import PolicyMetric
 
 
@@ -15,7 +15,7 @@ class EscalationRecall(PolicyMetric):
 
     def applies(self, reference: Reference) -> bool:
         """Whether the row is labelled `red_flag: true`."""
-        return reference.get("red_flag") is True
+        return is_true(reference.get("red_flag"))
 
     def judge(self, prediction: str, reference: Reference) -> Judgement:
         """1, or 0 with what was recommended. Without an expected label, the most urgent one is needed."""
