@@ -9,7 +9,9 @@ from scaffold_projects import Render, commit, copy_scaffold, git, render
 
 
 @pytest.fixture(autouse=True)
-def identity(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An author for commits, and no copies of remote repositories from an earlier test."""
+    monkeypatch.setenv("COPIER_CACHE_DIR", str(tmp_path / "copier-cache"))
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "Ada Tester")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")

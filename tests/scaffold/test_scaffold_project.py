@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from scaffold_projects import RECIPES, ROOT, Render, environment, git
+from scaffold_projects import RECIPES, SCAFFOLD, Render, copy_scaffold, environment, git, render
 
 TARGETS = ["setup", "data", "train", "evaluate", "report", "all", "chat", "test"]
 
@@ -79,16 +79,14 @@ def record(project: Path, source: str, version: str | None) -> None:
     answers.write_text(yaml.safe_dump(recorded))
 
 
-@pytest.mark.parametrize("name", ["casekit", "my own casekit"])
+@pytest.mark.parametrize(
+    "name", ["casekit", "a folder with a name so long that YAML would break the line/my casekit"]
+)
 def test_made_from_a_folder_it_installs_casekit_from_there_with_its_constraints(
-    name: str, make: Render, tmp_path: Path
+    name: str, tmp_path: Path
 ) -> None:
-    project, folder = make(recipe="finance"), tmp_path / name
-    folder.mkdir()
-    for file in ("copier.yml", "constraints.txt"):
-        (folder / file).write_bytes((ROOT / file).read_bytes())
-    record(project, str(folder), "v1.0.0")
-    first, second = installs(project)
+    folder = copy_scaffold(tmp_path / name, (*SCAFFOLD, "constraints.txt"))
+    first, second = installs(render(folder, tmp_path / "project", recipe="finance"))
     constraint = ["--constraint", f"{folder}/constraints.txt"]
     assert first[-3:] == [*constraint, str(folder)]
     assert second[-4:] == [*constraint, "--editable", ".[dev]"]
@@ -98,6 +96,7 @@ def test_made_from_a_folder_it_installs_casekit_from_there_with_its_constraints(
     ("source", "version", "expected"),
     [
         ("https://github.com/casekit/casekit", "v1.2.3", "git+https://github.com/casekit/casekit@v1.2.3"),
+        ("gh:casekit/casekit", "1234567", "git+https://github.com/casekit/casekit@1234567"),
         ("gh:casekit/casekit", "v1.2.3", "git+https://github.com/casekit/casekit@v1.2.3"),
         ("git@example.org:ai/casekit.git", "a1b2c3d", "git+ssh://git@example.org/ai/casekit.git@a1b2c3d"),
         ("git+https://example.org/casekit", "v1.2.3", "git+https://example.org/casekit@v1.2.3"),
