@@ -34,6 +34,7 @@ Overrides = Annotated[
 ]
 Root = Annotated[Path, typer.Option("--project", "-p", help="The project's folder.", show_default="here")]
 HERE = Path()
+INTERRUPTED = 130
 SCAFFOLD = "Make a project"
 WORK = "Work on a project"
 
@@ -51,9 +52,10 @@ def main() -> None:
                     f"      {problem.hint}", markup=False, highlight=False, style="dim", soft_wrap=True
                 )
         sys.exit(int(error.exit_code))
-    except KeyboardInterrupt:
-        errors.print("interrupted; `casekit train --resume` continues a training run", style="yellow")
-        sys.exit(130)
+    except SystemExit as stopped:
+        if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
+            errors.print("interrupted; `casekit train --resume` continues a training run", style="yellow")
+        raise
 
 
 def _plain(text: str) -> str:
@@ -129,9 +131,14 @@ def update(project: Root = HERE) -> None:
 
     result = update_project(project.resolve())
     for path in result.conflicts:
-        errors.print(f"conflict   {path}", markup=False)
+        errors.print(f"conflict   {path}", markup=False, highlight=False, soft_wrap=True)
     for path in result.lost_edits:
-        errors.print(f"lost edit  {path}  (it is in `git show HEAD:{path}`)", markup=False)
+        errors.print(
+            f"lost edit  {path}  (it is in `git show HEAD:{path}`)",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if result.conflicts or result.lost_edits:
         raise typer.Exit(ExitCode.GATE_FAILED)
     console.print("up to date, nothing lost")
@@ -227,7 +234,7 @@ def policy_test(
     loaded = load_policy(policy)
     problems = loaded.check_examples()
     for problem in problems:
-        errors.print(str(problem), markup=False)
+        errors.print(str(problem), markup=False, highlight=False, soft_wrap=True)
     if problems:
         raise typer.Exit(ExitCode.GATE_FAILED)
     console.print(f"{len(loaded.rules)} rules hold on their own examples")
@@ -244,6 +251,8 @@ def train(
     from kit import pipeline
     from kit.config import load_config
 
+    if run and not resume:
+        raise CasekitError(f"--run {run} names a run to resume", "add --resume, or leave --run out")
     loaded = load_config(project, overrides or [])
     folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
     _say("run", folder)
@@ -292,6 +301,9 @@ def reports(
     from kit.terminal import find_reports, headline
 
     folders = [folder for project in projects or [HERE] for folder in find_reports(project)]
+    if not folders:
+        places = ", ".join(str(project) for project in projects or [HERE.resolve()])
+        raise CasekitError(f"no report in {places}", "make one with `casekit run`")
     console.print(headline(folders))
     for folder in folders:
         _say("report", folder / "report.html")

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.config import Config, LoadedConfig
-from kit.config.errors import DataError
+from kit.config.errors import ConfigError, DataError, Problem
+from kit.config.explain import dotted
+from kit.config.show import leaves
 from kit.config.yaml_lines import load_yaml
 from kit.files import write_text
 from kit.hooks import load_hooks
@@ -72,7 +74,7 @@ def show_row(loaded: LoadedConfig, split: str, index: int) -> "Text":
     folder = find_prepared(loaded.config, loaded.root, load_hooks(loaded.root), words)
     rows = load_split(folder, split)
     if index >= len(rows):
-        raise DataError(f"{split} has {len(rows)} rows: the last is number {len(rows) - 1}, not {index}")
+        raise DataError(f"{split} has {len(rows)} rows, numbered from 0: there is no number {index}")
     return show(rows[index], words)
 
 
@@ -87,11 +89,12 @@ def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
 def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     """Train on the prepared data, picking the golden checkpoint by the case's own metric; the run."""
     from kit.data.prepared import find_prepared
-    from kit.evaluate.evaluate import task_scorer
+    from kit.evaluate.evaluate import load_metrics, task_scorer
     from kit.train.stages import train as train_model
 
     config, root = loaded.config, loaded.root
     hooks = load_hooks(root)
+    load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
     prepared = find_prepared(config, root, hooks, tokenizer(config))
     task_score = task_scorer(config, root, prepared, hooks) if config.evaluate.metrics else None
     return train_model(config, root, prepared, task_score, resume)
@@ -111,7 +114,7 @@ def evaluate(loaded: LoadedConfig, run_id: str | None = None) -> Path:
     from kit.train.runs import find_run
 
     run = find_run(loaded.root, run_id)
-    config = as_trained(loaded.config, run)
+    config = as_trained(loaded, run)
     ensure_base(config)
     prepared = prepared_of(loaded.root, run)
     return evaluate_run(config, loaded.root, prepared, run, load_hooks(loaded.root))
@@ -124,7 +127,7 @@ def report(loaded: LoadedConfig, evaluation_id: str | None = None) -> "ReportRes
 
     evaluation = find_evaluation(loaded.root, evaluation_id)
     run = run_of(loaded.root, evaluation)
-    config = as_trained(loaded.config, run)
+    config = as_trained(loaded, run)
     return write_report(config, loaded.root, evaluation, run, prepared_of(loaded.root, run))
 
 
@@ -150,7 +153,7 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
         model = load_model(config.model, config.hardware)
     else:
         run = find_run(loaded.root, run_id)
-        config = as_trained(config, run)
+        config = as_trained(loaded, run)
         ensure_base(config)
         model = load_tuned(run / "golden", config)
     words = load_tokenizer(config.model)
@@ -172,15 +175,31 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
     converse(reply, message, config)
 
 
-def as_trained(config: Config, run: Path) -> Config:
+def as_trained(loaded: LoadedConfig, run: Path) -> Config:
     """The project's settings as they are now, but model, method, data and training as the run had them.
 
     So that evaluating a run made with `model=…` on the command line compares it with its own base.
+
+    Raises:
+        ConfigError: a word on the command line would change what the run was made with.
     """
     tree, _ = load_yaml(run / "config.yaml")
     trained = Config.model_validate(tree)
     kept = {name: getattr(trained, name) for name in ("model", "method", "train", "data", "seed", "tier")}
-    return config.model_copy(update=kept)
+    then = dict(leaves(trained.model_dump(mode="json")))
+    ignored = {
+        origin.where: dotted(key)
+        for key, value in leaves(loaded.config.model_dump(mode="json"))
+        if key[0] in kept
+        and (origin := loaded.origin(key)).layer == "command line"
+        and then.get(key) != value
+    }
+    if ignored:
+        hint = f"leave it out, or train again: {run.name} was made with other settings"
+        raise ConfigError(
+            [Problem(where, f"`{setting}` is the run's own", hint) for where, setting in ignored.items()]
+        )
+    return loaded.config.model_copy(update=kept)
 
 
 def prepared_of(root: Path, run: Path) -> Path:

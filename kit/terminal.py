@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.config import Config
+from kit.report.formatting import Unit, difference, interval, quantity, visible
 
 Turns = list[dict[str, str]]
 _STATUS_STYLES = {
@@ -32,7 +33,8 @@ def data_table(summary: dict[str, Any]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("rows read", str(rows["read"]), ", ".join(source["name"] for source in summary["sources"]))
+    names = ", ".join(source["name"] for source in summary["sources"])
+    table.add_row("rows read", str(rows["read"]), Text(visible(names)))
     table.add_row(
         "kept", str(rows["kept"]), f"train {rows['train']}, valid {rows['valid']}, test {rows['test']}"
     )
@@ -40,7 +42,7 @@ def data_table(summary: dict[str, Any]) -> Table:
     for check in summary["checks"]:
         if check["count"]:
             style = "red" if check["severity"] == "reject" else "yellow"
-            table.add_row(check["name"], str(check["count"]), Text(check["what"], style=style))
+            table.add_row(check["name"], str(check["count"]), Text(visible(check["what"]), style=style))
     return table
 
 
@@ -57,7 +59,7 @@ def headline(folders: Sequence[Path]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("project", "metric"):
         table.add_column(name, no_wrap=True)
-    for name in ("base", "tuned", "difference (95% interval)"):
+    for name in ("base", "tuned", "difference [interval]"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("shown", no_wrap=True)
     table.add_column("report", no_wrap=True)
@@ -66,8 +68,8 @@ def headline(folders: Sequence[Path]) -> Table:
         status = report["verdict"]["status"]
         for position, metric in enumerate(m for m in report["metrics"] if m["decoding"] == "greedy"):
             table.add_row(
-                folder.resolve().parents[1].name if position == 0 else "",
-                metric["name"],
+                Text(folder.resolve().parents[1].name if position == 0 else ""),
+                Text(metric["name"]),
                 *_score_cells(metric),
                 Text(metric["verdict"], style=_VERDICT_STYLES[metric["verdict"]]),
                 Text(status, style=_STATUS_STYLES[status]) if position == 0 else "",
@@ -76,17 +78,11 @@ def headline(folders: Sequence[Path]) -> Table:
 
 
 def _score_cells(metric: dict[str, Any]) -> Iterable[str]:
-    share = metric["kind"] == "rate"
-
-    def show(value: float, signed: bool = False) -> str:
-        sign = "+" if signed else ""
-        return f"{100 * value:{sign}.1f}%" if share else f"{value:{sign}.3g}"
-
-    difference = metric["difference"]
-    low, high = show(difference["low"], True), show(difference["high"], True)
-    yield show(metric["base"]["estimate"])
-    yield show(metric["tuned"]["estimate"])
-    yield f"{show(difference['estimate'], True)} [{low}, {high}]"
+    unit: Unit = "rate" if metric["kind"] == "rate" else "score"
+    found = metric["difference"] or {}
+    yield quantity((metric["base"] or {}).get("estimate"), unit)
+    yield quantity((metric["tuned"] or {}).get("estimate"), unit)
+    yield f"{difference(found.get('estimate'), unit)} {interval(found.get('low'), found.get('high'), unit)}"
 
 
 def converse(reply: Callable[[Turns], str], message: str | None, config: Config) -> None:
@@ -101,7 +97,7 @@ def converse(reply: Callable[[Turns], str], message: str | None, config: Config)
     prompt = config.data.system_prompt
     turns: Turns = [{"role": "system", "content": prompt}] if prompt else []
     if message is not None:
-        console.print(reply([*turns, {"role": "user", "content": message}]), markup=False, highlight=False)
+        console.print(Text(visible(reply([*turns, {"role": "user", "content": message}]))))
         return
     console.print("Type a message; an empty line ends the conversation.", style="dim")
     while True:
@@ -113,4 +109,4 @@ def converse(reply: Callable[[Turns], str], message: str | None, config: Config)
             return
         turns.append({"role": "user", "content": text})
         turns.append({"role": "assistant", "content": reply(turns)})
-        console.print(Text("assistant ", style="bold cyan") + Text(turns[-1]["content"]))
+        console.print(Text("assistant ", style="bold cyan") + Text(visible(turns[-1]["content"])))

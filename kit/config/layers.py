@@ -149,7 +149,7 @@ def _read_overrides(words: Sequence[str]) -> _Layer | None:
             )
             continue
         key = tuple(dotted.split("."))
-        value, _ = parse_yaml(text, f"command line: {word}")
+        value, inside = parse_yaml(text, f"command line: {word}")
         if dotted in _SHORTHANDS and isinstance(value, str):
             key = (dotted, "name")
         branch = layer.tree
@@ -158,8 +158,8 @@ def _read_overrides(words: Sequence[str]) -> _Layer | None:
                 branch[part] = {}
             branch = branch[part]
         branch[key[-1]] = value
-        for depth in range(1, len(key) + 1):
-            layer.where[key[:depth]] = f"command line: {word}"
+        named = [key[:depth] for depth in range(1, len(key))] + [(*key, *inner) for inner in inside]
+        layer.where.update(dict.fromkeys(named, f"command line: {word}"))
     if problems:
         raise ConfigError(problems)
     return layer if words else None

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from kit.config.explain import dotted
 from kit.config.layers import LoadedConfig
@@ -29,10 +30,15 @@ def settings_table(loaded: LoadedConfig) -> Table:
         origin = loaded.origin(key)
         default = origin.layer == "kit default"
         table.add_row(
-            dotted(key),
-            json.dumps(value, ensure_ascii=False),
-            origin.layer,
-            "" if default else origin.where,
+            *map(
+                Text,  # as it is: a plain `str` would be read as markup
+                (
+                    dotted(key),
+                    json.dumps(value, ensure_ascii=False),
+                    origin.layer,
+                    "" if default else origin.where,
+                ),
+            ),
             style="dim" if default else None,
         )
     return table

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from kit import cli
+from kit.config import Config
+from kit.terminal import converse
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -78,6 +80,81 @@ def test_text_in_brackets_is_printed_as_it_is(casekit: Run, project: Path) -> No
     code, _, err = casekit("config", "--project", str(project), "model.dtype=[bold]x[/bold]")
     assert code == 2
     assert "[bold]x[/bold]" in err
+
+
+def test_values_in_brackets_are_no_markup(casekit: Run, project: Path) -> None:
+    code, out, _ = casekit("config", "--project", str(project), "data.system_prompt='[bold]x[/] [/y]'")
+    assert code == 0
+    assert '"[bold]x[/] [/y]"' in out
+
+
+def test_ctrl_c_exits_130_and_says_how_to_go_on(
+    casekit: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kit.config.load_config", interrupt)
+    code, _, err = casekit("train", "--project", str(project))
+    assert code == 130
+    assert "--resume" in err
+
+
+def test_a_run_is_named_only_to_resume_it(casekit: Run, project: Path) -> None:
+    code, _, err = casekit("train", "--project", str(project), "--run", "2026")
+    assert code == 2
+    assert "--resume" in err
+
+
+def test_a_misspelt_metric_is_told_before_training(casekit: Run, project: Path) -> None:
+    code, _, err = casekit("train", "--project", str(project), "evaluate.metrics=[token_f2]")
+    assert code == 2
+    assert "token_f1" in err
+
+
+def test_a_runs_own_settings_cannot_be_changed_when_it_is_evaluated(casekit: Run, project: Path) -> None:
+    run = project / "runs/20260101-000000-sft-lora"
+    run.mkdir(parents=True)
+    (run / "manifest.json").write_text('{"status": "finished"}')
+    (run / "config.yaml").write_text("model: {name: tiny}\nseed: 8\n")
+    words = ("evaluate", "--project", str(project))
+    code, _, err = casekit(*words, "model=other/model", "data.sources=[{path: a.jsonl}]", "seed=8")
+    assert code == 2
+    assert "`model.name` is the run's own" in err
+    assert "`data.sources[0].path` is the run's own" in err
+    assert "`seed`" not in err
+
+
+def test_a_report_is_listed_with_points_and_what_was_not_scored(casekit: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "shop/reports/r1"
+    folder.mkdir(parents=True)
+    metric = {
+        "name": "violation_rate",
+        "kind": "rate",
+        "decoding": "greedy",
+        "base": {"estimate": 0.52, "low": 0.45, "high": 0.59},
+        "tuned": {"estimate": 0.02, "low": 0.01, "high": 0.05},
+        "difference": {"estimate": -0.5, "low": -0.57, "high": -0.43},
+        "verdict": "improved",
+    }
+    unscored = {**metric, "base": None, "tuned": None, "difference": None, "verdict": "not shown"}
+    report = {"verdict": {"status": "passed"}, "metrics": [metric, unscored]}
+    (folder / "report.json").write_text(json.dumps(report))
+    code, out, _ = casekit("reports", str(tmp_path / "shop"))
+    assert code == 0
+    assert "−50.0\u00a0points [−57.0,\u00a0−43.0]" in out
+    assert "shop" in out and "improved" in out and "not shown" in out
+
+
+def test_projects_without_a_report_say_what_to_run(casekit: Run, project: Path) -> None:
+    code, _, err = casekit("reports", str(project))
+    assert code == 2
+    assert "casekit run" in err
+
+
+def test_an_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    converse(lambda turns: "fine\x1b[2J [bold]", "hello", Config())
+    assert capsys.readouterr().out == "fine⟦U+001B⟧[2J [bold]\n"
 
 
 def test_outside_a_project(casekit: Run, tmp_path: Path) -> None:

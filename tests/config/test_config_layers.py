@@ -44,6 +44,12 @@ def test_origins_name_layer_file_and_line(make_project: Make) -> None:
     assert place("model", "dtype")[0] == "kit default"
 
 
+def test_what_stands_inside_a_word_comes_from_the_command_line_too(make_project: Make) -> None:
+    word = "data.sources=[{path: a.jsonl}]"
+    origin = load_config(make_project(), [word]).origin(("data", "sources", 0, "path"))
+    assert (origin.layer, origin.where) == ("command line", f"command line: {word}")
+
+
 def test_lists_are_replaced_whole_with_their_origins(make_project: Make) -> None:
     root = make_project("data:\n  slices: [intent, language]\n")
     loaded = load_config(root)
