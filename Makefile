@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CASE ?= finance medical ecommerce
-# CPU threads of each test process; two processes run at once.
+# Test processes at once, one CPU thread each.
 TEST_PROCESSES ?= 2
 
 .PHONY: help setup demo test lint docs clean
@@ -23,14 +23,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
+# Every case runs to its report, also after one that fails; the exit code is the last failure's.
 demo: setup
-	@for case in $(CASE); do \
+	@status=0; \
+	for case in $(CASE); do \
 	  echo; echo "== $$case"; \
 	  rm -rf build/demo/$$case && \
 	  $(BIN)/casekit new build/demo/$$case --recipe $$case --defaults && \
-	  $(BIN)/casekit run --project build/demo/$$case || exit $$?; \
-	done
-	@echo; $(BIN)/casekit reports $(CASE:%=build/demo/%)
+	  $(BIN)/casekit run --project build/demo/$$case || status=$$?; \
+	  if [ $$status -eq 130 ]; then exit 130; fi; \
+	done; \
+	echo; $(BIN)/casekit reports $(CASE:%=build/demo/%) && exit $$status
 
 test: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
