@@ -12,7 +12,7 @@ from kit.report.view import ScoreTable, Side, SliceRow, Transcript, View
 
 _REGRESSIONS = 3
 _QUOTED = 300
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!$])")  # a dollar sign would begin mathematics on GitHub
 
 
 def markdown(view: View) -> str:

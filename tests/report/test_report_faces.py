@@ -8,6 +8,7 @@ from report_samples import Sample, build, config
 
 from kit.config.errors import ConfigError, DataError, ExitCode
 from kit.report.build import write_report
+from kit.report.markdown import escape
 
 FACES = ("report.html", "report.md", "report.json", "MODEL_CARD.md")
 
@@ -199,3 +200,7 @@ def test_a_broken_base_is_named_before_any_number(sample: Sample) -> None:
     sample.change_scores(validity={"greedy": {"base": broken, "tuned": fine}})
     said = (write_report(*sample.arguments).folder / "report.md").read_text("utf-8")
     assert said.index("Most answers of the base model") < said.index("## Gates")
+
+
+def test_prices_in_markdown_are_not_mathematics() -> None:
+    assert escape("from $5 to $6") == r"from \$5 to \$6"
