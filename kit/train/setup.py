@@ -80,10 +80,10 @@ def step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
 
 
-def evaluated(line: dict[str, Any]) -> tuple[int, float]:
-    """Step and score of an evaluation in `metrics.jsonl`; higher is better."""
-    score = line["task_score"]
-    return line["step"], -line["eval_loss"] if score is None else score
+def evaluated(line: dict[str, Any]) -> tuple[float, float]:
+    """Score and minus the loss of an evaluation in `metrics.jsonl`, as `Best` compares them."""
+    score, loss = line["task_score"], line["eval_loss"]
+    return -loss if score is None else score, -loss
 
 
 def mixed_precision(on: torch.device) -> torch.dtype | None:

@@ -126,21 +126,25 @@ def _finite(value: Any) -> float | None:
 
 @dataclass
 class Best:
-    """The evaluations of a run so far, and which was best."""
+    """The evaluations of a run so far, and which was best: by score, ties by validation loss.
 
-    history: list[tuple[int, float]] = field(default_factory=list)
+    A case's score is often perfect long before the model has learned all it can; then the loss decides.
+    """
 
-    def add(self, step: int, score: float) -> bool:
-        """Record a score; whether it is better than all before it."""
-        best = max((found for _, found in self.history), default=-math.inf)
-        self.history.append((step, score))
-        return score > best
+    history: list[tuple[float, float]] = field(default_factory=list)
+    """Score (higher is better) and minus the validation loss of each evaluation."""
+
+    def add(self, score: float, loss: float) -> bool:
+        """Record an evaluation; whether it is better than all before it."""
+        evaluation = (score, -loss)
+        better = not self.history or evaluation > max(self.history)
+        self.history.append(evaluation)
+        return better
 
     @property
     def evaluations_since(self) -> int:
         """Evaluations after the best one."""
-        scores = [score for _, score in self.history]
-        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
+        return len(self.history) - 1 - self.history.index(max(self.history)) if self.history else 0
 
 
 class Golden(TrainerCallback):  # type: ignore[misc]
@@ -178,7 +182,7 @@ class Golden(TrainerCallback):  # type: ignore[misc]
                     hint="lower `train.learning_rate`",
                 )
             )
-        if self.best.add(state.global_step, score):
+        if self.best.add(score, loss):
             self.keep(state.global_step, score, loss)
         elif self.best.evaluations_since >= self.patience and state.global_step < state.max_steps:
             self.stopped_early = True

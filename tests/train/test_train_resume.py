@@ -57,7 +57,8 @@ def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(method, settings, pr
     assert weights_of(run, "checkpoints/checkpoint-12") == weights_of(unbroken, "checkpoints/checkpoint-12")
     assert losses_of(run) == losses_of(unbroken)
     manifest = json.loads((run / "manifest.json").read_text())
-    assert len(manifest["resumed"]) == 1 and manifest["golden"]["step"] == 4
+    assert len(manifest["resumed"]) == 1
+    assert weights_of(run, "golden") == weights_of(unbroken, "golden")
 
 
 @pytest.mark.slow

@@ -95,6 +95,15 @@ def test_the_golden_checkpoint_is_the_best_by_task_score_not_by_loss(settings, p
     assert (golden["step"], golden["score"]) == (8, 0.9)
 
 
+def test_checkpoints_that_score_alike_are_told_apart_by_validation_loss(settings, prepared, tmp_path):
+    run = train(settings(num_train_epochs=2, eval_steps=4), tmp_path, prepared, lambda model, words: 1.0)
+    evaluations = [line for line in read_metrics(run) if line["kind"] == "eval"]
+    lowest = min(evaluations, key=lambda line: line["eval_loss"])
+    assert lowest["step"] > evaluations[0]["step"]
+    golden = json.loads((run / "golden" / "golden.json").read_text())
+    assert (golden["step"], golden["score"]) == (lowest["step"], 1.0)
+
+
 def test_the_task_score_sees_the_model_being_trained_and_does_not_disturb_it(settings, prepared, tmp_path):
     import torch
 
@@ -113,7 +122,7 @@ def test_the_task_score_sees_the_model_being_trained_and_does_not_disturb_it(set
 
 
 def test_it_stops_after_three_evaluations_without_a_better_score(settings, prepared, tmp_path):
-    scores = iter([0.5, 0.4, 0.5, 0.3, 0.9])
+    scores = iter([0.5, 0.4, 0.45, 0.3, 0.9])
     run = train(
         settings(num_train_epochs=5, eval_steps=2), tmp_path, prepared, lambda model, tokenizer: next(scores)
     )
