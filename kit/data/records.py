@@ -7,18 +7,23 @@ source that cannot be read at all is a DataError.
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Source
+from kit.data.formats import detect
 from kit.data.rows import Record
 
 _SHOWN = 200  # characters of an unreadable line that are kept
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = (",", ";", "\t", "|")
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_OPEN_QUOTE = re.compile(r'(?:^|[,;\t|])\s*"')
+_LONGEST_HEADER = 100  # lines
 
 
 def open_file(path: Path, name: str) -> Iterator[Record]:
@@ -144,36 +149,61 @@ def _json(path: Path, name: str) -> Iterator[Record]:
         raise _unreadable(name, "JSON nested too deeply") from error
     if isinstance(value, dict):
         lists = {key: item for key, item in value.items() if isinstance(item, list)}
-        value = next(iter(lists.values())) if len(lists) == 1 and "messages" not in lists else [value]
+        (records,) = lists.values() if len(lists) == 1 else ([],)
+        value = records if len(lists) == 1 and not _is_record(value, records) else [value]
     if not isinstance(value, list):
         raise _unreadable(name, f"expected a list of objects, found {_kind(value)}")
     for row, item in enumerate(value, start=1):
         yield _as_record(row, item, str(item)[:_SHOWN])
 
 
+def _is_record(value: dict[str, Any], items: list[Any]) -> bool:
+    """Whether an object is itself a record, and the one list in it a part of it, such as its turns."""
+    first = items[0] if items and isinstance(items[0], dict) else {}
+    if detect(first):
+        return False
+    return detect(value) is not None or {"role", "content"} <= set(first) or {"from", "value"} <= set(first)
+
+
 def _csv(path: Path, name: str) -> Iterator[Record]:
     # Undecodable bytes come through as lone surrogates, so that only their own row is turned away.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        header_line = file.readline()
-        delimiter = max(_DELIMITERS, key=header_line.count)
-        header = next(csv.reader(io.StringIO(header_line), delimiter=delimiter), [])
-        columns = [cell.strip() for cell in header]
+        header_text, header_lines = _csv_header(file, name)
+        delimiter = max(_DELIMITERS, key=_QUOTED.sub("", header_text).count)
+        header = next(csv.reader(io.StringIO(header_text, newline=""), delimiter=delimiter), [])
+        columns = [re.sub(r"\s*[\r\n]+\s*", " ", cell.strip()) for cell in header]
         if len(set(columns)) != len(columns):
             twice = sorted({column for column in columns if columns.count(column) > 1})
             raise _unreadable(name, f"the header names a column twice: {', '.join(twice)}")
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         while True:
-            line = reader.line_num + 2
+            line = reader.line_num + header_lines + 1
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
                 # A quote that is never closed takes the rest of the file with it: say how much.
-                yield Record(line, None, f"not CSV: {error} (lines {line} to {reader.line_num + 1})")
+                yield Record(
+                    line, None, f"not CSV: {error} (lines {line} to {reader.line_num + header_lines})"
+                )
                 continue
             if cells:
                 yield _csv_record(line, columns, cells)
+
+
+def _csv_header(file: TextIO, name: str) -> tuple[str, int]:
+    """The header's text and how many lines it takes: a name in quotes may hold line breaks."""
+    text = file.readline()
+    lines = 1
+    while _OPEN_QUOTE.search(_QUOTED.sub("", text)):
+        more = file.readline()
+        if not more or lines == _LONGEST_HEADER:
+            raise _unreadable(
+                name, "a quote in the header is never closed", "the first row names the columns"
+            )
+        text, lines = text + more, lines + 1
+    return text, lines
 
 
 def _csv_record(line: int, columns: list[str], cells: list[str]) -> Record:

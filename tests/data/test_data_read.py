@@ -70,6 +70,42 @@ def test_every_file_type_gives_the_same_rows(project, suffix: str) -> None:
     assert [row.fields["n"] for row in rows] == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        SHAPES["sharegpt"],
+        {"prompt": PLAIN[:1], "completion": ANSWER},
+        {"instruction": ASK, "output": ANSWER, "history": []},
+        {"prompt": ASK, "completion": ANSWER, "tags": ["a", "b"]},
+    ],
+)
+def test_a_json_file_of_one_object_is_one_record(project, record: dict[str, Any]) -> None:
+    """The one list in it is its turns, not a list of records."""
+    _, (row,) = read(project, project.write("one.json", json.dumps(record)))
+    assert isinstance(row, Row) and row.messages == PLAIN
+
+
+def test_a_json_object_that_wraps_records_is_opened(project) -> None:
+    for name, record in SHAPES.items():
+        for wrapper in ("data", "conversations"):
+            content = json.dumps({wrapper: [record, record], "version": 1})
+            found, rows = read(project, project.write("all.json", content))
+            assert (found, len(rows)) == (name, 2)
+    renamed = {**project.write("one.json", json.dumps({"dialog": PLAIN})), "columns": {"messages": "dialog"}}
+    assert len(read(project, renamed)[1]) == 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_csv_header_may_hold_line_breaks_in_quotes(project, end: str) -> None:
+    header = f'"prompt{end}",completion,"asked, by{end}whom"'
+    text = end.join([header, "What?,That.,me", "Why?,So.,you", ""])
+    _, rows = read(project, project.write("h.csv", text))
+    assert [row.where for row in rows] == ["h.csv:4", "h.csv:5"]
+    assert isinstance(rows[0], Row) and rows[0].fields["asked, by whom"] == "me"
+    with pytest.raises(DataError, match="never closed"):
+        read(project, project.write("o.csv", '"prompt,completion\na,b\n'))
+
+
 def test_lines_are_those_of_the_file(project) -> None:
     text = json.dumps(SHAPES["alpaca"])
     _, rows = read(project, project.write("a.jsonl", f"{text}\n\n{text}\n"))
