@@ -137,7 +137,7 @@ def check_expected(rows: Iterable[Row], columns: Iterable[str], findings: Findin
 def _group_leaks(rows: list[Row]) -> Iterator[tuple[Row, str]]:
     held_out: dict[str, Row] = {}
     for row in rows:
-        if row.group == row.id:  # no group named: equal rows are the overlap check's
+        if row.group == key(row.messages[:-1]):  # no group named: equal prompts are the overlap check's
             continue
         first = held_out.setdefault(row.group, row)
         if first.split != row.split:

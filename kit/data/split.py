@@ -1,7 +1,8 @@
 """Which split a row lands in: named by its source, by a column, else by a hash.
 
-The hash is that of the row's group, or of its prompt where no group is named, and of nothing else:
-a row stays where it is when others come and go, and rows that ask the same stay together.
+The hash is that of the row's group and of nothing else: a row stays where it is when others come and
+go. Where no group is named, rows that ask the same are a group: they stay together, and evaluation
+counts them as one witness.
 """
 
 import hashlib
@@ -24,13 +25,12 @@ NAMES: dict[str, SplitName] = {
 def assign(row: Row, split: Split) -> Rejection | None:
     """Set the row's group and split; a split column with an unknown name rejects the row."""
     group = row.fields.get(split.group_by) if split.group_by else None
-    row.group = row.id if group is None else as_text(group)
+    row.group = key(row.messages[:-1]) if group is None else as_text(group)
     if row.split is not None:
         return None
     named = row.fields.get(split.column) if split.column else None
     if named is None:
-        together = key(row.messages[:-1]) if group is None else row.group
-        row.split = split_by_hash(together, split.valid, split.test)
+        row.split = split_by_hash(row.group, split.valid, split.test)
         return None
     if str(named).strip().lower() not in NAMES:
         return reject(row, "split", f"{split.column} is {named!r}, expected one of {', '.join(NAMES)}")

@@ -68,7 +68,7 @@ def _tokens(rows: Sequence[Row]) -> dict[str, Any]:
     share = sum(row.trained_tokens for row in rows) / sum(row.all_tokens for row in rows)
     return {
         "median": lengths[len(lengths) // 2],
-        "p95": lengths[min(len(lengths) - 1, int(len(lengths) * 0.95))],
+        "p95": lengths[-(-len(lengths) * 95 // 100) - 1],  # the nearest rank
         "max": lengths[-1],
         "supervised_share": round(share, 4),
         "histogram": _histogram(lengths),

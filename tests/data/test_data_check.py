@@ -6,6 +6,7 @@ import pytest
 from dialogue_rows import dialogue
 
 from kit.config.errors import DataError
+from kit.data.prepared import load_split
 from kit.data.split import NAMES, split_by_hash
 from kit.hooks import Hooks
 
@@ -251,6 +252,17 @@ def test_rows_that_ask_the_same_share_a_split(project) -> None:
     assert all(summary["rows"][split] for split in ("train", "valid", "test"))
 
 
+def test_rows_that_ask_the_same_are_one_group(project) -> None:
+    """Kept with several answers, a question is still one witness, not one for each answer."""
+    asked = (("is it", "Yes."), ("Is  it", "No."))
+    rows = [dialogue(f"{ask} {i}?", answer) for i in range(30) for ask, answer in asked]
+    folder = project.prepare(
+        project.write("a.jsonl", rows), checks={"conflicts": "report"}, split={"valid": 0, "test": 0.5}
+    )
+    kept = load_split(folder, "test")
+    assert kept and len({row.id for row in kept}) == len(kept) == 2 * len({row.group for row in kept})
+
+
 def test_split_column_understands_the_usual_names(project) -> None:
     rows = [dialogue(f"{name}?", "Yes.", fold=name.upper()) for name in NAMES] + [
         dialogue("x?", "Yes.", fold="dog")
@@ -269,8 +281,6 @@ def test_a_source_can_be_one_split(project, dialogues) -> None:
 
 
 def test_groups_never_straddle_splits(project, dialogues) -> None:
-    from kit.data.prepared import load_split
-
     folder = project.prepare(
         project.write("a.jsonl", dialogues), split={"group_by": "customer", "valid": 0.2, "test": 0.2}
     )

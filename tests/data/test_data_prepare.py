@@ -11,7 +11,10 @@ from dialogue_rows import dialogue
 from kit.config.errors import DataError
 from kit.data.fingerprint import fingerprint
 from kit.data.prepared import find_prepared, load_split, load_summary
+from kit.data.rows import Row
+from kit.data.same import key
 from kit.data.show import show
+from kit.data.summary import _tokens
 from kit.hooks import Hooks
 
 
@@ -33,7 +36,7 @@ def test_prepared_folder_holds_what_the_contract_says(project, dialogues) -> Non
     )
     assert row.messages == dialogues[4]["messages"]
     assert (row.prompt, row.answer) == (row.messages[:1], "Card 4 costs 4 euros.")
-    assert row.group == row.id
+    assert row.group == key(row.prompt), "rows that ask the same are one group"
     (rejected,) = [json.loads(line) for line in (folder / "rejected.jsonl").read_text().splitlines()]
     assert (rejected["where"], rejected["check"], rejected["reason"]) == (
         "a.jsonl:61",
@@ -41,6 +44,13 @@ def test_prepared_folder_holds_what_the_contract_says(project, dialogues) -> Non
         "same as a.jsonl:1",
     )
     assert rejected["row"]["messages"] == dialogues[0]["messages"]
+
+
+@pytest.mark.parametrize(("count", "rank"), [(1, 1), (20, 19), (21, 20), (100, 95)])
+def test_the_95th_percentile_is_the_nearest_rank(count: int, rank: int) -> None:
+    """Of twenty lengths the longest is the 100th percentile, not the 95th."""
+    rows = [Row("a", n, [], {}, tokens=n, all_tokens=n) for n in range(1, count + 1)]
+    assert _tokens(rows)["p95"] == rank
 
 
 def test_summary_counts_lengths_slices_and_sources(project, dialogues) -> None:
