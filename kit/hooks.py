@@ -23,11 +23,24 @@ Score = Callable[[Sequence[str], Sequence[dict[str, Any]]], list[float | None]]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of the project: `score` gives every prompt a number, or None where it does not apply."""
+    """A metric of the project: `score` gives every prompt a number, or None where it does not apply.
+
+    An invalid answer (empty, cut, repeating) scores `invalid_item`, for both systems alike, unless `score`
+    gave None. Left out, that is 0 where higher is better, else 1: the worst value of a metric from 0 to
+    1. A metric with worse values than that must name its own.
+    """
 
     label: str
     score: Score
     higher_is_better: bool = True
+    invalid_item: float | None = None
+
+    @property
+    def worst(self) -> float:
+        """What an invalid answer scores."""
+        if self.invalid_item is not None:
+            return self.invalid_item
+        return 0.0 if self.higher_is_better else 1.0
 
 
 @dataclass(frozen=True)

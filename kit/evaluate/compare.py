@@ -10,7 +10,9 @@ from kit.evaluate import statistics
 from kit.evaluate.statistics import Interval, Outcome
 
 SMALLEST_TESTED_SLICE = 30
-"""Slices with fewer prompts are shown, not tested: their intervals say too little, and many are looked at."""
+"""Slices of fewer groups are shown, not tested: their intervals say too little, and many are looked at."""
+
+NOTHING = {"estimate": None, "low": None, "high": None, "method": "not scored"}
 
 Items = Sequence[float | None]
 Slices = Sequence[Mapping[str, str]]
@@ -30,6 +32,8 @@ class Compared:
     """Intervals of both systems and of their difference, over the prompts that both were scored on."""
 
     n: int
+    groups: int
+    """How many groups the n prompts form: prompts of one group are one witness."""
     base: Interval
     tuned: Interval
     difference: Interval
@@ -41,6 +45,7 @@ class Compared:
         """The keys of the contract; untested ones keep their intervals and lose p-value and verdict."""
         return {
             "n": self.n,
+            "groups": self.groups,
             "base": asdict(self.base),
             "tuned": asdict(self.tuned),
             "difference": asdict(self.difference) | {"p_value": self.p_value if tested else None},
@@ -85,7 +90,7 @@ def _compare_rates(
     base = statistics.wilson(table.both + table.only_base, n, confidence)
     tuned = statistics.wilson(table.both + table.only_tuned, n, confidence)
     difference = statistics.newcombe(table, confidence)
-    p_value = statistics.mcnemar(table.only_base, table.only_tuned).mid_p
+    p_value = statistics.mcnemar(table.only_base, table.only_tuned)
     reduction = None if higher_is_better else statistics.reduction(table, confidence)
     if statistics.clustered(groups):
         base, tuned = _widen(base, x, groups, settings), _widen(tuned, y, groups, settings)
@@ -95,12 +100,13 @@ def _compare_rates(
         reduction = _widen_reduction(reduction, x, y, groups, settings) if reduction else None
     return Compared(
         n=n,
+        groups=len(set(groups)),
         base=base,
         tuned=tuned,
         difference=_with_method(difference, f"{difference.method}, mid-p McNemar"),
         p_value=p_value,
         reduction=reduction,
-        verdict=_verdict(difference, groups, higher_is_better, settings),
+        verdict=_verdict(difference, p_value, groups, higher_is_better, settings),
     )
 
 
@@ -109,22 +115,32 @@ def _compare_scores(
 ) -> Compared:
     """Bootstrap over groups, for real-valued items."""
     difference = _bootstrap(y - x, groups, settings)
+    p_value = statistics.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
     return Compared(
         n=len(x),
+        groups=len(set(groups)),
         base=_bootstrap(x, groups, settings),
         tuned=_bootstrap(y, groups, settings),
         difference=_with_method(difference, f"paired {difference.method}"),
-        p_value=statistics.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed),
+        p_value=p_value,
         reduction=None,
-        verdict=_verdict(difference, groups, higher_is_better, settings),
+        verdict=_verdict(difference, p_value, groups, higher_is_better, settings),
     )
 
 
-def _verdict(difference: Interval, groups: list[str], higher_is_better: bool, settings: Settings) -> Outcome:
-    """Shown only where the interval leaves out zero and there are groups enough to show anything."""
+def _verdict(
+    difference: Interval, p_value: float, groups: list[str], higher_is_better: bool, settings: Settings
+) -> Outcome:
+    """Shown only where interval and test agree and there are groups enough to show anything."""
     if not statistics.enough_clusters(groups, settings.confidence):
         return "not shown"
-    return statistics.outcome(difference.low, difference.high, higher_is_better)
+    return statistics.outcome(
+        difference.low,
+        difference.high,
+        p_value,
+        confidence=settings.confidence,
+        higher_is_better=higher_is_better,
+    )
 
 
 def _bootstrap(values: statistics.Floats, groups: list[str], settings: Settings) -> Interval:
@@ -173,7 +189,10 @@ def compare_slices(
     higher_is_better: bool,
     settings: Settings,
 ) -> list[dict[str, Any]]:
-    """The comparison for every value of every slice column, columns and values in alphabetical order."""
+    """The comparison for every value of every slice column, columns and values in alphabetical order.
+
+    A value that no prompt was scored for is there too, with n = 0: left out, it would pass every gate.
+    """
     found = []
     for column, value in sorted({pair for row in slices for pair in row.items()}):
         places = [place for place, row in enumerate(slices) if row.get(column) == value]
@@ -185,7 +204,20 @@ def compare_slices(
             higher_is_better=higher_is_better,
             settings=settings,
         )
-        if compared is not None:
-            tested = compared.n >= SMALLEST_TESTED_SLICE
-            found.append({"column": column, "value": value, "tested": tested, **compared.as_json(tested)})
+        tested = compared is not None and compared.groups >= SMALLEST_TESTED_SLICE
+        entry = compared.as_json(tested) if compared else _not_scored()
+        found.append({"column": column, "value": value, "tested": tested, **entry})
     return found
+
+
+def _not_scored() -> dict[str, Any]:
+    """The comparison where no prompt was scored for both systems."""
+    return {
+        "n": 0,
+        "groups": 0,
+        "base": NOTHING,
+        "tuned": NOTHING,
+        "difference": NOTHING | {"p_value": None},
+        "reduction": None,
+        "verdict": "not shown",
+    }

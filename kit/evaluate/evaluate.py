@@ -7,7 +7,7 @@ scores the same answers anew without generating them again.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from kit.evaluate.prompts import Prompt, choose, load_prompts
 from kit.evaluate.scores import build_scores, score_answers
 from kit.files import sha256_file, sha256_json, write_json, write_text
 from kit.hooks import Hooks
+
+_METHOD = 2
+"""Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
 """(model, tokenizer) -> the task score on validation; higher is always better."""
@@ -54,11 +57,13 @@ def evaluate(config: Config, root: Path, prepared: Path, run: Path, hooks: Hooks
     base, tuned = _both_conditions(config, prompts, prepared, run)
     refuse_mismatches(base, tuned, run)
     _answer(config, run, prompts, folder)
+    share = synthetic_share(prompts, prepared)
     header = {
         "evaluation": folder.name,
         "run": run.name,
         "data": prepared.name,
-        "synthetic": _synthetic(prepared),
+        "synthetic": share > 0,
+        "synthetic_share": share,
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
     }
     predictions = read_predictions(folder / "predictions.jsonl")
@@ -203,6 +208,7 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
             "metrics": uses,
             "files": [sha256_file(path) for path in files],
             "languages": config.languages,
+            "method": _METHOD,
             "intervals": [config.evaluate.confidence, config.evaluate.bootstrap_draws],
         }
     )
@@ -292,10 +298,11 @@ def _answer_missing(
     )
 
 
-def _synthetic(prepared: Path) -> bool:
-    """Whether any of the prepared rows were made from a grammar."""
+def synthetic_share(prompts: Sequence[Prompt], prepared: Path) -> float:
+    """The share of the asked prompts whose source was made from a grammar, from 0 to 1."""
     summary = json.loads((prepared / "data.json").read_text(encoding="utf-8"))
-    return any(source["synthetic"] for source in summary["sources"])
+    made = {source["name"] for source in summary["sources"] if source["synthetic"]}
+    return sum(prompt.source in made for prompt in prompts) / len(prompts)
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

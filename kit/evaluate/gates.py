@@ -1,7 +1,8 @@
 """Whether the scores are good enough to release: gates, claims, and one verdict over all.
 
-A gate is passed, failed, or without enough evidence; it is never passed for want of data. The verdict
-takes the worst: invalid before failed, failed before not enough evidence, that before passed.
+A gate is passed, failed, or without enough evidence; it is never passed for want of data, nor by
+comparison with a base that gave no answers. The verdict takes the worst: invalid before failed, failed
+before not enough evidence, that before passed.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,10 @@ _BOUND_KEYS = {"estimate": "estimate", "lower": "low", "upper": "high"}
 
 @dataclass(frozen=True)
 class GateResult:
-    """A gate, what was found, and whether it holds. `slice` is `column=value` for a worst-slice gate."""
+    """A gate, what was found, and whether it holds. `slice` is `column=value` for a worst-slice gate.
+
+    `n` counts prompts, `groups` what they form; `why` says why there is not enough evidence.
+    """
 
     name: str
     metric: str
@@ -35,7 +39,9 @@ class GateResult:
     wanted: str
     found: float | None
     n: int
+    groups: int
     status: GateStatus
+    why: str
     because: str
     slice: str | None
 
@@ -108,9 +114,7 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
         return Verdict("failed", ExitCode.GATE_FAILED, sentence)
     unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]
     if unclear:
-        sentence = (
-            f"Too few scored prompts to judge {len(unclear)} of {len(gates)} gates: {', '.join(unclear)}."
-        )
+        sentence = f"Not enough evidence for {len(unclear)} of {len(gates)} gates: {', '.join(unclear)}."
         return Verdict("not enough evidence", ExitCode.NOT_ENOUGH_EVIDENCE, sentence)
     if not gates:
         return Verdict("passed", ExitCode.DONE, "No gates are set, so none could fail.")
@@ -123,29 +127,31 @@ def mostly_invalid(scores: Scores, system: str, decoding: str) -> bool:
     return bool(found) and found["invalid"] > MOST_INVALID * found["n"]
 
 
+def independent(part: Scores) -> int:
+    """How many independent witnesses a comparison rests on: groups of prompts, not prompts."""
+    return int(part["groups"] if "groups" in part else part["n"])
+
+
 def _judge_gate(scores: Scores, gate: Gate) -> GateResult:
     entry = _entry(scores, gate.metric, gate.decoding, f"gates: {gate.name}")
     if entry is None:
-        return _result(gate, None, 0, "not enough evidence", None)
+        nothing = {"n": 0, "groups": 0, gate.of: None}
+        return _result(gate, nothing, None, "no prompt was scored for both systems")
     _refuse_missing_figure(entry, gate.of, f"gates: {gate.name}")
+    broken = gate.of != "tuned" and mostly_invalid(scores, "base", gate.decoding)
     if gate.worst is not None:
-        return _judge_worst(entry, gate)
-    found = _figure(entry, gate)
-    return _result(gate, found, entry["n"], _status(gate, found, entry["n"]), None)
+        return _judge_worst(entry, gate, broken)
+    return _judge_part(entry, gate, None, broken)
 
 
-def _judge_worst(entry: dict[str, Any], gate: Gate) -> GateResult:
+def _judge_worst(entry: dict[str, Any], gate: Gate, broken: bool) -> GateResult:
     """The gate on every value of a slice column: one failure fails it, one thin value leaves it open."""
     parts = [part for part in entry["slices"] if part["column"] == gate.worst]
     if not parts:  # response times have none at all
         columns = sorted({part["column"] for part in entry["slices"]})
         hint = f"slice columns: {', '.join(columns) or 'none'}; name them in `data.slices`"
         raise ConfigError(Problem(f"gates: {gate.name}", f"no slices by {gate.worst!r} in the scores", hint))
-    judged = []
-    for part in parts:
-        found = _figure(part, gate)
-        status = _status(gate, found, part["n"])
-        judged.append(_result(gate, found, part["n"], status, f"{part['column']}={part['value']}"))
+    judged = [_judge_part(part, gate, f"{part['column']}={part['value']}", broken) for part in parts]
     order = {"failed": 0, "not enough evidence": 1, "passed": 2}
     return min(judged, key=lambda result: (order[result.status], _goodness(gate, result.found)))
 
@@ -156,25 +162,60 @@ def _goodness(gate: Gate, found: float | None) -> float:
     return found if gate.at_least is not None else -found
 
 
-def _figure(entry: dict[str, Any], gate: Gate) -> float | None:
-    """The number a gate looks at; None where base had nothing to reduce."""
-    part = entry[gate.of]
-    return None if part is None else float(part[_BOUND_KEYS[gate.bound]])
+def _judge_part(part: dict[str, Any], gate: Gate, slice_: str | None, broken: bool) -> GateResult:
+    """The gate on all prompts or on one slice.
+
+    Args:
+        broken: the gate compares with a base most of whose answers are invalid. Such a base counts as
+            failing, which flatters tuned: a gate that fails even so has failed, one that passes is open.
+    """
+    found = _figure(part, gate)
+    why = ""
+    if part["n"] == 0:
+        why = "no prompt was scored for both systems"
+    elif found is None:
+        why = "the base model had nothing to reduce"
+    elif independent(part) < gate.min_n:
+        counted = "groups of prompts" if independent(part) < part["n"] else "scored prompts"
+        why = f"{independent(part)} {counted}, the gate asks for {gate.min_n}"
+    elif broken and _holds(gate, found):
+        why = "most answers of the base model are empty, cut or repeating"
+    return _result(gate, part, slice_, why)
 
 
-def _status(gate: Gate, found: float | None, n: int) -> GateStatus:
-    if found is None or n < gate.min_n:
-        return "not enough evidence"
+def _figure(part: dict[str, Any], gate: Gate) -> float | None:
+    """The number a gate looks at; None where nothing was scored, or base had nothing to reduce."""
+    figure = part.get(gate.of)
+    value = None if figure is None else figure[_BOUND_KEYS[gate.bound]]
+    return None if value is None else float(value)
+
+
+def _holds(gate: Gate, found: float) -> bool:
     if gate.at_least is not None:
-        return "passed" if found >= gate.at_least - _ROUNDING else "failed"
+        return found >= gate.at_least - _ROUNDING
     assert gate.at_most is not None  # noqa: S101  # the schema: exactly one of the two
-    return "passed" if found <= gate.at_most + _ROUNDING else "failed"
+    return found <= gate.at_most + _ROUNDING
 
 
-def _result(gate: Gate, found: float | None, n: int, status: GateStatus, slice_: str | None) -> GateResult:
-    wanted = f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}"
+def _result(gate: Gate, part: dict[str, Any], slice_: str | None, why: str) -> GateResult:
+    """The result of a gate on a part; `why` is what evidence it lacks, empty if none."""
+    found = _figure(part, gate)
+    status: GateStatus = "not enough evidence"
+    if found is not None and not why:
+        status = "passed" if _holds(gate, found) else "failed"
     return GateResult(
-        gate.name, gate.metric, gate.of, gate.bound, wanted, found, n, status, gate.because, slice_
+        name=gate.name,
+        metric=gate.metric,
+        of=gate.of,
+        bound=gate.bound,
+        wanted=f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}",
+        found=found,
+        n=part["n"],
+        groups=independent(part),
+        status=status,
+        why=why,
+        because=gate.because,
+        slice=slice_,
     )
 
 

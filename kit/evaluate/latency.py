@@ -46,7 +46,8 @@ def measure_latency(
         prompts: one more than are to be measured; the first one warms up.
 
     Returns:
-        Lines of `latency.jsonl`: id, system, seconds to the first token, seconds, new tokens.
+        Lines of `latency.jsonl`: id, system, seconds to the first token, seconds, new tokens, and
+        whether the answer ended by itself.
     """
     settings = generation_config(tokenizer, max_new_tokens)
     records = []
@@ -76,9 +77,10 @@ def _time_one(model: Any, tokenizer: Any, prompt: Prompt, settings: GenerationCo
         )
     tokens = sequence[0, len(ids) :].tolist()  # waits for the device
     end = time.perf_counter()
-    _, count, _ = read_answer(tokenizer, tokens, settings.eos_token_id)
+    _, count, finished = read_answer(tokenizer, tokens, settings.eos_token_id)
     return {
         "seconds_to_first_token": (clock.first_token or end) - start,
         "seconds": end - start,
         "new_tokens": count,
+        "finished": finished,
     }

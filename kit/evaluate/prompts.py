@@ -25,6 +25,8 @@ class Prompt:
     group: str
     answer: str = ""
     """The reference answer: the dialogue's last assistant message."""
+    source: str = ""
+    """The file or dataset it came from, as `data.json` names it."""
 
     @property
     def reference(self) -> Reference:
@@ -47,7 +49,8 @@ def load_prompts(split: Path) -> list[Prompt]:
         hint = f"raise `data.split.{split.name}`, or mark rows for it with `data.split.column`"
         raise DataError(Problem(str(split), f"the {split.name} split is empty: nothing to evaluate on", hint))
     return [
-        Prompt(row.id, row.prompt, row.expected, row.slices, row.group, answer=row.answer) for row in rows
+        Prompt(row.id, row.prompt, row.expected, row.slices, row.group, row.answer, row.source)
+        for row in rows
     ]
 
 

@@ -12,7 +12,7 @@ from kit.evaluate.compare import Settings, compare, compare_slices
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
 from kit.evaluate.predictions import Key, Line
 from kit.evaluate.prompts import Prompt
-from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency
+from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency, unscored_response_time
 from kit.evaluate.validity import invalid_reason
 
 _DETAILS_SHOWN = 20
@@ -41,7 +41,7 @@ def build_scores(
         prompts: in the order of their ids, so that the order of the data changes nothing.
         predictions: an answer for every prompt, system and decoding.
         latency: lines of `latency.jsonl`, possibly none.
-        header: `evaluation`, `run`, `data`, `synthetic`, `conditions`.
+        header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`.
     """
     decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
     answered = {
@@ -53,16 +53,19 @@ def build_scores(
     entries, unscored = _entries(metrics, prompts, answered, decodings, settings)
     timed = response_time_entry(latency, settings)
     entries += [timed] if timed else []
+    unscored += unscored_response_time(latency)
+    groups = len({prompt.group for prompt in prompts})
     return {
         "schema": 1,
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
         "prompts": len(prompts),
+        "groups": groups,
         "seeds": 1,
         "validity": {d: {s: _validity(answered[d, s].invalid) for s in SYSTEMS} for d in decodings},
         "minimum_detectable_effect": statistics.minimum_detectable_effect(
-            len(prompts), confidence=config.evaluate.confidence
+            groups, confidence=config.evaluate.confidence
         ),
         "metrics": entries,
         "unscored": unscored,
@@ -82,14 +85,12 @@ def score_answers(
 def _judge_invalid(
     metric: LoadedMetric, result: MetricResult, invalid: Sequence[str | None], prompts: Sequence[Prompt]
 ) -> MetricResult:
-    worst = metric.invalid_item
-    if metric.hook is not None:  # the range of a hook's items is not known: take the worst one seen
-        seen = [worst, *(item for item in result.items if item is not None)]
-        worst = min(seen) if metric.higher_is_better else max(seen)
     items, details = list(result.items), list(result.details)
     for place, reason in enumerate(invalid):
-        if reason is not None and metric.applies(prompts[place].reference):
-            items[place], details[place] = worst, [f"invalid answer ({reason})"]
+        # A hook says by None which prompts do not concern it; the kit's own metrics are asked.
+        concerned = metric.hook is None or items[place] is not None
+        if reason is not None and concerned and metric.applies(prompts[place].reference):
+            items[place], details[place] = metric.invalid_item, [f"invalid answer ({reason})"]
     return MetricResult(items, details)
 
 

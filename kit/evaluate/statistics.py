@@ -30,14 +30,6 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class McNemar:
-    """Two-sided p-values of McNemar's test."""
-
-    exact: float
-    mid_p: float
-
-
-@dataclass(frozen=True)
 class Reduction:
     """1 - tuned/base of a rate where lower is better; `at_least` when tuned had no event at all."""
 
@@ -101,35 +93,23 @@ def wilson(events: int, n: int, confidence: float = 0.95) -> Interval:
     return Interval(share, low, high, "Wilson")
 
 
-def zero_event_upper(n: int, confidence: float = 0.95) -> float:
-    """The one-sided upper bound of a proportion after no event in n: 1 - (1 - confidence)^(1/n).
+def mcnemar(only_base: int, only_tuned: int) -> float:
+    """McNemar's mid-p test of two paired proportions, from the pairs in which the systems disagree.
 
-    About 3/n at 95% ("rule of three"). Source: Hanley and Lippman-Hand, JAMA 1983, 249:1743.
-    """
-    if n <= 0:
-        raise ValueError(f"need n > 0, found {n}")
-    return 1.0 - float((1.0 - confidence) ** (1.0 / n))
-
-
-def mcnemar(only_base: int, only_tuned: int) -> McNemar:
-    """McNemar's test of two paired proportions, from the pairs in which the systems disagree.
-
-    With N pairs in disagreement and k the smaller count, X ~ Binomial(N, 1/2): exact is
-    min(1, 2·P(X <= k)), mid-p is 2·P(X <= k) - P(X = k), and 1 - P(X = k) where both counts are equal.
-    N = 0 says nothing, so p = 1. Source: Fagerland, Lydersen and Laake, BMC Med. Res. Methodol. 2013,
-    13:91, who recommend mid-p and advise against the exact and the continuity-corrected test.
+    The two-sided p-value. With N pairs in disagreement, k the smaller count and X ~ Binomial(N, 1/2) it
+    is 2·P(X <= k) - P(X = k), and 1 - P(X = k) where both counts are equal. N = 0 says nothing, so
+    p = 1. Source: Fagerland, Lydersen and Laake, BMC Med. Res. Methodol. 2013, 13:91, who recommend
+    mid-p and advise against the exact and the continuity-corrected test.
     """
     disagreements = only_base + only_tuned
     if disagreements == 0:
-        return McNemar(exact=1.0, mid_p=1.0)
+        return 1.0
     fewer = min(only_base, only_tuned)
     # Integers are exact at any size; Python divides them without overflow.
-    total = 2**disagreements
+    total = 1 << disagreements
     up_to = sum(math.comb(disagreements, count) for count in range(fewer + 1))
     at = math.comb(disagreements, fewer)
-    exact = min(1.0, 2 * up_to / total)
-    mid_p = (total - at) / total if only_base == only_tuned else (2 * up_to - at) / total
-    return McNemar(exact=exact, mid_p=mid_p)
+    return (total - at) / total if only_base == only_tuned else (2 * up_to - at) / total
 
 
 def newcombe(table: PairedTable, confidence: float = 0.95) -> Interval:
@@ -165,19 +145,31 @@ def reduction(table: PairedTable, confidence: float = 0.95) -> Reduction | None:
     """1 - RR of a paired rate, with RR = x_tuned/x_base and a log-normal interval.
 
     SE² of log RR is (b + c) / (x_tuned·x_base), with b and c the pairs that disagree. Source: Bonett
-    and Price, Statist. Med. 2006, 25:3039 (its Wald form). With no tuned event, the low end is
-    1 - (Wilson's upper bound of tuned) / (base's share), and `at_least` is true. None where base had
-    no event: nothing could be reduced.
+    and Price, Statist. Med. 2006, 25:3039 (its Wald form). Two edges have no such interval:
+
+    - No tuned event: `at_least` is true and the low end is that of MOVER-R (Donner and Zou, Stat.
+      Methods Med. Res. 2012, 21:347), 1 - u / sqrt(l·(2p - l)), with u the upper Wilson bound of tuned,
+      p the base's share and l its lower Wilson bound: what is not known of base counts too.
+    - No pair disagrees: Wilson's upper bound of no disagreement, as a number of pairs, is taken to have
+      been missed by one system, then by the other.
+
+    None where base had no event: nothing could be reduced.
     """
     x_base, x_tuned = table.both + table.only_base, table.both + table.only_tuned
     if x_base == 0:
         return None
+    unseen = wilson(0, table.n, confidence).high
     if x_tuned == 0:
-        upper = wilson(0, table.n, confidence).high
-        return Reduction(1.0, 1.0 - upper / (x_base / table.n), 1.0, True, "Wilson upper bound of tuned")
+        base = wilson(x_base, table.n, confidence)
+        least = math.sqrt(base.low * (2 * base.estimate - base.low))
+        return Reduction(1.0, 1.0 - unseen / least, 1.0, True, "MOVER-R of Wilson intervals")
+    disagreements = table.only_base + table.only_tuned
+    if disagreements == 0:
+        missed = unseen * table.n
+        low, high = -missed / x_base, missed / (x_base + missed)
+        return Reduction(0.0, low, high, False, "Wilson upper bound of the disagreement")
     ratio = x_tuned / x_base
-    error = math.sqrt((table.only_base + table.only_tuned) / (x_tuned * x_base))
-    factor = math.exp(normal_quantile(confidence) * error)
+    factor = math.exp(normal_quantile(confidence) * math.sqrt(disagreements / (x_tuned * x_base)))
     return Reduction(1.0 - ratio, 1.0 - ratio * factor, 1.0 - ratio / factor, False, "log interval")
 
 
@@ -213,25 +205,20 @@ def bootstrap_mean(
     draws: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
-    bias_corrected: bool = False,
 ) -> Interval:
     """Bootstrap interval of a mean, whole clusters drawn with replacement.
 
     Args:
         values: one number a prompt; for a paired difference, tuned minus base.
         clusters: the group of each prompt; prompts of one group are drawn together.
-        bias_corrected: BCa instead of percentiles (Efron, JASA 1987, 82:171).
 
     The result does not depend on the order of the prompts. Source: Davison and Hinkley 1997, 3.8.
     """
     sums, sizes = _cluster_sums(values, clusters)
     estimate = float(sums.sum() / sizes.sum())
     means = _drawn_means(sums, sizes, draws, seed)
-    tail = (1 - confidence) / 2
-    low, high = _bca_tails(sums, sizes, means, tail) if bias_corrected else (tail, 1 - tail)
-    bounds = np.quantile(means, [low, high])
-    method = f"{'BCa' if bias_corrected else 'percentile'} bootstrap, {draws:,} draws"
-    return Interval(estimate, float(bounds[0]), float(bounds[1]), method)
+    low, high = np.quantile(means, _tails(confidence))
+    return Interval(estimate, float(low), float(high), f"percentile bootstrap, {draws:,} draws")
 
 
 def bootstrap_reduction(
@@ -264,9 +251,12 @@ def bootstrap_p_value(
     so few clusters can show (`smallest_p_value`).
     Source: Davison and Hinkley 1997, 4.4 (the +1 counts the observed sample).
     """
-    means = _drawn_means(*_cluster_sums(differences, clusters), draws, seed)
-    beyond = min(int(np.sum(means <= 0)), int(np.sum(means >= 0)))
-    return max(min(1.0, 2 * (beyond + 1) / (draws + 1)), smallest_p_value(clusters))
+    return _two_sided(_drawn_means(*_cluster_sums(differences, clusters), draws, seed), clusters)
+
+
+def _two_sided(drawn: Floats, clusters: Sequence[str]) -> float:
+    beyond = min(int(np.sum(drawn <= 0)), int(np.sum(drawn >= 0)))
+    return max(min(1.0, 2 * (beyond + 1) / (len(drawn) + 1)), smallest_p_value(clusters))
 
 
 def smallest_p_value(clusters: Sequence[str]) -> float:
@@ -303,26 +293,6 @@ def _drawn_sums(values: Floats, draws: int, seed: int) -> Floats:
     return np.concatenate(parts)
 
 
-def _bca_tails(sums: Floats, sizes: Floats, means: Floats, tail: float) -> tuple[float, float]:
-    """The two quantiles that correct for bias and for skew (from the jackknife over clusters)."""
-    normal = NormalDist()
-    estimate = sums.sum() / sizes.sum()
-    below = (np.sum(means < estimate) + 0.5 * np.sum(means == estimate)) / len(means)
-    if len(sums) < 2 or not 0 < below < 1:
-        return tail, 1 - tail
-    bias = normal.inv_cdf(float(below))
-    left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
-    deviations = left_out.mean() - left_out
-    spread = float(np.sum(deviations**2))
-    acceleration = float(np.sum(deviations**3)) / (6 * spread**1.5) if spread > 0 else 0.0
-
-    def moved(share: float) -> float:
-        z = bias + normal.inv_cdf(share)
-        return normal.cdf(bias + z / (1 - acceleration * z))
-
-    return moved(tail), moved(1 - tail)
-
-
 def median_interval(
     values: ArrayLike, *, draws: int = 10_000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
@@ -342,14 +312,27 @@ def ratio_of_medians(
 
     Percentile bootstrap over pairs on the logarithm, so that swapping the systems gives the inverse.
     """
-    x, y = _pair(base, tuned)
-    if np.any(x <= 0) or np.any(y <= 0):
-        raise ValueError("times must be positive")
-    drawn = _drawn_indices(len(x), draws, seed)
-    logs = np.log(np.median(x[drawn], axis=1)) - np.log(np.median(y[drawn], axis=1))
-    low, high = np.exp(np.quantile(logs, _tails(confidence)))
+    x, y = _times(base, tuned)
+    drawn_x, drawn_y = _drawn_medians(x, y, draws, seed)
+    low, high = np.exp(np.quantile(np.log(drawn_x) - np.log(drawn_y), _tails(confidence)))
     method = f"paired bootstrap of the log ratio of medians, {draws:,} draws"
     return Interval(float(np.median(x) / np.median(y)), float(low), float(high), method)
+
+
+def difference_of_medians(
+    base: ArrayLike, tuned: ArrayLike, *, draws: int = 10_000, confidence: float = 0.95, seed: int = 0
+) -> tuple[Interval, float]:
+    """Median(tuned) - median(base) of paired positive times, and its two-sided p-value.
+
+    From the draws of `ratio_of_medians` with the same seed: in each the difference is below 0 exactly
+    where the ratio is above 1, so the two intervals and the p-value say the same.
+    """
+    x, y = _times(base, tuned)
+    drawn_x, drawn_y = _drawn_medians(x, y, draws, seed)
+    low, high = np.quantile(drawn_y - drawn_x, _tails(confidence))
+    method = f"paired bootstrap of the difference of medians, {draws:,} draws"
+    found = Interval(float(np.median(y) - np.median(x)), float(low), float(high), method)
+    return found, _two_sided(drawn_y - drawn_x, [str(place) for place in range(len(x))])
 
 
 def enough_clusters(clusters: Sequence[str], confidence: float) -> bool:
@@ -357,9 +340,13 @@ def enough_clusters(clusters: Sequence[str], confidence: float) -> bool:
     return smallest_p_value(clusters) <= 1 - confidence
 
 
-def outcome(low: float, high: float, higher_is_better: bool) -> Outcome:
-    """The verdict from an interval of tuned minus base: shown only if the interval leaves out zero."""
-    if low <= 0 <= high:
+def outcome(low: float, high: float, p_value: float, *, confidence: float, higher_is_better: bool) -> Outcome:
+    """The verdict from the interval of tuned minus base and from its p-value.
+
+    Shown only if the interval leaves out zero *and* p is below 1 - confidence: Newcombe's interval and
+    McNemar's test are no inverses of each other, and near the border one may say what the other denies.
+    """
+    if low <= 0 <= high or 1 - p_value <= confidence:  # 1 - 0.95 rounds to more than 0.05
         return "not shown"
     return "improved" if (low > 0) == higher_is_better else "worse"
 
@@ -369,6 +356,20 @@ def _pair(base: ArrayLike, tuned: ArrayLike) -> tuple[Floats, Floats]:
     if x.shape != y.shape or x.ndim != 1 or x.size == 0:
         raise ValueError(f"need two sequences of one length, at least one pair: {x.shape} and {y.shape}")
     return x, y
+
+
+def _times(base: ArrayLike, tuned: ArrayLike) -> tuple[Floats, Floats]:
+    x, y = _pair(base, tuned)
+    if np.any(x <= 0) or np.any(y <= 0):
+        raise ValueError("times must be positive")
+    return x, y
+
+
+def _drawn_medians(x: Floats, y: Floats, draws: int, seed: int) -> tuple[Floats, Floats]:
+    """Medians of both over the same pairs, drawn with replacement."""
+    drawn = _drawn_indices(len(x), draws, seed)
+    medians: tuple[Floats, Floats] = np.median(x[drawn], axis=1), np.median(y[drawn], axis=1)
+    return medians
 
 
 def _drawn_indices(n: int, draws: int, seed: int) -> NDArray[np.int64]:

@@ -24,7 +24,9 @@ _SHOWN = (
 
 
 def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, Any] | None:
-    """The `latency` block of `scores.json`, over the prompts that both systems answered with text.
+    """The `latency` block of `scores.json`, over the prompts that both systems answered in full.
+
+    `left_out` counts the other timed prompts: one of the answers was empty or cut.
 
     The speed-up is taken apart into shorter answers and faster tokens, length x per_token = speed-up:
     an adapter merged into its base makes no token faster. None if no prompt was timed for both.
@@ -36,6 +38,7 @@ def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, An
     length = _median_tokens(timed["base"]) / _median_tokens(timed["tuned"])
     return {
         **{system: _percentiles(timed[system]) for system in SYSTEMS},
+        "left_out": len({line["id"] for line in lines}) - len(timed["base"]),
         "speedup": asdict(speedup),
         "decomposition": {"length": length, "per_token": speedup.estimate / length},
     }
@@ -44,14 +47,15 @@ def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, An
 def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, Any] | None:
     """The `metrics` entry of response time: medians, and their ratio; None if nothing was timed for both.
 
-    The verdict is that of the ratio: shown where its interval leaves out 1
-    and enough prompts were timed to show anything.
+    Intervals, p-value and verdict of ratio and difference are from the same draws, so they agree. Prompts
+    count as independent here, whatever their group: a time depends on the machine and on the answer's length.
     """
     timed = _timed_by_both(lines)
     if not timed["base"]:
         return None
     base, tuned = _seconds(timed["base"]), _seconds(timed["tuned"])
     ratio = statistics.ratio_of_medians(base, tuned, **_how(settings))
+    difference, p_value = statistics.difference_of_medians(base, tuned, **_how(settings))
     return {
         "name": "response_time",
         "label": ResponseTime.label,
@@ -59,42 +63,41 @@ def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, 
         "higher_is_better": False,
         "decoding": "greedy",
         "n": len(base),
+        "groups": len(base),
         "base": asdict(statistics.median_interval(base, **_how(settings))),
         "tuned": asdict(statistics.median_interval(tuned, **_how(settings))),
-        "difference": _difference(base, tuned, settings),
+        "difference": asdict(difference) | {"p_value": p_value},
         "reduction": None,
         "ratio": asdict(ratio),
-        "verdict": _verdict(ratio, [line["id"] for line in timed["base"]], settings),
+        "verdict": _verdict(ratio, p_value, [line["id"] for line in timed["base"]], settings),
         "slices": [],
         "details": {"base": {}, "tuned": {}},
     }
 
 
-def _verdict(ratio: Interval, prompts: list[str], settings: Settings) -> Outcome:
+def unscored_response_time(lines: Sequence[Line]) -> list[dict[str, str]]:
+    """The `unscored` entry of response time where prompts were timed, none of them with two full answers."""
+    if not lines or _timed_by_both(lines)["base"]:
+        return []
+    why = "no timed prompt was answered by both without an empty or cut answer"
+    return [{"name": "response_time", "label": ResponseTime.label, "decoding": "greedy", "why": why}]
+
+
+def _verdict(ratio: Interval, p_value: float, prompts: list[str], settings: Settings) -> Outcome:
     if not statistics.enough_clusters(prompts, settings.confidence):
         return "not shown"
-    return statistics.outcome(np.log(ratio.low), np.log(ratio.high), higher_is_better=True)
-
-
-def _difference(base: list[float], tuned: list[float], settings: Settings) -> dict[str, Any]:
-    """Median of the paired differences, tuned minus base, in seconds."""
-    differences = np.subtract(tuned, base)
-    interval = statistics.median_interval(differences, **_how(settings))
-    prompts = [str(place) for place in range(len(base))]
-    p_value = statistics.bootstrap_p_value(differences, prompts, draws=settings.draws, seed=settings.seed)
-    named = Interval(interval.estimate, interval.low, interval.high, f"paired {interval.method}")
-    return asdict(named) | {"p_value": p_value}
+    low, high = np.log(ratio.low), np.log(ratio.high)
+    return statistics.outcome(low, high, p_value, confidence=settings.confidence, higher_is_better=True)
 
 
 def _timed_by_both(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    """Each system's records of the prompts that both answered with text, by id.
+    """Each system's records of the prompts that both answered in full, by id.
 
-    One new token is the stop token alone: an empty answer, which is a failure and not a fast answer.
+    One new token is the stop token alone: an empty answer, which is a failure and not a fast answer. A cut
+    answer would have taken longer: its time is the token limit's.
     """
-    by_id = {
-        system: {line["id"]: line for line in lines if line["system"] == system and line["new_tokens"] >= 2}
-        for system in SYSTEMS
-    }
+    answered = [line for line in lines if line["new_tokens"] >= 2 and line.get("finished", True)]
+    by_id = {s: {line["id"]: line for line in answered if line["system"] == s} for s in SYSTEMS}
     both = sorted(set(by_id["base"]) & set(by_id["tuned"]))
     return {system: [by_id[system][id_] for id_ in both] for system in SYSTEMS}
 

@@ -157,7 +157,7 @@ def project(tmp_path: Path, policy_file: Path):
     prepared = root / "data" / "prepared" / "fp"
     save_split(prepared / "test", [make_row(number) for number in range(1, 25)])
     save_split(prepared / "valid", [make_row(number) for number in range(100, 110)])
-    (prepared / "data.json").write_text(json.dumps({"sources": [{"name": "g", "synthetic": True}]}))
+    (prepared / "data.json").write_text(json.dumps({"sources": [{"name": "test", "synthetic": True}]}))
     config = Config.model_validate(
         {
             "model": {"name": str(base), "dtype": "float32"},

@@ -35,7 +35,8 @@ def test_an_evaluation_leaves_what_the_report_reads(project):
     assert scores["conditions"]["base"]["weights"] != scores["conditions"]["tuned"]["weights"]
     found = {(entry["name"], entry["decoding"]) for entry in scores["metrics"]}
     assert {("violation_rate", "greedy"), ("disclosure_rate", "sampled")} <= found
-    assert {lost["name"] for lost in scores["unscored"]} == {"resolution_rate"}
+    unscored = {lost["name"] for lost in scores["unscored"]}
+    assert unscored == {"resolution_rate", "response_time"}, "a random model's answers are all cut"
     assert len(lines(folder)) == 24 * 2 * 2
     timed = [json.loads(line) for line in (folder / "latency.jsonl").read_text().splitlines()]
     assert len(timed) == 3 * 2
@@ -150,7 +151,9 @@ def test_the_task_score_is_the_golden_metric_with_better_upward(project, model, 
     hooks = Hooks(
         metrics={
             "words": Metric("Always a half", lambda p, r: [0.5] * len(p)),
-            "calm": Metric("Always three", lambda p, r: [3.0] * len(p), higher_is_better=False),
+            "calm": Metric(
+                "Always three", lambda p, r: [3.0] * len(p), higher_is_better=False, invalid_item=3.0
+            ),
         }
     )
     model.train()

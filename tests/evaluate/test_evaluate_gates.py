@@ -35,6 +35,7 @@ def scores():
             "column": "language",
             "value": value,
             "n": n,
+            "groups": n,
             "tuned": interval(e, e - 0.1, e + 0.05),
             "reduction": None,
         }
@@ -94,6 +95,51 @@ def test_the_worst_slice_decides(scores):
     assert (thin.status, thin.slice, thin.n) == ("not enough evidence", "language=es", 20)
     passed = judge(scores, **fidelity, at_least=0.8, min_n=10)
     assert (passed.status, passed.slice) == ("passed", "language=fr")
+
+
+def test_a_value_without_a_scored_prompt_leaves_a_worst_gate_open(scores):
+    """A language that was never scored is not a language that passed."""
+    nothing = {"column": "language", "value": "ja", "n": 0, "groups": 0, "reduction": None}
+    none = interval(None, None, None)
+    scores["metrics"][1]["slices"].append(nothing | {"tuned": none, "difference": none})
+    for of, at_least in (("tuned", 0.5), ("difference", -1)):
+        for part in scores["metrics"][1]["slices"]:
+            part.setdefault("difference", interval(0.1, 0.05, 0.2))
+        gate = {"metric": "language_fidelity", "worst": "language", "min_n": 10, "of": of}
+        open_ = judge(scores, **gate, at_least=at_least)
+        assert (open_.status, open_.slice, open_.n) == ("not enough evidence", "language=ja", 0)
+        assert "no prompt" in open_.why
+
+
+def test_groups_are_evidence_and_prompts_are_not(scores):
+    """Two hundred prompts of three patients are three witnesses."""
+    scores["metrics"][0]["groups"] = 3
+    found = judge(scores, at_most=0.1)
+    assert (found.status, found.n, found.groups) == ("not enough evidence", 200, 3)
+    assert "3 groups of prompts" in found.why and "30" in found.why
+    assert judge(scores, at_most=0.1, min_n=3).status == "passed"
+
+
+@pytest.mark.parametrize(
+    "better",
+    [{"of": "difference", "at_most": 0}, {"of": "reduction", "at_least": 0.8}],
+    ids=lambda g: g["of"],
+)
+def test_a_broken_base_makes_no_gate_pass(scores, better):
+    assert judge(scores, **better).status == "passed"
+    scores["validity"]["greedy"]["base"]["invalid"] = 101
+    found = judge(scores, **better)
+    assert (found.status, found.groups) == ("not enough evidence", 200)
+    assert "base model" in found.why
+    assert verdict(scores, [found]).exit_code == ExitCode.NOT_ENOUGH_EVIDENCE
+    assert judge(scores, at_most=0.05).status == "passed", "the tuned score compares with no base"
+    assert judge(scores, of="difference", at_most=-0.9).status == "failed", "not even flattered"
+
+
+def test_a_broken_base_makes_no_speed_gate_pass(scores):
+    scores["validity"]["greedy"]["base"]["invalid"] = 101
+    speed = {"metric": "response_time", "of": "ratio", "at_least": 4, "min_n": 16}
+    assert judge(scores, **speed).status == "not enough evidence"
 
 
 def test_a_reduction_from_nothing_is_no_evidence(scores):

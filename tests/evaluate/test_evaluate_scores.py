@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.config.schema import Config, MetricUse
+from kit.config.errors import ConfigError
+from kit.config.schema import Config, Gate, MetricUse
 from kit.evaluate.evaluate import load_metrics
 from kit.evaluate.gates import judge_gates, verdict
 from kit.evaluate.prompts import Prompt
@@ -204,17 +205,84 @@ def test_only_prompts_that_both_systems_were_scored_on_are_compared(config):
     assert entry(scores, "partly")["kind"] == "rate"
 
 
-def test_an_invalid_answer_scores_a_hooks_worst_item(config):
-    hooks = Hooks(metrics={"length": Metric("Words", lambda p, r: [float(len(x.split())) for x in p], False)})
-    more = config.model_copy(
-        update={"evaluate": config.evaluate.model_copy(update={"metrics": [use_of("length")]})}
+def score_words(config, metric, base, tuned, count=40):
+    evaluate = config.evaluate.model_copy(update={"metrics": [use_of("words")]})
+    prompts = make_prompts(count)
+    more = config.model_copy(update={"evaluate": evaluate})
+    return scored(more, prompts, predict(prompts, base, tuned), hooks=Hooks(metrics={"words": metric}))
+
+
+def count_words(predictions, references):
+    return [float(len(text.split())) for text in predictions]
+
+
+def test_an_invalid_answer_scores_the_same_for_both_systems(config):
+    """What base scores for nothing must not depend on what else base said."""
+    metric = Metric("Words", count_words, higher_is_better=False, invalid_item=50.0)
+    scores = score_words(
+        config, metric, lambda n: "" if n == 0 else "a b", lambda n: "" if n == 0 else "a b c d e"
     )
-    prompts = make_prompts(40)
-    scores = scored(
-        more, prompts, predict(prompts, lambda n: "a b", lambda n: "" if n == 0 else "a b c d e"), hooks=hooks
+    systems = scores["items"][0]["greedy"].values()
+    assert [system["scores"]["words"] for system in systems] == [50.0, 50.0]
+    assert [system["invalid"] for system in systems] == ["empty", "empty"]
+
+
+def test_a_hook_whose_answers_are_worse_than_invalid_must_say_what_those_score(config):
+    with pytest.raises(ConfigError, match="invalid_item"):
+        score_words(config, Metric("Words", count_words, False), lambda n: "a b", lambda n: "a")
+
+
+def test_an_invalid_answer_to_a_prompt_that_no_hook_speaks_of_stays_unscored(config):
+    def every_other(predictions, references):
+        return [1.0 if int(r["prompt"][1:]) % 2 else None for r in references]
+
+    scores = score_words(config, Metric("Every other", every_other), lambda n: GOOD, lambda n: "")
+    assert scores["metrics"][0]["n"] == 20
+    found = [item["greedy"]["tuned"]["scores"]["words"] for item in scores["items"][:2]]
+    assert found == [None, 0.0]
+
+
+def test_a_slice_without_a_scored_prompt_is_listed_and_leaves_its_gate_open(config):
+    prompts = [
+        replace(p, expected={"topic": "cards"}) if p.slices["language"] == "fr" else p
+        for p in make_prompts(200)
+    ]
+    scores = scored(config, prompts, predict(prompts, often_bad, lambda n: GOOD))
+    slices = {part["value"]: part for part in entry(scores, "disclosure_rate")["slices"]}
+    assert (slices["en"]["n"], slices["fr"]["n"], slices["fr"]["tested"]) == (150, 0, False)
+    assert slices["fr"]["tuned"]["estimate"] is None
+    gate = Gate(name="g", metric="disclosure_rate", worst="language", at_least=0.5)
+    judged = judge_gates(scores, [gate])[0]
+    assert (judged.status, judged.slice) == ("not enough evidence", "language=fr")
+
+
+def test_a_slice_of_few_groups_is_not_tested_however_many_prompts(config):
+    prompts = make_prompts(240, per_group=12)
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad))
+    assert scores["groups"] == 20
+    assert scores["minimum_detectable_effect"] == pytest.approx(0.2)
+    found = entry(scores, "violation_rate")
+    assert (found["n"], found["groups"]) == (240, 20)
+    assert [(part["n"], part["groups"], part["tested"]) for part in found["slices"]] == [
+        (180, 20, False),
+        (60, 20, False),
+    ]
+    assert judge_gates(scores, config.gates[:1])[0].status == "not enough evidence"
+
+
+def test_a_shown_change_has_interval_and_test_behind_it(config):
+    """Four of twenty answers change, all for the better: the interval leaves out zero, p is 6%."""
+    prompts = make_prompts(20)
+    found = entry(
+        scored(
+            config,
+            prompts,
+            predict(prompts, lambda n: BAD if n < 12 else GOOD, lambda n: BAD if n < 8 else GOOD),
+        ),
+        "violation_rate",
     )
-    assert scores["items"][0]["greedy"]["tuned"]["scores"] == {"length": 5.0}
-    assert scores["items"][0]["greedy"]["tuned"]["invalid"] == "empty"
+    assert found["difference"]["high"] < 0 and found["difference"]["p_value"] > 0.05
+    assert found["verdict"] == "not shown"
 
 
 def test_items_carry_transcript_scores_and_reasons(config):
@@ -281,6 +349,45 @@ def test_an_empty_answer_is_not_a_fast_one(config):
     scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad), lines)
     assert scores["latency"]["tuned"]["n"] == 8
     assert entry(scores, "response_time")["verdict"] == "not shown"
+
+
+def test_a_cut_answer_is_left_out_of_response_times(config):
+    """Its time is the token limit's, not the answer's."""
+    prompts = make_prompts(40)
+    lines = copy.deepcopy(timed(1.0))
+    for line in lines[0::2][:3]:
+        line.update(seconds=90.0, finished=False)
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad), lines)
+    assert (scores["latency"]["base"]["n"], scores["latency"]["left_out"]) == (9, 3)
+    assert scores["latency"]["base"]["seconds"]["p95"] < 3
+
+
+def test_response_time_that_no_prompt_could_show_is_listed_apart(config):
+    prompts = make_prompts(40)
+    lines = [line | {"finished": line["system"] == "tuned"} for line in timed(4.0)]
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad), lines)
+    assert scores["latency"] is None
+    assert "response_time" in {lost["name"] for lost in scores["unscored"]}
+    gate = Gate(name="g", metric="response_time", of="ratio", at_least=1)
+    assert judge_gates(scores, [gate])[0].status == "not enough evidence"
+
+
+def test_ratio_difference_p_value_and_verdict_of_response_time_agree(config):
+    """The paired differences have another median than the times: they may not speak for the ratio."""
+    base = [1.0, 1.0, 1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]
+    tuned = [1.1, 1.1, 1.1, 1.1, 1.1, 5.1, 1.2, 1.2, 1.2, 1.2, 1.2]
+    lines = timed(1.0, count=11)
+    for n, (x, y) in enumerate(zip(base, tuned, strict=True)):
+        lines[2 * n]["seconds"], lines[2 * n + 1]["seconds"] = x, y
+    prompts = make_prompts(40)
+    found = entry(scored(config, prompts, predict(prompts, often_bad, rarely_bad), lines), "response_time")
+    assert found["difference"]["estimate"] == pytest.approx(1.2 - 5.0)
+    assert found["difference"]["estimate"] == pytest.approx(
+        found["tuned"]["estimate"] - found["base"]["estimate"]
+    )
+    shown = found["verdict"] != "not shown"
+    assert shown == (found["ratio"]["low"] > 1) == (found["difference"]["high"] < 0)
+    assert shown == (found["difference"]["p_value"] < 0.05)
 
 
 def test_without_timing_there_is_no_latency(config):

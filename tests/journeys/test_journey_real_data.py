@@ -60,7 +60,9 @@ MULTIDOGO_READER = '''
 
 def read_multidogo(record: dict) -> dict:
     """A dialogue up to the turn that states the request; every turn is answered by its intent."""
-    small_talk = {"openinggreeting", "closinggreeting", "confirmation", "contentonly", "outofdomain", "rejection"}
+    small_talk = {
+        "openinggreeting", "closinggreeting", "confirmation", "contentonly", "outofdomain", "rejection",
+    }
     messages = []
     for turn in record["turns"]:
         messages.append({"role": "user", "content": turn["utterance"]})

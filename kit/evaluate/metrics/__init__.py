@@ -79,7 +79,7 @@ def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[st
             label=hook.label,
             higher_is_better=hook.higher_is_better,
             kind=None,
-            invalid_item=0.0 if hook.higher_is_better else 1.0,
+            invalid_item=hook.worst,
             hook=hook,
         )
     if use.name not in own or use.name == "response_time":
@@ -107,7 +107,8 @@ def score(metric: LoadedMetric, predictions: Sequence[str], references: Sequence
     """Score answers against their references, both in the same order.
 
     Raises:
-        ConfigError: a hook failed, or returned something else than one finite number or None a prompt.
+        ConfigError: a hook failed, returned something else than one finite number or None a prompt, or
+            found an answer worse than an invalid one.
     """
     if not predictions:
         return MetricResult([], [])
@@ -169,4 +170,21 @@ def _score_hook(
                 hint="`score(predictions, references)` returns one number or None for every prediction",
             )
         )
-    return MetricResult([None if item is None else float(item) for item in items], [[] for _ in items])
+    found = [None if item is None else float(item) for item in items]
+    _refuse_safe_invalid_item(name, hook, [item for item in found if item is not None])
+    return MetricResult(found, [[] for _ in items])
+
+
+def _refuse_safe_invalid_item(name: str, hook: HookMetric, items: list[float]) -> None:
+    """An answer that is none must not score better than one that is."""
+    if not items or hook.invalid_item is not None:
+        return
+    seen = min(items) if hook.higher_is_better else max(items)
+    if seen < hook.worst if hook.higher_is_better else seen > hook.worst:
+        raise ConfigError(
+            Problem(
+                where=f"metric {name} (hooks)",
+                message=f"gave {seen:g}, which is worse than the {hook.worst:g} of an invalid answer",
+                hint="give its Metric an `invalid_item`: what an empty, cut or repeating answer scores",
+            )
+        )
