@@ -26,19 +26,22 @@ def words(text: str) -> list[str]:
 
 
 @cache
-def phrase_pattern(phrase: str) -> re.Pattern[str]:
+def phrase_pattern(phrase: str, whole: bool = False) -> re.Pattern[str]:
     """Matches a phrase in normalised text, in any case.
 
-    It must start where a word starts, and may go on into an ending ("refund" finds "refunds"). Numbers
-    must stand alone: "30" is not found in "300", "130" or "30.5".
+    It must start where a word starts, and may go on into an ending ("refund" finds "refunds") unless it
+    is to be found `whole`. Numbers must stand alone: "30" is not found in "300", "130" or "30.5".
     """
     text = normalise(phrase)
     body = r"\s+".join(re.escape(part) for part in text.split())
     first, last = text[:1], text[-1:]
-    before = r"(?<!\d)(?<!\d[.,])" if first.isdigit() else r"(?<!\w)" if _starts_word(first) else ""
+    before = r"(?<!\d)(?<!\d[.,])" if first.isdigit() else r"(?<!\w)" if _spaced(first) else ""
     after = r"(?!\d)(?![.,]\d)" if last.isdigit() else ""
+    if whole and _spaced(last):
+        after += r"(?!\w)"
     return re.compile(before + body + after, re.IGNORECASE)
 
 
-def _starts_word(character: str) -> bool:
+def _spaced(character: str) -> bool:
+    """Whether a character belongs to a word that spaces set apart."""
     return character.isalnum() and not re.match(f"[{_CJK}]", character)

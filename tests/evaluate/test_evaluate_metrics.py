@@ -118,6 +118,23 @@ def test_resolution_rate_in_french_spanish_and_chinese():
     assert items("resolution_rate", cases) == [1, 1, 1, 1, 0]
 
 
+def test_slot_accuracy_wants_every_value_whole():
+    slots = {"slots": ["BX-4412", "$12,000"]}
+    cases = [
+        ("Order bx-4412 over $12,000 is on its way.", slots),
+        ("Order BX-4412 is on its way.", slots),
+        ("Order BX-44120 over $12,000 is on its way.", slots),
+        ("Order BX-4412 over $12,000.50 is on its way.", slots),
+        ("Order BX-4412B over $12,000 is on its way.", slots),
+        ("L'article « Lampe Solis » est là.", {"slots": ["Lampe Solis"]}),
+        ("L'article « Lampe Solist » est là.", {"slots": ["Lampe Solis"]}),
+        ("订单BX-4412已发货", {"slots": ["订单"]}),
+        ("Anything.", {"slots": []}),
+        ("Anything.", {}),
+    ]
+    assert items("slot_accuracy", cases) == [1, 0, 0, 0, 0, 1, 0, 1, None, None]
+
+
 def test_language_fidelity_judges_every_long_line():
     cases = [
         (LONG_FRENCH, {"language": "fr"}),
