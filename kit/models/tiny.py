@@ -7,6 +7,7 @@ folder: edit a grammar and the next use builds a new tiny beside the old one.
 
 import os
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,23 @@ ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 256,
     "intermediate_size": 640,
     "num_hidden_layers": 2,
-    "num_attention_heads": 8,
+    "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 32,
+    "head_dim": 64,
+    "attention_bias": True,  # the head that looks one place back needs a constant query
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
     "max_position_embeddings": 1024,
     "tie_word_embeddings": True,
     "initializer_range": 0.06,  # about 1 / sqrt(hidden_size): the usual 0.02 is for far wider networks
 }
-"""Arguments of `Qwen3Config`: 1.84 million parameters."""
+"""Arguments of `Qwen3Config`: 1.9 million parameters."""
 
 SEED = 20
 DIALOGUES = 5000
 """Dialogues in the corpus, over all recipes."""
 TRAINING = Train(
     stage="pretrain",
-    learning_rate=5e-3,
+    learning_rate=2e-3,
     num_train_epochs=1,
     global_batch_size=8,
     per_device_train_batch_size=8,
@@ -47,6 +50,22 @@ TRAINING = Train(
     save_steps=1_000_000,
 )
 """One pass over the corpus. Small batches: at this size, steps teach more than tokens do."""
+
+
+MAKERS = (
+    "data/grammar.py",
+    "data/grammar_load.py",
+    "data/render.py",
+    "data/same.py",
+    "data/synth.py",
+    "models/copying.py",
+    "models/tiny.py",
+    "train/setup.py",
+    "train/stages.py",
+    "train/tiny.py",
+    "train/trainer.py",
+)
+"""The files of the package that decide tiny's weights."""
 
 
 def recipes_folder() -> Path:
@@ -73,19 +92,15 @@ def system_prompt(grammar: Path) -> str | None:
 
 
 def tiny_fingerprint(recipes: Path | None = None) -> str:
-    """16 hex digits over all that changes tiny's weights: grammars, their reader, definition, training."""
+    """16 hex digits over all that changes tiny's weights: grammars, prompts, code and libraries."""
     grammars = grammar_files(recipes)
     package = Path(kit.__file__).parent
-    readers = [path for name in ("synth", "grammar") if (path := package / "data" / f"{name}.py").is_file()]
     parts = {
-        "architecture": ARCHITECTURE,
-        "training": TRAINING.model_dump(mode="json"),
-        "dialogues": DIALOGUES,
-        "seed": SEED,
         "template": sha256_file(CHAT_TEMPLATE),
         "grammars": {path.parent.name: sha256_file(path) for path in grammars},
         "system_prompts": {path.parent.name: system_prompt(path) for path in grammars},
-        "readers": [sha256_file(path) for path in readers],
+        "code": {name: sha256_file(package / name) for name in MAKERS},
+        "libraries": {name: version(name) for name in ("tokenizers", "torch", "transformers")},
     }
     return sha256_json(parts)[:16]
 
@@ -100,15 +115,19 @@ def tiny_folder() -> Path:
 def new_tokenizer(texts: Iterable[str], vocabulary: int = ARCHITECTURE["vocab_size"]) -> Any:
     """A byte-level BPE tokenizer trained on `texts`, with tiny's chat template.
 
-    Digits stay single tokens, so that an order number that was never seen can be copied digit by
-    digit. Padding has its own token: were it the end of a turn, the loss would never see turns end.
+    Digits are cut into pairs, so that an order number that was never seen can be copied pair by pair;
+    one by one, digits repeat within a number, and what follows the second 0 is not what follows the
+    first. Padding has its own token: were it the end of a turn, the loss would never see turns end.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split(Regex(r"\d{1,2}"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

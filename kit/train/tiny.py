@@ -124,6 +124,7 @@ def build_into(
     """
     import torch
 
+    from kit.models.copying import start_copying
     from kit.models.quiet import quiet_libraries
     from kit.models.tiny import ARCHITECTURE
     from kit.train.stages import train
@@ -134,7 +135,9 @@ def build_into(
     with TemporaryDirectory(prefix="casekit-tiny-") as name, new_folder(folder) as made:
         workplace = Path(name)
         base = workplace / "random"
-        new_model(tokenizer, seed, shape).save_pretrained(base)
+        model = new_model(tokenizer, seed, shape)
+        start_copying(model, seed)
+        model.save_pretrained(base)
         tokenizer.save_pretrained(base)
         config = Config.model_validate(
             {

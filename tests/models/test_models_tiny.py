@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.models.copying import start_copying
 from kit.models.tiny import (
     ARCHITECTURE,
     CHAT_TEMPLATE,
@@ -47,9 +48,29 @@ def test_any_text_survives_the_tokenizer(tokenizer, text):
     assert tokenizer.decode(tokenizer(text).input_ids) == text
 
 
-def test_digits_are_single_tokens_so_that_unseen_numbers_can_be_copied(tokenizer):
-    tokens = [tokenizer.decode([token]) for token in tokenizer("90817263").input_ids]
-    assert tokens == list("90817263")
+def test_digits_are_cut_in_pairs_so_that_unseen_numbers_can_be_copied():
+    seen = [f"order {number}" for number in range(1000, 9999, 7)]
+    tokenizer = new_tokenizer(seen, vocabulary=500)
+    tokens = [tokenizer.decode([token]) for token in tokenizer("order 90817263").input_ids]
+    assert tokens[-4:] == ["90", "81", "72", "63"]
+
+
+def test_a_copying_start_finds_what_followed_the_same_token_before(tokenizer):
+    """Random tokens, twice: the first head of layer 0 looks one back, that of layer 1 at what followed."""
+    import torch
+
+    model = new_model(tokenizer, seed=0).eval()
+    start_copying(model, seed=0)
+    model.set_attn_implementation("eager")
+    once = torch.randperm(ARCHITECTURE["vocab_size"], generator=torch.Generator().manual_seed(0))[:40]
+    with torch.no_grad():
+        made = model(torch.cat([once, once])[None], output_attentions=True)
+    neighbour, match = (layer[0, 0] for layer in made.attentions)
+    places = torch.arange(40, 79)
+    assert neighbour[places, places - 1].min() > 0.9
+    assert match[places, places - 39].mean() > 0.9
+    guessed = made.logits[0, 40:79].argmax(-1)
+    assert (guessed == once[1:]).float().mean() > 0.2  # by chance 0.0005
 
 
 def test_padding_has_a_token_of_its_own(tokenizer):
