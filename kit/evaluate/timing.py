@@ -26,10 +26,11 @@ _SHOWN = (
 def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, Any] | None:
     """The `latency` block of `scores.json`, over the prompts that both systems answered in full.
 
-    `left_out` counts the other timed prompts: one of the answers was empty or cut.
+    `left_out` counts the other timed prompts: one of the answers was empty or cut. `order` is `in turn`
+    where base and tuned took turns on each prompt, `alone` where each was timed by itself.
 
     The speed-up is taken apart into shorter answers and faster tokens, length x per_token = speed-up:
-    an adapter merged into its base makes no token faster. None if no prompt was timed for both.
+    an adapter makes no token faster, and beside its base a little slower. None if no prompt was timed for both.
     """
     timed = _timed_by_both(lines)
     if not timed["base"]:
@@ -38,6 +39,7 @@ def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, An
     length = _median_tokens(timed["base"]) / _median_tokens(timed["tuned"])
     return {
         **{system: _percentiles(timed[system]) for system in SYSTEMS},
+        "order": lines[0]["order"],
         "left_out": len({line["id"] for line in lines}) - len(timed["base"]),
         "speedup": asdict(speedup),
         "decomposition": {"length": length, "per_token": speedup.estimate / length},

@@ -324,6 +324,7 @@ def timed(factor, tokens=(40, 20), count=12):
                     "seconds_to_first_token": seconds / 10,
                     "seconds": seconds,
                     "new_tokens": new,
+                    "order": "in turn",
                 }
             )
     return lines
