@@ -30,7 +30,8 @@ def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, An
     where base and tuned took turns on each prompt, `alone` where each was timed by itself.
 
     The speed-up is taken apart into shorter answers and faster tokens, length x per_token = speed-up:
-    an adapter makes no token faster, and beside its base a little slower. None if no prompt was timed for both.
+    an adapter makes no token faster, and beside its base a little slower. None if no prompt was timed for
+    both.
     """
     timed = _timed_by_both(lines)
     if not timed["base"]:
