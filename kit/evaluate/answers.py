@@ -1,7 +1,8 @@
 """The answers and times of base and tuned, with the weights of one model in memory at a time.
 
 With an adapter both systems are one model: base is that model with its adapter switched off. Full
-weights are two models: base answers and is timed, and is freed before tuned is loaded.
+weights are two models: base answers and is freed before tuned is loaded. Only small ones are held
+together, to be timed in turn.
 """
 
 import gc
@@ -22,7 +23,11 @@ from kit.evaluate.predictions import append_predictions, read_lines, read_predic
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.timing import SYSTEMS
 from kit.files import write_text
-from kit.models.loading import is_adapter, load_base, load_tokenizer, load_tuned
+from kit.models.loading import is_adapter, load_base, load_tokenizer, load_tuned, model_folder
+
+SMALL = 4_000_000_000
+"""Bytes of weights of which any machine that trains all of them holds two models: training takes four
+times the weights for gradients and Adam's averages, two models take twice."""
 
 
 @dataclass
@@ -33,13 +38,22 @@ class Systems:
     golden: Path
     folder: Path
     """The evaluation's folder, which is told what was loaded."""
+    both: bool = False
+    """Whether a model is kept when the other system's is loaded."""
     held: dict[str, Any] = field(default_factory=dict)
-    """At most one model, by the system that it is; an adapter's is both."""
+    """Models by the system that they are; an adapter's is both."""
 
     @property
     def are_one_model(self) -> bool:
         """Whether tuned is an adapter on base."""
         return is_adapter(self.golden)
+
+    @property
+    def can_take_turns(self) -> bool:
+        """Whether both can be in memory at once, so that each prompt is timed with one after the other."""
+        folders = [model_folder(self.config.model), self.golden]
+        sizes = [sum(path.stat().st_size for path in folder.glob("*.safetensors")) for folder in folders]
+        return self.are_one_model or max(sizes) <= SMALL
 
     @contextmanager
     def answering(self, system: str) -> Iterator[Any]:
@@ -59,9 +73,10 @@ class Systems:
 
     def _load(self, which: str) -> Any:
         if which not in self.held:
-            self.held.clear()
-            gc.collect()
-            torch.cuda.empty_cache()  # does nothing where no GPU was used
+            if not self.both:
+                self.held.clear()
+                gc.collect()
+                torch.cuda.empty_cache()  # does nothing where no GPU was used
             base = which == "base"
             self.held[which] = load_base(self.config) if base else load_tuned(self.golden, self.config)
         return self.held[which]
@@ -70,7 +85,7 @@ class Systems:
 def answer(config: Config, run: Path, prompts: Sequence[Prompt], folder: Path) -> None:
     """Fill in the answers and times that are not there yet; loads no model if all are.
 
-    One model is timed as base and as tuned in turn; two models one after the other, each beside its answers.
+    Base and tuned are timed in turn where both fit, else each by itself when it has answered.
     """
     decodings: list[Decoding] = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
     done = read_predictions(folder / "predictions.jsonl")
@@ -90,9 +105,10 @@ def answer(config: Config, run: Path, prompts: Sequence[Prompt], folder: Path) -
             if missing[system, decoding]:
                 asked = missing[system, decoding]
                 _answer(systems, tokenizer, asked, len(prompts) - len(asked), system, decoding)
-        if system in untimed and not systems.are_one_model:
+        if system in untimed and not systems.can_take_turns:
             _time(systems, tokenizer, prompts, [system])
-    if untimed and systems.are_one_model:
+    if untimed and systems.can_take_turns:
+        systems.both = True
         _time(systems, tokenizer, prompts, SYSTEMS)
 
 

@@ -134,7 +134,7 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
     past = [gate.name for gate in gates if gate.reaches_past]
     sentence = f"All {len(gates)} gates passed."
     if past:
-        sentence += f" The interval reaches past the threshold for {len(past)} of them: {', '.join(past)}."
+        sentence += f" For {len(past)} of them the interval reaches past the threshold: {', '.join(past)}."
     return Verdict("passed", ExitCode.DONE, sentence)
 
 

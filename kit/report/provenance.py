@@ -255,7 +255,9 @@ def _speed_sentence(scores: Json) -> str:
 def _how_timed(scores: Json) -> str:
     found = scores["latency"]
     alone = found.get("order") == "alone"
-    order = "first all of base, then all of tuned" if alone else "base and tuned in turn"
+    order = "base and tuned in turn"
+    if alone:
+        order = "first all of base, then all of tuned, so a machine that changed its pace counts as theirs"
     how = f"Measured on {plural(found['tuned']['n'], 'prompt')}, one at a time, {order}."
     if found.get("left_out"):
         lost = plural(found["left_out"], "more prompt")

@@ -99,7 +99,7 @@ def gate_why(result: "GateResult", gate: Gate, unit: Unit) -> str:
     if not result.reaches_past:
         return ""
     end = result.low if gate.at_least is not None else result.high
-    return f"It passes on {_PASSES_ON[gate.bound]}; the interval reaches {threshold(end, gate.of, unit)}."
+    return f"It passes on {_PASSES_ON[gate.bound]}; the interval goes on to {threshold(end, gate.of, unit)}."
 
 
 def gate_interval(result: "GateResult", gate: Gate, unit: Unit) -> str:

@@ -150,14 +150,26 @@ def test_an_adapters_base_is_loaded_once_for_both_systems(method, held, adapted,
 
 
 @SLOW
-def test_two_full_models_are_never_in_memory_together(project, monkeypatch):
+def test_two_full_models_of_size_are_never_in_memory_together(project, monkeypatch):
     config, root, prepared, run = project
+    monkeypatch.setattr("kit.evaluate.answers.SMALL", 0)
     alive = spy_on_loading(monkeypatch)
     folder = evaluate(config, root, prepared, run, Hooks())
     assert alive == [0, 0], "base is freed before tuned is loaded"
     timed = [json.loads(line) for line in (folder / "latency.jsonl").read_text().splitlines()]
     assert [line["system"] for line in timed] == ["base"] * 3 + ["tuned"] * 3
     assert {line["order"] for line in timed} == {"alone"}
+
+
+@SLOW
+def test_two_small_full_models_answer_apart_and_are_timed_in_turn(project, monkeypatch):
+    config, root, prepared, run = project
+    alive = spy_on_loading(monkeypatch)
+    folder = evaluate(config, root, prepared, run, Hooks())
+    assert alive == [0, 0, 1], "base, then tuned, then base again beside it"
+    scores = json.loads((folder / "scores.json").read_text())
+    timed = [json.loads(line) for line in (folder / "latency.jsonl").read_text().splitlines()]
+    assert {line["order"] for line in timed} == {"in turn"} and scores["latency"] is None
 
 
 @SLOW

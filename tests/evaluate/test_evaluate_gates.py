@@ -218,7 +218,7 @@ def test_a_gate_tells_its_interval_and_whether_it_reaches_past_the_threshold(
 def test_a_pass_that_the_interval_does_not_bear_out_is_named_in_the_verdict(scores):
     found = verdict(scores, results("passed", "passed", past=[1]))
     assert found.exit_code == ExitCode.DONE
-    assert "reaches past the threshold for 1 of them: passed." in found.sentence
+    assert "For 1 of them the interval reaches past the threshold: passed." in found.sentence
     assert "reaches past" not in verdict(scores, results("passed")).sentence
 
 

@@ -115,7 +115,7 @@ def test_a_gates_evidence_stands_beside_it(tmp_path: Path) -> None:
         text = (folder / face).read_text("utf-8")
         assert "40 groups of prompts, the gate asks for 50." in text.replace("\\", ""), face
         assert "40 groups" in text
-        assert "It passes on the estimate; the interval reaches 14.0%." in text, face
+        assert "It passes on the estimate; the interval goes on to 14.0%." in text, face
         assert "[4.0,\u00a014.0]" in text
     report = json.loads((folder / "report.json").read_text("utf-8"))
     thin, lucky = report["gates"]
