@@ -202,11 +202,15 @@ def _metric(found: Json, name: str, decoding: str) -> Json | None:
 
 
 def _rule_titles(config: Config, root: Path) -> dict[str, str]:
-    """Titles of the policy's rules, so that a reader need not know that F1 is a promise of returns."""
+    """Titles of the policy's rules, so that a reader need not know that F1 is a promise of returns.
+
+    A rule that an answer must follow is titled by what is asked, so a failure says that it was not met.
+    """
     from kit.evaluate.policy import load_policy
 
     paths = dict.fromkeys(use.params["policy"] for use in config.evaluate.metrics if use.params.get("policy"))
-    return {rule.id: rule.title for path in paths for rule in load_policy(root / path).rules}
+    rules = [rule for path in paths for rule in load_policy(root / path).rules]
+    return {rule.id: rule.title + (" (not met)" if rule.must else "") for rule in rules}
 
 
 def _licence(model: str, config: Config) -> tuple[str, str]:
