@@ -121,10 +121,12 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
             reason = f"{invalid} of {n} {decoding} answers of the tuned model are empty, cut or repeating."
             return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     failed = [gate.name for gate in gates if gate.status == "failed"]
+    unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]
     if failed:
         sentence = f"{len(failed)} of {len(gates)} gates failed: {', '.join(failed)}."
+        if unclear:
+            sentence += f" There is not enough evidence for {len(unclear)}: {', '.join(unclear)}."
         return Verdict("failed", ExitCode.GATE_FAILED, sentence)
-    unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]
     if unclear:
         sentence = f"Not enough evidence for {len(unclear)} of {len(gates)} gates: {', '.join(unclear)}."
         return Verdict("not enough evidence", ExitCode.NOT_ENOUGH_EVIDENCE, sentence)

@@ -191,6 +191,12 @@ def test_the_worst_gate_makes_the_verdict(scores, statuses, status, code):
     assert found.sentence.endswith(".")
 
 
+def test_open_gates_are_named_beside_failed_ones(scores):
+    found = verdict(scores, results("not enough evidence", "failed"))
+    assert found.status == "failed"
+    assert "not enough evidence for 1: not enough evidence." in found.sentence
+
+
 def test_without_gates_nothing_is_released(scores):
     assert "No gates are set" in verdict(scores, []).sentence
 
