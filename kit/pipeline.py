@@ -143,14 +143,14 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
     """Answer one message, or hold a conversation in the terminal."""
     from kit.evaluate.generate import generate
     from kit.evaluate.prompts import Prompt
-    from kit.models.loading import load_model, load_tokenizer, load_tuned
+    from kit.models.loading import load_base, load_tokenizer, load_tuned
     from kit.terminal import converse
     from kit.train.runs import find_run
 
     config = loaded.config
     if base:
         ensure_base(config)
-        model = load_model(config.model, config.hardware)
+        model = load_base(config)
     else:
         run = find_run(loaded.root, run_id)
         config = as_trained(loaded, run)

@@ -238,7 +238,7 @@ class Evaluate(Section):
     """Prompts answered at once; prompts of like length share a batch."""
     sampling: Sampling = Sampling()
     latency_prompts: int = Field(default=16, ge=0)
-    """Prompts answered one at a time, base and tuned in turn, to measure response time."""
+    """Prompts answered one at a time to measure response time."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     bootstrap_draws: int = Field(default=10_000, ge=100)
 
@@ -260,7 +260,7 @@ class Gate(Section):
     worst: str | None = None
     """A slice column: the gate must hold on its worst value, such as `language`."""
     min_n: int = Field(default=30, ge=1)
-    """Fewer scored prompts than this are not enough evidence."""
+    """Fewer groups of scored prompts than this are not enough evidence."""
     because: str = ""
     """Why this threshold; for a demo gate, what was measured."""
 

@@ -8,34 +8,38 @@ from typing import Any
 from kit.config.errors import InvalidRunError, Problem
 from kit.config.schema import Config
 from kit.evaluate.prompts import Prompt
-from kit.files import sha256_json
+from kit.files import sha256_json, write_json
 
 Conditions = dict[str, Any]
 
 _MUST_AGREE = {
-    "system_prompt": "the system prompt",
     "chat_template": "the chat template",
     "vocabulary": "the tokenizer's vocabulary",
     "stop_tokens": "the tokens that end an answer",
     "prompts": "the prompts' tokens",
-    "decoding": "the decoding",
     "data": "the prepared data",
 }
+"""What is known of each system before it is loaded. System prompt and decoding are one setting for both."""
+
+_LOADED_ALIKE = {
+    "dtype": "the weights' type",
+    "quantization": "the quantisation",
+    "device": "the device",
+}
+"""What is read off each model once it is loaded."""
 
 
 def conditions(
     config: Config, tokenizer: Any, prompts: Sequence[Prompt], data: str, weights: str
 ) -> Conditions:
-    """Everything that shapes an answer besides the weights, hashes shortened to 16 digits.
+    """Everything that shapes an answer and is known before a model is loaded; hashes are cut to 16 digits.
 
     Args:
         data: the fingerprint of the prepared data the system belongs to.
         weights: the sha256 that tells which weights these are; the one thing that may differ.
     """
     from kit.data.render import prompt_ids, stop_ids
-    from kit.models.loading import device, dtype
 
-    on = device(config.hardware)
     asked = {prompt.id: prompt_ids(prompt.messages, tokenizer) for prompt in prompts}
     decoding = config.evaluate.model_dump(mode="json", include={"max_new_tokens", "batch_size", "sampling"})
     return {
@@ -47,14 +51,94 @@ def conditions(
         "prompts": _short(asked),
         "data": data,
         "decoding": {**decoding, "seed": config.seed},
-        "dtype": str(dtype(config.model, on)).removeprefix("torch."),
-        "device": on.type,
     }
+
+
+def loaded_conditions(model: Any, system: str) -> Conditions:
+    """How a model was really loaded: weights' type, quantisation, device, adapter."""
+    import torch
+
+    on = next(model.parameters()).device
+    kind = next(p.dtype for p in model.parameters() if p.is_floating_point())
+    adapter = "none"
+    if hasattr(model, "peft_config"):
+        adapter = "switched off" if system == "base" else "beside the base, not merged"
+    return {
+        "dtype": str(kind).removeprefix("torch."),
+        "quantization": _quantization(model.config),
+        "device": torch.cuda.get_device_name(on) if on.type == "cuda" else on.type,
+        "adapter": adapter,
+    }
+
+
+def _quantization(settings: Any) -> str:
+    found = getattr(settings, "quantization_config", None)
+    if found is None:
+        return "none"
+    facts = found if isinstance(found, dict) else found.to_dict()
+    if not facts.get("load_in_4bit"):
+        return str(facts.get("quant_method", "unknown"))
+    double = ", double" if facts.get("bnb_4bit_use_double_quant") else ""
+    return f"4-bit {facts.get('bnb_4bit_quant_type')}{double}"
+
+
+def note_loaded(folder: Path, system: str, loaded: Conditions) -> None:
+    """Write down how a system was loaded, in `loaded.json` of its evaluation.
+
+    Raises:
+        InvalidRunError: an earlier session loaded this system, or the other one was loaded, otherwise:
+            their answers and times would not compare (exit code 4).
+    """
+    before = read_loaded(folder)
+    if before.get(system) == loaded:
+        return
+    problems = [
+        Problem(
+            where=str(folder),
+            message=f"{words} differs: {other} answered with {facts[key]}, {system} would with {loaded[key]}",
+            hint="finish the evaluation on the machine it began on, or delete its folder and begin anew",
+        )
+        for other, facts in before.items()
+        for key, words in _LOADED_ALIKE.items()
+        if facts[key] != loaded[key]
+    ]
+    if problems:
+        raise InvalidRunError(problems)
+    write_json(folder / "loaded.json", {**before, system: loaded})
+
+
+def read_loaded(folder: Path) -> dict[str, Conditions]:
+    """How the systems of an evaluation were loaded, by system; those that were not yet are not there."""
+    path = folder / "loaded.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def mismatches(base: Conditions, tuned: Conditions) -> list[str]:
     """Each condition that differs between the systems, in words."""
-    return [f"{words} differs" for key, words in _MUST_AGREE.items() if base[key] != tuned[key]]
+    alike = _MUST_AGREE | _LOADED_ALIKE
+    return [f"{words} differs" for key, words in alike.items() if base.get(key) != tuned.get(key)]
+
+
+def refuse_changed_base(config: Config, run: Path) -> str:
+    """The sha256 of the base's weights, which must be those that the run started from.
+
+    Raises:
+        InvalidRunError: they are others (exit code 4).
+    """
+    from kit.models.loading import model_folder, weights_sha256
+
+    folder = model_folder(config.model)
+    found = weights_sha256(folder)
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    wanted = manifest["model"]["sha256"]
+    if found != wanted:
+        message = (
+            f"the weights of {config.model.name!r} are not those the run started from: "
+            f"found {found[:16]} in {folder}, expected {wanted[:16]}"
+        )
+        hint = "restore that model or revision, or train again from this one; then evaluate"
+        raise InvalidRunError(Problem(str(run), message, hint))
+    return found
 
 
 def refuse_mismatches(base: Conditions, tuned: Conditions, run: Path) -> None:

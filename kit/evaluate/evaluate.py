@@ -1,9 +1,9 @@
 """Base against tuned on the same held-out prompts: answer, time, score, compare.
 
-`evaluations/<id>/` holds the answers (`predictions.jsonl`, `latency.jsonl`), `scores.json`, and
-`evaluation.json`, which says from what they were made. The id names the run, the data and everything
-that shapes an answer; so a second call goes on where the first stopped, and a changed policy or metric
-scores the same answers anew without generating them again.
+`evaluations/<id>/` holds the answers (`predictions.jsonl`, `latency.jsonl`), how the models were loaded
+(`loaded.json`), `scores.json`, and `evaluation.json`, which says from what all this was made. The id names
+the run, the data and everything that shapes an answer; so a second call goes on where the first stopped,
+and a changed policy or metric scores the same answers anew without generating them again.
 """
 
 import json
@@ -14,15 +14,23 @@ from typing import Any
 import kit
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.schema import Config, MetricUse
-from kit.evaluate.conditions import Conditions, conditions, mismatches, read_golden, refuse_mismatches
+from kit.evaluate.conditions import (
+    Conditions,
+    conditions,
+    mismatches,
+    read_golden,
+    read_loaded,
+    refuse_changed_base,
+    refuse_mismatches,
+)
 from kit.evaluate.metrics import LoadedMetric, load_metric
-from kit.evaluate.predictions import append_predictions, read_predictions
+from kit.evaluate.predictions import read_lines, read_predictions
 from kit.evaluate.prompts import Prompt, choose, load_prompts
 from kit.evaluate.scores import build_scores, score_answers
-from kit.files import sha256_file, sha256_json, write_json, write_text
+from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 2
+_METHOD = 3
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
@@ -43,20 +51,25 @@ def evaluate(config: Config, root: Path, prepared: Path, run: Path, hooks: Hooks
     Raises:
         ConfigError: a metric is unknown or its parameters do not fit.
         DataError: there is no test row.
-        InvalidRunError: base and tuned would answer under unlike conditions, or there is no golden
-            checkpoint (exit code 4). Broken answers are not an error here: they are scored, counted
-            under `validity`, and make the report's verdict `invalid`.
+        InvalidRunError: base and tuned would answer under unlike conditions, the base is not the one the
+            run started from, or there is no golden checkpoint (exit code 4). Broken answers are not an
+            error here: they are scored, counted under `validity`, and make the report's verdict `invalid`.
     """
+    from kit.evaluate.answers import answer
+
     metrics = load_metrics(config, hooks, root)
     prompts = choose(load_prompts(prepared / "test"), config.evaluate.max_prompts)
-    generation = _generation_settings(config, prepared, run)
+    base_weights = refuse_changed_base(config, run)
+    generation = _generation_settings(config, prepared, run, base_weights)
     folder = root / "evaluations" / f"{run.name}-{sha256_json(generation)[:8]}"
     record = {"run": run.name, "generation": generation, "scoring": _scoring_hash(config, root, hooks)}
     if is_finished(folder, record):
         return folder
-    base, tuned = _both_conditions(config, prompts, prepared, run)
+    base, tuned = _both_conditions(config, prompts, prepared, run, base_weights)
     refuse_mismatches(base, tuned, run)
-    _answer(config, run, prompts, folder)
+    answer(config, run, prompts, folder)
+    loaded = read_loaded(folder)
+    base, tuned = {**base, **loaded["base"]}, {**tuned, **loaded["tuned"]}
     share = synthetic_share(prompts, prepared)
     header = {
         "evaluation": folder.name,
@@ -67,7 +80,7 @@ def evaluate(config: Config, root: Path, prepared: Path, run: Path, hooks: Hooks
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
     }
     predictions = read_predictions(folder / "predictions.jsonl")
-    latency = _read_lines(folder / "latency.jsonl")
+    latency = read_lines(folder / "latency.jsonl")
     write_json(folder / "scores.json", build_scores(config, metrics, prompts, predictions, latency, header))
     write_json(folder / "evaluation.json", record)
     return folder
@@ -184,14 +197,18 @@ def is_finished(folder: Path, record: dict[str, Any]) -> bool:
     return bool(json.loads(path.read_text(encoding="utf-8")) == record)
 
 
-def _generation_settings(config: Config, prepared: Path, run: Path) -> dict[str, Any]:
+def _generation_settings(config: Config, prepared: Path, run: Path, base_weights: str) -> dict[str, Any]:
     """Everything that the answers depend on."""
+    from kit.models.loading import weights_sha256
+
     shapes = {"max_prompts", "max_new_tokens", "batch_size", "sampling", "latency_prompts"}
     return {
         "run": run.name,
-        "golden": sha256_json(read_golden(run))[:16],
+        "golden": sha256_json([read_golden(run), weights_sha256(run / "golden")])[:16],
         "data": prepared.name,
         "model": config.model.model_dump(mode="json"),
+        "base": base_weights[:16],
+        "method": config.method.model_dump(mode="json", include={"name", "double_quantization"}),
         "evaluate": config.evaluate.model_dump(mode="json", include=shapes),
         "seed": config.seed,
         "kit_version": kit.__version__,
@@ -215,86 +232,16 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
 
 
 def _both_conditions(
-    config: Config, prompts: list[Prompt], prepared: Path, run: Path
+    config: Config, prompts: list[Prompt], prepared: Path, run: Path, base_weights: str
 ) -> tuple[Conditions, Conditions]:
-    from kit.models.loading import load_tokenizer
+    from kit.models.loading import load_tokenizer, weights_sha256
 
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     golden_model = config.model.model_copy(update={"name": str(run / "golden"), "revision": None})
-    golden = sha256_json(read_golden(run))
+    golden = weights_sha256(run / "golden")
     return (
-        conditions(config, load_tokenizer(config.model), prompts, prepared.name, manifest["model"]["sha256"]),
+        conditions(config, load_tokenizer(config.model), prompts, prepared.name, base_weights),
         conditions(config, load_tokenizer(golden_model), prompts, manifest["data"]["fingerprint"], golden),
-    )
-
-
-def _answer(config: Config, run: Path, prompts: list[Prompt], folder: Path) -> None:
-    """Fill in the answers and times that are not there yet; loads no model if all are."""
-    decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
-    done = read_predictions(folder / "predictions.jsonl")
-    open_ = {
-        (system, decoding): [prompt for prompt in prompts if (prompt.id, system, decoding) not in done]
-        for system in ("base", "tuned")
-        for decoding in decodings
-    }
-    timed = config.evaluate.latency_prompts == 0 or (folder / "latency.jsonl").is_file()
-    if timed and not any(open_.values()):
-        return
-    from kit.evaluate.latency import measure_latency
-    from kit.models.loading import load_model, load_tokenizer, load_tuned
-
-    tokenizer = load_tokenizer(config.model)
-    models = {
-        "base": load_model(config.model, config.hardware),
-        "tuned": load_tuned(run / "golden", config),
-    }
-    for (system, decoding), missing in open_.items():
-        if missing:
-            _answer_missing(models[system], tokenizer, missing, system, decoding, config, folder)
-    if not timed:
-        asked = prompts[: config.evaluate.latency_prompts]
-        # The first prompt is asked twice: it warms up, and is then measured like the others.
-        records = measure_latency(models, tokenizer, [asked[0], *asked], config.evaluate.max_new_tokens)
-        write_text(folder / "latency.jsonl", "".join(json.dumps(record) + "\n" for record in records))
-
-
-def _answer_missing(
-    model: Any,
-    tokenizer: Any,
-    missing: list[Prompt],
-    system: str,
-    decoding: Any,
-    config: Config,
-    folder: Path,
-) -> None:
-    from kit.evaluate.generate import Answer, generate
-
-    def keep(answers: list[Answer]) -> None:
-        lines = [
-            {
-                "id": answer.id,
-                "system": system,
-                "decoding": decoding,
-                "output": answer.output,
-                "new_tokens": answer.new_tokens,
-                "finished": answer.finished,
-                "seconds": answer.seconds,
-            }
-            for answer in answers
-        ]
-        append_predictions(folder / "predictions.jsonl", lines)
-
-    generate(
-        model,
-        tokenizer,
-        missing,
-        decoding=decoding,
-        max_new_tokens=config.evaluate.max_new_tokens,
-        batch_size=config.evaluate.batch_size,
-        seed=config.seed,
-        sampling=config.evaluate.sampling,
-        on_answers=keep,
-        title=f"{system}, {decoding}",
     )
 
 
@@ -303,9 +250,3 @@ def synthetic_share(prompts: Sequence[Prompt], prepared: Path) -> float:
     summary = json.loads((prepared / "data.json").read_text(encoding="utf-8"))
     made = {source["name"] for source in summary["sources"] if source["synthetic"]}
     return sum(prompt.source in made for prompt in prompts) / len(prompts)
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

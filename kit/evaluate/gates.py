@@ -21,6 +21,9 @@ VerdictStatus = Literal["passed", "failed", "not enough evidence", "invalid"]
 MOST_INVALID = 0.5
 """With a larger share of invalid tuned answers the run is broken, and its scores mean nothing."""
 
+LANGUAGE = "language"
+"""The slice column that holds an answer's language: every deployed one must be among the test prompts."""
+
 _ROUNDING = 1e-9
 _BOUND_KEYS = {"estimate": "estimate", "lower": "low", "upper": "high"}
 
@@ -29,7 +32,9 @@ _BOUND_KEYS = {"estimate": "estimate", "lower": "low", "upper": "high"}
 class GateResult:
     """A gate, what was found, and whether it holds. `slice` is `column=value` for a worst-slice gate.
 
-    `n` counts prompts, `groups` what they form; `why` says why there is not enough evidence.
+    `n` counts prompts, `groups` what they form; `why` says why there is not enough evidence. `low` and
+    `high` are the interval of the figure; `reaches_past` is whether a gate passed though its interval
+    goes on to values that would have failed it.
     """
 
     name: str
@@ -38,9 +43,12 @@ class GateResult:
     bound: str
     wanted: str
     found: float | None
+    low: float | None
+    high: float | None
     n: int
     groups: int
     status: GateStatus
+    reaches_past: bool
     why: str
     because: str
     slice: str | None
@@ -67,8 +75,12 @@ class Verdict:
     sentence: str
 
 
-def judge_gates(scores: Scores, gates: Sequence[Gate]) -> list[GateResult]:
+def judge_gates(scores: Scores, gates: Sequence[Gate], languages: Sequence[str] = ()) -> list[GateResult]:
     """Hold every gate against the scores, in the order of the gates.
+
+    Args:
+        languages: those that are deployed. A gate on the worst language is open while one of them has no
+            test prompt.
 
     Raises:
         ConfigError: gates that name an unknown metric, slice column, or a figure the metric does not
@@ -77,7 +89,7 @@ def judge_gates(scores: Scores, gates: Sequence[Gate]) -> list[GateResult]:
     results, problems = [], []
     for gate in gates:
         try:
-            results.append(_judge_gate(scores, gate))
+            results.append(_judge_gate(scores, gate, languages))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -109,16 +121,23 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
             reason = f"{invalid} of {n} {decoding} answers of the tuned model are empty, cut or repeating."
             return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     failed = [gate.name for gate in gates if gate.status == "failed"]
+    unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]
     if failed:
         sentence = f"{len(failed)} of {len(gates)} gates failed: {', '.join(failed)}."
+        if unclear:
+            sentence += f" There is not enough evidence for {len(unclear)}: {', '.join(unclear)}."
         return Verdict("failed", ExitCode.GATE_FAILED, sentence)
-    unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]
     if unclear:
         sentence = f"Not enough evidence for {len(unclear)} of {len(gates)} gates: {', '.join(unclear)}."
         return Verdict("not enough evidence", ExitCode.NOT_ENOUGH_EVIDENCE, sentence)
     if not gates:
-        return Verdict("passed", ExitCode.DONE, "No gates are set, so none could fail.")
-    return Verdict("passed", ExitCode.DONE, f"All {len(gates)} gates passed.")
+        sentence = "No gates are set: nothing says which scores would be good enough to release."
+        return Verdict("not enough evidence", ExitCode.NOT_ENOUGH_EVIDENCE, sentence)
+    past = [gate.name for gate in gates if gate.reaches_past]
+    sentence = f"All {len(gates)} gates passed."
+    if past:
+        sentence += f" For {len(past)} of them the interval reaches past the threshold: {', '.join(past)}."
+    return Verdict("passed", ExitCode.DONE, sentence)
 
 
 def mostly_invalid(scores: Scores, system: str, decoding: str) -> bool:
@@ -132,7 +151,7 @@ def independent(part: Scores) -> int:
     return int(part["groups"] if "groups" in part else part["n"])
 
 
-def _judge_gate(scores: Scores, gate: Gate) -> GateResult:
+def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str]) -> GateResult:
     entry = _entry(scores, gate.metric, gate.decoding, f"gates: {gate.name}")
     if entry is None:
         nothing = {"n": 0, "groups": 0, gate.of: None}
@@ -140,18 +159,27 @@ def _judge_gate(scores: Scores, gate: Gate) -> GateResult:
     _refuse_missing_figure(entry, gate.of, f"gates: {gate.name}")
     broken = gate.of != "tuned" and mostly_invalid(scores, "base", gate.decoding)
     if gate.worst is not None:
-        return _judge_worst(entry, gate, broken)
+        return _judge_worst(entry, gate, broken, languages if gate.worst == LANGUAGE else ())
     return _judge_part(entry, gate, None, broken)
 
 
-def _judge_worst(entry: dict[str, Any], gate: Gate, broken: bool) -> GateResult:
-    """The gate on every value of a slice column: one failure fails it, one thin value leaves it open."""
+def _judge_worst(entry: Scores, gate: Gate, broken: bool, expected: Sequence[str]) -> GateResult:
+    """The gate on every value of a slice column: one failure fails it, one thin value leaves it open.
+
+    Args:
+        expected: values that must be among them; one that no prompt has leaves the gate open too.
+    """
     parts = [part for part in entry["slices"] if part["column"] == gate.worst]
     if not parts:  # response times have none at all
         columns = sorted({part["column"] for part in entry["slices"]})
         hint = f"slice columns: {', '.join(columns) or 'none'}; name them in `data.slices`"
         raise ConfigError(Problem(f"gates: {gate.name}", f"no slices by {gate.worst!r} in the scores", hint))
     judged = [_judge_part(part, gate, f"{part['column']}={part['value']}", broken) for part in parts]
+    for value in expected:
+        if value not in {part["value"] for part in parts}:
+            nothing = {"n": 0, "groups": 0, gate.of: None}
+            why = f"no test prompt is in {value!r}, a deployed language"
+            judged.append(_result(gate, nothing, f"{gate.worst}={value}", why))
     order = {"failed": 0, "not enough evidence": 1, "passed": 2}
     return min(judged, key=lambda result: (order[result.status], _goodness(gate, result.found)))
 
@@ -199,10 +227,13 @@ def _holds(gate: Gate, found: float) -> bool:
 
 def _result(gate: Gate, part: dict[str, Any], slice_: str | None, why: str) -> GateResult:
     """The result of a gate on a part; `why` is what evidence it lacks, empty if none."""
-    found = _figure(part, gate)
+    found, figure = _figure(part, gate), part.get(gate.of) or {}
+    low, high = figure.get("low"), figure.get("high")
     status: GateStatus = "not enough evidence"
     if found is not None and not why:
         status = "passed" if _holds(gate, found) else "failed"
+    unfavourable = low if gate.at_least is not None else high
+    reaches_past = status == "passed" and unfavourable is not None and not _holds(gate, unfavourable)
     return GateResult(
         name=gate.name,
         metric=gate.metric,
@@ -210,9 +241,12 @@ def _result(gate: Gate, part: dict[str, Any], slice_: str | None, why: str) -> G
         bound=gate.bound,
         wanted=f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}",
         found=found,
+        low=low,
+        high=high,
         n=part["n"],
         groups=independent(part),
         status=status,
+        reaches_past=reaches_past,
         why=why,
         because=gate.because,
         slice=slice_,

@@ -83,6 +83,7 @@ def generate(
     sampling: Sampling,
     on_answers: Callable[[list[Answer]], None] | None = None,
     title: str = "",
+    done: int = 0,
 ) -> list[Answer]:
     """Answer every prompt.
 
@@ -92,6 +93,7 @@ def generate(
         sampling: temperature and nucleus of the `sampled` decoding.
         on_answers: called with each batch's answers as soon as they are there.
         title: shown before a progress bar; without one there is no bar.
+        done: how many other prompts were answered before, for the bar.
 
     Returns:
         The answers in the order of the prompts.
@@ -100,7 +102,7 @@ def generate(
     settings = generation_config(tokenizer, max_new_tokens)
     answers: dict[str, Answer] = {}
     with progress_bar(title) as progress:
-        task = progress.add_task(title, total=len(prompts))
+        task = progress.add_task(title, total=done + len(prompts), completed=done)
         for batch in _batches(encoded, batch_size):
             rows = {id_: encoded[id_] for id_ in batch}
             made = _answer_batch(model, tokenizer, rows, settings, decoding, seed, sampling)

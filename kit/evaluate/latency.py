@@ -1,11 +1,12 @@
 """Response times, measured the way a user waits: one prompt at a time, nothing else running.
 
-Base and tuned answer each prompt in turn, and take turns in going first, so that a machine that slows
-down or warms up does so for both. The first prompt warms up and is dropped.
+Systems that are timed together answer each prompt in turn, and take turns in going first, so that a
+machine that slows down or warms up does so for both. The first prompt warms up and is dropped.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -37,28 +38,35 @@ class FirstTokenClock(BaseStreamer):  # type: ignore[misc]  # transformers is no
 
 
 def measure_latency(
-    models: Mapping[str, Any], tokenizer: Any, prompts: Sequence[Prompt], max_new_tokens: int
+    systems: Sequence[str],
+    answering: Callable[[str], AbstractContextManager[Any]],
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
 ) -> list[Record]:
-    """Time every model on every prompt but the first, greedy, one at a time.
+    """Time every system on every prompt but the first, greedy, one at a time.
 
     Args:
-        models: system name -> model in evaluation mode.
+        systems: one system, or several that take turns.
+        answering: gives the model, in evaluation mode, that answers as a system.
         prompts: one more than are to be measured; the first one warms up.
 
     Returns:
-        Lines of `latency.jsonl`: id, system, seconds to the first token, seconds, new tokens, and
-        whether the answer ended by itself.
+        Lines of `latency.jsonl`: id, system, seconds to the first token, seconds, new tokens, whether
+        the answer ended by itself, and whether its system was timed in turn with another or alone.
     """
+    order = "in turn" if len(systems) > 1 else "alone"
     settings = generation_config(tokenizer, max_new_tokens)
     records = []
-    with progress_bar("response time") as progress:
-        task = progress.add_task("response time", total=len(prompts))
+    title = f"{' and '.join(systems)}, response time"
+    with progress_bar(title) as progress:
+        task = progress.add_task(title, total=len(prompts))
         for turn, prompt in enumerate(prompts):
-            systems = list(models) if turn % 2 == 0 else list(models)[::-1]
-            for system in systems:
-                record = _time_one(models[system], tokenizer, prompt, settings)
+            for system in systems if turn % 2 == 0 else reversed(systems):
+                with answering(system) as model:
+                    record = _time_one(model, tokenizer, prompt, settings)
                 if turn > 0:
-                    records.append({"id": prompt.id, "system": system, **record})
+                    records.append({"id": prompt.id, "system": system, **record, "order": order})
             progress.advance(task)
     return records
 

@@ -49,3 +49,10 @@ def append_predictions(path: Path, lines: Iterable[Line]) -> None:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a JSONL file that was written whole; none where there is no file."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

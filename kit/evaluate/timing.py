@@ -26,21 +26,25 @@ _SHOWN = (
 def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, Any] | None:
     """The `latency` block of `scores.json`, over the prompts that both systems answered in full.
 
-    `left_out` counts the other timed prompts: one of the answers was empty or cut.
+    `left_out` counts the other timed prompts: one of the answers was empty or cut. `order` is `in turn`
+    where base and tuned took turns on each prompt, `alone` where each was timed by itself.
 
     The speed-up is taken apart into shorter answers and faster tokens, length x per_token = speed-up:
-    an adapter merged into its base makes no token faster. None if no prompt was timed for both.
+    the pace of tokens is measured, being much the same for every prompt, and the length is the rest;
+    an adapter makes no token faster, and beside its base a little slower. None if no prompt was timed for
+    both.
     """
     timed = _timed_by_both(lines)
     if not timed["base"]:
         return None
     speedup = statistics.ratio_of_medians(_seconds(timed["base"]), _seconds(timed["tuned"]), **_how(settings))
-    length = _median_tokens(timed["base"]) / _median_tokens(timed["tuned"])
+    per_token = _median_pace(timed["base"]) / _median_pace(timed["tuned"])
     return {
         **{system: _percentiles(timed[system]) for system in SYSTEMS},
+        "order": lines[0]["order"],
         "left_out": len({line["id"] for line in lines}) - len(timed["base"]),
         "speedup": asdict(speedup),
-        "decomposition": {"length": length, "per_token": speedup.estimate / length},
+        "decomposition": {"length": speedup.estimate / per_token, "per_token": per_token},
     }
 
 
@@ -114,8 +118,9 @@ def _seconds(lines: list[Line]) -> list[float]:
     return [float(line["seconds"]) for line in lines]
 
 
-def _median_tokens(lines: list[Line]) -> float:
-    return float(np.median([line["new_tokens"] for line in lines]))
+def _median_pace(lines: list[Line]) -> float:
+    """The median over prompts of an answer's seconds a token."""
+    return float(np.median([line["seconds"] / line["new_tokens"] for line in lines]))
 
 
 def _how(settings: Settings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ that came with a model. So a Hub id and a local folder take the same path, with 
 
 import json
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,12 +237,30 @@ def load_model(
     return loaded.eval()
 
 
+def load_base(config: Config) -> Any:
+    """The base as the run's method holds it: in 4 bits for QLoRA, else in the model's own type.
+
+    Raises:
+        ModelError: see `load_model`.
+    """
+    method = config.method
+    return load_model(
+        config.model,
+        config.hardware,
+        quantize_4bit=method.name == "qlora",
+        double_quantization=method.double_quantization,
+    )
+
+
 def load_tuned(golden: Path, config: Config) -> Any:
-    """The tuned model of a run: full weights, or the base with the adapter merged in memory.
+    """The tuned model of a run: full weights, or the adapter beside its base as in training, not merged.
+
+    A 4-bit base cannot take an adapter in without rounding it away, and `disable_adapter()` of what is
+    returned is the base itself, so that both need the memory of one.
 
     Args:
         golden: a run's `golden/` folder.
-        config: settings whose `model` is the base that the run started from.
+        config: settings whose `model` is the base that the run started from, and whose `method` the run's.
 
     Raises:
         ModelError: there is no golden checkpoint, or it was made from another base model.
@@ -255,7 +274,7 @@ def load_tuned(golden: Path, config: Config) -> Any:
                 hint="finish the run with `casekit train --resume`",
             )
         )
-    if not (golden / "adapter_config.json").is_file():
+    if not is_adapter(golden):
         return load_model(config.model.model_copy(update={"name": str(golden)}), config.hardware)
     made_from = json.loads(record.read_text(encoding="utf-8"))["base_sha256"]
     if made_from != weights_sha256(model_folder(config.model)):
@@ -268,17 +287,38 @@ def load_tuned(golden: Path, config: Config) -> Any:
         )
     from peft import PeftModel
 
-    base = load_model(config.model, config.hardware)
-    return PeftModel.from_pretrained(base, str(golden)).merge_and_unload().eval()
+    return PeftModel.from_pretrained(load_base(config), str(golden)).eval()
+
+
+def is_adapter(golden: Path) -> bool:
+    """Whether a golden checkpoint is an adapter that needs its base, not a model of its own."""
+    return (golden / "adapter_config.json").is_file()
 
 
 def weights_sha256(folder: Path) -> str:
     """The sha256 over the names and contents of a model folder's weight files.
 
-    Files in the Hub's cache are links to blobs that are named by their sha256, so those need no reading.
+    Files in the Hub's cache are links to blobs that are named by their sha256, so those need no reading;
+    others are read once a process, with a word where that takes long.
     """
     digests = {}
     for path in sorted(folder.glob("*.safetensors")):
         blob = path.resolve().name
-        digests[path.name] = blob if re.fullmatch(r"[0-9a-f]{64}", blob) else sha256_file(path)
+        facts = path.stat()
+        named = re.fullmatch(r"[0-9a-f]{64}", blob)
+        digests[path.name] = blob if named else _file_sha256(path, facts.st_size, facts.st_mtime_ns)
     return sha256_json(digests)
+
+
+_LONG_TO_READ = 2_000_000_000
+"""Bytes that take a disk seconds to hand over."""
+
+
+@lru_cache
+def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:  # a file that changed is another key
+    if size < _LONG_TO_READ:
+        return sha256_file(path)
+    from rich.console import Console
+
+    Console(stderr=True).print(f"hashing {path.name} ({size / 1e9:.0f} GB)", style="dim", highlight=False)
+    return sha256_file(path)

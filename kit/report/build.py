@@ -77,7 +77,7 @@ def write_report(config: Config, root: Path, evaluation: Path, run: Path, prepar
 def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, judged: _Judgement) -> View:
     """Everything the faces show, as words."""
     found, manifest = inputs.scores, inputs.manifest
-    tier = config.tiers.get(config.tier) if config.tier else None
+    licence, licence_note = _licence(found["model"], config)
     tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
     titles, tables = _rule_titles(config, root), scores.score_tables(found)
     return View(
@@ -92,7 +92,8 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
         languages=config.languages,
         base_model=found["model"],
         revision=manifest["model"].get("revision") or "",
-        licence=tier.licence if tier and not tiny else "",
+        licence=licence,
+        licence_note=licence_note,
         hub_base=_hub_base(found["model"], root),
         method=manifest["method"],
         tuned_by=provenance.method_label(manifest["method"], config),
@@ -130,7 +131,7 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
 def _judge(found: Json, config: Config) -> _Judgement:
     from kit.evaluate.gates import judge_claims, judge_gates, verdict
 
-    gates = judge_gates(found, config.gates)
+    gates = judge_gates(found, config.gates, config.languages)
     overall = verdict(found, gates)
     return _Judgement(
         gates=gates,
@@ -161,9 +162,12 @@ def _gate_rows(results: list["GateResult"], config: Config, found: Json) -> list
                 asks=words.gate_asks(gate, metric["label"] if metric else gate.metric),
                 wanted=words.gate_wanted(gate, unit),
                 found=words.threshold(result.found, gate.of, unit),
+                found_interval=words.gate_interval(result, gate, unit),
                 n=count(result.n),
+                groups=plural(result.groups, "group") if result.groups < result.n else "",
                 status=result.status,
                 because=result.because,
+                why=words.gate_why(result, gate, unit),
                 slice=(result.slice or "").partition("=")[2],
             )
         )
@@ -198,11 +202,33 @@ def _metric(found: Json, name: str, decoding: str) -> Json | None:
 
 
 def _rule_titles(config: Config, root: Path) -> dict[str, str]:
-    """Titles of the policy's rules, so that a reader need not know that F1 is a promise of returns."""
+    """Titles of the policy's rules, so that a reader need not know that F1 is a promise of returns.
+
+    A rule that an answer must follow is titled by what is asked, so a failure says that it was not met.
+    """
     from kit.evaluate.policy import load_policy
 
     paths = dict.fromkeys(use.params["policy"] for use in config.evaluate.metrics if use.params.get("policy"))
-    return {rule.id: rule.title for path in paths for rule in load_policy(root / path).rules}
+    rules = [rule for path in paths for rule in load_policy(root / path).rules]
+    return {rule.id: rule.title + (" (not met)" if rule.must else "") for rule in rules}
+
+
+def _licence(model: str, config: Config) -> tuple[str, str]:
+    """The base model's licence, where it is known, and a sentence on it.
+
+    A tier states the licence of its own model only: a project may have put another one in its place.
+    """
+    if model == "tiny":
+        return "", "The base model was made by casekit itself, which asks for no licence."
+    tier = config.tiers.get(config.tier) if config.tier else None
+    if tier is not None and _tier_model(tier.settings.get("model")) == model:
+        return tier.licence, f"{tier.licence} is the licence of the base model; the tuned one falls under it."
+    return "", f"To be filled in: the licence of {model} is not known to casekit, and binds the tuned model."
+
+
+def _tier_model(named: Any) -> str | None:
+    """A tier's own model, which is written as a name or as a section with one."""
+    return named.get("name") if isinstance(named, dict) else named
 
 
 def _hub_base(model: str, root: Path) -> str:
@@ -265,9 +291,12 @@ def _power(found: Json) -> str:
     if effect is None:
         return ""
     prompts = plural(found["prompts"], "prompt")
+    groups: int = found["groups"] if "groups" in found else found["prompts"]
+    if groups < found["prompts"]:  # the effect was computed from groups
+        prompts += f" in {plural(groups, 'group')}"
     if effect >= PLANNED_DISCORDANCE:
         return f"{prompts} are too few: most differences would go unseen."
     return (
         f"{prompts} show a difference of {number(effect * 100)} points in four cases of five, where base and "
-        "tuned disagree on one prompt in five; smaller differences may go unseen."
+        "tuned disagree on one in five; smaller differences may go unseen."
     )

@@ -20,11 +20,12 @@ def model_card(view: View) -> str:
     parts = [
         f"---\n{_metadata(view)}\n---",
         f"# {escape(view.project)}",
-        escape(view.summary or view.title),
         *(f"> **Read this first.** {escape(notice)}" for notice in view.notices),
         f"Release report: {mark(view.verdict.status)} **{view.verdict.status}** "
         f"(exit code {view.verdict.exit_code}). {escape(view.verdict.sentence)}",
         *_use(view),
+        "## Licence",
+        escape(view.licence_note),
         *_making(view),
         *_evaluation(view),
         "## Limits",
@@ -77,7 +78,8 @@ def _metadata(view: View) -> str:
 
 
 def _use(view: View) -> list[str]:
-    parts = ["## Intended use", escape(view.summary or view.title)]
+    stands = "How far it does so, the scores below say."
+    parts = ["## Intended use", f"{escape(view.summary)} {stands}" if view.summary else escape(view.title)]
     if view.not_for:
         parts += ["## Not for", bullets(view.not_for)]
     return parts

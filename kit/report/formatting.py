@@ -130,7 +130,8 @@ def _second_digits(value: float) -> int:
 
 
 def _signed(text: str) -> str:
-    return text if text.startswith(MINUS) else f"+{text}"
+    is_zero = not any(digit in text for digit in "123456789")
+    return text if is_zero or text.startswith(MINUS) else f"+{text}"
 
 
 def _is_deceptive(char: str) -> bool:

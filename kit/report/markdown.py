@@ -66,9 +66,9 @@ def _head(view: View) -> list[str]:
     verdict = view.verdict
     head = [
         f"# {mark(verdict.status)} {escape(verdict.status.capitalize())}: {escape(view.title)}",
+        *(f"> **Read this first.** {escape(notice)}" for notice in view.notices),
         f"{escape(verdict.sentence)} Exit code {verdict.exit_code}.",
     ]
-    head += [f"> **Read this first.** {escape(notice)}" for notice in view.notices]
     if view.conditions.mismatches:
         head += ["Base and tuned were asked under different conditions:", bullets(view.conditions.mismatches)]
     return head
@@ -76,14 +76,15 @@ def _head(view: View) -> list[str]:
 
 def _gates(view: View) -> list[str]:
     if not view.gates:
-        return ["## Gates", "The project names no gates: nothing here can stop a release."]
+        return ["## Gates", "The project names no gates: nothing says which scores would do."]
     rows = [
         [
             f"{escape(gate.name)}<br>{escape(gate.asks)}{f': {escape(gate.slice)}' if gate.slice else ''}"
+            f"{f'<br>**{escape(gate.why)}**' if gate.why else ''}"
             f"{f'<br>Why this threshold: {escape(gate.because)}' if gate.because else ''}",
             gate.wanted,
-            gate.found,
-            gate.n,
+            f"{gate.found} {gate.found_interval}".strip(),
+            f"{gate.n} in {gate.groups}" if gate.groups else gate.n,
             f"{mark(gate.status)} {gate.status}",
         ]
         for gate in view.gates
@@ -198,11 +199,7 @@ def _provenance(view: View) -> list[str]:
     ]
     if view.latency:
         rows = [[escape(label), base, tuned] for label, base, tuned in view.latency.rows]
-        parts += (
-            ["## Response time", escape(view.latency.sentence)]
-            if view.latency.sentence
-            else ["## Response time"]
-        )
+        parts += ["## Response time", escape(f"{view.latency.sentence} {view.latency.how}")]
         parts.append(table(["measured", ">base", ">tuned"], rows))
     hashes = [[escape(name), code(value)] for name, value in view.conditions.hashes]
     return [*parts, "## Hashes", table(["what", "value"], hashes)]

@@ -14,6 +14,7 @@ from kit.report.formatting import (
     duration,
     estimate,
     number,
+    plural,
     quantity,
     signature,
 )
@@ -123,7 +124,7 @@ def latency(scores: Json) -> Latency | None:
         (label, _measured(base, part, at, unit), _measured(tuned, part, at, unit))
         for label, part, at, unit in measured
     ]
-    return Latency(count(tuned["n"]), rows, _speed_sentence(found), _latency_figure(base, tuned))
+    return Latency(rows, _speed_sentence(scores), _how_timed(scores), _latency_figure(base, tuned))
 
 
 def conditions(inputs: Inputs, evaluation: Path) -> Conditions:
@@ -231,17 +232,37 @@ def _settings(config: Config) -> list[tuple[str, str]]:
     return settings
 
 
-def _speed_sentence(found: Json) -> str:
-    speedup, parts = found.get("speedup") or {}, found.get("decomposition") or {}
-    if speedup.get("estimate") is None:
-        return ""
-    sentence = f"The tuned model answers {estimate(speedup, 'factor')} as fast as the base model."
-    if parts.get("length") is None or parts.get("per_token") is None:
-        return sentence
-    return (
-        f"{sentence} Of that, {quantity(parts['length'], 'factor')} comes from the length of its answers and "
+def _speed_sentence(scores: Json) -> str:
+    """What the times show: a change and where it comes from, or that they show none."""
+    found = scores["latency"]
+    verdicts = [m["verdict"] for m in scores["metrics"] if m["name"] == "response_time"]
+    verdict = verdicts[0] if verdicts else "not shown"
+    speed = f"{estimate(found['speedup'], 'factor')} as fast"
+    if verdict == "not shown":
+        return f"No change is shown: {speed}, and chance alone could explain it."
+    parts = found["decomposition"]
+    sentence = (
+        f"The tuned model answers {'faster' if verdict == 'improved' else 'more slowly'}: {speed}. "
+        f"Of that, {quantity(parts['length'], 'factor')} comes from the length of its answers and "
         f"{quantity(parts['per_token'], 'factor')} from the time each token takes."
     )
+    adapter = scores["conditions"]["tuned"].get("adapter") or "none"
+    if "not merged" in adapter:
+        sentence += " Its adapter ran beside the base; merged, it would cost no time of its own."
+    return sentence
+
+
+def _how_timed(scores: Json) -> str:
+    found = scores["latency"]
+    alone = found.get("order") == "alone"
+    order = "base and tuned in turn"
+    if alone:
+        order = "first all of base, then all of tuned, so a machine that changed its pace counts as theirs"
+    how = f"Measured on {plural(found['tuned']['n'], 'prompt')}, one at a time, {order}."
+    if found.get("left_out"):
+        lost = plural(found["left_out"], "more prompt")
+        how += f" Left out: {lost}, to which an answer was empty or cut."
+    return how
 
 
 def _latency_figure(base: Json, tuned: Json) -> Figure | None:

@@ -180,7 +180,7 @@ def _score_row(metric: Json) -> ScoreRow:
         difference_interval=interval(change["low"], change["high"], unit),
         p=p_value(change.get("p_value")),
         relative=relative_change(metric),
-        methods=", ".join(methods),
+        methods="; ".join(methods),
         verdict=metric["verdict"],
     )
 

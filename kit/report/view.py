@@ -23,15 +23,20 @@ class Verdict:
 
 @dataclass(frozen=True)
 class GateRow:
-    """One gate: what it asks, what was found."""
+    """One gate: what it asks, what was found, and on how much."""
 
     name: str
     asks: str
     wanted: str
     found: str
+    found_interval: str
     n: str
+    groups: str
+    """How many groups the prompts form, which is what the gate counts; empty where each is its own."""
     status: str
     because: str
+    why: str
+    """What evidence is missing, or that the interval reaches past the threshold; else empty."""
     slice: str
     """The worst value of the slice column it asks for; empty for other gates."""
 
@@ -244,10 +249,11 @@ class Training:
 class Latency:
     """Response time, one prompt at a time."""
 
-    n: str
     rows: list[tuple[str, str, str]]
     """What was measured, base, tuned."""
     sentence: str
+    how: str
+    """On which prompts, and in which order base and tuned were timed."""
     plot: Figure | None
 
 
@@ -278,6 +284,8 @@ class View:
     base_model: str
     revision: str
     licence: str
+    licence_note: str
+    """What is known of the base model's licence, as a sentence."""
     hub_base: str
     """The base model where it is a Hub id; empty for tiny and for folders."""
     method: str

@@ -1,6 +1,6 @@
 """Sentences: what changed, what a gate asks, what limits the evidence."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit.config.schema import Claim, Gate
 from kit.report.formatting import (
@@ -17,12 +17,16 @@ from kit.report.formatting import (
 )
 from kit.report.read import Json
 
+if TYPE_CHECKING:
+    from kit.evaluate.gates import GateResult
+
 _OF = {
     "tuned": "tuned",
     "difference": "tuned minus base",
     "reduction": "reduction against base",
     "ratio": "base over tuned",
 }
+_PASSES_ON = {"estimate": "the estimate", "lower": "the lower bound", "upper": "the upper bound"}
 _BOUND = {"estimate": "", "lower": ", lower bound", "upper": ", upper bound"}
 
 
@@ -86,6 +90,24 @@ def threshold(value: float | None, of: str, unit: Unit) -> str:
     if of == "difference":
         return difference(value, unit)
     return quantity(value, _unit_of_side(of, unit))
+
+
+def gate_why(result: "GateResult", gate: Gate, unit: Unit) -> str:
+    """Why a gate stays open, or how far the interval of one that passed reaches; empty for others."""
+    if result.why:
+        return sentence(result.why)
+    if not result.reaches_past:
+        return ""
+    end = result.low if gate.at_least is not None else result.high
+    return f"It passes on {_PASSES_ON[gate.bound]}; the interval goes on to {threshold(end, gate.of, unit)}."
+
+
+def gate_interval(result: "GateResult", gate: Gate, unit: Unit) -> str:
+    """The interval of what a gate looks at; empty where there is none."""
+    if result.low is None or result.high is None:
+        return ""
+    side = unit if gate.of == "difference" else _unit_of_side(gate.of, unit)
+    return interval(result.low, result.high, side)
 
 
 def claim_claimed(claim: Claim, unit: Unit) -> str:

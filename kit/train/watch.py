@@ -32,8 +32,6 @@ from kit.files import new_folder, write_json, write_text
 
 FLUCTUATION_WINDOW = 5
 """Logged losses whose mean the next one is compared with."""
-FLUCTUATION_LIMIT = 0.1
-"""A loss that rises by more than this over that mean is called out in the report."""
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def make_tokenizer():
     return fast
 
 
-def make_model(seed: int):
+def make_model(seed: int, hidden: int = 16):
     """A random two-layer Qwen3 with 10,000 weights, over bytes; about one answer in three stops by itself."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -84,12 +84,12 @@ def make_model(seed: int):
     torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=259,
-        hidden_size=16,
-        intermediate_size=32,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        head_dim=8,
+        head_dim=hidden // 2,
         max_position_embeddings=512,
         tie_word_embeddings=True,
         initializer_range=0.6,
@@ -161,6 +161,7 @@ def project(tmp_path: Path, policy_file: Path):
     config = Config.model_validate(
         {
             "model": {"name": str(base), "dtype": "float32"},
+            "method": "full",
             "hardware": {"device": "cpu"},
             "evaluate": {
                 "metrics": [
@@ -176,3 +177,35 @@ def project(tmp_path: Path, policy_file: Path):
         }
     )
     return config, root, prepared, run
+
+
+@pytest.fixture
+def other_weights():
+    """(folder) -> puts other random weights into a model's folder."""
+    return lambda folder: make_model(9).save_pretrained(folder)
+
+
+@pytest.fixture
+def adapted(project):
+    """(method) -> the project with an adapter on its base instead of full golden weights."""
+
+    def make(method: str):
+        from peft import LoraConfig, get_peft_model
+
+        from kit.models.loading import weights_sha256
+
+        config, root, prepared, run = project
+        base, golden = root / "base", run / "golden"
+        make_model(1, hidden=64).save_pretrained(base)  # 4-bit weights come in blocks of 64
+        (golden / "model.safetensors").unlink()
+        settings = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+        get_peft_model(make_model(1, hidden=64), settings).save_pretrained(golden)
+        sha256 = weights_sha256(base)
+        facts = {"step": 5, "metric": "m", "score": 0.5, "base_sha256": sha256}
+        (golden / "golden.json").write_text(json.dumps(facts))
+        manifest = json.loads((run / "manifest.json").read_text())
+        (run / "manifest.json").write_text(json.dumps({**manifest, "model": {"sha256": sha256}}))
+        changed = {"method": config.method.model_copy(update={"name": method})}
+        return config.model_copy(update=changed), root, prepared, run
+
+    return make

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 
 import datasets
 import pytest
@@ -86,6 +87,126 @@ def test_a_changed_golden_checkpoint_is_another_evaluation(project):
     assert second != first
     assert find_evaluation(root) == second
     assert find_evaluation(root, first.name) == first
+
+
+def spy_on_loading(monkeypatch):
+    """What is loaded, and how many of the models loaded before were still in memory then."""
+    from kit.models import loading
+
+    loaded, alive = [], []
+    load = loading.load_model
+
+    def spy(model, *settings, **more):
+        alive.append(sum(ref() is not None for ref in loaded))
+        found = load(model, *settings, **more)
+        loaded.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(loading, "load_model", spy)
+    return alive
+
+
+@SLOW
+@pytest.mark.parametrize(("method", "held"), [("lora", "none"), ("qlora", "4-bit nf4, double")])
+def test_an_adapters_base_is_loaded_once_for_both_systems(method, held, adapted, monkeypatch):
+    """72B in 4 bits fits the card it was trained on; twice, or in 16 bits, it does not."""
+    from kit.evaluate.generate import generate
+    from kit.evaluate.prompts import load_prompts
+    from kit.models.loading import load_base, load_tokenizer
+
+    config, root, prepared, run = adapted(method)
+    alive = spy_on_loading(monkeypatch)
+    folder = evaluate(config, root, prepared, run, Hooks())
+    assert alive == [0], "one model, loaded once"
+
+    scores = json.loads((folder / "scores.json").read_text())
+    base, tuned = scores["conditions"]["base"], scores["conditions"]["tuned"]
+    assert base["quantization"] == tuned["quantization"] == held
+    assert base["dtype"] == tuned["dtype"] == "float32"
+    assert (base["adapter"], tuned["adapter"]) == ("switched off", "beside the base, not merged")
+    timed = [json.loads(line) for line in (folder / "latency.jsonl").read_text().splitlines()]
+    assert {line["order"] for line in timed} == {"in turn"}
+
+    bare = generate(
+        load_base(config),
+        load_tokenizer(config.model),
+        load_prompts(prepared / "test"),
+        decoding="greedy",
+        max_new_tokens=12,
+        batch_size=5,
+        seed=config.seed,
+        sampling=config.evaluate.sampling,
+    )
+    greedy = {
+        system: {
+            line["id"]: line["output"]
+            for line in lines(folder)
+            if (line["system"], line["decoding"]) == (system, "greedy")
+        }
+        for system in ("base", "tuned")
+    }
+    assert greedy["base"] == {answer.id: answer.output for answer in bare}
+    assert greedy["tuned"] != greedy["base"]
+
+
+@SLOW
+def test_two_full_models_of_size_are_never_in_memory_together(project, monkeypatch):
+    config, root, prepared, run = project
+    monkeypatch.setattr("kit.evaluate.answers.SMALL", 0)
+    alive = spy_on_loading(monkeypatch)
+    folder = evaluate(config, root, prepared, run, Hooks())
+    assert alive == [0, 0], "base is freed before tuned is loaded"
+    timed = [json.loads(line) for line in (folder / "latency.jsonl").read_text().splitlines()]
+    assert [line["system"] for line in timed] == ["base"] * 3 + ["tuned"] * 3
+    assert {line["order"] for line in timed} == {"alone"}
+
+
+@SLOW
+def test_two_small_full_models_answer_apart_and_are_timed_in_turn(project, monkeypatch):
+    config, root, prepared, run = project
+    alive = spy_on_loading(monkeypatch)
+    folder = evaluate(config, root, prepared, run, Hooks())
+    assert alive == [0, 0, 1], "base, then tuned, then base again beside it"
+    scores = json.loads((folder / "scores.json").read_text())
+    timed = [json.loads(line) for line in (folder / "latency.jsonl").read_text().splitlines()]
+    assert {line["order"] for line in timed} == {"in turn"} and scores["latency"] is None
+
+
+@SLOW
+def test_an_evaluation_is_not_finished_in_another_precision(project):
+    config, root, prepared, run = project
+    folder = evaluate(config, root, prepared, run, Hooks())
+    answers = (folder / "predictions.jsonl").read_text().splitlines(keepends=True)
+    (folder / "predictions.jsonl").write_text("".join(answers[:-5]))
+    (folder / "scores.json").unlink()
+    loaded = json.loads((folder / "loaded.json").read_text())
+    loaded = {system: facts | {"dtype": "bfloat16"} for system, facts in loaded.items()}
+    (folder / "loaded.json").write_text(json.dumps(loaded))
+    with pytest.raises(InvalidRunError, match="base answered with bfloat16, tuned would with float32"):
+        evaluate(config, root, prepared, run, Hooks())
+
+
+@SLOW
+def test_another_base_than_the_run_started_from_is_refused_even_when_scores_are_there(project, other_weights):
+    from kit.models.loading import weights_sha256
+
+    config, root, prepared, run = project
+    wanted = weights_sha256(root / "base")
+    evaluate(config, root, prepared, run, Hooks())
+    other_weights(root / "base")
+    with pytest.raises(InvalidRunError) as caught:
+        evaluate(config, root, prepared, run, Hooks())
+    assert caught.value.exit_code == 4
+    told = str(caught.value)
+    assert wanted[:16] in told and weights_sha256(root / "base")[:16] in told and "train again" in told
+
+
+@SLOW
+def test_changed_golden_weights_are_another_evaluation(project, other_weights):
+    config, root, prepared, run = project
+    first = evaluate(config, root, prepared, run, Hooks())
+    other_weights(run / "golden")
+    assert evaluate(config, root, prepared, run, Hooks()) != first
 
 
 def test_another_chat_template_is_refused_before_any_answer(project):

@@ -169,11 +169,10 @@ def test_all_faulty_gates_are_told_at_once(scores):
     assert [problem.where for problem in caught.value.problems] == ["gates: one", "gates: two"]
 
 
-def results(*statuses):
-    gates = [Gate(name=status, metric="m", at_most=1) for status in statuses]
+def results(*statuses, past=()):
     return [
-        type("R", (), {"name": gate.name, "status": status})()
-        for gate, status in zip(gates, statuses, strict=True)
+        type("R", (), {"name": status, "status": status, "reaches_past": place in past})()
+        for place, status in enumerate(statuses)
     ]
 
 
@@ -183,13 +182,66 @@ def results(*statuses):
         (["passed", "passed"], "passed", ExitCode.DONE),
         (["passed", "not enough evidence"], "not enough evidence", ExitCode.NOT_ENOUGH_EVIDENCE),
         (["not enough evidence", "failed", "passed"], "failed", ExitCode.GATE_FAILED),
-        ([], "passed", ExitCode.DONE),
+        ([], "not enough evidence", ExitCode.NOT_ENOUGH_EVIDENCE),
     ],
 )
 def test_the_worst_gate_makes_the_verdict(scores, statuses, status, code):
     found = verdict(scores, results(*statuses))
     assert (found.status, found.exit_code) == (status, code)
     assert found.sentence.endswith(".")
+
+
+def test_open_gates_are_named_beside_failed_ones(scores):
+    found = verdict(scores, results("not enough evidence", "failed"))
+    assert found.status == "failed"
+    assert "not enough evidence for 1: not enough evidence." in found.sentence
+
+
+def test_without_gates_nothing_is_released(scores):
+    assert "No gates are set" in verdict(scores, []).sentence
+
+
+@pytest.mark.parametrize(
+    ("settings", "past", "interval"),
+    [
+        ({"at_most": 0.05}, True, (0.03, 0.09)),
+        ({"at_most": 0.09}, False, (0.03, 0.09)),
+        ({"at_most": 0.1, "bound": "upper"}, False, (0.03, 0.09)),
+        ({"at_most": 0.04, "bound": "lower"}, True, (0.03, 0.09)),
+        ({"at_most": 0.01}, False, (0.03, 0.09)),
+        ({"at_least": 0.88, "of": "reduction"}, True, (0.85, 0.95)),
+        ({"at_least": 0.86, "of": "reduction", "min_n": 999}, False, (0.85, 0.95)),
+        ({"metric": "over_refusal_rate", "at_most": 0.1}, False, (None, None)),
+    ],
+)
+def test_a_gate_tells_its_interval_and_whether_it_reaches_past_the_threshold(
+    scores, settings, past, interval
+):
+    result = judge(scores, **settings)
+    assert (result.reaches_past, (result.low, result.high)) == (past, interval)
+
+
+def test_a_pass_that_the_interval_does_not_bear_out_is_named_in_the_verdict(scores):
+    found = verdict(scores, results("passed", "passed", past=[1]))
+    assert found.exit_code == ExitCode.DONE
+    assert "For 1 of them the interval reaches past the threshold: passed." in found.sentence
+    assert "reaches past" not in verdict(scores, results("passed")).sentence
+
+
+def test_a_deployed_language_without_a_test_prompt_leaves_a_worst_gate_open(scores):
+    gate = Gate(name="g", metric="language_fidelity", worst="language", at_least=0.8, min_n=10)
+
+    def judged(languages, **changes):
+        return judge_gates(scores, [gate.model_copy(update=changes)], languages)[0]
+
+    assert judged(["en", "fr", "es"]).status == "passed"
+    open_ = judged(["en", "fr", "es", "de"])
+    assert (open_.status, open_.slice, open_.n) == ("not enough evidence", "language=de", 0)
+    assert "'de', a deployed language" in open_.why
+    assert judged(["en", "de"], at_least=0.88).status == "failed", "a failure stays one"
+    for part in scores["metrics"][1]["slices"]:
+        part["column"] = "topic"
+    assert judged(["en", "de"], worst="topic").status == "passed", "other columns have no list to meet"
 
 
 def test_broken_tuned_answers_beat_every_gate(scores):

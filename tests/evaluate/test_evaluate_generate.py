@@ -1,6 +1,7 @@
 """Generation on a really small random model: same answers in any batch, resumed or not."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -149,13 +150,32 @@ def test_latency_is_timed_in_turns_and_the_warm_up_is_dropped(model, tokenizer):
         def parameters(self):
             return model.parameters()
 
-    models = {"base": Spy("base"), "tuned": Spy("tuned")}
-    records = measure_latency(models, tokenizer, asked, max_new_tokens=8)
+    def answering(system):
+        return nullcontext(Spy(system))
+
+    records = measure_latency(["base", "tuned"], answering, tokenizer, asked, max_new_tokens=8)
     assert order == ["base", "tuned", "tuned", "base"] * 2
     assert sorted((r["id"], r["system"]) for r in records) == [
         (p.id, s) for p in asked[1:] for s in ("base", "tuned")
     ]
     assert all(0 < r["seconds_to_first_token"] <= r["seconds"] and r["new_tokens"] >= 1 for r in records)
+    assert {r["order"] for r in records} == {"in turn"}
+    alone = measure_latency(["base"], answering, tokenizer, asked, max_new_tokens=8)
+    assert [(r["system"], r["order"]) for r in alone] == [("base", "alone")] * 3
+
+
+def test_the_bar_of_a_resumed_evaluation_goes_on_where_it_stopped(model, tokenizer, monkeypatch, capsys):
+    """7 of 16 were there: the last word is 16 of 16, and the first was not 0 of 9."""
+    from kit.evaluate import generate as module
+
+    shown = []
+    before = module.Progress.add_task
+    monkeypatch.setattr(
+        module.Progress, "add_task", lambda *a, **more: shown.append(more) or before(*a, **more)
+    )
+    answer(model, tokenizer, prompts(9), title="base, greedy", done=7)
+    assert shown == [{"total": 16, "completed": 7}]
+    assert "16/16" in capsys.readouterr().out
 
 
 def test_chosen_prompts_are_the_same_in_any_order_and_spread_over_groups():

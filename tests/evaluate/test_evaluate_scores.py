@@ -324,6 +324,7 @@ def timed(factor, tokens=(40, 20), count=12):
                     "seconds_to_first_token": seconds / 10,
                     "seconds": seconds,
                     "new_tokens": new,
+                    "order": "in turn",
                 }
             )
     return lines
@@ -339,6 +340,25 @@ def test_a_speedup_is_measured_and_taken_apart(config):
     assert time["difference"]["estimate"] < 0
     swapped = scored(config, prompts, predict(prompts, often_bad, rarely_bad), timed(0.25))
     assert entry(swapped, "response_time")["verdict"] == "worse"
+
+
+def test_one_slow_answer_invents_no_pace(config):
+    """Median time and median length may come from different prompts: their quotient is no one's pace."""
+    lengths = {"base": range(30, 100, 10), "tuned": range(60, 130, 10)}
+    lines = [
+        line | {"id": f"{n:04x}", "new_tokens": tokens, "seconds": 0.01 * tokens}
+        for system, counts in lengths.items()
+        for n, tokens in enumerate(counts)
+        for line in timed(1.0, count=1)
+        if line["system"] == system
+    ]
+    slow = next(line for line in lines if line["system"] == "tuned" and line["new_tokens"] == 90)
+    slow["seconds"] *= 1.4
+    prompts = make_prompts(40)
+    latency = scored(config, prompts, predict(prompts, often_bad, rarely_bad), lines)["latency"]
+    assert latency["speedup"]["estimate"] == pytest.approx(0.6)
+    assert latency["decomposition"]["per_token"] == pytest.approx(1.0)
+    assert latency["decomposition"]["length"] == pytest.approx(0.6)
 
 
 def test_an_empty_answer_is_not_a_fast_one(config):

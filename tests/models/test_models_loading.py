@@ -10,9 +10,11 @@ import pytest
 
 from kit.config.errors import ModelError
 from kit.config.schema import Config, Hardware, Model
+from kit.models import loading
 from kit.models.loading import (
     device,
     dtype,
+    load_base,
     load_model,
     load_tokenizer,
     load_tuned,
@@ -151,20 +153,52 @@ def golden_adapter(folder: Path, golden: Path, base_sha256: str) -> None:
     (golden / "golden.json").write_text(json.dumps({"step": 1, "base_sha256": base_sha256}))
 
 
-def test_a_merged_adapter_answers_as_the_adapter_beside_its_base_does(folder, tmp_path):
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_an_adapter_stays_beside_its_base_and_switched_off_it_is_the_base(method, tmp_path):
+    """One set of weights for both systems, of one precision: a 72B base is not held twice."""
     import torch
-    from peft import PeftModel
 
+    folder = tmp_path / "base"
+    tokenizer = new_tokenizer(["where is my order?"] * 3, vocabulary=SHAPE["vocab_size"])
+    in_blocks = {**SHAPE, "hidden_size": 64, "head_dim": 64}  # 4-bit weights come in blocks of 64
+    new_model(tokenizer, seed=3, architecture=in_blocks).save_pretrained(folder)
     golden_adapter(folder, tmp_path, weights_sha256(folder))
-    config = Config.model_validate({"model": str(folder)})
-    merged = load_tuned(tmp_path, config)
-    assert not hasattr(merged, "peft_config")
-    beside = PeftModel.from_pretrained(load_model(config.model, CPU), tmp_path)
+    config = Config.model_validate({"model": str(folder), "method": {"name": method}})
+    tuned = load_tuned(tmp_path, config)
+    bare = load_model(config.model, CPU, quantize_4bit=method == "qlora")
     ids = torch.arange(20)[None]
     with torch.no_grad():
-        difference = (merged(ids).logits - beside(ids).logits).abs().max()
-        moved = (merged(ids).logits - load_model(config.model, CPU)(ids).logits).abs().max()
-    assert difference < 1e-4 < 1e-2 < moved
+        adapted = tuned(ids).logits
+        with tuned.disable_adapter():
+            assert torch.equal(tuned(ids).logits, bare(ids).logits)
+        assert (adapted - bare(ids).logits).abs().max() > 1e-2
+        assert torch.equal(load_base(config)(ids).logits, bare(ids).logits)
+        if method == "lora":
+            merged = tuned.merge_and_unload()
+            assert (merged(ids).logits - adapted).abs().max() < 1e-4
+
+
+def test_weights_are_read_once_and_again_when_they_change(folder, tmp_path, monkeypatch):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    read = []
+    monkeypatch.setattr(
+        "kit.models.loading.sha256_file", lambda path: read.append(path.name) or str(path.stat().st_size)
+    )
+    first = weights_sha256(copy)
+    assert weights_sha256(copy) == first and len(read) == 1
+    with (copy / "model.safetensors").open("ab") as file:
+        file.write(b"more")
+    assert weights_sha256(copy) != first and len(read) == 2
+
+
+def test_reading_much_is_said(folder, monkeypatch, capfd):
+    monkeypatch.setattr("kit.models.loading._LONG_TO_READ", 1)
+    monkeypatch.setattr("kit.models.loading._file_sha256", loading._file_sha256.__wrapped__)
+    weights_sha256(folder)
+    assert "hashing model.safetensors" in capfd.readouterr().err
 
 
 def test_an_adapter_is_not_put_on_a_base_it_was_not_trained_on(folder, tmp_path):

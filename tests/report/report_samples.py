@@ -57,7 +57,13 @@ def config(**changes: Any) -> Config:
         },
         "project": {"name": "harbour-bank-assistant"},
         "tier": "tiny",
-        "tiers": {"tiny": {"title": "Laptop demo", "licence": "Apache-2.0"}},
+        "tiers": {
+            "tiny": {
+                "title": "Laptop demo",
+                "licence": "Apache-2.0",
+                "settings": {"model": {"name": "Qwen/Qwen3-8B"}},
+            }
+        },
         "evaluate": {"metrics": ["violation_rate", "disclosure_rate", "over_refusal_rate", "token_f1"]},
         "gates": [
             {"name": "Few violations", "metric": "violation_rate", "at_most": 0.1, "bound": "upper"},
@@ -166,6 +172,7 @@ METRICS = {
 def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
     metrics = [make_metric(name, items) for name in METRICS]
     metrics += [{**make_metric(name, items[::2]), "decoding": "sampled", "slices": []} for name in METRICS]
+    metrics.append(response_time())
     system = {
         "system_prompt": "a" * 64,
         "chat_template": "b" * 64,
@@ -185,6 +192,7 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
         "model": "tiny",
         "conditions": {"base": system, "tuned": {**system, "adapter": "c" * 64}, "mismatches": []},
         "prompts": n,
+        "groups": n,
         "seeds": 1,
         "validity": {
             "greedy": {
@@ -294,9 +302,26 @@ def latency() -> dict[str, Any]:
             "seconds": {"p50": 0.48, "p95": 0.73},
             "new_tokens": {"p50": 53},
         },
+        "order": "in turn",
+        "left_out": 0,
         "speedup": {"estimate": 1.27, "low": 1.11, "high": 1.44, "method": "bootstrap of the log ratio"},
         "decomposition": {"length": 1.28, "per_token": 0.99},
     }
+
+
+def response_time(verdict: str = "improved") -> dict[str, Any]:
+    """The metric's entry that goes with `latency`."""
+
+    def single(value: float) -> dict[str, Any]:
+        return {"estimate": value, "low": value * 0.9, "high": value * 1.1, "method": "bootstrap"}
+
+    return {
+        "name": "response_time", "label": "Response time", "kind": "score", "higher_is_better": False,
+        "decoding": "greedy", "n": 16, "groups": 16, "base": single(0.61), "tuned": single(0.48),
+        "difference": {"estimate": -0.13, "low": -0.2, "high": -0.05, "p_value": 0.01, "method": "bootstrap"},
+        "reduction": None, "ratio": latency()["speedup"], "verdict": verdict,
+        "slices": [], "details": {"base": {}, "tuned": {}},
+    }  # fmt: skip
 
 
 def manifest(run: str) -> dict[str, Any]:

@@ -34,6 +34,23 @@ def test_tiny_names_no_base_model_and_no_licence_a_hub_model_does(sample: Sample
     assert (card.base_model, card.license) == ("Qwen/Qwen3-8B", "apache-2.0")
 
 
+def test_a_tiers_licence_is_not_given_to_another_model(sample: Sample) -> None:
+    """A project may put a Llama in the place of the tier's Qwen; its licence is then not Apache-2.0."""
+    sample.change_scores(model="meta-llama/Llama-3.1-8B-Instruct")
+    card = load(sample)
+    assert card.data.license is None
+    assert "To be filled in: the licence of meta-llama/Llama-3.1-8B-Instruct" in card.text
+    assert "Apache" not in card.content
+
+
+def test_the_intended_use_is_no_finding(sample: Sample) -> None:
+    card = load(sample).text
+    summary = sample.config.recipe.summary
+    assert card.count(summary) == 1
+    assert card.index("## Intended use") < card.index(summary)
+    assert "How far it does so" in card[card.index(summary) :]
+
+
 def test_a_folder_of_the_project_is_no_hub_model(sample: Sample) -> None:
     sample.change_scores(model="models/mine")
     (sample.root / "models/mine").mkdir(parents=True)

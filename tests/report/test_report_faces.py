@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from report_samples import Sample, build, config
+from report_samples import Sample, build, config, response_time
 
 from kit.config.errors import ConfigError, DataError, ExitCode
 from kit.report.build import write_report
@@ -19,6 +19,7 @@ def gates(**changes: object) -> list[dict[str, object]]:
 
 CASES = {
     "passed": (gates(at_most=0.9), ExitCode.DONE),
+    "no gates": ([], ExitCode.NOT_ENOUGH_EVIDENCE),
     "failed": (gates(at_most=0.0), ExitCode.GATE_FAILED),
     "not enough evidence": (gates(at_most=0.9, min_n=5000), ExitCode.NOT_ENOUGH_EVIDENCE),
 }
@@ -27,6 +28,7 @@ CASES = {
 @pytest.mark.parametrize("status", CASES)
 def test_verdict_and_exit_code_are_the_same_in_all_faces(status: str, tmp_path: Path) -> None:
     wanted, code = CASES[status]
+    status = "not enough evidence" if status == "no gates" else status
     sample = build(tmp_path, prompts=60, settings=config(gates=wanted))
 
     result = write_report(*sample.arguments)
@@ -84,13 +86,79 @@ def test_report_json_keeps_the_scores_and_leaves_out_the_items(sample: Sample) -
 
 def test_synthetic_data_and_tiny_are_said_before_the_verdict(sample: Sample) -> None:
     folder = write_report(*sample.arguments).folder
-    for face, verdict in (("report.html", 'id="verdict"'), ("MODEL_CARD.md", "Release report:")):
+    sentence = json.loads((folder / "report.json").read_text("utf-8"))["verdict"]["sentence"]
+    faces = (("report.html", 'id="verdict"'), ("report.md", sentence), ("MODEL_CARD.md", "Release report:"))
+    for face, verdict in faces:
         text = (folder / face).read_text("utf-8")
         assert text.index("prove the machinery, not the domain") < text.index(verdict)
 
     sample.change_scores(synthetic=False, model="Qwen/Qwen3-0.6B")
     folder = write_report(*sample.arguments).folder
     assert all("machinery" not in (folder / face).read_text("utf-8") for face in FACES)
+
+
+def test_a_gates_evidence_stands_beside_it(tmp_path: Path) -> None:
+    """Interval, groups, and why a gate is open or passes by its estimate alone."""
+    wanted = [
+        {"name": "Thin", "metric": "violation_rate", "at_most": 0.9, "min_n": 50},
+        {"name": "Lucky", "metric": "over_refusal_rate", "at_most": 0.1, "min_n": 10},
+    ]
+    sample = build(tmp_path, prompts=120, settings=config(gates=wanted))
+    metrics = sample.scores()["metrics"]
+    metrics[0]["groups"] = 40
+    metrics[2]["tuned"] = {"estimate": 0.08, "low": 0.04, "high": 0.14, "method": "Wilson"}
+    sample.change_scores(metrics=metrics)
+
+    folder = write_report(*sample.arguments).folder
+
+    for face in ("report.html", "report.md"):
+        text = (folder / face).read_text("utf-8")
+        assert "40 groups of prompts, the gate asks for 50." in text.replace("\\", ""), face
+        assert "40 groups" in text
+        assert "It passes on the estimate; the interval goes on to 14.0%." in text, face
+        assert "[4.0,\u00a014.0]" in text
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    thin, lucky = report["gates"]
+    assert (thin["groups"], thin["status"], lucky["reaches_past"]) == (40, "not enough evidence", True)
+    assert "the gate asks for 50" in thin["why"] and (lucky["low"], lucky["high"]) == (0.04, 0.14)
+
+
+def test_a_language_without_test_prompts_is_named(tmp_path: Path) -> None:
+    gate = {"name": "Every language", "metric": "disclosure_rate", "at_least": 0.1, "worst": "language"}
+    settings = config(gates=[gate], project={"name": "p", "languages": ["en", "de"]})
+    sample = build(tmp_path, prompts=120, settings=settings)
+    metrics = sample.scores()["metrics"]
+    english = {**metrics[1], "column": "language", "value": "en", "tested": True}
+    metrics[1]["slices"] = [english]
+    sample.change_scores(metrics=metrics)
+
+    result = write_report(*sample.arguments)
+
+    assert result.exit_code is ExitCode.NOT_ENOUGH_EVIDENCE
+    for face in ("report.html", "report.md"):
+        assert "deployed language" in (result.folder / face).read_text("utf-8")
+
+
+def test_a_speed_up_that_is_not_shown_is_not_told_as_one(sample: Sample) -> None:
+    def said() -> str:
+        return (write_report(*sample.arguments).folder / "report.html").read_text("utf-8")
+
+    assert "answers faster: 1.27×" in said() and "comes from the length" in said()
+    assert "base and tuned in turn" in said()
+    metrics = [m for m in sample.scores()["metrics"] if m["name"] != "response_time"]
+    latency = sample.scores()["latency"] | {"order": "alone", "left_out": 3}
+    sample.change_scores(metrics=[*metrics, response_time("not shown")], latency=latency)
+    assert "No change is shown: 1.27×" in said() and "comes from the length" not in said()
+    assert "first all of base, then all of tuned" in said()
+    assert "Left out: 3 more prompts" in said()
+    sample.change_scores(metrics=[*metrics, response_time("worse")])
+    assert "answers more slowly" in said()
+
+
+def test_the_intended_use_is_not_told_as_a_finding(sample: Sample) -> None:
+    page = (write_report(*sample.arguments).folder / "report.html").read_text("utf-8")
+    lede = page[page.index('class="lede"') : page.index("</p>", page.index('class="lede"'))]
+    assert "Intended use." in lede and "what this report measures" in lede
 
 
 def test_a_relaxed_gate_shows_its_reason_beside_it(sample: Sample) -> None:
@@ -117,7 +185,7 @@ def test_optional_pieces_may_be_missing(tmp_path: Path) -> None:
     result = write_report(*sample.arguments)
 
     html = (result.folder / "report.html").read_text("utf-8")
-    assert result.exit_code is ExitCode.DONE
+    assert result.exit_code is ExitCode.NOT_ENOUGH_EVIDENCE, "without gates nothing is released"
     for absent in ('id="claims"', 'id="slices"', 'id="latency"', ">None<", ">nan<"):
         assert absent not in html
     assert 'href="#latency"' not in html
@@ -192,6 +260,12 @@ def test_the_power_of_few_prompts_is_not_overstated(sample: Sample) -> None:
     sample.change_scores(minimum_detectable_effect=0.2, prompts=12)
     said = (write_report(*sample.arguments).folder / "report.md").read_text("utf-8")
     assert "12 prompts are too few" in said and "show a difference" not in said
+
+
+def test_power_counts_groups(sample: Sample) -> None:
+    sample.change_scores(minimum_detectable_effect=0.1, prompts=120, groups=90)
+    said = (write_report(*sample.arguments).folder / "report.md").read_text("utf-8")
+    assert "120 prompts in 90 groups show a difference of 10.0 points" in said
 
 
 def test_a_broken_base_is_named_before_any_number(sample: Sample) -> None:

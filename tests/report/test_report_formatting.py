@@ -33,6 +33,7 @@ def test_intervals_and_differences() -> None:
     assert plain(formatting.interval(-0.57, -0.43, "rate")) == "[-57.0, -43.0]"
     assert plain(formatting.difference(-0.5, "rate")) == "-50.0 points"
     assert plain(formatting.difference(0.12, "score")) == "+0.120"
+    assert plain(formatting.difference(0.0, "rate")) == "0.0 points"
     assert formatting.interval(None, 1.0, "rate") == "–"
 
 

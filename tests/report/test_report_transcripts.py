@@ -86,7 +86,9 @@ def test_rules_are_named_by_the_projects_policy(sample: Sample) -> None:
     (sample.root / "policy.yaml").write_text(
         "rules:\n"
         "  - {id: F1, title: Promises a return, never: ['guarantee'],"
-        " examples: {violates: [We guarantee it.], complies: [It may fall.]}}\n",
+        " examples: {violates: [We guarantee it.], complies: [It may fall.]}}\n"
+        "  - {id: F2, title: Names the risk of loss, must: ['can fall'],"
+        " examples: {violates: [It pays.], complies: [It can fall.]}}\n",
         encoding="utf-8",
     )
     uses = [{"name": "violation_rate", "params": {"policy": "policy.yaml"}}]
@@ -95,4 +97,6 @@ def test_rules_are_named_by_the_projects_policy(sample: Sample) -> None:
 
     page = write_report(config, *sample.arguments[1:]).folder / "report.html"
 
-    assert "F1: Promises a return" in page.read_text("utf-8")
+    text = page.read_text("utf-8")
+    assert "F1: Promises a return" in text
+    assert "F2: Names the risk of loss (not met)" in text, "a failed duty does not read as one that was met"

@@ -1,0 +1,165 @@
+"""The answers and times of base and tuned, with the weights of one model in memory at a time.
+
+With an adapter both systems are one model: base is that model with its adapter switched off. Full
+weights are two models: base answers and is freed before tuned is loaded. Only small ones are held
+together, to be timed in turn.
+"""
+
+import gc
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kit.config.schema import Config
+from kit.evaluate.conditions import loaded_conditions, note_loaded
+from kit.evaluate.generate import Answer, Decoding, generate
+from kit.evaluate.latency import measure_latency
+from kit.evaluate.predictions import append_predictions, read_lines, read_predictions
+from kit.evaluate.prompts import Prompt
+from kit.evaluate.timing import SYSTEMS
+from kit.files import write_text
+from kit.models.loading import is_adapter, load_base, load_tokenizer, load_tuned, model_folder
+
+SMALL = 4_000_000_000
+"""Bytes of weights of which any machine that trains all of them holds two models: training takes four
+times the weights for gradients and Adam's averages, two models take twice."""
+
+
+@dataclass
+class Systems:
+    """Base and tuned of a run, loaded when they are first asked for."""
+
+    config: Config
+    golden: Path
+    folder: Path
+    """The evaluation's folder, which is told what was loaded."""
+    both: bool = False
+    """Whether a model is kept when the other system's is loaded."""
+    held: dict[str, Any] = field(default_factory=dict)
+    """Models by the system that they are; an adapter's is both."""
+
+    @property
+    def are_one_model(self) -> bool:
+        """Whether tuned is an adapter on base."""
+        return is_adapter(self.golden)
+
+    @property
+    def can_take_turns(self) -> bool:
+        """Whether both can be in memory at once, so that each prompt is timed with one after the other."""
+        folders = [model_folder(self.config.model), self.golden]
+        sizes = [sum(path.stat().st_size for path in folder.glob("*.safetensors")) for folder in folders]
+        return self.are_one_model or max(sizes) <= SMALL
+
+    @contextmanager
+    def answering(self, system: str) -> Iterator[Any]:
+        """The model, in evaluation mode, as `system`.
+
+        Raises:
+            ModelError: it cannot be loaded.
+            InvalidRunError: it is not loaded as the other answers' model was (exit code 4).
+        """
+        model = self._load("both" if self.are_one_model else system)
+        note_loaded(self.folder, system, loaded_conditions(model, system))
+        if self.are_one_model and system == "base":
+            with model.disable_adapter():
+                yield model
+        else:
+            yield model
+
+    def _load(self, which: str) -> Any:
+        if which not in self.held:
+            if not self.both:
+                self.held.clear()
+                gc.collect()
+                torch.cuda.empty_cache()  # does nothing where no GPU was used
+            base = which == "base"
+            self.held[which] = load_base(self.config) if base else load_tuned(self.golden, self.config)
+        return self.held[which]
+
+
+def answer(config: Config, run: Path, prompts: Sequence[Prompt], folder: Path) -> None:
+    """Fill in the answers and times that are not there yet; loads no model if all are.
+
+    Base and tuned are timed in turn where both fit, else each by itself when it has answered.
+    """
+    decodings: list[Decoding] = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
+    done = read_predictions(folder / "predictions.jsonl")
+    timed = {line["system"] for line in read_lines(folder / "latency.jsonl")}
+    untimed = [] if config.evaluate.latency_prompts == 0 else [s for s in SYSTEMS if s not in timed]
+    missing = {
+        (system, decoding): [prompt for prompt in prompts if (prompt.id, system, decoding) not in done]
+        for system in SYSTEMS
+        for decoding in decodings
+    }
+    if not untimed and not any(missing.values()):
+        return
+    tokenizer = load_tokenizer(config.model)
+    systems = Systems(config, run / "golden", folder)
+    for system in SYSTEMS:
+        for decoding in decodings:
+            if missing[system, decoding]:
+                asked = missing[system, decoding]
+                _answer(systems, tokenizer, asked, len(prompts) - len(asked), system, decoding)
+        if system in untimed and not systems.can_take_turns:
+            _time(systems, tokenizer, prompts, [system])
+    if untimed and systems.can_take_turns:
+        systems.both = True
+        _time(systems, tokenizer, prompts, SYSTEMS)
+
+
+def _answer(
+    systems: Systems,
+    tokenizer: Any,
+    asked: Sequence[Prompt],
+    done: int,
+    system: str,
+    decoding: Decoding,
+) -> None:
+    def keep(answers: list[Answer]) -> None:
+        lines = [
+            {
+                "id": answer.id,
+                "system": system,
+                "decoding": decoding,
+                "output": answer.output,
+                "new_tokens": answer.new_tokens,
+                "finished": answer.finished,
+                "seconds": answer.seconds,
+            }
+            for answer in answers
+        ]
+        append_predictions(systems.folder / "predictions.jsonl", lines)
+
+    settings = systems.config.evaluate
+    with systems.answering(system) as model:
+        generate(
+            model,
+            tokenizer,
+            asked,
+            decoding=decoding,
+            max_new_tokens=settings.max_new_tokens,
+            batch_size=settings.batch_size,
+            seed=systems.config.seed,
+            sampling=settings.sampling,
+            on_answers=keep,
+            title=f"{system}, {decoding}",
+            done=done,
+        )
+
+
+def _time(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt], timed: Sequence[str]) -> None:
+    """Add the times of `timed` to `latency.jsonl`, all at once."""
+    settings = systems.config.evaluate
+    asked = prompts[: settings.latency_prompts]
+    # The first prompt is asked twice: it warms up, and is then measured like the others.
+    records = measure_latency(
+        timed, systems.answering, tokenizer, [asked[0], *asked], settings.max_new_tokens
+    )
+    path = systems.folder / "latency.jsonl"
+    kept = [line for line in read_lines(path) if line["system"] not in timed]
+    write_text(path, "".join(json.dumps(record) + "\n" for record in [*kept, *records]))
