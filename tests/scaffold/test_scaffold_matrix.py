@@ -22,7 +22,7 @@ from kit.data.prepared import load_summary
 from kit.hooks import load_hooks
 from kit.models.tiny import new_tokenizer
 
-HARDWARE = {"cpu": "tiny", "gpu-24gb": "startup", "gpu-80gb": "medium", "multi-gpu": "large"}
+HARDWARE = {"cpu": "tiny", "gpu-24gb": "startup", "gpu-80gb": "large"}
 TRACKERS = ["tensorboard", "wandb", "mlflow", "trackio"]
 CI_FILES = {"github": [".github/workflows/checks.yml"], "gitlab": [".gitlab-ci.yml"], "none": []}
 FILES = [
@@ -123,7 +123,7 @@ def recorded_of(given: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
 def test_every_file_parses_and_no_mark_of_the_template_is_left(recipe: str, ci: str, make: Render) -> None:
-    project = make(recipe=recipe, ci=ci, hardware="multi-gpu", tracking="mlflow")
+    project = make(recipe=recipe, ci=ci, hardware="gpu-80gb", tracking="mlflow")
     for name, content in contents(project).items():
         text = content.decode("utf-8")
         assert not TEMPLATE_MARKS.search(text), f"{name}: {TEMPLATE_MARKS.search(text)}"
@@ -173,6 +173,30 @@ def test_the_settings_resolve_for_every_tier(recipe: str, make: Render) -> None:
         config = load_config(project, [f"tier={tier}"]).config
         assert config.tier == tier
         assert config.project.name == f"{recipe}-assistant"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_choice_of_hardware_can_run_the_tier_it_chooses(
+    recipe: str, scaffold: Path, tmp_path: Path
+) -> None:
+    """Held against what the tier says it `needs`, in the project that the answer makes."""
+    choices = yaml.safe_load((scaffold / "copier.yml").read_text(encoding="utf-8"))["hardware"]["choices"]
+    assert set(choices.values()) == set(HARDWARE)
+    for label, answer in choices.items():
+        config = load_config(render(scaffold, tmp_path / answer, recipe=recipe, hardware=answer)).config
+        assert config.tier == HARDWARE[answer]
+        assert f"tier {config.tier}" in label
+        needs = config.tiers[config.tier].needs
+        if answer == "cpu":
+            assert "CPU" in label and "CPU" in needs and "GPU" not in needs
+        else:
+            assert label.startswith("One GPU") and needs.startswith("one GPU "), needs
+            assert gigabytes(needs) <= gigabytes(label)
+
+
+def gigabytes(text: str) -> int:
+    (size,) = re.findall(r"(\d+) GB", text)
+    return int(size)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -222,7 +222,7 @@ def test_a_change_of_ci_moves_its_file(releases: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        ({"hardware": "multi-gpu"}, "an update cannot change this answer"),
+        ({"hardware": "gpu-80gb"}, "an update cannot change this answer"),
         ({"project_name": "other"}, "an update cannot change this answer"),
         ({"recipe": "financee"}, "did you mean `finance`"),
     ],
