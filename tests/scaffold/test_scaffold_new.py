@@ -126,14 +126,12 @@ def test_every_word_that_is_no_answer_is_named() -> None:
     assert [problem.where for problem in caught.value.problems] == ["--answer recipe", "--answer =finance"]
 
 
-def test_a_folder_in_use_is_left_alone_unless_asked(from_repository: Path, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_left_alone(from_repository: Path, tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used/notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="is not empty"):
         new_project(tmp_path / "used", {"recipe": "finance"}, defaults=True)
     assert set(contents(tmp_path / "used")) == {"notes.txt"}
-    new_project(tmp_path / "used", {"recipe": "finance"}, defaults=True, overwrite=True)
-    assert contents(tmp_path / "used")["notes.txt"] == b"mine"
     with pytest.raises(ConfigError, match="is a file"):
         new_project(tmp_path / "used/notes.txt", {"recipe": "finance"}, defaults=True)
 
