@@ -2,16 +2,19 @@
 
 import itertools
 import json
+import keyword
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from scaffold_projects import RECIPES, ROOT, Render, contents, render
 
 from kit.config import load_config
@@ -267,6 +270,11 @@ def test_project_names_that_cannot_work_are_refused(scaffold: Path, tmp_path: Pa
         "kit",
         "class",
         "../loans",
+        "re",
+        "os",
+        "typing-extensions",
+        "huggingface-hub",
+        "pyyaml",
     ):
         with pytest.raises(ValueError, match="project_name"):
             render(scaffold, tmp_path / "refused", recipe="finance", project_name=name)
@@ -274,6 +282,43 @@ def test_project_names_that_cannot_work_are_refused(scaffold: Path, tmp_path: Pa
     project = render(scaffold, tmp_path / "named", recipe="finance", project_name="loans2-chat")
     assert (project / "src/loans2_chat/hooks.py").is_file()
     assert tomllib.loads((project / "pyproject.toml").read_text())["project"]["name"] == "loans2-chat"
+
+
+def test_no_project_can_be_named_like_a_module_that_it_imports() -> None:
+    page = (ROOT / "template/_reserved_names.txt").read_text(encoding="utf-8")
+    reserved = set(re.sub(r"\{#.*?#\}", "", page, flags=re.DOTALL).split())
+    packages = requirements("casekit", "pytest", "ruff")
+    modules = packages_distributions().items()
+    installed = {module for module, owners in modules if {canonical(owner) for owner in owners} & packages}
+    installed |= {package.replace("-", "_") for package in packages}
+    possible = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+    needed = {*sys.stdlib_module_names, *keyword.kwlist, *installed, "mlflow", "wandb", "trackio", "kit"}
+    assert {name for name in needed if possible.fullmatch(name)} - reserved == set()
+    assert [name for name in reserved if not possible.fullmatch(name)] == []
+    assert not reserved & {"loans", "shop", "assistant", "finance_assistant"}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirements(*names: str) -> set[str]:
+    """The packages that an installation of these brings, as far as they are installed here."""
+    found: set[tuple[str, tuple[str, ...]]] = set()
+    waiting: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in names]
+    while waiting:
+        name, extras = waiting.pop()
+        if (name, extras) in found:
+            continue
+        found.add((name, extras))
+        try:
+            required = [Requirement(text) for text in requires(name) or []]
+        except PackageNotFoundError:  # another platform's, or a tracker nobody installed
+            continue
+        for one in required:
+            if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                waiting.append((canonical(one.name), tuple(sorted(one.extras))))
+    return {name for name, _ in found}
 
 
 def test_the_questions_are_few_and_each_is_explained() -> None:

@@ -93,6 +93,7 @@ def test_it_says_when_the_project_cannot_be_updated_later(
         ({"recipe": "finance", "ci": "jenkins"}, ["ci: 'jenkins' is no ci", "github, gitlab, none"]),
         ({"recipe": "finance", "project_name": "My Bank"}, ["project_name: My Bank is no project name"]),
         ({"recipe": "finance", "project_name": "torch"}, ["project_name: torch is the name of a"]),
+        ({"recipe": "finance", "project_name": "re"}, ["project_name: re is the name of a", "re-assistant"]),
         (
             {"recipe": "ecommerce", "languages": "en,de"},
             ["languages: the recipe ecommerce", "'de'", "fr, es"],
