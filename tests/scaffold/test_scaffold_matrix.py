@@ -161,7 +161,9 @@ def test_the_readme_says_what_the_recipe_says(recipe: str, make: Render) -> None
     project = make(recipe=recipe)
     readme = (project / "README.md").read_text(encoding="utf-8")
     config = load_config(project, ["tier=null"]).config
-    wanted = [config.recipe.title, *config.recipe.not_for, *(claim.name for claim in config.claims)]
+    title = "Assistant for a domain of its own" if recipe == "blank" else config.recipe.title
+    assert f"**{title}.** {config.recipe.summary.strip()}" in readme
+    wanted = [*config.recipe.not_for, *(claim.name for claim in config.claims)]
     wanted += [gate.name for gate in config.gates] + [f"`{name}`" for name in config.tiers]
     wanted += [tier.licence for tier in config.tiers.values()]
     assert [text for text in wanted if text not in readme] == []
@@ -353,3 +355,28 @@ def test_recipes_hold_no_template_marks_because_they_are_included(file: Path) ->
 def test_names_in_the_template_are_valid_on_windows_once_rendered(make: Render) -> None:
     for name in contents(make(recipe="medical")):
         assert not re.search(r'[<>:"\\|?*]', name)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_data_contract_speaks_of_the_recipe_s_own_columns(recipe: str, make: Render) -> None:
+    project = make(recipe=recipe)
+    page = (project / "data/README.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"(?m)^\| `(\w+)`[^|]* \| ([^|]+) \|", page))
+    data = load_config(project).config.data
+    assert set(data.expected) | set(data.slices) <= set(table)
+    read = (ROOT / "kit/evaluate/metrics").rglob("*.md")
+    documented = " ".join(card.read_text(encoding="utf-8") for card in read)
+    documented += (ROOT / "kit/evaluate/policy.py").read_text(encoding="utf-8")
+    for column, needed in table.items():
+        if needed == "by metrics" and column != "topic":
+            assert f"`{column}`" in documented, f"no metric reads {column}"
+    group = re.search(r"group_by: (\w+)", (project / "conf/project.yaml").read_text(encoding="utf-8"))
+    assert group and f"| `{group[1]}`, or another group |" in page
+    assert ("customer" in page) == (recipe in ("finance", "ecommerce"))
+
+
+@pytest.mark.parametrize("recipe", ["finance", "blank"])
+def test_the_checks_run_on_every_push(recipe: str, make: Render) -> None:
+    """YAML 1.1 reads the key `on` as true."""
+    workflow = yaml.safe_load((make(recipe=recipe) / ".github/workflows/checks.yml").read_text())
+    assert workflow[True] == ["push", "pull_request"]
