@@ -234,7 +234,7 @@ class Evaluate(Section):
     metrics: list[
         Annotated[MetricUse, BeforeValidator(_name_only, json_schema_input_type=str | MetricUse)]
     ] = []
-    """What is measured, most important first."""
+    """What is measured, most important first; each metric once."""
     max_prompts: int = Field(default=400, gt=0)
     """How many test prompts are used; chosen by content hash, so the same ones every time."""
     max_new_tokens: int = Field(default=160, gt=0)
