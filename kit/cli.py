@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from kit.config.errors import CasekitError, ExitCode
+from kit.config.errors import CasekitError, ExitCode, Problem
 
 if TYPE_CHECKING:
     from kit.report.build import ReportResult
@@ -32,6 +32,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Settings for this call, such as train.max_steps=20."),
 ]
+Answer = Annotated[
+    list[str] | None,
+    typer.Option("--answer", "-d", metavar="KEY=VALUE", help="Answers a question, such as ci=gitlab."),
+]
 Root = Annotated[Path, typer.Option("--project", "-p", help="The project's folder.", show_default="here")]
 HERE = Path()
 INTERRUPTED = 130
@@ -44,18 +48,20 @@ def main() -> None:
     try:
         app()
     except CasekitError as error:
-        for problem in error.problems:
-            errors.print(f"[bold red]error[/] {_plain(problem.where)}", end=" " if problem.where else "")
-            errors.print(problem.message, markup=False, highlight=False, soft_wrap=True)
-            if problem.hint:
-                errors.print(
-                    f"      {problem.hint}", markup=False, highlight=False, style="dim", soft_wrap=True
-                )
+        _print_problems(error.problems)
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
             errors.print("interrupted; `casekit train --resume` continues a training run", style="yellow")
         raise
+
+
+def _print_problems(problems: list[Problem]) -> None:
+    for problem in problems:
+        errors.print(f"[bold red]error[/] {_plain(problem.where)}", end=" " if problem.where else "")
+        errors.print(problem.message, markup=False, highlight=False, soft_wrap=True)
+        if problem.hint:
+            errors.print(f"      {problem.hint}", markup=False, highlight=False, style="dim", soft_wrap=True)
 
 
 def _plain(text: str) -> str:
@@ -97,13 +103,12 @@ def _root(
 def new(
     destination: Annotated[Path, typer.Argument(help="The folder to make.")],
     recipe: Annotated[str | None, typer.Option(help="finance, medical, ecommerce or blank.")] = None,
-    answer: Annotated[
-        list[str] | None, typer.Option("--answer", "-d", metavar="KEY=VALUE", help="Answers a question.")
-    ] = None,
+    answer: Answer = None,
     defaults: Annotated[bool, typer.Option("--defaults", "-l", help="Ask nothing.")] = False,
 ) -> None:
     """Make a ready project for a case."""
-    from kit.scaffold.new import new_project, parse_answers
+    from kit.scaffold.answers import parse_answers
+    from kit.scaffold.new import new_project
 
     answers = parse_answers(answer or [])
     if recipe is not None:
@@ -125,11 +130,21 @@ def recipes(
 
 
 @app.command(rich_help_panel=SCAFFOLD)
-def update(project: Root = HERE) -> None:
-    """Bring later recipe and kit improvements to this project; exit 1 when something needs a hand."""
+def update(
+    project: Root = HERE,
+    answer: Answer = None,
+    version: Annotated[
+        str | None, typer.Option(metavar="REF", help="A tag or commit instead of the last release.")
+    ] = None,
+) -> None:
+    """Bring later recipe and kit improvements to this project; exit 1 when something needs a hand.
+
+    `--answer recipe=…` and `--answer ci=…` change what the project was made for.
+    """
+    from kit.scaffold.answers import parse_answers
     from kit.scaffold.update import update_project
 
-    result = update_project(project.resolve())
+    result = update_project(project.resolve(), parse_answers(answer or []), version)
     for path in result.conflicts:
         errors.print(f"conflict   {path}", markup=False, highlight=False, soft_wrap=True)
     for path in result.lost_edits:
@@ -139,7 +154,8 @@ def update(project: Root = HERE) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    if result.conflicts or result.lost_edits:
+    _print_problems(result.problems)
+    if result.conflicts or result.lost_edits or result.problems:
         raise typer.Exit(ExitCode.GATE_FAILED)
     console.print("up to date, nothing lost")
 

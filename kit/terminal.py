@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -54,26 +54,32 @@ def find_reports(project: Path) -> list[Path]:
     )
 
 
-def headline(folders: Sequence[Path]) -> Table:
-    """A line for every metric of every report: base, tuned, difference with its interval, verdict."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("project", "metric"):
-        table.add_column(name, no_wrap=True)
-    for name in ("base", "tuned", "difference [interval]"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("shown", no_wrap=True)
-    table.add_column("report", no_wrap=True)
+def headline(folders: Sequence[Path]) -> Group:
+    """A small table for every report, under its project's name and verdict; 80 columns are enough.
+
+    A line for every metric: base, tuned, difference with its interval, verdict. Numbers are never cut;
+    a name that is too long goes on in the next line.
+    """
+    parts: list[Text | Table] = []
     for folder in folders:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         status = report["verdict"]["status"]
-        for position, metric in enumerate(m for m in report["metrics"] if m["decoding"] == "greedy"):
-            table.add_row(
-                Text(folder.resolve().parents[1].name if position == 0 else ""),
-                Text(metric["name"]),
-                *_score_cells(metric),
-                Text(metric["verdict"], style=_VERDICT_STYLES[metric["verdict"]]),
-                Text(status, style=_STATUS_STYLES[status]) if position == 0 else "",
-            )
+        title = Text(folder.resolve().parents[1].name, style="bold", overflow="fold")
+        title.append(f": {status}", style=_STATUS_STYLES[status])
+        parts += [Text(), title, _scores_table(report["metrics"])]
+    return Group(*parts[1:])
+
+
+def _scores_table(metrics: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("metric", overflow="fold")
+    for name in ("base", "tuned", "difference [interval]"):
+        table.add_column(Text(name), justify="right", no_wrap=True)  # a plain `str` would be read as markup
+    table.add_column("verdict", no_wrap=True)
+    for metric in metrics:
+        if metric["decoding"] == "greedy":
+            verdict = Text(metric["verdict"], style=_VERDICT_STYLES[metric["verdict"]])
+            table.add_row(Text(metric["name"]), *_score_cells(metric), verdict)
     return table
 
 

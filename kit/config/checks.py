@@ -1,94 +1,144 @@
-"""Checks that need more than one section: names that must exist elsewhere.
+"""Checks that need more than one section: names that must exist elsewhere, names that must differ.
 
 They read the merged tree rather than the validated `Config`, so that a user meets these problems in
-the same list as the schema's, not after having mended those.
+the same list as the schema's, not after having mended those. Names that the schema refused count as
+unknown, not as absent: nothing that refers to them is called wrong.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from kit.config.explain import Finding, unknown_choice
+from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.yaml_lines import Key
 
 Tree = dict[str, Any]
 
 
-def check_across_sections(tree: Tree) -> list[Finding]:
-    """Every reference from one section to another that leads nowhere."""
-    return [*_tier(tree), *_metrics(tree), *_gates(tree), *_languages(tree)]
+def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]:
+    """Every reference from one section to another that leads nowhere, and every name given twice.
+
+    Args:
+        tree: all layers, merged.
+        refused: the keys at which the schema found something wrong.
+    """
+    settings = _Settings(tree, refused)
+    return [*_tier(settings), *_metrics(settings), *_gates(settings), *_languages(settings)]
 
 
-def _tier(tree: Tree) -> Iterator[Finding]:
-    chosen, offered = tree.get("tier"), tree.get("tiers")
+@dataclass(frozen=True)
+class _Settings:
+    tree: Tree
+    refused: Collection[Key]
+
+    def get(self, *path: str) -> Any:
+        value: Any = self.tree
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+    def stands(self, *path: str) -> bool:
+        """Whether the names at `path` are known: nothing is wrong above them, with an item or its name."""
+        inside = len(path)
+        return not any(
+            key == path[: len(key)]
+            or (key[:inside] == path and (len(key) == inside + 1 or key[-1] == "name"))
+            for key in self.refused
+        )
+
+    def texts(self, *path: str) -> list[tuple[int, str]]:
+        """The texts of a list with their positions; the schema refuses whatever else is in it."""
+        entries = self.get(*path)
+        texts = enumerate(entries if isinstance(entries, list) else [])
+        return [(index, entry) for index, entry in texts if isinstance(entry, str)]
+
+    def mappings(self, *path: str) -> list[tuple[int, Tree]]:
+        """The mappings of a list with their positions."""
+        entries = self.get(*path)
+        items = enumerate(entries if isinstance(entries, list) else [])
+        return [(index, entry) for index, entry in items if isinstance(entry, dict)]
+
+    @property
+    def metrics(self) -> list[tuple[int, str]]:
+        """The metrics of `evaluate` with their positions."""
+        named = [(index, entry.get("name")) for index, entry in self.mappings("evaluate", "metrics")]
+        named += self.texts("evaluate", "metrics")
+        return sorted((index, name) for index, name in named if isinstance(name, str))
+
+
+def _tier(settings: _Settings) -> Iterator[Finding]:
+    chosen, offered = settings.get("tier"), settings.get("tiers")
     names = sorted(offered) if isinstance(offered, dict) else []
-    if chosen is not None and chosen not in names:
+    if settings.stands("tiers") and chosen is not None and chosen not in names:
         yield unknown_choice(("tier",), "tier", str(chosen), names)
+    for name in names:
+        inside = settings.get("tiers", name, "settings")
+        for key in ("tier", "tiers"):
+            if isinstance(inside, dict) and key in inside:
+                place: Key = ("tiers", name, "settings", key)
+                yield Finding(place, f"`{dotted(place)}`: a tier cannot choose or change tiers", "remove it")
 
 
-def _metrics(tree: Tree) -> Iterator[Finding]:
-    evaluated = _names(_get(tree, "evaluate", "metrics"))
-    golden = _get(tree, "train", "golden_metric")
-    if golden is not None and golden not in evaluated:
-        yield unknown_choice(("train", "golden_metric"), "metric", str(golden), evaluated)
+def _metrics(settings: _Settings) -> Iterator[Finding]:
+    yield from _metrics_given_twice(settings)
+    if not settings.stands("evaluate", "metrics"):
+        return
+    evaluated = [name for _, name in settings.metrics]
+    golden = settings.get("train", "golden_metric")
+    if isinstance(golden, str) and golden not in evaluated:
+        yield unknown_choice(("train", "golden_metric"), "metric", golden, evaluated)
+    if not settings.stands("evaluate", "latency_prompts"):
+        return
+    known = evaluated if settings.get("evaluate", "latency_prompts") == 0 else [*evaluated, "response_time"]
     for section in ("gates", "claims"):
-        for index, entry in _mappings(_get(tree, section)):
+        for index, entry in settings.mappings(section):
             metric = entry.get("metric")
-            if metric is not None and metric not in (*evaluated, *_timed(tree)):
-                yield unknown_choice(
-                    (section, index, "metric"), "metric", str(metric), [*evaluated, *_timed(tree)]
-                )
+            if isinstance(metric, str) and metric not in known:
+                yield unknown_choice((section, index, "metric"), "metric", metric, known)
 
 
-def _gates(tree: Tree) -> Iterator[Finding]:
-    gates = list(_mappings(_get(tree, "gates")))
-    slices = [str(column) for column in _list(_get(tree, "data", "slices"))]
-    counts = Counter(str(gate.get("name")) for _, gate in gates)
+def _metrics_given_twice(settings: _Settings) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for index, name in settings.metrics:
+        if first.setdefault(name, index) != index:
+            key: Key = ("evaluate", "metrics", index)
+            yield Finding(
+                key,
+                f"`{dotted(key)}`: the metric {name!r} is given twice",
+                "keep one: gates and reports tell metrics apart by name; another use needs a metric of its "
+                "own name in the project's hooks",
+            )
+
+
+def _gates(settings: _Settings) -> Iterator[Finding]:
+    gates = settings.mappings("gates")
+    slices = [column for _, column in settings.texts("data", "slices")]
+    counts = Counter(name for _, gate in gates if isinstance(name := gate.get("name"), str))
+    unsampled = settings.get("evaluate", "sampling", "enabled") is False
     for index, gate in gates:
-        worst = gate.get("worst")
-        if worst is not None and worst not in slices:
-            yield unknown_choice(("gates", index, "worst"), "slice", str(worst), slices)
-        if gate.get("decoding") == "sampled" and _get(tree, "evaluate", "sampling", "enabled") is False:
+        worst, name = gate.get("worst"), gate.get("name")
+        if settings.stands("data", "slices") and isinstance(worst, str) and worst not in slices:
+            yield unknown_choice(("gates", index, "worst"), "slice", worst, slices)
+        if gate.get("decoding") == "sampled" and unsampled:
             yield Finding(
                 ("gates", index, "decoding"),
-                f"gate {gate.get('name')!r} looks at sampled answers, but none are drawn",
+                f"gate {name!r} looks at sampled answers, but none are drawn",
                 "set evaluate.sampling.enabled to true, or the gate's decoding to greedy",
+                needs_rest=True,
             )
-        if counts[str(gate.get("name"))] > 1:
+        if isinstance(name, str) and counts[name] > 1:
             yield Finding(
                 ("gates", index, "name"),
-                f"more than one gate is called {gate.get('name')!r}",
+                f"more than one gate is called {name!r}",
                 "give each gate a name of its own",
             )
 
 
-def _languages(tree: Tree) -> Iterator[Finding]:
-    offered = [str(language) for language in _list(_get(tree, "recipe", "languages"))] or ["en"]
-    for index, language in enumerate(_list(_get(tree, "project", "languages"))):
+def _languages(settings: _Settings) -> Iterator[Finding]:
+    if not settings.stands("recipe", "languages"):
+        return
+    offered = [language for _, language in settings.texts("recipe", "languages")] or ["en"]
+    for index, language in settings.texts("project", "languages"):
         if language not in offered:
-            yield unknown_choice(("project", "languages", index), "language", str(language), offered)
-
-
-def _timed(tree: Tree) -> list[str]:
-    return [] if _get(tree, "evaluate", "latency_prompts") == 0 else ["response_time"]
-
-
-def _get(tree: Any, *path: str) -> Any:
-    for part in path:
-        tree = tree.get(part) if isinstance(tree, dict) else None
-    return tree
-
-
-def _list(entries: Any) -> list[Any]:
-    """A list as it is; anything else is the schema's to refuse."""
-    return entries if isinstance(entries, list) else []
-
-
-def _mappings(entries: Any) -> Iterator[tuple[int, Tree]]:
-    for index, entry in enumerate(_list(entries)):
-        if isinstance(entry, dict):
-            yield index, entry
-
-
-def _names(entries: Any) -> list[str]:
-    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in _list(entries)]
-    return [str(name) for name in names if name is not None]
+            yield unknown_choice(("project", "languages", index), "language", language, offered)

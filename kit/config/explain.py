@@ -1,6 +1,10 @@
-"""Turns pydantic's errors into sentences for the person who must fix them."""
+"""Turns pydantic's errors into sentences for the person who must fix them.
+
+What was expected is told from the schema's own types, in plain words: pydantic speaks to programmers.
+"""
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -10,8 +14,13 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from kit.config.schema import Config, Section
+from kit.config.schema import Config, MethodConfig, MetricUse, Model, Section
 from kit.config.yaml_lines import Key
+
+_SHOWN = 60  # characters of a found value
+_NAMED = (Model, MethodConfig, MetricUse)  # sections that a bare name is short for
+_WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or false", Any: "anything"}
+_MANY = {str: "texts", float: "numbers", int: "whole numbers"}
 
 
 @dataclass(frozen=True)
@@ -21,27 +30,46 @@ class Finding:
     key: Key
     message: str
     hint: str = ""
+    needs_rest: bool = False
+    """Whether a setting elsewhere could put it right: not to be said where a layer cannot be read."""
 
 
 def explain(error: ValidationError) -> list[Finding]:
-    """One finding for each of pydantic's errors, in the order of the schema."""
-    return [_finding(details) for details in error.errors(include_url=False)]
+    """One finding for each value that is wrong, in the order of the schema."""
+    found: dict[tuple[Key, str], Finding] = {}
+    for details in error.errors(include_url=False):
+        finding = _finding(details)
+        # Each member of a union complains for itself; together they are one finding.
+        message = "" if _is_union(_type_at(finding.key)) else finding.message
+        found.setdefault((finding.key, message), finding)
+    return list(found.values())
 
 
 def unknown_choice(key: Key, what: str, found: str, allowed: Iterable[str]) -> Finding:
-    """A value that is not among the allowed ones, with the nearest of them."""
-    choices = list(allowed)
-    hint = f"allowed: {', '.join(choices)}" if choices else "none are defined"
-    near = nearest(found, choices)
-    if near:
-        hint = f"did you mean `{near}`? {hint}"
-    return Finding(key, f"`{dotted(key)}`: unknown {what} {found!r}", hint)
+    """A value that is not among the names that other settings define, with the nearest of them."""
+    hint = suggest(found, allowed)
+    return Finding(key, f"`{dotted(key)}`: unknown {what} {found!r}", hint, needs_rest=True)
+
+
+def suggest(word: str, choices: Iterable[str], listed: str = "allowed") -> str:
+    """The hint for a word that is none of the choices: the nearest of them, then all."""
+    names = list(choices)
+    if not names:
+        return "none are defined"
+    near = nearest(word, names)
+    return f"{f'did you mean `{near}`? ' if near else ''}{listed}: {', '.join(names)}"
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice most like `word`, or None where none is near."""
     matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def shorten(value: Any) -> str:
+    """A value as an error shows it: its `repr`, 60 characters of it at most."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def dotted(key: Key) -> str:
@@ -53,61 +81,150 @@ def dotted(key: Key) -> str:
 
 
 def _finding(details: ErrorDetails) -> Finding:
-    key = tuple(details["loc"])
-    found = details["input"]
-    context = details.get("ctx", {})
+    key, found = _place(details["loc"]), details["input"]
+    needs_rest = not any(isinstance(part, int) for part in key)  # lists are replaced whole
     match details["type"]:
         case "extra_forbidden":
             return _unknown_key(key)
-        case "missing":
-            return Finding(key[:-1], f"`{dotted(key)}` is missing", "it has no default; set it")
+        case "missing" if typing.get_origin(_type_at(key[:-1])) is not tuple:
+            message = f"`{dotted(key)}` is missing"
+            return Finding(key[:-1], message, "it has no default; set it", needs_rest)
+        case "literal_error" if details["loc"][-1] == "[key]":
+            return Finding(key, f"unknown key `{dotted(key)}`", suggest(str(found), _key_choices(key[:-1])))
         case "literal_error":
-            return unknown_choice(key, "value", str(found), _choices(key))
+            message = f"`{dotted(key)}`: unknown value {_show(found)}"
+            return Finding(key, message, suggest(str(found), _choices(_type_at(key))))
         case "value_error":
-            return Finding(key, f"`{dotted(key)}`: {context['error']}" if key else str(context["error"]))
-        case _:
-            expected = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-            return Finding(key, f"`{dotted(key)}`: found {_show(found)}, expected {expected}", _help(key))
+            reason = str(details["ctx"]["error"])
+            return Finding(key, f"`{dotted(key)}`: {reason}" if key else reason, "", needs_rest)
+        case "missing":  # one of the two numbers of a pair
+            key = key[:-1]
+    kind = _type_at(key)
+    message = f"`{dotted(key)}`: found {_show(found)}, expected {_expected(kind, details)}"
+    return Finding(key, message, _advice(found, kind) or _help(key))
 
 
 def _unknown_key(key: Key) -> Finding:
     *parent, name = key
-    fields = _fields(tuple(parent))
-    near = nearest(str(name), fields)
+    section = _type_at(tuple(parent))
+    fields = sorted(section.model_fields) if _is_section(section) else []
     place = f"in `{dotted(tuple(parent))}`" if parent else "at the top level"
-    known = f"known {place}: {', '.join(sorted(fields))}"
-    hint = f"did you mean `{near}`? {known}" if near else known
-    return Finding(key, f"unknown key `{dotted(key)}`", hint)
+    return Finding(key, f"unknown key `{dotted(key)}`", suggest(str(name), fields, f"known {place}"))
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    """A value as YAML writes it."""
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    return shorten(value)
 
 
-def _fields(key: Key) -> list[str]:
-    model = _model_at(key)
-    return list(model.model_fields) if model else []
+def _expected(kind: Any, details: ErrorDetails) -> str:
+    """The type in words, with the bound that was missed: `a whole number greater than 0`."""
+    if details["type"] == "finite_number":
+        return "a finite number"
+    bound = re.match(r"Input should be ((greater|less) than .*)", details["msg"])
+    return f"{_words(kind)} {bound[1]}" if bound else _words(kind)
+
+
+def _words(kind: Any) -> str:
+    members = typing.get_args(kind)
+    match typing.get_origin(kind):
+        case _ if _is_section(kind):
+            return f"{'a name, or ' if kind in _NAMED else ''}`key: value` lines"
+        case _ if _is_union(kind):
+            return " or ".join(_words(member) for member in members if member is not types.NoneType)
+        case origin if origin is list:
+            return "a list" if _is_section(_bare(members[0])) else f"a list of {_many(members[0])}"
+        case origin if origin is tuple:
+            return f"a list of {len(members)} {_many(members[0])}"
+        case origin if origin is dict:
+            return "`key: value` lines"
+        case origin if origin is Literal:
+            return f"one of {', '.join(map(str, members))}"
+    return _WORDS.get(kind, str(kind))
+
+
+def _many(kind: Any) -> str:
+    return _MANY.get(kind) or ", ".join(_choices(kind))
+
+
+def _advice(found: Any, kind: Any) -> str:
+    """What to write instead, where the value shows what was meant."""
+    if found is None:
+        return "fill it in, or remove the line"
+    if typing.get_origin(kind) is list and isinstance(found, str):
+        near = nearest(found, _choices(kind))
+        return f"write it in brackets: [{near or found}]"
+    if kind is str and isinstance(found, bool | int | float):
+        return "put it in quotes"
+    if kind in (int, float) and isinstance(found, str):
+        digits = found.replace("_", "")
+        number = re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", digits)
+        return f"write it without {'quotes' if digits == found else '`_`'}: {digits}" if number else ""
+    if kind is int and isinstance(found, float) and found.is_integer():
+        return f"write it in digits: {int(found)}"
+    return ""
 
 
 def _help(key: Key) -> str:
     """The setting's own description from the schema."""
-    model = _model_at(key[:-1])
-    field = model.model_fields.get(str(key[-1])) if model and key else None
+    section = _type_at(key[:-1])
+    field = section.model_fields.get(str(key[-1])) if key and _is_section(section) else None
     return field.description.split("\n")[0] if field and field.description else ""
 
 
-def _choices(key: Key) -> list[str]:
-    model = _model_at(key[:-1])
-    field = model.model_fields.get(str(key[-1])) if model and key else None
-    annotation = field.annotation if field else None
-    if annotation is None and len(key) > 1:  # a literal inside a list or a mapping's key
-        return _choices(key[:-1])
-    return [str(choice) for kind in _leaves(annotation) for choice in _literals(kind)]
+def _place(loc: Key) -> Key:
+    """The key of a value in the settings: pydantic's own marks for keys and union members are cut off."""
+    key: Key = ()
+    for part in loc:
+        if part == "[key]" or _is_union(_type_at(key)):
+            break
+        key = (*key, part)
+    return key
 
 
-def _literals(annotation: Any) -> tuple[Any, ...]:
-    return typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
+def _type_at(key: Key) -> Any:
+    """The type that the schema wants at a path, without `Annotated` and `| None`; None if there is none."""
+    kind: Any = Config
+    for part in key:
+        members = typing.get_args(kind)
+        if _is_section(kind):
+            field = kind.model_fields.get(str(part))
+            kind = _bare(field.annotation) if field else None
+        elif typing.get_origin(kind) in (list, tuple):
+            kind = _bare(members[0])
+        elif typing.get_origin(kind) is dict:
+            kind = _bare(members[1])
+        else:
+            return None
+    return kind
+
+
+def _bare(kind: Any) -> Any:
+    if typing.get_origin(kind) is typing.Annotated:
+        return _bare(typing.get_args(kind)[0])
+    members = [member for member in typing.get_args(kind) if member is not types.NoneType]
+    return _bare(members[0]) if _is_union(kind) and len(members) == 1 else kind
+
+
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) in (typing.Union, types.UnionType)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _choices(kind: Any) -> list[str]:
+    """The values of every literal inside a type."""
+    leaves = _leaves(kind)
+    return [str(choice) for leaf in leaves if typing.get_origin(leaf) is Literal for choice in leaf.__args__]
+
+
+def _key_choices(key: Key) -> list[str]:
+    """The keys that a mapping may have."""
+    return _choices(typing.get_args(_type_at(key))[0])
 
 
 def _leaves(annotation: Any) -> list[Any]:
@@ -122,18 +239,6 @@ def _leaves(annotation: Any) -> list[Any]:
     return [leaf for part in inner for leaf in _leaves(part)] if wrapper else [annotation]
 
 
-def _model_at(key: Key) -> type[Section] | None:
-    """The schema's section at a path; list positions and mapping keys are stepped over."""
-    model: type[Section] | None = Config
-    for part in key:
-        field = model.model_fields.get(str(part)) if model else None
-        if field is None:
-            continue
-        sections = sections_in(field.annotation)
-        model = sections[0] if sections else None
-    return model
-
-
 def sections_in(annotation: Any) -> list[type[Section]]:
     """The configuration sections inside a type, looking through unions, lists and mappings."""
-    return [leaf for leaf in _leaves(annotation) if isinstance(leaf, type) and issubclass(leaf, Section)]
+    return [leaf for leaf in _leaves(annotation) if _is_section(leaf)]

@@ -4,8 +4,8 @@ kit default <- `conf/recipe.yaml` <- the chosen tier <- `conf/project.yaml` <- `
 Mappings merge, lists are replaced whole.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from kit.config.checks import check_across_sections
 from kit.config.errors import ConfigError, Problem
 from kit.config.explain import Finding, explain
 from kit.config.schema import Config
-from kit.config.yaml_lines import Key, load_yaml, parse_yaml
+from kit.config.yaml_lines import Document, Key, parse_document, read_document
 
 RECIPE_FILE = Path("conf/recipe.yaml")
 PROJECT_FILE = Path("conf/project.yaml")
@@ -52,6 +52,8 @@ class _Layer:
     name: str
     tree: dict[str, Any]
     where: dict[Key, str]
+    whole: bool = True
+    """Nothing had to be left out because it could not be read."""
 
 
 def load_config(root: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
@@ -64,11 +66,9 @@ def load_config(root: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     Raises:
         ConfigError: with every problem of every layer, each at its file and line.
     """
-    recipe, project, command_line = _read_all(
-        lambda: _read_layer(root, RECIPE_FILE, "recipe"),
-        lambda: _read_layer(root, PROJECT_FILE, "project"),
-        lambda: _read_overrides(overrides),
-    )
+    problems: list[Problem] = []
+    recipe = _read_layer(root, RECIPE_FILE, "recipe", problems)
+    project = _read_layer(root, PROJECT_FILE, "project", problems)
     if recipe is None and project is None:
         raise ConfigError(
             Problem(
@@ -77,116 +77,139 @@ def load_config(root: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
                 hint="go to the project's folder, or make one with `casekit new my-project`",
             )
         )
-    given = [layer for layer in (recipe, project, command_line) if layer is not None]
-    tier = _tier_layer(given)
-    layers = [layer for layer in (recipe, tier, project, command_line) if layer is not None]
-    tree: dict[str, Any] = {}
-    origins: dict[Key, Origin] = {}
-    for layer in layers:
-        _merge(tree, layer.tree, (), layer, origins)
-    return LoadedConfig(config=_validate(tree, origins), root=root, origins=origins)
+    command_line = _read_overrides(overrides, problems)
+    layers = [layer for layer in (recipe, project, command_line) if layer is not None]
+    config, origins = _resolve(layers, problems)
+    return LoadedConfig(config=config, root=root, origins=origins)
 
 
-def validate_tree(tree: dict[str, Any], where: dict[Key, str], layer: str = "recipe") -> Config:
-    """Validate one layer on its own, such as a recipe before anybody made a project from it.
+def validate_tree(tree: dict[str, Any], where: dict[Key, str]) -> Config:
+    """Validate a recipe on its own, before anybody made a project from it.
 
     Raises:
         ConfigError: with every problem, each at its place in `where`.
     """
-    merged: dict[str, Any] = {}
-    origins: dict[Key, Origin] = {}
-    _merge(merged, _expand(tree), (), _Layer(layer, tree, where), origins)
-    return _validate(merged, origins)
+    return _resolve([_Layer("recipe", _expand(tree), where)], [])[0]
 
 
-def _validate(tree: dict[str, Any], origins: dict[Key, Origin]) -> Config:
-    findings = check_across_sections(tree)
+def _resolve(layers: list[_Layer], problems: list[Problem]) -> tuple[Config, dict[Key, Origin]]:
+    """The layers as one configuration; `problems` are those met when reading them.
+
+    Raises:
+        ConfigError: with those problems and every other.
+    """
+    tree, _ = _merged(layers)
+    chosen = tree.get("tier")
+    resolved = _with_tier(layers, chosen) if isinstance(chosen, str) else layers
+    _, origins = _merged(resolved)
+    config, findings = _validate(resolved)
+    found = [*problems, *(_problem(finding, origins) for finding in findings)]
+    for name in _tiers(tree):
+        if name != chosen:
+            found += _tier_problems(layers, name)
+    if config is None or found:
+        raise ConfigError(found)
+    return config, origins
+
+
+def _validate(layers: list[_Layer]) -> tuple[Config | None, list[Finding]]:
+    """The configuration, or what is wrong with it: as far as can be told, where a layer is not whole."""
+    tree, _ = _merged(layers)
+    config, findings = None, []
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        named = {finding.key for finding in findings}
-        findings = [found for found in explain(error) if found.key not in named] + findings
-    if findings:
-        raise ConfigError([_problem(finding, origins) for finding in findings])
-    return config
+        findings = explain(error)
+    across = check_across_sections(tree, [finding.key for finding in findings])
+    if not all(layer.whole for layer in layers):
+        findings = [finding for finding in findings if not finding.needs_rest]
+        across = [finding for finding in across if not finding.needs_rest]
+    named = {finding.key for finding in across}
+    return config, [finding for finding in findings if finding.key not in named] + across
 
 
-def _read_all(*readers: Callable[[], _Layer | None]) -> list[_Layer | None]:
-    """What each reader gives; the problems of all of them at once."""
-    layers, problems = [], []
-    for read in readers:
-        try:
-            layers.append(read())
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    return layers
-
-
-def _read_layer(root: Path, file: Path, name: str) -> _Layer | None:
-    if not (root / file).is_file():
+def _read_layer(root: Path, file: Path, name: str, problems: list[Problem]) -> _Layer | None:
+    """A file as a layer, its problems added to `problems`; None where there is no such file."""
+    path, place = root / file, file.as_posix()
+    if not path.exists() and not path.is_symlink():
         return None
-    tree, lines = load_yaml(root / file)
-    where = {key: f"{file.as_posix()}:{line}" for key, line in lines.items()}
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, dict):
-        raise ConfigError(
-            Problem(where=f"{file}:1", message="expected `key: value` lines", hint="see conf/recipe.yaml")
+    document = read_document(path, place)
+    if not isinstance(document.value, dict | None):
+        document = Document(
+            problems=[Problem(f"{place}:1", "expected `key: value` lines", "see conf/recipe.yaml")],
+            whole=False,
         )
-    return _Layer(name, _expand(tree), where)
+    problems += document.problems
+    where = {key: f"{place}:{line}" for key, line in document.lines.items()}
+    return _Layer(name, _expand(document.value or {}), where, document.whole)
 
 
-def _read_overrides(words: Sequence[str]) -> _Layer | None:
-    layer = _Layer("command line", {}, {})
-    problems = []
+def _read_overrides(words: Sequence[str], problems: list[Problem]) -> _Layer | None:
+    """The words of the command line as a layer; those that are no settings are added to `problems`."""
+    tree: dict[str, Any] = {}
+    where: dict[Key, str] = {}
+    whole = True
     for word in words:
+        place = f"command line: {word}"
         dotted, equals, text = word.partition("=")
         if not equals or not dotted:
-            problems.append(
-                Problem(f"command line: {word}", "expected key=value", "for example train.learning_rate=2e-4")
-            )
+            problems.append(Problem(place, "expected key=value", "for example train.learning_rate=2e-4"))
+            continue
+        document = parse_document(text, place)
+        problems += [replace(problem, where=place) for problem in document.problems]
+        if not document.whole:
+            whole = False
             continue
         key = tuple(dotted.split("."))
-        value, inside = parse_yaml(text, f"command line: {word}")
-        if dotted in _SHORTHANDS and isinstance(value, str):
+        if dotted in _SHORTHANDS and isinstance(document.value, str):
             key = (dotted, "name")
-        branch = layer.tree
+        branch = tree
         for part in key[:-1]:
             if not isinstance(branch.get(part), dict):
                 branch[part] = {}
             branch = branch[part]
-        branch[key[-1]] = value
-        named = [key[:depth] for depth in range(1, len(key))] + [(*key, *inner) for inner in inside]
-        layer.where.update(dict.fromkeys(named, f"command line: {word}"))
-    if problems:
-        raise ConfigError(problems)
-    return layer if words else None
+        branch[key[-1]] = document.value
+        named = [key[:depth] for depth in range(1, len(key))]
+        where.update(dict.fromkeys([*named, *((*key, *inner) for inner in document.lines)], place))
+    return _Layer("command line", tree, where, whole) if words else None
 
 
-def _tier_layer(layers: list[_Layer]) -> _Layer | None:
-    """The settings of the tier that the last layer chose, as a layer of their own."""
-    chooser = next((layer for layer in reversed(layers) if layer.tree.get("tier") is not None), None)
-    if chooser is None:
-        return None
-    chosen = str(chooser.tree["tier"])
-    owners = {
-        name: layer
-        for layer in layers
-        if isinstance(layer.tree.get("tiers"), dict)
-        for name in layer.tree["tiers"]
-    }
-    owner = owners.get(chosen)
-    if owner is None:
-        return None  # validation says which tiers there are
-    tier = owner.tree["tiers"][chosen]
+def _with_tier(layers: list[_Layer], name: str) -> list[_Layer]:
+    """The layers with a tier's settings laid over the recipe and under the project."""
+    tree, origins = _merged(layers)
+    tier = _tiers(tree).get(name)
     settings = tier.get("settings") if isinstance(tier, dict) else None
     if not isinstance(settings, dict):
-        return None  # nothing to lay over, or not a mapping: validation of `tiers` says what is wrong
-    prefix: Key = ("tiers", chosen, "settings")
-    where = {key[len(prefix) :]: place for key, place in owner.where.items() if key[: len(prefix)] == prefix}
-    return _Layer(f"tier {chosen}", _expand(settings), where)
+        return layers  # nothing to lay over, or validation of `tier` and `tiers` says what is wrong
+    prefix: Key = ("tiers", name, "settings")
+    inside = [(key[len(prefix) :], origin.where) for key, origin in origins.items() if key[:3] == prefix]
+    recipe = [layer for layer in layers if layer.name == "recipe"]
+    above = [layer for layer in layers if layer.name != "recipe"]
+    return [*recipe, _Layer(f"tier {name}", _expand(settings), dict(inside)), *above]
+
+
+def _tier_problems(layers: list[_Layer], name: str) -> Iterator[Problem]:
+    """What the settings of a tier that is not chosen would make wrong if it were.
+
+    They are laid over the layers up to the one that speaks of the tier: a value of the project that
+    the recipe's other tiers cannot bear stops nobody who does not choose them.
+    """
+    last = max(index for index, layer in enumerate(layers) if name in _tiers(layer.tree))
+    own = layers[: last + 1]
+    _, known = _validate(own)
+    overlaid = _with_tier(own, name)
+    _, origins = _merged(overlaid)
+    _, findings = _validate(overlaid)
+    said = {(finding.key, finding.message) for finding in known}
+    for finding in findings:
+        if (finding.key, finding.message) not in said:
+            problem = _problem(finding, origins)
+            yield replace(problem, message=f"tier {name}: {problem.message}")
+
+
+def _tiers(tree: dict[str, Any]) -> dict[str, Any]:
+    tiers = tree.get("tiers")
+    return tiers if isinstance(tiers, dict) else {}
 
 
 def _expand(tree: dict[str, Any]) -> dict[str, Any]:
@@ -195,6 +218,15 @@ def _expand(tree: dict[str, Any]) -> dict[str, Any]:
         key: {"name": value} if key in _SHORTHANDS and isinstance(value, str) else value
         for key, value in tree.items()
     }
+
+
+def _merged(layers: list[_Layer]) -> tuple[dict[str, Any], dict[Key, Origin]]:
+    """One tree, later layers over earlier ones, and the origin of every value in it."""
+    tree: dict[str, Any] = {}
+    origins: dict[Key, Origin] = {}
+    for layer in layers:
+        _merge(tree, layer.tree, (), layer, origins)
+    return tree, origins
 
 
 def _merge(

@@ -22,7 +22,9 @@ that recipe <- `conf/project.yaml` <- `key=value` on the command line. Mappings 
 whole, and a key that is not on this page is an error. `casekit config` prints what holds and which layer
 said so.
 
-Numbers may be written `2e-4`; only `true` and `false` are booleans.
+Values are taken as they are written: numbers may be written `2e-4`, only `true` and `false` are booleans,
+and `"8"` is a text, not a number. Every problem of every layer is reported at once, with its file and line;
+the settings of all tiers are checked, whichever is chosen.
 """
 
 

@@ -16,9 +16,14 @@ Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are errors, values are not changed after loading."""
+    """A part of the configuration: unknown keys are errors, values are not changed after loading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    Strict: `"8"` is no number, `yes` and 1 are not true. A whole number is a number as well.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class Recipe(Section):
@@ -100,7 +105,7 @@ class Checks(Section):
     """Rows that answer an earlier row's prompt differently."""
     overlap: Literal["reject", "report"] = "reject"
     """Training rows whose prompt also stands in valid or test; the training row goes."""
-    advised_tokens: tuple[int, int] = (200, 500)
+    advised_tokens: tuple[int, int] = Field(default=(200, 500), strict=False)  # YAML has lists only
     """The advised length of a dialogue in tokens; outside it is counted, not rejected."""
 
     @model_validator(mode="after")
@@ -229,7 +234,7 @@ class Evaluate(Section):
     metrics: list[
         Annotated[MetricUse, BeforeValidator(_name_only, json_schema_input_type=str | MetricUse)]
     ] = []
-    """What is measured, most important first."""
+    """What is measured, most important first; each metric once."""
     max_prompts: int = Field(default=400, gt=0)
     """How many test prompts are used; chosen by content hash, so the same ones every time."""
     max_new_tokens: int = Field(default=160, gt=0)

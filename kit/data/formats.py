@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from kit.config.explain import shorten
 from kit.data.rows import Message
 
 Record = dict[str, Any]
@@ -85,7 +86,7 @@ def _turns(record: Record, column: str) -> list[Any]:
     if turns is None:
         raise ValueError(f"no {column}")
     if not isinstance(turns, list):
-        raise ValueError(f"{column} must be a list of turns, found {_shown(turns)}")
+        raise ValueError(f"{column} must be a list of turns, found {shorten(turns)}")
     if not turns:
         raise ValueError(f"{column} is an empty list")
     return turns
@@ -93,12 +94,12 @@ def _turns(record: Record, column: str) -> list[Any]:
 
 def _message(turn: Any, role_key: str, text_key: str) -> Message:
     if not isinstance(turn, dict):
-        raise ValueError(f"a turn must have {role_key} and {text_key}, found {_shown(turn)}")
+        raise ValueError(f"a turn must have {role_key} and {text_key}, found {shorten(turn)}")
     if turn.get("tool_calls"):
         raise ValueError("tool calls are not supported")
     role = turn.get(role_key)
     if not isinstance(role, str) or role.lower() not in _ROLES:
-        raise ValueError(f"unknown role {_shown(role)}; known are {', '.join(_ROLES)}")
+        raise ValueError(f"unknown role {shorten(role)}; known are {', '.join(_ROLES)}")
     return {"role": _ROLES[role.lower()], "content": _content(turn.get(text_key), f"the {role}'s {text_key}")}
 
 
@@ -122,7 +123,7 @@ def _as_text(value: Any, what: str) -> str:
         return _sound(value, what)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{what} must be a text, found {_shown(value)}")
+    raise ValueError(f"{what} must be a text, found {shorten(value)}")
 
 
 def _sound(text: str, what: str) -> str:
@@ -161,7 +162,7 @@ def _history(record: Record) -> list[Message]:
     messages = []
     for pair in record.get("history") or []:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise ValueError(f"history must be pairs of question and answer, found {_shown(pair)}")
+            raise ValueError(f"history must be pairs of question and answer, found {shorten(pair)}")
         messages += [
             _user(_as_text(pair[0], "a question in history")),
             _assistant(_as_text(pair[1], "an answer in history")),
@@ -179,8 +180,3 @@ def _assistant(content: str) -> Message:
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kit.config.errors import DataError, Problem
-from kit.config.explain import nearest
+from kit.config.explain import shorten, suggest
 from kit.config.yaml_lines import Key, Lines, load_yaml
 from kit.data.grammar import (
     ANY,
@@ -97,13 +97,17 @@ def _check_languages(grammar: Grammar) -> Iterator[Finding]:
     for section in ("frames", "openings"):
         for language in getattr(grammar, section):
             if language not in grammar.languages:
-                yield (section, language), f"unknown language `{language}`", _allowed(grammar.languages)
+                yield (
+                    (section, language),
+                    f"unknown language `{language}`",
+                    _allowed(grammar.languages, language),
+                )
     for name, intent in grammar.intents.items():
         if grammar.language_of(intent) not in grammar.languages:
             yield (
                 ("intents", name, "language"),
                 f"unknown language `{intent.language}`",
-                _allowed(grammar.languages),
+                _allowed(grammar.languages, str(intent.language)),
             )
     spoken = {grammar.language_of(intent) for intent in grammar.intents.values()}
     for language in grammar.languages:
@@ -216,10 +220,8 @@ def _pool_fields(pool: Pool) -> set[str]:
     return _fields_of(pool.values[0]) if pool.values else {""}
 
 
-def _allowed(choices: Iterable[str], found: str = "") -> str:
-    listed = sorted(choices)
-    near = nearest(found, listed)
-    return f"{f'did you mean `{near}`? ' if near else ''}there are: {', '.join(listed) or 'none'}"
+def _allowed(choices: Iterable[str], found: str) -> str:
+    return suggest(found, sorted(choices), "there are")
 
 
 def _schema_problem(path: Path, lines: Lines, details: Any) -> Problem:
@@ -230,9 +232,7 @@ def _schema_problem(path: Path, lines: Lines, details: Any) -> Problem:
     elif details["type"] == "missing":
         message, hint = f"`{name}` is missing", "add it"
     else:
-        found = repr(details["input"])
-        found = found if len(found) <= 60 else found[:57] + "..."
-        message, hint = f"`{name}`: {details['msg']}", f"found {found}"
+        message, hint = f"`{name}`: {details['msg']}", f"found {shorten(details['input'])}"
     return Problem(_where(path, lines, key), message, hint)
 
 

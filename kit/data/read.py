@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.config.errors import DataError, Problem
-from kit.config.explain import nearest
+from kit.config.explain import suggest
 from kit.config.schema import Config, Source
 from kit.data.formats import CONVERTERS, Converter, check_messages, detect
 from kit.data.records import open_file, open_grammar, open_hub
@@ -73,10 +73,7 @@ def _converter(source: Source, head: list[Record], hooks: Hooks, name: str) -> t
 
 def unknown_hook(what: str, found: str, known: list[str], where: str) -> DataError:
     """The error of a reader or cleaner that neither the kit nor the project has."""
-    near = nearest(found, known)
-    guess = f"did you mean {near!r}? " if near else ""
-    listed = f"known: {', '.join(known)}" if known else "the project's hooks have none"
-    return DataError(Problem(where, f"unknown {what} {found!r}", f"{guess}{listed}"))
+    return DataError(Problem(where, f"unknown {what} {found!r}", suggest(found, known, "known")))
 
 
 def _no_format(source: Source, head: list[Record], name: str) -> DataError:

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from kit.config.errors import ConfigError, Problem
-from kit.config.explain import nearest
+from kit.config.explain import suggest
 from kit.scaffold.source import Question, questions
 
 Answers = dict[str, object]
@@ -60,9 +60,7 @@ def check_answers(root: Path, answers: Mapping[str, object], defaults: bool) -> 
 
 def not_a_choice(name: str, found: str, allowed: Sequence[str]) -> Problem:
     """The problem of an answer that is not among the choices."""
-    near = nearest(found, allowed)
-    hint = f"allowed: {', '.join(allowed)}"
-    return Problem(name, f"{found!r} is no {name}", f"did you mean `{near}`? {hint}" if near else hint)
+    return Problem(name, f"{found!r} is no {name}", suggest(found, allowed))
 
 
 def as_list(value: object) -> list[str]:
@@ -73,9 +71,7 @@ def as_list(value: object) -> list[str]:
 
 
 def _unknown(name: str, known: list[str]) -> Problem:
-    near = nearest(name, known)
-    hint = f"the questions are: {', '.join(known)}"
-    return Problem(name, "no such question", f"did you mean `{near}`? {hint}" if near else hint)
+    return Problem(name, "no such question", suggest(name, known, "the questions are"))
 
 
 def _unanswered(question: Question) -> Problem:

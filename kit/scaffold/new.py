@@ -11,15 +11,11 @@ from copier import Settings, run_copy
 from jinja2 import Template
 
 from kit.config.errors import ConfigError, Problem
-from kit.scaffold.answers import check_answers, parse_answers
+from kit.scaffold.answers import check_answers
 from kit.scaffold.source import copier_errors, provenance, scaffold_root
 
-__all__ = ["new_project", "parse_answers"]
 
-
-def new_project(
-    destination: Path, answers: Mapping[str, object], defaults: bool, overwrite: bool = False
-) -> None:
+def new_project(destination: Path, answers: Mapping[str, object], defaults: bool) -> None:
     """Render the project for a recipe into `destination` and say what to do next (on stderr).
 
     The bytes are those of `copier copy`: the person's own Copier settings are left out, so that the
@@ -29,7 +25,6 @@ def new_project(
         destination: the folder to make.
         answers: answers to the questions of `copier.yml`, by name; the rest is asked.
         defaults: ask nothing and take defaults.
-        overwrite: write into a folder that already holds something.
 
     Raises:
         ConfigError: an unknown question, an answer that is not allowed, a destination in use; all at once
@@ -37,7 +32,7 @@ def new_project(
     """
     root = scaffold_root()
     given = check_answers(root, answers, defaults)
-    _refuse_used(destination, overwrite)
+    _refuse_used(destination)
     with copier_errors(where="casekit new"):
         run_copy(
             str(root),
@@ -46,7 +41,6 @@ def new_project(
             # The template of this very checkout; Copier's own choice would be the last release.
             vcs_ref="HEAD" if (root / ".git").exists() else None,
             defaults=defaults,
-            overwrite=overwrite,
             quiet=True,
             unsafe=False,
             settings=Settings(),
@@ -60,10 +54,10 @@ def new_project(
         )
 
 
-def _refuse_used(destination: Path, overwrite: bool) -> None:
+def _refuse_used(destination: Path) -> None:
     if destination.exists() and not destination.is_dir():
         raise ConfigError(Problem(str(destination), "is a file", "name a folder to make"))
-    if not overwrite and destination.is_dir() and any(destination.iterdir()):
+    if destination.is_dir() and any(destination.iterdir()):
         raise ConfigError(
             Problem(
                 str(destination),

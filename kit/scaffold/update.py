@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from copier import Settings, run_copy, run_update
 
+from kit.config import load_config
 from kit.config.errors import ConfigError, Problem
 from kit.scaffold.answers import Answers, check_answers
 from kit.scaffold.source import copier_errors, scaffold_root
@@ -32,6 +33,8 @@ class UpdateResult:
     """Files with conflict markers."""
     lost_edits: list[str]
     """Edited files that the template removed or renamed; the last commit still has them."""
+    problems: list[Problem]
+    """What is wrong with the settings now, such as a language that the new recipe does not speak."""
 
 
 def update_project(
@@ -41,13 +44,13 @@ def update_project(
 
     Args:
         root: the project, committed to git.
-        answers: a new `recipe` or `ci`; every other answer stays as recorded.
+        answers: a new `recipe` or `ci`, as values or as text; every other answer stays as recorded.
         version: the tag or commit to update to; by default the last release, or the checkout's HEAD
             where the project was made from a folder.
 
     Raises:
-        ConfigError: not a project, uncommitted changes, a source that is gone or cannot be fetched, a
-            recorded version that no longer exists, answers that an update cannot change.
+        ConfigError: not a project or its record is broken, uncommitted changes, a source that is gone or
+            cannot be fetched, a version that does not exist, answers that an update cannot change.
     """
     recorded = _recorded(root)
     changed = _changed(answers or {})
@@ -72,7 +75,17 @@ def update_project(
     return UpdateResult(
         conflicts=_conflicts(root),
         lost_edits=sorted(path for path in edited if not (root / path).exists()),
+        problems=_setting_problems(root),
     )
+
+
+def _setting_problems(root: Path) -> list[Problem]:
+    """The person's own settings were not touched; loading them shows whether they fit the new recipe."""
+    try:
+        load_config(root)
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def _recorded(root: Path) -> dict[str, Any]:
@@ -81,7 +94,7 @@ def _recorded(root: Path) -> dict[str, Any]:
         raise ConfigError(
             Problem(str(file), "is not here", "go to a project's folder, or make one with `casekit new`")
         )
-    recorded = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    recorded = _answers(file)
     if not recorded.get("_src_path") or not recorded.get("_commit"):
         raise ConfigError(
             Problem(
@@ -91,7 +104,27 @@ def _recorded(root: Path) -> dict[str, Any]:
                 "release and carry your files over (docs/how-to/update-a-project.md)",
             )
         )
-    return dict(recorded)
+    return recorded
+
+
+def _answers(file: Path) -> dict[str, Any]:
+    """The recorded answers, read as Copier reads them."""
+    hint = (
+        "mend it, or take back the last good one (`git log -- .copier-answers.yml`); where it holds conflict "
+        "markers, keep one side"
+    )
+    try:
+        recorded = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except UnicodeDecodeError as error:
+        raise ConfigError(Problem(str(file), f"not UTF-8: {error.reason}", hint)) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1}" if mark else str(file)
+        reason = getattr(error, "problem", None) or str(error)
+        raise ConfigError(Problem(where, f"not valid YAML: {reason}", hint)) from error
+    if not isinstance(recorded, dict) or not all(isinstance(name, str) for name in recorded):
+        raise ConfigError(Problem(f"{file}:1", "expected `question: answer` lines", hint))
+    return recorded
 
 
 def _changed(answers: Mapping[str, object]) -> Answers:

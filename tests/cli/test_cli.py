@@ -17,9 +17,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def casekit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*words: str) -> tuple[int, str, str]:
+    def run(*words: str, columns: int = 200) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["casekit", *words])
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("COLUMNS", str(columns))
         with pytest.raises(SystemExit) as stopped:
             cli.main()
         out, err = capsys.readouterr()
@@ -144,6 +144,48 @@ def test_a_report_is_listed_with_points_and_what_was_not_scored(casekit: Run, tm
     assert code == 0
     assert "−50.0\u00a0points [−57.0,\u00a0−43.0]" in out
     assert "shop" in out and "improved" in out and "not shown" in out
+
+
+def test_reports_are_readable_on_80_columns(casekit: Run, tmp_path: Path) -> None:
+    """The longest names and numbers there are: nothing is cut, and names of the kit stay in one line."""
+    folders = []
+    for project, status in (("ecommerce", "not enough evidence"), ("medical-assistant-north", "passed")):
+        folders.append(tmp_path / project / "reports/20260101-000000-sft-lora")
+        folders[-1].mkdir(parents=True)
+        metrics = [
+            {
+                "name": name,
+                "kind": kind,
+                "decoding": "greedy",
+                "base": {"estimate": 0.0},
+                "tuned": {"estimate": 1.0},
+                "difference": {"estimate": sign * 1.0, "low": sign * 0.9876, "high": sign * 1.0},
+                "verdict": verdict,
+            }
+            for name, kind, sign, verdict in (
+                ("recommendation_accuracy", "rate", 1, "improved"),
+                ("token_f1", "score", -1, "not shown"),
+                ("answers_within_the_house_style_of_the_bank", "rate", -1, "worse"),
+            )
+        ]
+        report = {"verdict": {"status": status}, "metrics": metrics}
+        (folders[-1] / "report.json").write_text(json.dumps(report))
+    code, out, _ = casekit("reports", *(str(folder.parents[1]) for folder in folders), columns=80)
+    assert code == 0
+    tables, _, paths = out.partition("\nreport ")
+    assert "report.html" in paths
+    assert "…" not in tables
+    assert max(map(len, tables.splitlines())) <= 80
+    assert tables.count("difference [interval]") == 2
+    assert "ecommerce: not enough evidence\n" in tables
+    assert "medical-assistant-north: passed\n" in tables
+    for words in (
+        "recommendation_accuracy 0.0% 100.0% +100.0\u00a0points [98.8,\u00a0100.0] improved",
+        "token_f1 0.000 1.000 −1.000 [−0.988,\u00a0−1.000] not shown",
+    ):
+        assert [line.split() for line in tables.splitlines()].count(words.split()) == 2
+    names = "".join(line.split(" ")[0] for line in tables.splitlines())
+    assert names.count("answers_within_the_house_style_of_the_bank") == 2
 
 
 def test_projects_without_a_report_say_what_to_run(casekit: Run, project: Path) -> None:

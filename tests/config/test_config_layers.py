@@ -27,6 +27,19 @@ def test_a_tier_lies_between_recipe_and_project(make_project: Make) -> None:
     assert load_config(root, ["tier=startup"]).config.model.name == "Qwen/Qwen3-8B"
 
 
+def test_a_tier_that_a_project_adjusts_keeps_the_recipe_s_other_settings(make_project: Make) -> None:
+    root = make_project("tier: tiny\ntiers:\n  tiny:\n    settings: {train: {learning_rate: 1e-3}}\n")
+    loaded = load_config(root)
+    assert (loaded.config.train.learning_rate, loaded.config.train.global_batch_size) == (1e-3, 16)
+    assert loaded.origin(("train", "learning_rate")).where == "conf/project.yaml:4"
+    assert loaded.origin(("train", "global_batch_size")).where == "conf/recipe.yaml:15"
+
+
+def test_a_tier_can_be_taken_back(make_project: Make) -> None:
+    loaded = load_config(make_project("tier: tiny\n"), ["tier=null"])
+    assert (loaded.config.tier, loaded.config.train.learning_rate) == (None, 3e-5)
+
+
 def test_origins_name_layer_file_and_line(make_project: Make) -> None:
     root = make_project("tier: tiny\n\ntrain:\n  num_train_epochs: 2\n")
     loaded = load_config(root, ["seed=7"])

@@ -231,7 +231,7 @@ def test_cleaners_run_in_order_and_may_reject(project) -> None:
 
 def test_unknown_cleaner_names_the_nearest(project, dialogues) -> None:
     project.hooks = Hooks(cleaners={"strip_signature": lambda row: row})
-    with pytest.raises(DataError, match="did you mean 'strip_signature'"):
+    with pytest.raises(DataError, match="did you mean `strip_signature`"):
         project.check(project.write("a.jsonl", dialogues), cleaners=["strip_signatures"])
 
 

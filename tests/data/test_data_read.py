@@ -254,7 +254,7 @@ def test_reader_of_the_project(project) -> None:
 
 def test_unknown_format_names_the_nearest(project) -> None:
     source = {**project.write("t.jsonl", [{"a": 1}]), "format": "sharegtp"}
-    with pytest.raises(DataError, match="did you mean 'sharegpt'"):
+    with pytest.raises(DataError, match="did you mean `sharegpt`"):
         read(project, source)
 
 

@@ -2,16 +2,19 @@
 
 import itertools
 import json
+import keyword
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from scaffold_projects import RECIPES, ROOT, Render, contents, render
 
 from kit.config import load_config
@@ -22,7 +25,7 @@ from kit.data.prepared import load_summary
 from kit.hooks import load_hooks
 from kit.models.tiny import new_tokenizer
 
-HARDWARE = {"cpu": "tiny", "gpu-24gb": "startup", "gpu-80gb": "medium", "multi-gpu": "large"}
+HARDWARE = {"cpu": "tiny", "gpu-24gb": "startup", "gpu-80gb": "large"}
 TRACKERS = ["tensorboard", "wandb", "mlflow", "trackio"]
 CI_FILES = {"github": [".github/workflows/checks.yml"], "gitlab": [".gitlab-ci.yml"], "none": []}
 FILES = [
@@ -123,7 +126,7 @@ def recorded_of(given: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
 def test_every_file_parses_and_no_mark_of_the_template_is_left(recipe: str, ci: str, make: Render) -> None:
-    project = make(recipe=recipe, ci=ci, hardware="multi-gpu", tracking="mlflow")
+    project = make(recipe=recipe, ci=ci, hardware="gpu-80gb", tracking="mlflow")
     for name, content in contents(project).items():
         text = content.decode("utf-8")
         assert not TEMPLATE_MARKS.search(text), f"{name}: {TEMPLATE_MARKS.search(text)}"
@@ -158,7 +161,9 @@ def test_the_readme_says_what_the_recipe_says(recipe: str, make: Render) -> None
     project = make(recipe=recipe)
     readme = (project / "README.md").read_text(encoding="utf-8")
     config = load_config(project, ["tier=null"]).config
-    wanted = [config.recipe.title, *config.recipe.not_for, *(claim.name for claim in config.claims)]
+    title = "Assistant for a domain of its own" if recipe == "blank" else config.recipe.title
+    assert f"**{title}.** {config.recipe.summary.strip()}" in readme
+    wanted = [*config.recipe.not_for, *(claim.name for claim in config.claims)]
     wanted += [gate.name for gate in config.gates] + [f"`{name}`" for name in config.tiers]
     wanted += [tier.licence for tier in config.tiers.values()]
     assert [text for text in wanted if text not in readme] == []
@@ -173,6 +178,30 @@ def test_the_settings_resolve_for_every_tier(recipe: str, make: Render) -> None:
         config = load_config(project, [f"tier={tier}"]).config
         assert config.tier == tier
         assert config.project.name == f"{recipe}-assistant"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_choice_of_hardware_can_run_the_tier_it_chooses(
+    recipe: str, scaffold: Path, tmp_path: Path
+) -> None:
+    """Held against what the tier says it `needs`, in the project that the answer makes."""
+    choices = yaml.safe_load((scaffold / "copier.yml").read_text(encoding="utf-8"))["hardware"]["choices"]
+    assert set(choices.values()) == set(HARDWARE)
+    for label, answer in choices.items():
+        config = load_config(render(scaffold, tmp_path / answer, recipe=recipe, hardware=answer)).config
+        assert config.tier == HARDWARE[answer]
+        assert f"tier {config.tier}" in label
+        needs = config.tiers[config.tier].needs
+        if answer == "cpu":
+            assert "CPU" in label and "CPU" in needs and "GPU" not in needs
+        else:
+            assert label.startswith("One GPU") and needs.startswith("one GPU "), needs
+            assert gigabytes(needs) <= gigabytes(label)
+
+
+def gigabytes(text: str) -> int:
+    (size,) = re.findall(r"(\d+) GB", text)
+    return int(size)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -243,6 +272,11 @@ def test_project_names_that_cannot_work_are_refused(scaffold: Path, tmp_path: Pa
         "kit",
         "class",
         "../loans",
+        "re",
+        "os",
+        "typing-extensions",
+        "huggingface-hub",
+        "pyyaml",
     ):
         with pytest.raises(ValueError, match="project_name"):
             render(scaffold, tmp_path / "refused", recipe="finance", project_name=name)
@@ -250,6 +284,43 @@ def test_project_names_that_cannot_work_are_refused(scaffold: Path, tmp_path: Pa
     project = render(scaffold, tmp_path / "named", recipe="finance", project_name="loans2-chat")
     assert (project / "src/loans2_chat/hooks.py").is_file()
     assert tomllib.loads((project / "pyproject.toml").read_text())["project"]["name"] == "loans2-chat"
+
+
+def test_no_project_can_be_named_like_a_module_that_it_imports() -> None:
+    page = (ROOT / "template/_reserved_names.txt").read_text(encoding="utf-8")
+    reserved = set(re.sub(r"\{#.*?#\}", "", page, flags=re.DOTALL).split())
+    packages = requirements("casekit", "pytest", "ruff")
+    modules = packages_distributions().items()
+    installed = {module for module, owners in modules if {canonical(owner) for owner in owners} & packages}
+    installed |= {package.replace("-", "_") for package in packages}
+    possible = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+    needed = {*sys.stdlib_module_names, *keyword.kwlist, *installed, "mlflow", "wandb", "trackio", "kit"}
+    assert {name for name in needed if possible.fullmatch(name)} - reserved == set()
+    assert [name for name in reserved if not possible.fullmatch(name)] == []
+    assert not reserved & {"loans", "shop", "assistant", "finance_assistant"}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirements(*names: str) -> set[str]:
+    """The packages that an installation of these brings, as far as they are installed here."""
+    found: set[tuple[str, tuple[str, ...]]] = set()
+    waiting: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in names]
+    while waiting:
+        name, extras = waiting.pop()
+        if (name, extras) in found:
+            continue
+        found.add((name, extras))
+        try:
+            required = [Requirement(text) for text in requires(name) or []]
+        except PackageNotFoundError:  # another platform's, or a tracker nobody installed
+            continue
+        for one in required:
+            if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                waiting.append((canonical(one.name), tuple(sorted(one.extras))))
+    return {name for name, _ in found}
 
 
 def test_the_questions_are_few_and_each_is_explained() -> None:
@@ -284,3 +355,28 @@ def test_recipes_hold_no_template_marks_because_they_are_included(file: Path) ->
 def test_names_in_the_template_are_valid_on_windows_once_rendered(make: Render) -> None:
     for name in contents(make(recipe="medical")):
         assert not re.search(r'[<>:"\\|?*]', name)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_data_contract_speaks_of_the_recipe_s_own_columns(recipe: str, make: Render) -> None:
+    project = make(recipe=recipe)
+    page = (project / "data/README.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"(?m)^\| `(\w+)`[^|]* \| ([^|]+) \|", page))
+    data = load_config(project).config.data
+    assert set(data.expected) | set(data.slices) <= set(table)
+    read = (ROOT / "kit/evaluate/metrics").rglob("*.md")
+    documented = " ".join(card.read_text(encoding="utf-8") for card in read)
+    documented += (ROOT / "kit/evaluate/policy.py").read_text(encoding="utf-8")
+    for column, needed in table.items():
+        if needed == "by metrics" and column != "topic":
+            assert f"`{column}`" in documented, f"no metric reads {column}"
+    group = re.search(r"group_by: (\w+)", (project / "conf/project.yaml").read_text(encoding="utf-8"))
+    assert group and f"| `{group[1]}`, or another group |" in page
+    assert ("customer" in page) == (recipe in ("finance", "ecommerce"))
+
+
+@pytest.mark.parametrize("recipe", ["finance", "blank"])
+def test_the_checks_run_on_every_push(recipe: str, make: Render) -> None:
+    """YAML 1.1 reads the key `on` as true."""
+    workflow = yaml.safe_load((make(recipe=recipe) / ".github/workflows/checks.yml").read_text())
+    assert workflow[True] == ["push", "pull_request"]

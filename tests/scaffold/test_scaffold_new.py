@@ -93,6 +93,7 @@ def test_it_says_when_the_project_cannot_be_updated_later(
         ({"recipe": "finance", "ci": "jenkins"}, ["ci: 'jenkins' is no ci", "github, gitlab, none"]),
         ({"recipe": "finance", "project_name": "My Bank"}, ["project_name: My Bank is no project name"]),
         ({"recipe": "finance", "project_name": "torch"}, ["project_name: torch is the name of a"]),
+        ({"recipe": "finance", "project_name": "re"}, ["project_name: re is the name of a", "re-assistant"]),
         (
             {"recipe": "ecommerce", "languages": "en,de"},
             ["languages: the recipe ecommerce", "'de'", "fr, es"],
@@ -126,14 +127,12 @@ def test_every_word_that_is_no_answer_is_named() -> None:
     assert [problem.where for problem in caught.value.problems] == ["--answer recipe", "--answer =finance"]
 
 
-def test_a_folder_in_use_is_left_alone_unless_asked(from_repository: Path, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_left_alone(from_repository: Path, tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used/notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="is not empty"):
         new_project(tmp_path / "used", {"recipe": "finance"}, defaults=True)
     assert set(contents(tmp_path / "used")) == {"notes.txt"}
-    new_project(tmp_path / "used", {"recipe": "finance"}, defaults=True, overwrite=True)
-    assert contents(tmp_path / "used")["notes.txt"] == b"mine"
     with pytest.raises(ConfigError, match="is a file"):
         new_project(tmp_path / "used/notes.txt", {"recipe": "finance"}, defaults=True)
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,27 @@ def test_made_from_a_repository_it_installs_the_recorded_version(
     assert first[-1] == f"casekit @ {expected}"
     assert "--constraint" not in first
     assert second[-2:] == ["--editable", ".[dev]"]
+
+
+def test_the_image_installs_before_it_copies_what_changes_often(make: Render, tmp_path: Path) -> None:
+    """What the layers before `COPY . .` hold is enough for `make setup`, down to the package's metadata."""
+    project = make(recipe="finance")
+    text = (project / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    before, copied, after = text.partition("COPY . .\n")
+    assert copied and "make setup" in before and "RUN" not in after
+    (names,) = re.findall(r"(?m)^COPY (.+) \./$", before)
+    for name in names.split():
+        shutil.copy(project / name, tmp_path / name)
+    (step,) = re.findall(r"(?m)^RUN (mkdir .+)$", before)
+    prepare = step.partition("&& make setup")[0]
+    subprocess.run(prepare, shell=True, cwd=tmp_path, check=True)
+    assert installs(tmp_path) == installs(project)
+    build = "from hatchling.build import build_wheel; print(build_wheel('dist'))"
+    done = subprocess.run(
+        [sys.executable, "-c", build], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "src/finance_assistant/__init__.py").is_file()
 
 
 def test_casekit_can_be_taken_from_elsewhere(make: Render) -> None:

@@ -73,6 +73,11 @@ def start(releases: Path, project: Path, *edits: Edit, recipe: str = "finance") 
     return project
 
 
+def casekit_update(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from kit.cli import main; main()", "update", "--project", str(project)]
+    return subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+
+
 def usual_edits(project: Path) -> None:
     """What people do in the first weeks: a dependency, deltas, a README section, hooks, tests, rules."""
     ours = "  # Yours below; the line above belongs to the template, and an update may change it.\n"
@@ -175,8 +180,7 @@ def test_the_command_exits_1_and_names_what_needs_a_hand(releases: Path, tmp_pat
 
     project = start(releases, tmp_path / "project", both)
     release(releases)
-    command = [sys.executable, "-c", "from kit.cli import main; main()", "update", "--project", str(project)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = casekit_update(project)
     assert done.returncode == 1, done.stderr
     assert "conflict" in done.stderr
     assert "Makefile" in done.stderr
@@ -222,7 +226,7 @@ def test_a_change_of_ci_moves_its_file(releases: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        ({"hardware": "multi-gpu"}, "an update cannot change this answer"),
+        ({"hardware": "gpu-80gb"}, "an update cannot change this answer"),
         ({"project_name": "other"}, "an update cannot change this answer"),
         ({"recipe": "financee"}, "did you mean `finance`"),
     ],
@@ -234,6 +238,72 @@ def test_answers_that_an_update_cannot_change_are_refused(
     with pytest.raises(ConfigError, match=expected):
         update_project(project, answers)
     assert git(project, "status", "--porcelain") == ""
+
+
+def test_the_command_changes_an_answer_and_says_which_settings_no_longer_fit(
+    releases: Path, tmp_path: Path
+) -> None:
+    """A shop in English and French becomes a bank that speaks English only."""
+    project = render(releases, tmp_path / "project", recipe="ecommerce", languages=["en", "fr"])
+    git(project, "init", "--quiet")
+    commit(project, "Start")
+    release(releases)
+    done = casekit_update(project, "--answer", "recipe=finance", "-d", "ci=gitlab")
+    assert done.returncode == 1, done.stderr
+    assert "conf/project.yaml:8 `project.languages[1]`: unknown language 'fr'" in done.stderr
+    assert "allowed: en" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "name: finance" in (project / "conf/recipe.yaml").read_text()
+    assert (project / ".gitlab-ci.yml").is_file()
+    replace(project / "conf/project.yaml", "  languages: [en, fr]\n", "")
+    commit(project, "English only")
+    done = casekit_update(project)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing lost" in done.stdout
+
+
+def test_the_command_updates_to_the_version_that_is_named(releases: Path, tmp_path: Path) -> None:
+    project = start(releases, tmp_path / "project")
+    release(releases)
+    append(releases / "template/Makefile", "\n# Later still\n")
+    commit(releases, "Unreleased")
+    done = casekit_update(project, "--version", f"v{VERSION}")
+    assert done.returncode == 0, done.stderr
+    assert "# Later still" not in (project / "Makefile").read_text()
+    assert "CASEKIT := " in (project / "Makefile").read_text()
+    commit(project, "Update")
+    done = casekit_update(project, "--version", "v7.7.7")
+    assert done.returncode == 2
+    assert "v7.7.7" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_refuses_words_that_are_no_answers(releases: Path, tmp_path: Path) -> None:
+    done = casekit_update(start(releases, tmp_path / "project"), "-d", "recipe")
+    assert done.returncode == 2
+    assert "expected key=value" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "_commit: v1\n<<<<<<< before updating\nci: github\n=======\nci: none\n>>>>>>> after\n",
+            ".copier-answers.yml:3: not valid YAML",
+        ),
+        ("- recipe: finance\n", ".copier-answers.yml:1: expected `question: answer` lines"),
+        ("1: finance\n", ".copier-answers.yml:1: expected `question: answer` lines"),
+        ("_commit: [\n", "not valid YAML"),
+        ("just a text\n", "expected `question: answer` lines"),
+        ("", "does not say which version"),
+    ],
+)
+def test_a_broken_record_is_told_and_nothing_is_touched(text: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / ".copier-answers.yml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        update_project(tmp_path)
+    assert expected in str(caught.value)
+    assert caught.value.exit_code == 2
 
 
 def test_uncommitted_changes_are_refused_on_both_sides(releases: Path, tmp_path: Path) -> None:
