@@ -19,8 +19,6 @@ _QUERY_KEY_SCALE = 5.0
 _NEIGHBOUR_BIAS = 20.0
 _EMBEDDING_SCALE = 4.0
 """Large embeddings outlast the first steps, which push all of them the same way."""
-_NEIGHBOUR_OUTPUT, _COPY_OUTPUT = 1.0, 2.0
-"""How loudly the two heads write into the residual stream; embeddings have a norm of about 4."""
 _FASTEST = 3
 """Rotary frequencies that tell neighbours apart."""
 _SLOW_ENOUGH = 0.006
@@ -54,9 +52,9 @@ def start_copying(model: Any, seed: int) -> None:
             layer.mlp.down_proj.weight.zero_()
         first, second = (model.model.layers[index].self_attn for index in (0, 1))
         _look_one_back(first, frequencies)
-        _carry(first, token, before * _NEIGHBOUR_OUTPUT)
+        _carry(first, token, before)
         _match(second, frequencies, token, before)
-        _carry(second, copied, copied * _COPY_OUTPUT)
+        _carry(second, copied, copied)
 
 
 def _look_one_back(attention: Any, frequencies: Any) -> None:
