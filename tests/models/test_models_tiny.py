@@ -70,7 +70,7 @@ def test_a_copying_start_finds_what_followed_the_same_token_before(tokenizer):
     assert neighbour[places, places - 1].min() > 0.9
     assert match[places, places - 39].mean() > 0.9
     likely = made.logits[0, 40:79].topk(20).indices
-    assert (likely == once[1:, None]).any(-1).float().mean() > 0.8  # by chance 0.01
+    assert (likely == once[1:, None]).any(-1).float().mean() > 0.5  # by chance 0.01
 
 
 def test_padding_has_a_token_of_its_own(tokenizer):
