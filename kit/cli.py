@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from kit.config.errors import CasekitError, ExitCode
+from kit.config.errors import CasekitError, ExitCode, Problem
 
 if TYPE_CHECKING:
     from kit.report.build import ReportResult
@@ -25,8 +25,8 @@ policy_app = typer.Typer(help="The case's rules.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Work on a project")
 app.add_typer(policy_app, name="policy", rich_help_panel="Work on a project")
 
-console = Console()
-errors = Console(stderr=True)
+console = Console(emoji=False)  # line 100 of a file is `file:100:`, not a picture
+errors = Console(stderr=True, emoji=False)
 
 Overrides = Annotated[
     list[str] | None,
@@ -35,6 +35,7 @@ Overrides = Annotated[
 Root = Annotated[Path, typer.Option("--project", "-p", help="The project's folder.", show_default="here")]
 HERE = Path()
 INTERRUPTED = 130
+SHOWN_PROBLEMS = 50
 SCAFFOLD = "Make a project"
 WORK = "Work on a project"
 
@@ -45,17 +46,19 @@ def main() -> None:
         app()
     except CasekitError as error:
         for problem in error.problems:
-            errors.print(f"[bold red]error[/] {_plain(problem.where)}", end=" " if problem.where else "")
-            errors.print(problem.message, markup=False, highlight=False, soft_wrap=True)
-            if problem.hint:
-                errors.print(
-                    f"      {problem.hint}", markup=False, highlight=False, style="dim", soft_wrap=True
-                )
+            _tell("[bold red]error[/]", problem)
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
             errors.print("interrupted; `casekit train --resume` continues a training run", style="yellow")
         raise
+
+
+def _tell(kind: str, problem: Problem) -> None:
+    errors.print(f"{kind} {_plain(problem.where)}", end=" " if problem.where else "", soft_wrap=True)
+    errors.print(problem.message, markup=False, highlight=False, soft_wrap=True)
+    if problem.hint:
+        errors.print(f"      {problem.hint}", markup=False, highlight=False, style="dim", soft_wrap=True)
 
 
 def _plain(text: str) -> str:
@@ -170,17 +173,29 @@ def config(
 
 @data_app.command("check")
 def data_check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files to check instead.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE|KEY=VALUE]...", help="Files to check instead, settings for this call."),
+    ] = None,
     project: Root = HERE,
+    show_all: Annotated[bool, typer.Option("--all", help="List every problem, not the first 50.")] = False,
 ) -> None:
-    """Run every check and write nothing; exit 2 when rows would be rejected."""
+    """List every problem with its file and line, and write nothing; exit 2 when there is one."""
     from kit import pipeline
     from kit.config import load_config
-    from kit.terminal import data_table
+    from kit.terminal import data_table, problem_lines
 
-    summary = pipeline.check(load_config(project), files or [])
-    console.print(data_table(summary))
-    if summary["rows"]["rejected"]:
+    overrides = [word for word in words or [] if "=" in word and not Path(word).is_file()]
+    files = [Path(word) for word in words or [] if word not in overrides]
+    found = pipeline.check(load_config(project, overrides), files)
+    most = len(found.rejected) if show_all else SHOWN_PROBLEMS
+    for line in problem_lines(found.rejected, most):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(data_table(found.summary, "listed above"))
+    refused = [] if files else found.refused  # a file alone need not fill every split
+    for problem in refused:
+        _tell("[yellow]warning[/]", problem)
+    if found.rejected or refused:
         raise typer.Exit(ExitCode.BAD_INPUT)
 
 
@@ -193,7 +208,7 @@ def data_prepare(overrides: Overrides = None, project: Root = HERE) -> None:
     from kit.terminal import data_table
 
     folder = pipeline.prepare(load_config(project, overrides or []))
-    console.print(data_table(load_summary(folder)))
+    console.print(data_table(load_summary(folder), "in rejected.jsonl"))
     _say("data", folder / "data.html")
 
 

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Source
 from kit.data.formats import detect
+from kit.data.json_text import fault, parse, repeated_key
 from kit.data.rows import Record
 
 _SHOWN = 200  # characters of an unreadable line that are kept
@@ -93,7 +94,8 @@ def open_grammar(path: Path, source: Source, seed: int, languages: list[str]) ->
     Raises:
         DataError: the grammar has problems, or too few combinations for `source.dialogues`.
     """
-    from kit.data.synth import load_grammar, synthesize
+    from kit.data.grammar_load import load_grammar
+    from kit.data.synth import synthesize
 
     grammar = load_grammar(path)
     rows = synthesize(grammar, source.dialogues, seed, languages=languages)
@@ -111,7 +113,7 @@ def _jsonl(path: Path, name: str) -> Iterator[Record]:
 def _json_record(line: int, raw: bytes) -> Record:
     shown = raw[:_SHOWN].decode("utf-8", "replace").rstrip()
     try:
-        value = json.loads(raw.decode("utf-8"))
+        value = parse(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         byte = raw[error.start]
         return Record(
@@ -119,12 +121,14 @@ def _json_record(line: int, raw: bytes) -> Record:
         )
     except json.JSONDecodeError as error:
         return Record(line, None, f"not JSON: {error.msg} at column {error.colno}", shown)
-    except RecursionError:
-        return Record(line, None, "not usable: JSON nested too deeply", shown)
+    except ValueError as error:
+        return Record(line, None, f"not usable: {error}", shown)
     return _as_record(line, value, shown)
 
 
 def _as_record(line: int, value: Any, shown: str) -> Record:
+    if found := fault(value):
+        return Record(line, None, f"not usable: {found}", shown)
     if isinstance(value, dict):
         return Record(line, value)
     return Record(line, None, f"expected a JSON object, found {_kind(value)}", shown)
@@ -133,7 +137,7 @@ def _as_record(line: int, value: Any, shown: str) -> Record:
 def _json(path: Path, name: str) -> Iterator[Record]:
     """A list of objects, an object that holds one such list, or, as the Hub has it, JSON Lines."""
     try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+        value = parse(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise _unreadable(
             name, f"not UTF-8: {error.reason} at byte {error.start + 1}", "save it as UTF-8"
@@ -145,12 +149,15 @@ def _json(path: Path, name: str) -> Iterator[Record]:
         raise _unreadable(
             name, f"line {error.lineno}: not JSON: {error.msg} at column {error.colno}"
         ) from error
-    except RecursionError as error:
-        raise _unreadable(name, "JSON nested too deeply") from error
+    except ValueError as error:
+        raise _unreadable(name, f"not usable: {error}") from error
     if isinstance(value, dict):
         lists = {key: item for key, item in value.items() if isinstance(item, list)}
         (records,) = lists.values() if len(lists) == 1 else ([],)
-        value = records if len(lists) == 1 and not _is_record(value, records) else [value]
+        is_wrapper = len(lists) == 1 and not _is_record(value, records)
+        if is_wrapper and (found := repeated_key(value)):
+            raise _unreadable(name, found, "give each list a file of its own")
+        value = records if is_wrapper else [value]
     if not isinstance(value, list):
         raise _unreadable(name, f"expected a list of objects, found {_kind(value)}")
     for row, item in enumerate(value, start=1):
