@@ -145,9 +145,9 @@ def _sound(text: str, what: str) -> str:
     return text
 
 
-def _parsed(value: Any) -> Any:
+def _parsed(value: Any, begins: str = "[{") -> Any:
     """CSV and some Parquet files carry lists as JSON text."""
-    if not isinstance(value, str) or not value.lstrip().startswith("[{"):
+    if not isinstance(value, str) or not value.lstrip().startswith(begins):
         return value
     try:
         parsed = parse(value)
@@ -174,7 +174,7 @@ def _system(record: Record) -> list[Message]:
 
 def _history(record: Record) -> list[Message]:
     messages = []
-    pairs = record.get("history") or []
+    pairs = _parsed(record.get("history") or [], begins="[")
     for pair in pairs if isinstance(pairs, (list, tuple)) else [pairs]:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise ValueError(f"history must be pairs of question and answer, found {_shown(pair)}")

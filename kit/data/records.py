@@ -21,6 +21,7 @@ from kit.data.rows import Record
 _SHOWN = 200  # characters of an unreadable line that are kept
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _DELIMITERS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _OPEN_QUOTE = re.compile(r'(?:^|[,;\t|])\s*"')
@@ -42,18 +43,31 @@ def open_file(path: Path, name: str) -> Iterator[Record]:
         raise _unreadable(
             name,
             f"files of type {path.suffix or '(none)'} are not read",
-            f"expected one of {', '.join(_READERS)}",
+            "unpack it first" if path.suffix.lower() in _PACKED else f"expected one of {', '.join(_READERS)}",
         )
     try:
         with path.open("rb") as file:
-            head = file.read(4)
+            head = file.read(_SHOWN)
     except OSError as error:
         raise _unreadable(name, f"cannot be opened: {error.strerror}") from error
     if not head.removeprefix(_UTF8_BOM):
         raise _unreadable(name, "the file is empty", "remove it from data.sources, or export it again")
     if head.startswith(_UTF16_BOMS) and path.suffix.lower() != ".parquet":
         raise _unreadable(name, "the file is UTF-16", "save it as UTF-8")
+    if what := _something_else(head.removeprefix(_UTF8_BOM)):
+        raise _unreadable(name, *what)
     return reader(path, name)
+
+
+def _something_else(head: bytes) -> tuple[str, str] | None:
+    """What a file is that only bears the name of a data file, and what to do, by its first bytes."""
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the data itself", "fetch the data: git lfs pull"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "is an HTML page, not data: an error or a login page?", "look at it, and download it again"
+    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        return "is packed (gzip, zip or a spreadsheet)", "unpack it, or export it as CSV, under this name"
+    return None
 
 
 def open_hub(source: Source) -> Iterator[Record]:
@@ -179,8 +193,9 @@ def _csv(path: Path, name: str) -> Iterator[Record]:
         delimiter = max(_DELIMITERS, key=_QUOTED.sub("", header_text).count)
         header = next(csv.reader(io.StringIO(header_text, newline=""), delimiter=delimiter), [])
         columns = [re.sub(r"\s*[\r\n]+\s*", " ", cell.strip()) for cell in header]
-        if len(set(columns)) != len(columns):
-            twice = sorted({column for column in columns if columns.count(column) > 1})
+        # A spreadsheet may leave empty columns without a name at the end.
+        twice = sorted({column for column in columns if column and columns.count(column) > 1})
+        if twice:
             raise _unreadable(name, f"the header names a column twice: {', '.join(twice)}")
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         while True:
@@ -223,7 +238,7 @@ def _csv_record(line: int, columns: list[str], cells: list[str]) -> Record:
             return Record(
                 line, None, f"not UTF-8: byte 0x{ord(escaped) - 0xDC00:02x} in column {column}", shown
             )
-    return Record(line, {c: cell or None for c, cell in zip(columns, cells, strict=True)})
+    return Record(line, {c: cell or None for c, cell in zip(columns, cells, strict=True) if c})
 
 
 def _parquet(path: Path, name: str) -> Iterator[Record]:

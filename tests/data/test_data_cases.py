@@ -2,15 +2,19 @@
 
 import importlib.util
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from kit.config import load_config
 from kit.hooks import Hooks
 
-CASES = Path(__file__).parents[2] / "template" / "_cases"
+ROOT = Path(__file__).parents[2]
+CASES = ROOT / "template" / "_cases"
 GROUPS = {"finance": "customer", "medical": "patient", "ecommerce": "customer"}
 
 
@@ -67,3 +71,15 @@ def test_people_without_a_name_are_not_one_person(project, case: str, nobody: st
     assert found.refused == []
     counts = {check["name"]: check["count"] for check in found.summary["checks"]}
     assert counts["no_group"] == 45
+
+
+@pytest.mark.parametrize("case", ["blank", *GROUPS])
+def test_the_settings_of_the_how_to_are_valid_on_every_recipe(tmp_path: Path, case: str) -> None:
+    page = (ROOT / "docs/how-to/bring-your-own-data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 3
+    (tmp_path / "conf").mkdir()
+    shutil.copy(ROOT / "recipes" / case / "recipe.yaml", tmp_path / "conf")
+    for block in blocks:
+        (tmp_path / "conf/project.yaml").write_text(block)
+        assert load_config(tmp_path).config.data.sources

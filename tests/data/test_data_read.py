@@ -142,6 +142,31 @@ def test_alpaca_joins_input_history_and_system(project) -> None:
     ]
 
 
+def test_history_in_csv_is_json_text(project) -> None:
+    text = 'instruction,output,history\nWhy?,So.,"[[""Hi"", ""Hello""]]"\nWhen?,Now.,\nHow?,Thus.,[]\n'
+    _, rows = read(project, project.write("h.csv", text))
+    assert [[m["content"] for m in row.messages] for row in rows] == [
+        ["Hi", "Hello", "Why?", "So."],
+        ["When?", "Now."],
+        ["How?", "Thus."],
+    ]
+
+
+def test_columns_without_a_name_are_left_out(project) -> None:
+    _, (row,) = read(project, project.write("x.csv", "prompt,completion,,\nWhy?,So.,,\n"))
+    assert isinstance(row, Row) and set(row.fields) == {"prompt", "completion"}
+
+
+def test_parquet_may_hold_messages_as_structures(project) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({"messages": [PLAIN, PLAIN], "score": [1.0, None]})
+    parquet.write_table(table, project.root / "m.parquet")
+    _, rows = read(project, {"path": "m.parquet"})
+    assert [(row.messages, row.fields) for row in rows] == [(PLAIN, {"score": 1.0}), (PLAIN, {"score": None})]
+
+
 def test_a_history_that_is_no_list_is_shown(project) -> None:
     _, row = read_one(project, {**SHAPES["alpaca"], "history": 3})
     assert row.reason == "history must be pairs of question and answer, found 3"
@@ -278,6 +303,13 @@ def test_damaged_csv_rows_are_turned_away_alone(project) -> None:
         ("a.csv", b"prompt,prompt\na,b\n", "names a column twice"),
         ("a.jsonl", b'{"question": "a", "answer": "b"}', "no known format has the columns answer, question"),
         ("a.jsonl", b"[\n1,\n", "nothing in it can be read; line 1"),
+        ("a.jsonl.gz", b"\x1f\x8b", "files of type .gz are not read\n    unpack it first"),
+        ("a.jsonl", b"\x1f\x8b\x08\0", "is packed"),
+        ("a.csv", b"PK\x03\x04 a spreadsheet", "is packed"),
+        ("a.jsonl", b"<!DOCTYPE html>\n<html>", "is an HTML page"),
+        ("a.csv", b"\xef\xbb\xbf \n<html lang=en><title>404, not found</title>", "is an HTML page"),
+        ("a.json", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         ("a.jsonl", b"{}\n{}\n", "nothing in it can be read; line 1: an object without columns"),
         ("a.json", b"[{}]", "nothing in it can be read; line 1: an object without columns"),
         ("a.json", b'{"data": [{"prompt": "a"}], "data": []}', "the key 'data' stands twice"),
