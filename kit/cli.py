@@ -25,8 +25,8 @@ policy_app = typer.Typer(help="The case's rules.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Work on a project")
 app.add_typer(policy_app, name="policy", rich_help_panel="Work on a project")
 
-console = Console()
-errors = Console(stderr=True)
+console = Console(emoji=False)  # line 100 of a file is `file:100:`, not a picture
+errors = Console(stderr=True, emoji=False)
 
 Overrides = Annotated[
     list[str] | None,
@@ -39,6 +39,7 @@ Answer = Annotated[
 Root = Annotated[Path, typer.Option("--project", "-p", help="The project's folder.", show_default="here")]
 HERE = Path()
 INTERRUPTED = 130
+SHOWN_PROBLEMS = 50
 SCAFFOLD = "Make a project"
 WORK = "Work on a project"
 
@@ -48,7 +49,8 @@ def main() -> None:
     try:
         app()
     except CasekitError as error:
-        _print_problems(error.problems)
+        for problem in error.problems:
+            _tell("[bold red]error[/]", problem)
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
@@ -56,12 +58,11 @@ def main() -> None:
         raise
 
 
-def _print_problems(problems: list[Problem]) -> None:
-    for problem in problems:
-        errors.print(f"[bold red]error[/] {_plain(problem.where)}", end=" " if problem.where else "")
-        errors.print(problem.message, markup=False, highlight=False, soft_wrap=True)
-        if problem.hint:
-            errors.print(f"      {problem.hint}", markup=False, highlight=False, style="dim", soft_wrap=True)
+def _tell(kind: str, problem: Problem) -> None:
+    errors.print(f"{kind} {_plain(problem.where)}", end=" " if problem.where else "", soft_wrap=True)
+    errors.print(problem.message, markup=False, highlight=False, soft_wrap=True)
+    if problem.hint:
+        errors.print(f"      {problem.hint}", markup=False, highlight=False, style="dim", soft_wrap=True)
 
 
 def _plain(text: str) -> str:
@@ -154,7 +155,8 @@ def update(
             highlight=False,
             soft_wrap=True,
         )
-    _print_problems(result.problems)
+    for problem in result.problems:
+        _tell("[bold red]error[/]", problem)
     if result.conflicts or result.lost_edits or result.problems:
         raise typer.Exit(ExitCode.GATE_FAILED)
     console.print("up to date, nothing lost")
@@ -186,17 +188,29 @@ def config(
 
 @data_app.command("check")
 def data_check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files to check instead.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE|KEY=VALUE]...", help="Files to check instead, settings for this call."),
+    ] = None,
     project: Root = HERE,
+    show_all: Annotated[bool, typer.Option("--all", help="List every problem, not the first 50.")] = False,
 ) -> None:
-    """Run every check and write nothing; exit 2 when rows would be rejected."""
+    """List every problem with its file and line, and write nothing; exit 2 when there is one."""
     from kit import pipeline
     from kit.config import load_config
-    from kit.terminal import data_table
+    from kit.terminal import data_table, problem_lines
 
-    summary = pipeline.check(load_config(project), files or [])
-    console.print(data_table(summary))
-    if summary["rows"]["rejected"]:
+    overrides = [word for word in words or [] if "=" in word and not Path(word).is_file()]
+    files = [Path(word) for word in words or [] if word not in overrides]
+    found = pipeline.check(load_config(project, overrides), files)
+    most = len(found.rejected) if show_all else SHOWN_PROBLEMS
+    for line in problem_lines(found.rejected, most):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(data_table(found.summary, "listed above"))
+    refused = [] if files else found.refused  # a file alone need not fill every split
+    for problem in refused:
+        _tell("[yellow]warning[/]", problem)
+    if found.rejected or refused:
         raise typer.Exit(ExitCode.BAD_INPUT)
 
 
@@ -209,7 +223,7 @@ def data_prepare(overrides: Overrides = None, project: Root = HERE) -> None:
     from kit.terminal import data_table
 
     folder = pipeline.prepare(load_config(project, overrides or []))
-    console.print(data_table(load_summary(folder)))
+    console.print(data_table(load_summary(folder), "in rejected.jsonl"))
     _say("data", folder / "data.html")
 
 

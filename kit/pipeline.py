@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kit.config import Config, LoadedConfig
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.explain import dotted
+from kit.config.schema import Data, Source
 from kit.config.show import leaves
 from kit.config.yaml_lines import load_yaml
 from kit.files import write_text
@@ -20,6 +21,7 @@ from kit.hooks import load_hooks
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from kit.data.prepare import CheckResult
     from kit.report.build import ReportResult
 
 
@@ -47,22 +49,42 @@ def prepare(loaded: LoadedConfig) -> Path:
     return prepare_data(loaded.config, loaded.root, hooks, tokenizer(loaded.config))
 
 
-def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> dict[str, Any]:
-    """Every data check, nothing written: the summary that `prepare` would leave in `data.json`.
+def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> "CheckResult":
+    """Every data check, nothing written.
 
     Args:
         loaded: the project.
-        files: check these instead of the project's sources, without the columns that only those have.
+        files: check these instead of the project's sources, without the columns that only those have,
+            unless the command line names some.
+
+    Raises:
+        ConfigError: files are given, and the command line names sources too.
+        DataError: a source cannot be read, or a column or cleaner that the settings name is nowhere.
     """
-    from kit.config.schema import Source, Split
     from kit.data.prepare import check as check_data
 
     config = loaded.config
     if files:
-        sources = [Source(path=str(file.resolve())) for file in files]
-        instead = {"sources": sources, "expected": [], "slices": [], "split": Split()}
-        config = config.model_copy(update={"data": config.data.model_copy(update=instead)})
+        config = config.model_copy(update={"data": _of_files(loaded, files)})
     return check_data(config, loaded.root, load_hooks(loaded.root), tokenizer(config))
+
+
+def _of_files(loaded: LoadedConfig, files: Sequence[Path]) -> Data:
+    """The project's data settings with other sources, and only the columns that the command line names."""
+    words = {key[1:] for key, origin in loaded.origins.items() if origin.layer == "command line"}
+    if ("sources",) in words:
+        message = "names what to check, and so do the files"
+        raise ConfigError(Problem("command line: data.sources", message, "leave one of them out"))
+    data = loaded.config.data
+    unnamed = {name: None for name in ("column", "group_by") if ("split", name) not in words}
+    return data.model_copy(
+        update={
+            "sources": [Source(path=str(file.resolve())) for file in files],
+            "expected": data.expected if ("expected",) in words else [],
+            "slices": data.slices if ("slices",) in words else [],
+            "split": data.split.model_copy(update=unnamed),
+        }
+    )
 
 
 def show_row(loaded: LoadedConfig, split: str, index: int) -> "Text":
@@ -80,7 +102,8 @@ def show_row(loaded: LoadedConfig, split: str, index: int) -> "Text":
 
 def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
     """Write `count` dialogues made from a grammar as JSONL; each row says that it is synthetic."""
-    from kit.data.synth import load_grammar, synthesize
+    from kit.data.grammar_load import load_grammar
+    from kit.data.synth import synthesize
 
     rows = synthesize(load_grammar(grammar), count, seed)
     write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

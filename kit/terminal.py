@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.text import Text
 
 from kit.config import Config
 from kit.report.formatting import Unit, difference, interval, quantity, visible
+
+if TYPE_CHECKING:
+    from kit.data.rows import Rejection
 
 Turns = list[dict[str, str]]
 _STATUS_STYLES = {
@@ -22,11 +25,19 @@ _STATUS_STYLES = {
 _VERDICT_STYLES = {"improved": "green", "worse": "bold red", "not shown": "dim"}
 
 
-def data_table(summary: dict[str, Any]) -> Table:
+def problem_lines(rejected: Sequence["Rejection"], most: int) -> list[str]:
+    """A line for each rejected row, `file:line: reason`, and one for those above `most`."""
+    lines = [visible(f"{found.where}: {' '.join(found.reason.split())}") for found in rejected[:most]]
+    left = len(rejected) - len(lines)
+    return [*lines, f"… and {left} more; --all lists every one"] if left else lines
+
+
+def data_table(summary: dict[str, Any], listed: str) -> Table:
     """Rows in and out, and what every check found.
 
     Args:
         summary: the contents of `data.json`.
+        listed: where each rejected row is listed, such as `above`.
     """
     rows = summary["rows"]
     table = Table(box=None, pad_edge=False, show_header=False, title_justify="left")
@@ -38,7 +49,7 @@ def data_table(summary: dict[str, Any]) -> Table:
     table.add_row(
         "kept", str(rows["kept"]), f"train {rows['train']}, valid {rows['valid']}, test {rows['test']}"
     )
-    table.add_row("rejected", str(rows["rejected"]), "each in rejected.jsonl" if rows["rejected"] else "")
+    table.add_row("rejected", str(rows["rejected"]), f"each {listed}" if rows["rejected"] else "")
     for check in summary["checks"]:
         if check["count"]:
             style = "red" if check["severity"] == "reject" else "yellow"

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from kit.config.schema import Checks
+from kit.config.schema import Checks, Split
 from kit.data.rows import Rejection, Row, reject
-from kit.data.same import key, normal
+from kit.data.same import answered, key, normal, prompt_key, turns_of
+from kit.data.split import group_of
 
 MOST_EXAMPLES = 5
 
@@ -27,8 +28,11 @@ WHAT = {
     "overlap": "rows whose prompt (in train, also an earlier turn) is asked by a split held out from theirs",
     "duplicate": "rows equal to an earlier one after Unicode NFKC, case and white space",
     "conflict": "rows that answer an earlier row's prompt differently",
+    "variant": "rows that answer otherwise what another row answers in an earlier turn, or under another "
+    "system message",
     "length": "dialogues outside the advised length in tokens",
     "expected": "rows without a value for a column that metrics use",
+    "no_group": "rows without a value for data.split.group_by: grouped by what they ask instead",
     "revision": "Hub datasets without a pinned revision: tomorrow's data may not be today's",
 }
 """Every check by name, in the order in which they are listed, and what it counts."""
@@ -62,7 +66,7 @@ class Findings:
     """All checks of one preparation, in a fixed order, and the rows they turned away."""
 
     def __init__(self, checks: Checks) -> None:
-        reports = {"length": "report", "expected": "report", "revision": "report"}
+        reports = dict.fromkeys(("variant", "length", "expected", "no_group", "revision"), "report")
         chosen = {"duplicate": checks.duplicates, "conflict": checks.conflicts}
         chosen |= {"overlap": checks.overlap, "group_leak": checks.overlap}
         severities = reports | chosen
@@ -81,9 +85,11 @@ class Findings:
 
 def check_structure(row: Row) -> Rejection | None:
     """Roles in order and no empty message; the first fault found."""
-    turns = row.messages[1:] if row.messages[0]["role"] == "system" else row.messages
+    turns = turns_of(row.messages)
     if not turns:
         return reject(row, "roles", "there is nothing after the system message")
+    if turns is not row.messages and turns[0]["role"] == "system":
+        return reject(row, "roles", "begins with two system messages; join them, or leave one out")
     for number, (message, role) in enumerate(zip(turns, _alternating(), strict=False), start=1):
         if message["role"] != role:
             return reject(row, "roles", f"turn {number} is the {message['role']}'s, expected the {role}'s")
@@ -134,10 +140,17 @@ def check_expected(rows: Iterable[Row], columns: Iterable[str], findings: Findin
             findings.note("expected", row.where, f"no {', '.join(missing)}")
 
 
+def check_groups(rows: Iterable[Row], split: Split, findings: Findings) -> None:
+    """Count rows that the group column says nothing about."""
+    for row in rows if split.group_by else ():
+        if group_of(row, split) is None:
+            findings.note("no_group", row.where, f"no {split.group_by}{_excerpt({'messages': row.messages})}")
+
+
 def _group_leaks(rows: list[Row]) -> Iterator[tuple[Row, str]]:
     held_out: dict[str, Row] = {}
     for row in rows:
-        if row.group == key(row.messages[:-1]):  # no group named: equal prompts are the overlap check's
+        if row.group == prompt_key(row.messages):  # no group named: equal prompts are the overlap check's
             continue
         first = held_out.setdefault(row.group, row)
         if first.split != row.split:
@@ -147,21 +160,16 @@ def _group_leaks(rows: list[Row]) -> Iterator[tuple[Row, str]]:
 def _overlaps(rows: list[Row]) -> Iterator[tuple[Row, str]]:
     asked: dict[str, Row] = {}
     for row in rows:
-        first = asked.setdefault(key(row.messages[:-1]), row)
+        *earlier, last = [before for before, _ in answered(row.messages)]
+        first = asked.setdefault(last, row)
         if first.split != row.split:
             yield row, f"{row.split} asks what {first.split} asks ({first.where})"
         elif row.split == "train":
             # Loss is on every answer, so an earlier turn that test asks would be learned all the same.
-            earlier = (asked.get(key(row.messages[:end])) for end in _earlier_answers(row))
-            found = next((other for other in earlier if other and other.split != "train"), None)
+            others = (asked.get(before) for before in earlier)
+            found = next((other for other in others if other and other.split != "train"), None)
             if found:
                 yield row, f"an earlier turn of it is what {found.split} asks ({found.where})"
-
-
-def _earlier_answers(row: Row) -> list[int]:
-    """Where the answers before the last one stand."""
-    places = range(len(row.messages) - 1)
-    return [place for place in places if row.messages[place]["role"] == "assistant"]
 
 
 def _duplicates(rows: list[Row]) -> Iterator[tuple[Row, str]]:
@@ -180,12 +188,27 @@ def _conflicts(rows: list[Row]) -> Iterator[tuple[Row, str]]:
             yield row, f"answers the prompt of {first.where} differently"
 
 
+def _variants(rows: list[Row]) -> Iterator[tuple[Row, str]]:
+    """Answers that carry loss and differ, where neither need be wrong: a greeting has many replies, and
+    another system message may ask for another tone. So they are told, not rejected.
+    """
+    seen: dict[str, tuple[Row, str]] = {}
+    for row in rows:
+        for turn, (before, answer) in enumerate(answered(row.messages), start=1):
+            first, first_answer = seen.setdefault(before, (row, answer))
+            if answer == first_answer or key(first.messages[:-1]) == key(row.messages[:-1]):
+                continue  # the same, or a conflict and named as one
+            yield row, f"answer {turn} is another than {first.where} gives to the same turns"
+            break
+
+
 # Order matters: a row that leaks is named as a leak, not as a duplicate.
 _ACROSS: dict[str, Callable[[list[Row]], Iterator[tuple[Row, str]]]] = {
     "group_leak": _group_leaks,
     "overlap": _overlaps,
     "duplicate": _duplicates,
     "conflict": _conflicts,
+    "variant": _variants,
 }
 
 

@@ -1,5 +1,6 @@
 """Cleaning before the checks: line ends and outer white space, then the project's own cleaners."""
 
+from kit.config.errors import DataError
 from kit.data.formats import check_messages
 from kit.data.read import HOOK_ERRORS, plain, unknown_hook
 from kit.data.rows import Message, Rejection, Row, reject
@@ -10,11 +11,12 @@ def find_cleaners(names: list[str], hooks: Hooks) -> list[tuple[str, Cleaner]]:
     """The project's cleaners by name, in the order given.
 
     Raises:
-        DataError: the hooks have no cleaner of that name.
+        DataError: the hooks have no cleaner of that name; all such names at once.
     """
-    for name in names:
-        if name not in hooks.cleaners:
-            raise unknown_hook("cleaner", name, sorted(hooks.cleaners), "data.cleaners")
+    known = sorted(hooks.cleaners)
+    unknown = [unknown_hook("cleaner", name, known, "data.cleaners") for name in names if name not in known]
+    if unknown:
+        raise DataError([problem for error in unknown for problem in error.problems])
     return [(name, hooks.cleaners[name]) for name in names]
 
 
@@ -26,6 +28,8 @@ def clean(row: Row, cleaners: list[tuple[str, Cleaner]]) -> Row | Rejection:
             result = cleaner({"messages": row.messages, **row.fields})
             if result is None:
                 return reject(row, "cleaner", f"turned away by the cleaner {name!r}")
+            if not isinstance(result, dict):
+                raise TypeError(f"must return the row or None, returned {type(result).__name__}")
             messages = check_messages(result.get("messages"))
         except HOOK_ERRORS as error:
             return reject(row, "cleaner", f"the cleaner {name!r} failed: {type(error).__name__}: {error}")

@@ -4,12 +4,12 @@ A converter gets a record and returns messages and the names of the columns it u
 does not fit raises ValueError with the reason.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from kit.config.explain import shorten
+from kit.data.json_text import fault, parse
 from kit.data.rows import Message
 
 Record = dict[str, Any]
@@ -34,9 +34,15 @@ def _from_messages(record: Record) -> list[Message]:
 
 
 def _from_sharegpt(record: Record) -> list[Message]:
-    """ShareGPT's form: `conversations` of `{from, value}`; `system` may stand beside them."""
-    turns = [_message(turn, "from", "value") for turn in _turns(record, "conversations")]
-    return _system(record) + turns
+    """ShareGPT's form: `conversations` of `{from, value}`, in some exports of `{role, content}`; `system`
+    may stand beside them.
+    """
+    return _system(record) + [_sharegpt_turn(turn) for turn in _turns(record, "conversations")]
+
+
+def _sharegpt_turn(turn: Any) -> Message:
+    own_names = not isinstance(turn, dict) or "from" in turn or "role" not in turn
+    return _message(turn, "from", "value") if own_names else _message(turn, "role", "content")
 
 
 def _from_alpaca(record: Record) -> list[Message]:
@@ -119,6 +125,8 @@ def _text(record: Record, column: str) -> str:
 def _as_text(value: Any, what: str) -> str:
     if value is None or _is_nan(value):
         raise ValueError(f"{what} is missing" if value is None else f"{what} is NaN, an empty cell")
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError(f"{what} is infinity, expected a text")
     if isinstance(value, str):
         return _sound(value, what)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -127,21 +135,28 @@ def _as_text(value: Any, what: str) -> str:
 
 
 def _sound(text: str, what: str) -> str:
-    """Refuse half characters: they can be neither tokenised nor written to a file."""
+    """Refuse NUL, which says that bytes were damaged, and half characters, which can be neither tokenised
+    nor written to a file.
+    """
+    if "\0" in text:
+        raise ValueError(f"{what} holds a NUL character (U+0000) at position {text.index(chr(0)) + 1}")
     broken = next((c for c in text if "\ud800" <= c <= "\udfff"), None)
     if broken:
         raise ValueError(f"{what} holds half a character (U+{ord(broken):04X}, a lone surrogate)")
     return text
 
 
-def _parsed(value: Any) -> Any:
+def _parsed(value: Any, begins: str = "[{") -> Any:
     """CSV and some Parquet files carry lists as JSON text."""
-    if not isinstance(value, str) or not value.lstrip().startswith("[{"):
+    if not isinstance(value, str) or not value.lstrip().startswith(begins):
         return value
     try:
-        return json.loads(value)
+        parsed = parse(value)
     except ValueError:
         return value
+    if found := fault(parsed):
+        raise ValueError(f"a cell of JSON text: {found}")
+    return parsed
 
 
 def _text_or_messages(record: Record, column: str, role: str) -> list[Message]:
@@ -160,7 +175,8 @@ def _system(record: Record) -> list[Message]:
 
 def _history(record: Record) -> list[Message]:
     messages = []
-    for pair in record.get("history") or []:
+    pairs = _parsed(record.get("history") or [], begins="[")
+    for pair in pairs if isinstance(pairs, (list, tuple)) else [pairs]:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise ValueError(f"history must be pairs of question and answer, found {shorten(pair)}")
         messages += [

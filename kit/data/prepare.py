@@ -1,6 +1,7 @@
 """Preparing data: read, clean, check, render, compare, split, write. Nothing is cut or lost silently."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
-from kit.data.check import Findings, check_across, check_expected, check_lengths, check_structure
+from kit.data.check import (
+    Findings,
+    check_across,
+    check_expected,
+    check_groups,
+    check_lengths,
+    check_structure,
+)
 from kit.data.clean import clean, find_cleaners
 from kit.data.fingerprint import fingerprint, missing_file
 from kit.data.page import write_page
@@ -17,7 +25,7 @@ from kit.data.progress import progress
 from kit.data.read import read_source
 from kit.data.render import TooLongError, render
 from kit.data.rows import IGNORED, SPLITS, Rejection, Row, SourceInfo, SplitName, as_text
-from kit.data.split import assign
+from kit.data.split import assign, group_of
 from kit.data.summary import expected_of, summarise
 from kit.files import new_folder, write_json, write_text
 from kit.hooks import Cleaner, Hooks
@@ -38,6 +46,18 @@ class Preparation:
         return [row for row in self.rows if row.split == split]
 
 
+@dataclass(frozen=True)
+class CheckResult:
+    """What `check` found."""
+
+    summary: dict[str, Any]
+    """What would be `data.json`."""
+    rejected: list[Rejection]
+    """By source, in the order of its lines."""
+    refused: list[Problem]
+    """Why `prepare` would refuse the data all the same: a split without rows. Empty if it would not."""
+
+
 def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> Path:
     """Prepare the project's data, unless the same data was prepared before.
 
@@ -53,22 +73,39 @@ def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToke
         if folder.is_dir():
             return folder
     preparation = _work_through(config, root, hooks, tokenizer)
-    _refuse_empty_splits(preparation, config)
+    if refused := _empty_splits(preparation, config):
+        raise DataError([*refused, *_first_of_every_check(preparation.findings)])
     folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
     with new_folder(folder) as temporary:
         _write(preparation, temporary, config, folder.name, tokenizer)
     return folder
 
 
-def check(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
-    """Everything `prepare` does but writing; what would be `data.json`.
+def check(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> CheckResult:
+    """Everything `prepare` does but writing and refusing.
 
     Raises:
-        DataError: a source cannot be read, or a column that the settings name is nowhere.
+        DataError: a source cannot be read, or a cleaner or column that the settings name is nowhere.
     """
     preparation = _work_through(config, root, hooks, tokenizer)
     identity = fingerprint(config, root, hooks, tokenizer)
-    return summarise(preparation.rows, preparation.findings, preparation.sources, config, identity)
+    findings, sources = preparation.findings, preparation.sources
+    return CheckResult(
+        summary=summarise(preparation.rows, findings, sources, config, identity),
+        rejected=_in_order(findings.rejected, sources),
+        refused=_empty_splits(preparation, config),
+    )
+
+
+def _in_order(rejected: list[Rejection], sources: list[SourceInfo]) -> list[Rejection]:
+    """By source and line; they were found check by check."""
+    order = {source.name: number for number, source in enumerate(sources)}
+
+    def place(rejection: Rejection) -> tuple[int, int]:
+        name, _, line = rejection.where.rpartition(":")
+        return order[name], int(line)
+
+    return sorted(rejected, key=place)
 
 
 def _work_through(
@@ -80,6 +117,7 @@ def _work_through(
     rows = check_across(rows, findings)
     check_lengths(rows, config.data.checks.advised_tokens, findings)
     check_expected(rows, config.data.expected, findings)
+    check_groups(rows, config.data.split, findings)
     return Preparation(rows, findings, sources)
 
 
@@ -91,11 +129,15 @@ def _gather(
         raise DataError(
             Problem("data.sources", "is empty: there is no data to read", "name at least one source")
         )
-    cleaners = find_cleaners(config.data.cleaners, hooks)
     rows: list[Row] = []
     sources: list[SourceInfo] = []
     columns: set[str] = set()
     problems: list[Problem] = []
+    cleaners: list[tuple[str, Cleaner]] = []
+    try:
+        cleaners = find_cleaners(config.data.cleaners, hooks)
+    except DataError as error:
+        problems += error.problems
     for source in config.data.sources:
         missing = missing_file(source, root)
         if missing:
@@ -116,8 +158,8 @@ def _gather(
         sources.append(info)
         if source.hub and not source.revision:
             findings.note("revision", info.name, "set `revision` to a commit of the dataset")
-    if not problems and columns:
-        problems = _missing_columns(config, columns)
+    if columns and len(sources) == len(config.data.sources):  # a file that was not read may have the column
+        problems += _missing_columns(config, columns)
     if problems:
         raise DataError(problems)
     return rows, sources
@@ -180,33 +222,44 @@ def _rendered(
     return kept
 
 
-def _refuse_empty_splits(preparation: Preparation, config: Config) -> None:
+def _empty_splits(preparation: Preparation, config: Config) -> list[Problem]:
     """Without training rows there is nothing to do, without valid no golden checkpoint, without test
     no evidence."""
-    wanted = [split for split in SPLITS if split != "valid" or config.data.split.valid > 0]
+    data = config.data
+    wanted = [split for split in SPLITS if split != "valid" or data.split.valid > 0]
     empty = [split for split in wanted if not preparation.of(split)]
     if not empty:
-        return
-    turned_away = [
+        return []
+    read = sum(source.rows for source in preparation.sources)
+    message = (
+        f"nothing usable is left in {' and '.join(empty)}: {read} rows read, {len(preparation.rows)} kept"
+    )
+    hint = "bring more rows, or change data.split (column, group_by, valid, test)"
+    named = Counter(group for row in preparation.rows if (group := group_of(row, data.split)))
+    if not named:
+        return [Problem("data", message, hint)]
+    (largest, count), *_ = named.most_common(1)
+    return [
+        Problem("data", message, hint),
+        Problem(
+            where="data.split.group_by",
+            message=f"is {data.split.group_by!r}, and a group is never divided: there are {len(named)}, "
+            f"the largest, {largest!r}, with {count} of {len(preparation.rows)} rows",
+            hint="name a column with more values, such as customer or ticket; or null: then only rows that "
+            "ask the same stay together",
+        ),
+    ]
+
+
+def _first_of_every_check(findings: Findings) -> list[Problem]:
+    return [
         Problem(
             where=example["where"], message=example["text"], hint=f"check {check.name}: {check.count} in all"
         )
-        for check in preparation.findings.checks.values()
+        for check in findings.checks.values()
         if check.count and check.severity == "reject"
         for example in check.examples[:1]
     ]
-    read = sum(source.rows for source in preparation.sources)
-    raise DataError(
-        [
-            Problem(
-                where="data",
-                message=f"nothing usable is left in {' and '.join(empty)}: {read} rows read, "
-                f"{len(preparation.rows)} kept",
-                hint="see what was turned away below; or change data.split (column, valid, test)",
-            ),
-            *turned_away,
-        ]
-    )
 
 
 def _write(

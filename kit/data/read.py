@@ -17,8 +17,8 @@ from kit.hooks import Hooks, Reader
 
 _PEEK = 100  # records looked at to find a source's format
 
-HOOK_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a project's own reader or cleaner raises on a record it was not made for."""
+HOOK_ERRORS = (Exception, SystemExit)
+"""What a project's own code may raise on a record it was not made for: anything but Ctrl-C."""
 
 
 def read_source(
@@ -79,8 +79,11 @@ def unknown_hook(what: str, found: str, known: list[str], where: str) -> DataErr
 def _no_format(source: Source, head: list[Record], name: str) -> DataError:
     columns = sorted({column for record in head for column in record.value or {}})
     if not columns:
-        first = next((f"line {record.line}: {record.problem}" for record in head), "it holds no records")
-        return DataError(Problem(name, f"nothing in it can be read; {first}"))
+        first = next(
+            (f"line {record.line}: {record.problem or 'an object without columns'}" for record in head),
+            "it holds no records",
+        )
+        return DataError(Problem(name, f"nothing in it can be read; {first}", "open it and export it again"))
     missing = [f"{ours}: {theirs}" for ours, theirs in source.columns.items() if theirs not in columns]
     renamed = f" (renamed columns that are not there: {', '.join(missing)})" if missing else ""
     shapes = "; ".join(f"{shape} needs {' and '.join(needed)}" for shape, (needed, _) in CONVERTERS.items())
@@ -110,8 +113,7 @@ def _rows(
         try:
             messages, fields = _convert(value, convert, info.format)
         except HOOK_ERRORS as error:
-            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            yield Rejection(where, "format", reason, plain(record.value))
+            yield Rejection(where, "format", _reason(error, info.format), plain(record.value))
             continue
         # Made from a grammar elsewhere and read back from a file, it is synthetic still.
         info.synthetic |= str(fields.get("synthetic")).lower() == "true"
@@ -119,6 +121,13 @@ def _rows(
             messages = [{"role": "system", "content": system_prompt}, *messages]
         split = None if source.split == "auto" else source.split
         yield Row(info.name, record.line, messages, fields, split)
+
+
+def _reason(error: BaseException, reader: str) -> str:
+    """A ValueError is how a reader turns a record away; anything else is a mistake in the reader."""
+    if type(error) is ValueError and str(error):
+        return str(error)
+    return f"the reader {reader!r} failed: {type(error).__name__}: {error}".rstrip(": ")
 
 
 def _convert(

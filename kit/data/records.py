@@ -15,11 +15,13 @@ from typing import Any, TextIO
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Source
 from kit.data.formats import detect
+from kit.data.json_text import fault, parse, repeated_key
 from kit.data.rows import Record
 
 _SHOWN = 200  # characters of an unreadable line that are kept
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _DELIMITERS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _OPEN_QUOTE = re.compile(r'(?:^|[,;\t|])\s*"')
@@ -41,18 +43,31 @@ def open_file(path: Path, name: str) -> Iterator[Record]:
         raise _unreadable(
             name,
             f"files of type {path.suffix or '(none)'} are not read",
-            f"expected one of {', '.join(_READERS)}",
+            "unpack it first" if path.suffix.lower() in _PACKED else f"expected one of {', '.join(_READERS)}",
         )
     try:
         with path.open("rb") as file:
-            head = file.read(4)
+            head = file.read(_SHOWN)
     except OSError as error:
         raise _unreadable(name, f"cannot be opened: {error.strerror}") from error
     if not head.removeprefix(_UTF8_BOM):
         raise _unreadable(name, "the file is empty", "remove it from data.sources, or export it again")
     if head.startswith(_UTF16_BOMS) and path.suffix.lower() != ".parquet":
         raise _unreadable(name, "the file is UTF-16", "save it as UTF-8")
+    if what := _something_else(head.removeprefix(_UTF8_BOM)):
+        raise _unreadable(name, *what)
     return reader(path, name)
+
+
+def _something_else(head: bytes) -> tuple[str, str] | None:
+    """What a file is that only bears the name of a data file, and what to do, by its first bytes."""
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the data itself", "fetch the data: git lfs pull"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "is an HTML page, not data: an error or a login page?", "look at it, and download it again"
+    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        return "is packed (gzip, zip or a spreadsheet)", "unpack it, or export it as CSV, under this name"
+    return None
 
 
 def open_hub(source: Source) -> Iterator[Record]:
@@ -93,7 +108,8 @@ def open_grammar(path: Path, source: Source, seed: int, languages: list[str]) ->
     Raises:
         DataError: the grammar has problems, or too few combinations for `source.dialogues`.
     """
-    from kit.data.synth import load_grammar, synthesize
+    from kit.data.grammar_load import load_grammar
+    from kit.data.synth import synthesize
 
     grammar = load_grammar(path)
     rows = synthesize(grammar, source.dialogues, seed, languages=languages)
@@ -111,7 +127,7 @@ def _jsonl(path: Path, name: str) -> Iterator[Record]:
 def _json_record(line: int, raw: bytes) -> Record:
     shown = raw[:_SHOWN].decode("utf-8", "replace").rstrip()
     try:
-        value = json.loads(raw.decode("utf-8"))
+        value = parse(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         byte = raw[error.start]
         return Record(
@@ -119,12 +135,14 @@ def _json_record(line: int, raw: bytes) -> Record:
         )
     except json.JSONDecodeError as error:
         return Record(line, None, f"not JSON: {error.msg} at column {error.colno}", shown)
-    except RecursionError:
-        return Record(line, None, "not usable: JSON nested too deeply", shown)
+    except ValueError as error:
+        return Record(line, None, f"not usable: {error}", shown)
     return _as_record(line, value, shown)
 
 
 def _as_record(line: int, value: Any, shown: str) -> Record:
+    if found := fault(value):
+        return Record(line, None, f"not usable: {found}", shown)
     if isinstance(value, dict):
         return Record(line, value)
     return Record(line, None, f"expected a JSON object, found {_kind(value)}", shown)
@@ -133,7 +151,7 @@ def _as_record(line: int, value: Any, shown: str) -> Record:
 def _json(path: Path, name: str) -> Iterator[Record]:
     """A list of objects, an object that holds one such list, or, as the Hub has it, JSON Lines."""
     try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+        value = parse(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise _unreadable(
             name, f"not UTF-8: {error.reason} at byte {error.start + 1}", "save it as UTF-8"
@@ -145,12 +163,15 @@ def _json(path: Path, name: str) -> Iterator[Record]:
         raise _unreadable(
             name, f"line {error.lineno}: not JSON: {error.msg} at column {error.colno}"
         ) from error
-    except RecursionError as error:
-        raise _unreadable(name, "JSON nested too deeply") from error
+    except ValueError as error:
+        raise _unreadable(name, f"not usable: {error}") from error
     if isinstance(value, dict):
         lists = {key: item for key, item in value.items() if isinstance(item, list)}
         (records,) = lists.values() if len(lists) == 1 else ([],)
-        value = records if len(lists) == 1 and not _is_record(value, records) else [value]
+        is_wrapper = len(lists) == 1 and not _is_record(value, records)
+        if is_wrapper and (found := repeated_key(value)):
+            raise _unreadable(name, found, "give each list a file of its own")
+        value = records if is_wrapper else [value]
     if not isinstance(value, list):
         raise _unreadable(name, f"expected a list of objects, found {_kind(value)}")
     for row, item in enumerate(value, start=1):
@@ -172,8 +193,9 @@ def _csv(path: Path, name: str) -> Iterator[Record]:
         delimiter = max(_DELIMITERS, key=_QUOTED.sub("", header_text).count)
         header = next(csv.reader(io.StringIO(header_text, newline=""), delimiter=delimiter), [])
         columns = [re.sub(r"\s*[\r\n]+\s*", " ", cell.strip()) for cell in header]
-        if len(set(columns)) != len(columns):
-            twice = sorted({column for column in columns if columns.count(column) > 1})
+        # A spreadsheet may leave empty columns without a name at the end.
+        twice = sorted({column for column in columns if column and columns.count(column) > 1})
+        if twice:
             raise _unreadable(name, f"the header names a column twice: {', '.join(twice)}")
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         while True:
@@ -216,7 +238,7 @@ def _csv_record(line: int, columns: list[str], cells: list[str]) -> Record:
             return Record(
                 line, None, f"not UTF-8: byte 0x{ord(escaped) - 0xDC00:02x} in column {column}", shown
             )
-    return Record(line, {c: cell or None for c, cell in zip(columns, cells, strict=True)})
+    return Record(line, {c: cell or None for c, cell in zip(columns, cells, strict=True) if c})
 
 
 def _parquet(path: Path, name: str) -> Iterator[Record]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from kit.data.rows import Message
 
@@ -14,5 +14,35 @@ def normal(text: str) -> str:
 
 def key(messages: Sequence[Message]) -> str:
     """A hash that messages share exactly when roles and normal texts are equal."""
-    text = "\0".join(f"{message['role']}\1{normal(message['content'])}" for message in messages)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    *_, last = _prefix_keys(messages)
+    return last
+
+
+def turns_of(messages: Sequence[Message]) -> Sequence[Message]:
+    """The dialogue without its system message: what was asked and answered, whoever was told to answer."""
+    return messages[1:] if messages[0]["role"] == "system" else messages
+
+
+def prompt_key(messages: Sequence[Message]) -> str:
+    """A hash that dialogues share exactly when they ask the same in the end, the system message aside."""
+    return key(turns_of(messages)[:-1])
+
+
+def answered(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+    """For every assistant turn, in order: the key of the turns before it, system message aside, and the
+    answer as it is compared.
+    """
+    turns = turns_of(messages)
+    for message, before in zip(turns, _prefix_keys(turns), strict=False):
+        if message["role"] == "assistant":
+            yield before, normal(message["content"])
+
+
+def _prefix_keys(messages: Sequence[Message]) -> Iterator[str]:
+    """The key of no message, of the first, of the first two, and so on; every text is read once."""
+    state = hashlib.blake2b(digest_size=16)
+    yield state.hexdigest()
+    for number, message in enumerate(messages):
+        text = f"{message['role']}\1{normal(message['content'])}"
+        state.update((f"\0{text}" if number else text).encode())
+        yield state.hexdigest()

@@ -57,7 +57,7 @@ def _parsed(value: Any) -> Any:
         return value
     try:
         return json.loads(value, parse_constant=lambda _: None)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 

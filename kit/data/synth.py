@@ -15,11 +15,10 @@ from typing import Any, Literal
 
 from kit.config.errors import DataError, Problem
 from kit.data.grammar import ANY, QUESTION, Grammar, Intent, Pool, is_held_out, parts_of, slots
-from kit.data.grammar_load import load_grammar as load_grammar
+from kit.data.rows import SplitName
 from kit.data.same import normal
 
 Mode = Literal["good", "general"]
-SplitName = Literal["train", "valid", "test"]
 Row = dict[str, Any]
 
 _MOST_TRIES = 200
@@ -38,7 +37,7 @@ def synthesize(
     """Yield `count` dialogues; row i is the same for any count above i.
 
     Args:
-        grammar: from `load_grammar`.
+        grammar: from `kit.data.grammar_load.load_grammar`.
         count: how many rows; no two of them ask the same.
         seed: the same seed gives the same rows; both kinds of answers meet the same questions.
         answers: `good`, or what a `general` model would say, with its faults.

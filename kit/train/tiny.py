@@ -67,7 +67,8 @@ def corpus(grammars: list[Path], dialogues: int, seed: int) -> list[Messages]:
     Raises:
         ModelError: there is no grammar.
     """
-    from kit.data.synth import load_grammar, synthesize
+    from kit.data.grammar_load import load_grammar
+    from kit.data.synth import synthesize
 
     if not grammars:
         raise ModelError(

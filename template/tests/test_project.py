@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from kit.config import load_config
+from kit.data.grammar_load import load_grammar
 from kit.data.prepare import prepare
 from kit.data.prepared import load_summary
-from kit.data.synth import load_grammar, synthesize
+from kit.data.synth import synthesize
 from kit.evaluate.policy import load_policy
 from kit.hooks import load_hooks
 from kit.models.tiny import new_tokenizer

@@ -9,7 +9,7 @@ from chat_tokenizers import chat_tokenizer
 from dialogue_rows import dialogue
 
 from kit.config.schema import Config
-from kit.data.prepare import check, prepare
+from kit.data.prepare import CheckResult, check, prepare
 from kit.hooks import Hooks
 
 
@@ -36,6 +36,9 @@ class DataProject:
         )
 
     def check(self, *sources: dict[str, Any], **settings: Any) -> dict[str, Any]:
+        return self.look(*sources, **settings).summary
+
+    def look(self, *sources: dict[str, Any], **settings: Any) -> CheckResult:
         return check(self.config(*sources, **settings), self.root, self.hooks, self.tokenizer)
 
     def prepare(self, *sources: dict[str, Any], **settings: Any) -> Path:

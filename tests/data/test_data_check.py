@@ -186,6 +186,17 @@ def test_every_file_and_column_problem_comes_at_once(project) -> None:
     assert all(problem.hint for problem in caught.value.problems)
 
 
+def test_unknown_cleaners_hide_no_other_problem(project, dialogues) -> None:
+    source = project.write("a.jsonl", dialogues)
+    with pytest.raises(DataError) as caught:
+        project.check({"path": "absent.jsonl"}, source, cleaners=["one", "two"])
+    wheres = [problem.where for problem in caught.value.problems]
+    assert wheres == ["data.cleaners", "data.cleaners", "absent.jsonl"]
+    with pytest.raises(DataError) as caught:
+        project.check(source, cleaners=["one"], expected=["topik"])
+    assert [problem.where for problem in caught.value.problems] == ["data.cleaners", "data.expected"]
+
+
 def test_a_column_that_no_row_has_is_an_error_naming_key_and_columns(project, dialogues) -> None:
     source = project.write("a.jsonl", dialogues)
     with pytest.raises(DataError) as caught:

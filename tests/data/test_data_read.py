@@ -142,6 +142,36 @@ def test_alpaca_joins_input_history_and_system(project) -> None:
     ]
 
 
+def test_history_in_csv_is_json_text(project) -> None:
+    text = 'instruction,output,history\nWhy?,So.,"[[""Hi"", ""Hello""]]"\nWhen?,Now.,\nHow?,Thus.,[]\n'
+    _, rows = read(project, project.write("h.csv", text))
+    assert [[m["content"] for m in row.messages] for row in rows] == [
+        ["Hi", "Hello", "Why?", "So."],
+        ["When?", "Now."],
+        ["How?", "Thus."],
+    ]
+
+
+def test_columns_without_a_name_are_left_out(project) -> None:
+    _, (row,) = read(project, project.write("x.csv", "prompt,completion,,\nWhy?,So.,,\n"))
+    assert isinstance(row, Row) and set(row.fields) == {"prompt", "completion"}
+
+
+def test_parquet_may_hold_messages_as_structures(project) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({"messages": [PLAIN, PLAIN], "score": [1.0, None]})
+    parquet.write_table(table, project.root / "m.parquet")
+    _, rows = read(project, {"path": "m.parquet"})
+    assert [(row.messages, row.fields) for row in rows] == [(PLAIN, {"score": 1.0}), (PLAIN, {"score": None})]
+
+
+def test_a_history_that_is_no_list_is_shown(project) -> None:
+    _, row = read_one(project, {**SHAPES["alpaca"], "history": 3})
+    assert row.reason == "history must be pairs of question and answer, found 3"
+
+
 def test_prompt_and_completion_may_be_messages(project) -> None:
     found, row = read_one(project, {"prompt": PLAIN[:1], "completion": PLAIN[1:]})
     assert (found, row.messages) == ("prompt_completion", PLAIN)
@@ -151,6 +181,43 @@ def test_messages_in_csv_are_json_text(project) -> None:
     cell = json.dumps(PLAIN).replace('"', '""')
     _, (row,) = read(project, project.write("m.csv", f'messages\n"{cell}"\n'))
     assert row.messages == PLAIN
+
+
+def test_a_damaged_cell_of_json_costs_its_row_only(project) -> None:
+    deep = "[{" + '""a"":[' * 5000
+    twice = '[{""role"": ""user"", ""content"": ""a"", ""content"": ""b""}]'
+    cell = json.dumps(PLAIN).replace('"', '""')
+    text = f'messages\n"{cell}"\n"{twice}"\n"{deep}"\n"{cell}"\n'
+    _, rows = read(project, project.write("m.csv", text))
+    assert [type(row) for row in rows] == [Row, Rejection, Rejection, Row]
+    assert "the key 'content' stands twice" in rows[1].reason
+
+
+def test_a_json_file_loses_only_the_record_with_a_key_twice(project) -> None:
+    good = json.dumps(SHAPES["prompt_completion"])
+    text = f'[{good}, {{"prompt": "a", "prompt": "b", "completion": "c"}}, {good}]'
+    _, rows = read(project, project.write("a.json", text))
+    assert [type(row) for row in rows] == [Row, Rejection, Row]
+    assert rows[1].where == "a.json:2"
+    assert "the key 'prompt' stands twice" in rows[1].reason
+
+
+def test_sharegpt_turns_may_have_role_and_content(project) -> None:
+    """Exports exist that mix the names of both forms, even within one dialogue."""
+    mixed = [{"from": "human", "value": ASK}, {"role": "assistant", "content": ANSWER}]
+    for turns in (PLAIN, mixed):
+        found, row = read_one(project, {"conversations": turns})
+        assert found == "sharegpt"
+        assert isinstance(row, Row) and row.messages == PLAIN
+    _, row = read_one(project, {"conversations": [{"speaker": "human", "text": ASK}]})
+    assert isinstance(row, Rejection) and "unknown role None" in row.reason
+
+
+def test_two_system_messages_are_called_that(project) -> None:
+    turns = [{"from": "system", "value": "Be kind."}, *SHAPES["sharegpt"]["conversations"]]
+    source = project.write("s.jsonl", [{"system": "Be brief.", "conversations": turns}])
+    (found,) = project.look(source).rejected
+    assert found.reason == "begins with two system messages; join them, or leave one out"
 
 
 def test_text_parts_are_joined_and_images_turned_away(project) -> None:
@@ -178,6 +245,20 @@ DAMAGED = {
     "NaN": (b'{"prompt": "a", "completion": NaN}', "completion is NaN"),
     "wrong type": (b'{"prompt": "a", "completion": ["b"]}', "completion must be a text"),
     "half a character": (b'{"prompt": "a", "completion": "\\ud83d"}', "U+D83D"),
+    "infinity": (b'{"prompt": "a", "completion": Infinity}', "completion is infinity"),
+    "minus infinity": (b'{"prompt": "a", "completion": -1e999}', "completion is infinity"),
+    "NUL": (b'{"prompt": "a", "completion": "b\\u0000"}', "NUL character (U+0000) at position 2"),
+    "key twice": (b'{"prompt": "a", "prompt": "b", "completion": "c"}', "the key 'prompt' stands twice"),
+    "key twice inside": (
+        b'{"messages": [{"role": "user", "content": "a", "content": "b"}]}',
+        "the key 'content' stands twice",
+    ),
+    "key twice in a label": (
+        b'{"prompt": "a", "completion": "c", "facts": {"days": 1, "days": 2}}',
+        "the key 'days' stands twice",
+    ),
+    "nested deeply": (b'{"prompt": "a", "x": ' + b"[" * 500 + b"]" * 500 + b"}", "nested too deeply"),
+    "endless number": (b'{"prompt": "a", "completion": ' + b"1" * 5000 + b"}", "Exceeds the limit"),
     "nested too deeply": (b'{"prompt": ' + b"[" * 100_000, "nested too deeply"),
 }
 
@@ -222,6 +303,16 @@ def test_damaged_csv_rows_are_turned_away_alone(project) -> None:
         ("a.csv", b"prompt,prompt\na,b\n", "names a column twice"),
         ("a.jsonl", b'{"question": "a", "answer": "b"}', "no known format has the columns answer, question"),
         ("a.jsonl", b"[\n1,\n", "nothing in it can be read; line 1"),
+        ("a.jsonl.gz", b"\x1f\x8b", "files of type .gz are not read\n    unpack it first"),
+        ("a.jsonl", b"\x1f\x8b\x08\0", "is packed"),
+        ("a.csv", b"PK\x03\x04 a spreadsheet", "is packed"),
+        ("a.jsonl", b"<!DOCTYPE html>\n<html>", "is an HTML page"),
+        ("a.csv", b"\xef\xbb\xbf \n<html lang=en><title>404, not found</title>", "is an HTML page"),
+        ("a.json", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        ("a.jsonl", b"{}\n{}\n", "nothing in it can be read; line 1: an object without columns"),
+        ("a.json", b"[{}]", "nothing in it can be read; line 1: an object without columns"),
+        ("a.json", b'{"data": [{"prompt": "a"}], "data": []}', "the key 'data' stands twice"),
     ],
 )
 def test_a_file_that_cannot_be_read_at_all_is_an_error(
@@ -249,7 +340,51 @@ def test_reader_of_the_project(project) -> None:
     found, rows = read(project, {**project.write("t.jsonl", records), "format": "tickets"}, hooks)
     assert found == "tickets"
     assert (rows[0].messages, rows[0].fields) == (PLAIN, {"ticket": 7})
-    assert [row.reason for row in rows[1:]] == ["not a chat", "KeyError: 'kind'"]
+    assert [row.reason for row in rows[1:]] == ["not a chat", "the reader 'tickets' failed: KeyError: 'kind'"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (AssertionError("odd turns"), "the reader 'tickets' failed: AssertionError: odd turns"),
+        (RuntimeError("no such page"), "the reader 'tickets' failed: RuntimeError: no such page"),
+        (SystemExit(), "the reader 'tickets' failed: SystemExit"),
+        (ValueError(), "the reader 'tickets' failed: ValueError"),
+        (UnicodeError("bad bytes"), "the reader 'tickets' failed: UnicodeError: bad bytes"),
+    ],
+)
+def test_whatever_a_hook_raises_costs_its_row_only(project, error: BaseException, reason: str) -> None:
+    def tickets(record: dict[str, Any]) -> dict[str, Any]:
+        if record["id"] == 2:
+            raise error
+        return {"messages": PLAIN, "id": record["id"]}
+
+    def cleaner(row: dict[str, Any]) -> dict[str, Any]:
+        if row["id"] == 3:
+            raise error
+        return row
+
+    source = {**project.write("t.jsonl", [{"id": 1}, {"id": 2}, {"id": 3}]), "format": "tickets"}
+    project.hooks = Hooks(readers={"tickets": tickets}, cleaners={"tidy": cleaner})
+    first, second = project.look(source, cleaners=["tidy"]).rejected
+    assert (first.where, first.reason) == ("t.jsonl:2", reason)
+    assert (second.where, second.check) == ("t.jsonl:3", "cleaner")
+    assert second.reason.startswith(f"the cleaner 'tidy' failed: {type(error).__name__}")
+
+
+def test_ctrl_c_in_a_hook_stops_the_reading(project) -> None:
+    def tickets(record: dict[str, Any]) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    source = {**project.write("t.jsonl", [{"id": 1}]), "format": "tickets"}
+    with pytest.raises(KeyboardInterrupt):
+        read(project, source, Hooks(readers={"tickets": tickets}))
+
+
+def test_a_cleaner_that_returns_no_row_is_told_what_it_may_return(project) -> None:
+    project.hooks = Hooks(cleaners={"tidy": lambda row: row["messages"]})
+    (found,) = project.look(project.write("t.jsonl", [{"messages": PLAIN}]), cleaners=["tidy"]).rejected
+    assert found.reason.endswith("must return the row or None, returned list")
 
 
 def test_unknown_format_names_the_nearest(project) -> None:

@@ -31,7 +31,7 @@ def check_file(name: str) -> dict[str, Any]:
     source = {"path": str(path), "columns": FILES.get(name, {})}
     slices = ["language"] if name.endswith("multi") else []
     config = Config.model_validate({"data": {"sources": [source], "slices": slices}})
-    return check(config, path.parent, Hooks(), chat_tokenizer())
+    return check(config, path.parent, Hooks(), chat_tokenizer()).summary
 
 
 def counts(summary: dict[str, Any]) -> dict[str, int]:

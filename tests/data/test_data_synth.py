@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from kit.config.errors import DataError
-from kit.data.synth import Grammar, load_grammar, synthesize
+from kit.data.grammar import Grammar
+from kit.data.grammar_load import load_grammar
+from kit.data.synth import synthesize
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 CASES = sorted(path.name for path in RECIPES.iterdir() if path.is_dir())

@@ -12,7 +12,8 @@ import pytest
 from kit.config.layers import load_config, validate_tree
 from kit.config.schema import Config
 from kit.config.yaml_lines import load_yaml
-from kit.data.synth import load_grammar, synthesize
+from kit.data.grammar_load import load_grammar
+from kit.data.synth import synthesize
 from kit.evaluate.language import LanguageDetector
 from kit.evaluate.policy import Policy, load_policy
 

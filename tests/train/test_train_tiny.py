@@ -59,7 +59,8 @@ def test_a_built_tiny_loads_like_any_model_and_the_stage_taught_it(dialogues, tm
 
 
 def test_the_corpus_is_the_training_split_of_every_recipe_half_of_it_with_its_system_prompt(dialogues):
-    from kit.data.synth import load_grammar, synthesize
+    from kit.data.grammar_load import load_grammar
+    from kit.data.synth import synthesize
 
     assert 200 <= len(dialogues) <= 244
     prompted = sum(row[0]["role"] == "system" for row in dialogues)

@@ -13,6 +13,8 @@ from kit.hooks import Metric
 
 Row = dict[str, Any]
 
+# What metrics and the report's breakdowns read, where the list has it.
+LABELS = ("topic",)
 MOST_WORDS = 120
 
 
@@ -21,12 +23,13 @@ def read_faq(record: Row) -> Row:
     missing = [name for name in ("question", "answer") if not str(record.get(name) or "").strip()]
     if missing:
         raise ValueError(f"no {' and no '.join(missing)}")
+    labels = {name: record[name] for name in LABELS if name in record}
     return {
         "messages": [
             {"role": "user", "content": str(record["question"]).strip()},
             {"role": "assistant", "content": str(record["answer"]).strip()},
         ],
-        "topic": str(record.get("topic", "")),
+        **labels,
     }
 
 

@@ -19,6 +19,10 @@ def test_a_question_and_its_answer_become_a_row():
     }
 
 
+def test_an_entry_without_a_topic_has_no_topic():
+    assert "topic" not in HOOKS.readers["faq"]({"question": "When?", "answer": "At nine."})
+
+
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [

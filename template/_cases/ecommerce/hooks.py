@@ -50,8 +50,8 @@ def read_ticket(record: Row) -> Row:
         messages.pop()  # a last "thank you" asks nothing
     if len(messages) < 2 or messages[0]["role"] != "user":
         raise ValueError("no question of a customer that an agent answered")
-    labels = {name: record[name] for name in LABELS if name in record}
-    return {"messages": messages, "customer": str(record.get("customer", "")), **labels}
+    labels = {name: record[name] for name in ("customer", *LABELS) if name in record}
+    return {"messages": messages, **labels}
 
 
 def strip_signatures(row: Row) -> Row | None:

@@ -37,6 +37,12 @@ def test_a_solved_ticket_becomes_a_row():
     }
 
 
+def test_a_ticket_without_a_customer_belongs_to_no_group():
+    record = ticket(("customer", "Where is it?"), ("agent", "On its way."))
+    del record["customer"]
+    assert "customer" not in HOOKS.readers["ticket"](record)
+
+
 @pytest.mark.parametrize(
     ("record", "reason"),
     [

@@ -50,8 +50,8 @@ def read_transcript(record: Row) -> Row:
         messages.pop(0)  # the agent's greeting answers nothing
     if not messages:
         raise ValueError("no question that an agent answered")
-    labels = {name: record[name] for name in LABELS if name in record}
-    return {"messages": messages, "customer": str(record.get("customer", "")), **labels}
+    labels = {name: record[name] for name in ("customer", *LABELS) if name in record}
+    return {"messages": messages, **labels}
 
 
 def mask_account_numbers(row: Row) -> Row:

@@ -37,6 +37,12 @@ def test_a_transcript_becomes_a_row():
     }
 
 
+def test_a_transcript_without_a_customer_belongs_to_no_group():
+    record = transcript(("customer", "Why a fee?"), ("agent", "For the transfer."))
+    del record["customer"]
+    assert "customer" not in HOOKS.readers["transcript"](record)
+
+
 @pytest.mark.parametrize(
     ("turns", "reason"),
     [

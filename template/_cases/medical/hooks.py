@@ -54,12 +54,13 @@ def read_consultation(record: Row) -> Row:
     if record.get("age") is not None:
         complaint = f"I am {record['age']} years old. {complaint}"
     recommendation = DISPOSITIONS[disposition]
+    person = {"patient": record["patient"]} if "patient" in record else {}
     return {
         "messages": [
             {"role": "user", "content": complaint},
             {"role": "assistant", "content": str(record["advice"]).strip()},
         ],
-        "patient": str(record.get("patient", "")),
+        **person,
         "topic": "triage",
         "answerable": True,
         "recommendation": recommendation,

@@ -37,6 +37,11 @@ def test_an_emergency_counts_as_a_red_flag():
     assert HOOKS.readers["consultation"]({**VISIT, "disposition": "A&E"})["red_flag"] is True
 
 
+def test_a_consultation_without_a_patient_belongs_to_no_group():
+    unnamed = {name: value for name, value in VISIT.items() if name != "patient"}
+    assert "patient" not in HOOKS.readers["consultation"](unnamed)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
