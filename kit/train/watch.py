@@ -126,25 +126,31 @@ def _finite(value: Any) -> float | None:
 
 @dataclass
 class Best:
-    """The evaluations of a run so far, and which was best: by score, ties by validation loss.
+    """The evaluations of a run so far, which was best, and for how long the score stood still.
 
-    A case's score is often perfect long before the model has learned all it can; then the loss decides.
+    Best is the highest score, and among equal scores the lowest validation loss: a case's score is often
+    perfect long before the model has learned all it can. Patience looks at the score alone. A loss nearly
+    always falls a little more, so a run whose score stands still would otherwise never stop.
     """
 
     history: list[tuple[float, float]] = field(default_factory=list)
     """Score (higher is better) and minus the validation loss of each evaluation."""
+    kept: bool = True
+    """Whether the best one's weights are there; if they got lost, the next evaluation's are kept instead."""
 
     def add(self, score: float, loss: float) -> bool:
-        """Record an evaluation; whether it is better than all before it."""
+        """Record an evaluation; whether its weights are the ones to keep."""
         evaluation = (score, -loss)
-        better = not self.history or evaluation > max(self.history)
+        better = not self.history or not self.kept or evaluation > max(self.history)
         self.history.append(evaluation)
+        self.kept = True
         return better
 
     @property
     def evaluations_since(self) -> int:
-        """Evaluations after the best one."""
-        return len(self.history) - 1 - self.history.index(max(self.history)) if self.history else 0
+        """Evaluations after the first one that had the best score."""
+        scores = [score for score, _ in self.history]
+        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
 
 class Golden(TrainerCallback):  # type: ignore[misc]
@@ -184,7 +190,7 @@ class Golden(TrainerCallback):  # type: ignore[misc]
             )
         if self.best.add(score, loss):
             self.keep(state.global_step, score, loss)
-        elif self.best.evaluations_since >= self.patience and state.global_step < state.max_steps:
+        if self.best.evaluations_since >= self.patience and state.global_step < state.max_steps:
             self.stopped_early = True
             control.should_training_stop = True
 

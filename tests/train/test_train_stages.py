@@ -132,6 +132,16 @@ def test_it_stops_after_three_evaluations_without_a_better_score(settings, prepa
     assert manifest["golden"]["step"] == 2
 
 
+def test_a_score_that_stands_still_stops_the_run_though_the_loss_falls(settings, prepared, tmp_path):
+    config = settings(num_train_epochs=5, eval_steps=2)
+    run = train(config, tmp_path, prepared, lambda model, tokenizer: 1.0)
+    losses = [line["eval_loss"] for line in read_metrics(run) if line["kind"] == "eval"]
+    assert losses == sorted(losses, reverse=True) and len(set(losses)) == 4, "the loss fell every time"
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["stopped_early"] and manifest["steps"] == 8
+    assert manifest["golden"]["step"] == 8, "among equal scores the lowest loss is golden"
+
+
 def test_a_run_shorter_than_an_evaluation_still_has_a_golden_checkpoint(settings, prepared, tmp_path):
     run = train(
         settings(max_steps=2, eval_steps=100, save_steps=100, logging_steps=50), tmp_path, prepared, None
