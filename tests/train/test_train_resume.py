@@ -11,7 +11,8 @@ import pytest
 from train_world import losses_of, weights_of, write_prepared
 
 from kit.config.errors import ConfigError
-from kit.train.runs import check_resumable, find_run, last_checkpoint, latest_run
+from kit.train.resume import check_resumable
+from kit.train.runs import find_run, last_checkpoint, latest_run, latest_unfinished_run
 from kit.train.stages import train
 from kit.train.watch import fluctuation, forget_after, loss_summary, read_metrics
 
@@ -49,7 +50,7 @@ def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(method, settings, pr
     config = config.model_copy(update={"method": config.method.model_copy(update={"dropout": 0.1})})
     unbroken = train(config, tmp_path / "a", prepared, InterruptAt(99))
     run = interrupted(config, tmp_path / "b", prepared, evaluation=2)
-    assert last_checkpoint(run).name == "checkpoint-9"  # asked during the evaluation at 8, so the step after
+    assert last_checkpoint(run).name == "checkpoint-8"  # asked during the evaluation at 8, so after it
     assert status(run) == "interrupted"
 
     continued = train(config, tmp_path / "b", prepared, InterruptAt(99), resume=run)
@@ -57,7 +58,7 @@ def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(method, settings, pr
     assert weights_of(run, "checkpoints/checkpoint-12") == weights_of(unbroken, "checkpoints/checkpoint-12")
     assert losses_of(run) == losses_of(unbroken)
     manifest = json.loads((run / "manifest.json").read_text())
-    assert len(manifest["resumed"]) == 1
+    assert [session["from_step"] for session in manifest["sessions"]] == [0, 8]
     assert weights_of(run, "golden") == weights_of(unbroken, "golden")
 
 
@@ -102,7 +103,7 @@ def test_patience_counts_over_an_interruption(settings, prepared, tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_before_the_first_checkpoint_keeps_the_step_it_stopped_at(settings, prepared, tmp_path):
     run = interrupted(settings(eval_steps=1, save_steps=100), tmp_path, prepared, evaluation=1)
-    assert last_checkpoint(run).name == "checkpoint-2"
+    assert last_checkpoint(run).name == "checkpoint-1"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -136,9 +137,20 @@ def make_run(root: Path, name: str, status: str = "finished") -> Path:
 def test_the_latest_run_is_the_newest_finished_one(tmp_path):
     make_run(tmp_path, "20260101-100000-sft-lora")
     newest = make_run(tmp_path, "20260102-100000-sft-full")
-    broken = make_run(tmp_path, "20260103-100000-sft-lora", "interrupted")
+    make_run(tmp_path, "20260103-100000-sft-lora", "interrupted")
     assert latest_run(tmp_path) == find_run(tmp_path) == newest
-    assert latest_run(tmp_path, finished_only=False) == broken
+
+
+def test_the_run_to_resume_is_the_newest_that_did_not_finish(tmp_path):
+    with pytest.raises(ConfigError, match="there is no run"):
+        latest_unfinished_run(tmp_path)
+    make_run(tmp_path, "20260101-100000-sft-lora")
+    with pytest.raises(ConfigError, match="every run is finished"):
+        latest_unfinished_run(tmp_path)
+    make_run(tmp_path, "20260102-100000-sft-lora", "interrupted")
+    killed = make_run(tmp_path, "20260103-100000-sft-lora", "running")
+    make_run(tmp_path, "20260104-100000-sft-lora")
+    assert latest_unfinished_run(tmp_path) == killed
 
 
 def test_a_run_is_found_by_its_id_or_by_how_it_begins(tmp_path):
@@ -169,7 +181,7 @@ def test_a_half_written_checkpoint_is_not_taken_for_one(tmp_path):
 
 def test_a_folder_that_is_no_run_says_so(tmp_path, settings):
     with pytest.raises(ConfigError, match=r"manifest\.json"):
-        check_resumable(tmp_path, settings(), {"fingerprint": "x", "sha256": "y"})
+        check_resumable(tmp_path, settings(), {"fingerprint": "x", "sha256": "y"}, {})
 
 
 @pytest.mark.parametrize(

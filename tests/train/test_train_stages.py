@@ -182,7 +182,7 @@ def test_masked_tokens_do_not_move_the_weights(settings, tmp_path):
     examples = tokenise([messages] * 8, tokenizer, config)
     (tmp_path / "run").mkdir()
     trainer, _ = make_trainer(
-        config, tmp_path / "run", {"train": examples, "valid": []}, tokenizer, None, None
+        config, tmp_path / "run", {"train": examples, "valid": []}, tokenizer, None, None, "base"
     )
     assert isinstance(trainer, CausalTrainer)
     batch = next(iter(trainer.get_train_dataloader()))
