@@ -47,9 +47,8 @@ def check_resumable(
             Problem(where=key, message=f"was {before!r} when the run began and is {after!r} now")
             for key, before, after in found
         ]
-        advice = Problem(
-            where=str(run), message="cannot be resumed as it began", hint="restore these, or start a new run"
-        )
+        hint = "restore these (repeat the words of the command line), or start a new run"
+        advice = Problem(where=str(run), message="cannot be resumed as it began", hint=hint)
         raise ConfigError([*problems, advice])
     return last_checkpoint(run)
 

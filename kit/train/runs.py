@@ -55,8 +55,10 @@ def resolved_yaml(config: Config, origin: Callable[[Key], Origin] | None = None)
     _, places = parse_yaml(written, "config.yaml")
     for key, _ in leaves(settings):
         found = origin(key)
-        where = "" if found.layer == "kit default" else f", {found.where}"
-        lines[places[key] - 1] += f"  # {found.layer}{where}".replace("\n", " ")
+        named = found.where.startswith(found.layer)  # `command line: train.max_steps=20`
+        place = found.where if named else f"{found.layer}, {found.where}"
+        said = found.layer if found.layer == "kit default" else " ".join(place.split())
+        lines[places[key] - 1] += f"  # {said}"
     return "\n".join(lines) + "\n"
 
 

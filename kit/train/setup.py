@@ -78,9 +78,9 @@ def tensorboard(run: Path, step: int) -> TensorBoardCallback:
 
 
 def best_so_far(run: Path, kept: list[dict[str, Any]]) -> Best:
-    """The evaluations in the metrics that stay, and whether the golden checkpoint is from one of them.
+    """The evaluations in the metrics that stay; out of the choice if golden is from none of them.
 
-    It is not where the run was killed within writing it, or after a better one that is now done again.
+    It is from none where the run was killed within writing it, or after a better one that is now done again.
     """
     evaluations = [line for line in kept if line["kind"] == "eval"]
     record = run / "golden" / "golden.json"
@@ -89,7 +89,8 @@ def best_so_far(run: Path, kept: list[dict[str, Any]]) -> Best:
     for line in evaluations:
         score, loss = line["task_score"], line["eval_loss"]
         history.append((-loss if score is None else score, -loss))
-    return Best(history, kept=golden in [line["step"] for line in evaluations])
+    is_there = golden in [line["step"] for line in evaluations]
+    return Best(history, lost=0 if is_there else len(history))
 
 
 def mixed_precision(on: torch.device) -> torch.dtype | None:

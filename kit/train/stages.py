@@ -84,24 +84,14 @@ def train(
     run = resume or new_run(root, config, origin)
     resumed_at = step_of(checkpoint) if resume else None
     manifest = begin_manifest(run, config, data, base_sha256, chosen_by, resumed_at)
-    with stoppable() as interruption:
-        try:
-            from kit.train.setup import make_trainer
+    with stoppable() as interruption, closing(run, manifest):
+        from kit.train.setup import make_trainer
 
-            trainer, golden = make_trainer(
-                config, run, examples, tokenizer, task_score, checkpoint, base_sha256
-            )
-            manifest |= measure(trainer, config)
-            save_manifest(run, manifest)
-            announce(interruption.console, run, manifest, config)
-            manifest |= run_trainer(trainer, golden, checkpoint, interruption)
-        except KeyboardInterrupt:
-            manifest["status"] = "interrupted"
-            raise
-        finally:
-            close_manifest(run, manifest)
-    if manifest["status"] == "interrupted":
-        raise KeyboardInterrupt
+        trainer, golden = make_trainer(config, run, examples, tokenizer, task_score, checkpoint, base_sha256)
+        manifest |= measure(trainer, config)
+        save_manifest(run, manifest)
+        announce(interruption.console, run, manifest, config)
+        manifest |= run_trainer(trainer, golden, checkpoint, interruption)
     return run
 
 
@@ -113,6 +103,18 @@ def stoppable() -> "Iterator[Interruption]":
     interruption = Interruption(Console(stderr=True))
     with interruption.listening():
         yield interruption
+
+
+@contextmanager
+def closing(run: Path, manifest: dict[str, Any]) -> Iterator[None]:
+    """Whatever ends the block, the manifest says how the run ended."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        manifest["status"] = "interrupted"
+        raise
+    finally:
+        close_manifest(run, manifest)
 
 
 def refuse_many_processes() -> None:
@@ -215,7 +217,11 @@ def run_trainer(
     checkpoint: Path | None,
     interruption: "Interruption",
 ) -> dict[str, Any]:
-    """Train to the end, to an early stop or to Ctrl-C; how it ended, for the manifest."""
+    """Train to the end or to an early stop; how it ended, for the manifest.
+
+    Raises:
+        KeyboardInterrupt: it was asked to stop before; there is a checkpoint.
+    """
     from kit.train.watch import Bar, progress_bar
 
     trainer.add_callback(interruption)
@@ -227,7 +233,7 @@ def run_trainer(
     done = trainer.state.global_step
     ended_early = interruption.asked and not golden.stopped_early and done < trainer.state.max_steps
     if ended_early:
-        return {"status": "interrupted"}
+        raise KeyboardInterrupt
     if not (golden.run / "golden" / "golden.json").is_file():  # no validation, or killed while writing it
         golden.keep(done, None, None)
     return {"status": "finished", "stopped_early": golden.stopped_early, "steps": done}

@@ -145,15 +145,15 @@ class Best:
 
     history: list[tuple[float, float]] = field(default_factory=list)
     """Score (higher is better) and minus the validation loss of each evaluation."""
-    kept: bool = True
-    """Whether the best one's weights are there; if they got lost, the next evaluation's are kept instead."""
+    lost: int = 0
+    """So many of the first are out of the choice, because the weights of the best of them got lost."""
 
     def add(self, score: float, loss: float) -> bool:
         """Record an evaluation; whether its weights are the ones to keep."""
         evaluation = (score, -loss)
-        better = not self.history or not self.kept or evaluation > max(self.history)
+        open_to_choice = self.history[self.lost :]
+        better = not open_to_choice or evaluation > max(open_to_choice)
         self.history.append(evaluation)
-        self.kept = True
         return better
 
     @property

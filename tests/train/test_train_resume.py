@@ -70,8 +70,7 @@ def test_what_a_killed_run_recorded_after_its_checkpoint_is_done_again(settings,
     run = tmp_path / "b" / unbroken.name
     shutil.copytree(unbroken, run)
     shutil.rmtree(run / "checkpoints" / "checkpoint-12")
-    manifest = json.loads((run / "manifest.json").read_text())
-    (run / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
+    as_killed(run)
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 12, "kind": "tr')  # the power went
 
@@ -80,6 +79,51 @@ def test_what_a_killed_run_recorded_after_its_checkpoint_is_done_again(settings,
     assert losses_of(run) == losses_of(unbroken)
     assert weights_of(run) == weights_of(unbroken)
     assert json.loads((run / "golden" / "golden.json").read_text())["step"] == 8
+
+
+def as_killed(run: Path) -> None:
+    """Let the run look as if the machine had gone down before it could say how it ended."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
+
+
+@pytest.mark.slow
+def test_a_run_killed_after_its_last_checkpoint_only_has_to_be_closed(settings, prepared, tmp_path):
+    run = train(settings(), tmp_path, prepared, None)
+    before, weights = losses_of(run), weights_of(run)
+    as_killed(run)
+    train(settings(), tmp_path, prepared, None, resume=run)
+    assert status(run) == "finished"
+    assert json.loads((run / "manifest.json").read_text())["steps"] == 6
+    assert (losses_of(run), weights_of(run)) == (before, weights)
+
+
+@pytest.mark.slow
+def test_half_written_checkpoints_do_not_push_out_whole_ones(settings, prepared, tmp_path):
+    config = settings(num_train_epochs=2, save_steps=3, save_total_limit=1)
+    run = interrupted(config, tmp_path, prepared, evaluation=1)
+    assert last_checkpoint(run).name == "checkpoint-3"
+    half = run / "checkpoints" / "checkpoint-100"
+    half.mkdir()
+    (half / "trainer_state.json").write_text('{"global_step": 1')
+    assert last_checkpoint(run).name == "checkpoint-3"
+    train(config, tmp_path, prepared, None, resume=run)
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["checkpoint-12"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["missing", "later"])
+def test_a_golden_checkpoint_that_got_lost_is_chosen_anew_from_the_rest(lost, settings, prepared, tmp_path):
+    config = settings(num_train_epochs=2, eval_steps=3, early_stopping_patience=9)
+    run = interrupted(config, tmp_path, prepared, evaluation=1)  # 0.5 at step 3
+    record = run / "golden" / "golden.json"
+    if lost == "missing":  # killed while it was replaced
+        shutil.rmtree(run / "golden")
+    else:  # killed after a better one, whose evaluation is now done again
+        record.write_text(json.dumps({**json.loads(record.read_text()), "step": 6, "score": 0.9}))
+    train(config, tmp_path, prepared, one_after_another([0.3, 0.4, 0.2]), resume=run)
+    golden = json.loads(record.read_text())
+    assert (golden["step"], golden["score"]) == (9, 0.4)
 
 
 def one_after_another(scores: list[float]) -> Callable[[object, object], float]:

@@ -195,6 +195,27 @@ def test_masked_tokens_do_not_move_the_weights(settings, tmp_path):
     assert found == pytest.approx(float(sum(wanted) / len(wanted)), rel=1e-4)
 
 
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_the_loss_head_of_gpus_gives_the_same_loss(method, settings, tmp_path, exact_arithmetic):
+    """On a GPU TRL's head scores labelled positions in tiles; here both are asked about one batch."""
+    import torch
+    from trl import SFTTrainer
+
+    from kit.train.setup import make_trainer
+
+    config = settings(method)
+    tokenizer = load_tokenizer(config.model)
+    messages = [{"role": "user", "content": "hello you"}, {"role": "assistant", "content": "well met"}]
+    examples = {"train": tokenise([messages] * 8, tokenizer, config), "valid": []}
+    (tmp_path / "run").mkdir()
+    trainer, _ = make_trainer(config, tmp_path / "run", examples, tokenizer, None, None, "base")
+    batch = next(iter(trainer.get_train_dataloader()))
+    with torch.no_grad():
+        ours = float(trainer.compute_loss(trainer.model, dict(batch)))
+        theirs = float(SFTTrainer.compute_loss(trainer, trainer.model, dict(batch)))
+    assert theirs == pytest.approx(ours, rel=1e-4)
+
+
 def test_accumulating_gradients_changes_nothing(settings, prepared, tmp_path, exact_arithmetic):
     whole = train(settings(per_device_train_batch_size=8), tmp_path / "a", prepared, None)
     parts = train(settings(per_device_train_batch_size=2), tmp_path / "b", prepared, None)
