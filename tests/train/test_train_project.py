@@ -11,7 +11,7 @@ from train_project import loaded, write_project
 
 from kit import pipeline
 from kit.config import Config
-from kit.config.errors import ConfigError, InvalidRunError
+from kit.config.errors import ConfigError, InvalidRunError, ModelError
 from kit.config.yaml_lines import load_yaml
 from kit.files import sha256_file, sha256_json
 from kit.models.loading import model_folder, weights_sha256
@@ -153,3 +153,12 @@ def test_any_text_survives_in_saved_settings(project):
     path = project / "saved.yaml"
     path.write_text(resolved_yaml(config, loaded(project).origin), encoding="utf-8")
     assert Config.model_validate(load_yaml(path)[0]) == config
+
+
+def test_data_is_checked_before_any_weights_are_there(project):
+    (Path(loaded(project).config.model.name) / "model.safetensors").unlink()
+    assert pipeline.check(loaded(project))["rows"]["train"] == 48
+    assert "user" in pipeline.show_row(loaded(project), "train", 0).plain
+    with pytest.raises(ModelError, match=r"no .safetensors file is there"):
+        pipeline.train(loaded(project))
+    assert not (project / "runs").exists()
