@@ -113,6 +113,7 @@ def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     """Train on the prepared data, picking the golden checkpoint by the case's own metric; the run."""
     from kit.data.prepared import find_prepared
     from kit.evaluate.evaluate import load_metrics, task_scorer
+    from kit.train.manifest import golden_choice
     from kit.train.stages import train as train_model
 
     config, root = loaded.config, loaded.root
@@ -120,15 +121,16 @@ def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
     prepared = find_prepared(config, root, hooks, tokenizer(config))
     task_score = task_scorer(config, root, prepared, hooks) if config.evaluate.metrics else None
-    return train_model(config, root, prepared, task_score, resume)
+    chosen_by = golden_choice(config, root, hooks)
+    return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin)
 
 
 def resume(loaded: LoadedConfig, run_id: str | None = None) -> Path:
-    """Continue an interrupted run exactly where it stopped; the newest one if none is named."""
-    from kit.train.runs import find_run, latest_run
+    """Continue a run exactly where it stopped; the newest unfinished one if none is named."""
+    from kit.train.runs import find_run, latest_unfinished_run
 
     root = loaded.root
-    return train(loaded, resume=find_run(root, run_id) if run_id else latest_run(root, finished_only=False))
+    return train(loaded, resume=find_run(root, run_id) if run_id else latest_unfinished_run(root))
 
 
 def evaluate(loaded: LoadedConfig, run_id: str | None = None) -> Path:

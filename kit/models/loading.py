@@ -15,21 +15,33 @@ from kit.config.errors import ModelError, Problem
 from kit.config.schema import Config, Hardware, Model
 from kit.files import sha256_file, sha256_json
 from kit.models.tiny import tiny_folder
+from kit.models.weights import all_of, check_weights, refuse_pickled
 
 if TYPE_CHECKING:
     import torch
 
 # What a model may consist of. Anything else in a repository (pickles, Python code) is not fetched.
-FETCHED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken"]
+WORDS = ["*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken"]
+"""Tokenizer and configuration: all that reading, checking and showing data needs."""
+WEIGHTS = ["*.safetensors"]
 
 
 def model_folder(model: Model) -> Path:
-    """The folder on this machine that holds `model`, fetched from the Hub if need be.
+    """The folder on this machine that holds `model` with its weights, fetched from the Hub if need be.
 
     Raises:
         ModelError: tiny is not built yet, the Hub could not be reached or does not have the model, or
-            the folder has no safetensors weights.
+            the folder's safetensors weights are missing, incomplete or damaged.
     """
+    folder = _folder(model, [*WORDS, *WEIGHTS])
+    if not list(folder.glob("*.safetensors")):
+        refuse_pickled(_files(model, folder), model.name)
+    check_weights(folder, model.name)
+    return folder
+
+
+def _folder(model: Model, wanted: list[str]) -> Path:
+    """The folder that holds what is `wanted` of `model`, as file patterns."""
     if model.name == "tiny":
         folder = tiny_folder()
         if not folder.is_dir():
@@ -40,39 +52,25 @@ def model_folder(model: Model) -> Path:
                     hint="`casekit data prepare` and `casekit train` build it at first use",
                 )
             )
-    elif Path(model.name).expanduser().is_dir():
-        folder = Path(model.name).expanduser().resolve()
-    else:
-        folder = _fetch(model)
-    if not list(folder.glob("*.safetensors")):
-        found = sorted(
-            path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".ckpt"}
-        )
-        raise ModelError(
-            Problem(
-                where="model.name",
-                message=f"{model.name!r} has no safetensors weights (has {', '.join(found) or 'no weights'})",
-                hint="pickled weights can run code when read; use a revision or a copy saved as .safetensors",
-            )
-        )
-    return folder
+        return folder
+    if Path(model.name).expanduser().is_dir():
+        return Path(model.name).expanduser().resolve()
+    return _fetch(model, wanted)
 
 
-def _fetch(model: Model) -> Path:
+def _fetch(model: Model, wanted: list[str]) -> Path:
     """Fetch a Hub snapshot, or find it in the local cache when there is no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
-        LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
     asked = f"{model.name!r}" + (f" at revision {model.revision!r}" if model.revision else "")
     try:
-        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=FETCHED))
+        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=wanted))
     except GatedRepoError as error:
         raise _not_loaded(
             f"{asked} asks for its licence to be accepted", error, "accept it there, then log in"
@@ -86,12 +84,26 @@ def _fetch(model: Model) -> Path:
         raise _not_loaded(
             f"{asked} does not exist: no such revision", error, "check `model.revision`"
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the Hub's errors, the disk's, and those of the HTTP library beneath
+        parts = "config, tokenizer and safetensors weights" if "*.safetensors" in wanted else "tokenizer"
         hint = (
-            "its config, tokenizer and safetensors weights were wanted and are not in the local cache; "
+            f"its {parts} (files {', '.join(wanted)}) were wanted and are not in the local cache; "
             "connect to a network, give a local folder, or use `model: tiny`, which needs neither"
         )
         raise _not_loaded(f"cannot fetch {asked} from the Hugging Face Hub", error, hint) from error
+
+
+def _files(model: Model, folder: Path) -> list[str]:
+    """The names of all files of `model`, those that are not fetched included where the Hub answers."""
+    from huggingface_hub import HfApi
+
+    if model.name == "tiny" or Path(model.name).expanduser().is_dir():
+        return [path.name for path in folder.iterdir()]
+    try:
+        found = HfApi().model_info(model.name, revision=model.revision, timeout=10).siblings or []
+        return [file.rfilename for file in found]
+    except Exception:  # without a network; nothing depends on it but the wording of an error
+        return []
 
 
 def _not_loaded(message: str, error: Exception, hint: str) -> ModelError:
@@ -110,11 +122,12 @@ def load_tokenizer(model: Model) -> Any:
     from kit.models.quiet import quiet_libraries
 
     quiet_libraries()
-    folder = model_folder(model)
+    folder = _folder(model, WORDS)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _not_loaded(f"the tokenizer of {model.name!r} cannot be loaded", error, NO_CODE_HINT) from error
+    except Exception as error:  # the tokenizers library raises bare exceptions on a damaged file
+        message = f"the tokenizer of {model.name!r} cannot be loaded"
+        raise _not_loaded(message, error, _advice(folder, "tokenizer_config.json")) from error
     if not tokenizer.chat_template:
         raise ModelError(
             Problem(
@@ -127,7 +140,16 @@ def load_tokenizer(model: Model) -> Any:
     return tokenizer
 
 
-NO_CODE_HINT = "models that need their own Python code are not loaded; use one that transformers knows"
+def _advice(folder: Path, needed: str = "config.json") -> str:
+    """What to do about a model that does not load from `folder`, from what is in it."""
+    if not (folder / needed).is_file():
+        return f"{folder} has no {needed}: incomplete; delete {all_of(folder)} and fetch it again"
+    brings_code = any(
+        "auto_map" in file.read_text("utf-8", "replace") for file in folder.glob("*config.json")
+    )
+    if brings_code:
+        return "models that need their own Python code are not loaded; use one that transformers knows"
+    return f"use a model that transformers knows; if this is one, delete {all_of(folder)} and fetch it again"
 
 
 def _settle_padding(tokenizer: Any, name: str) -> None:
@@ -233,7 +255,7 @@ def load_model(
             local_files_only=True,
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _not_loaded(f"{model.name!r} cannot be loaded", error, NO_CODE_HINT) from error
+        raise _not_loaded(f"{model.name!r} cannot be loaded", error, _advice(folder)) from error
     return loaded.eval()
 
 

@@ -1,24 +1,27 @@
-"""A run's folder: its id, and the rules for finding and continuing one."""
+"""A run's folder: its id, its settings, its checkpoints, and how it is found."""
 
 import difflib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kit.config.errors import ConfigError, Problem
+from kit.config.layers import Origin
 from kit.config.schema import Config
+from kit.config.show import leaves
+from kit.config.yaml_lines import Key, parse_yaml
 from kit.files import write_json, write_text
 
-# Settings that change what a run computes; gates, trackers and the machine may change between its parts.
-SHAPES_THE_RUN = ["seed", "model", "method", "train"]
 
+def new_run(root: Path, config: Config, origin: Callable[[Key], Origin] | None = None) -> Path:
+    """Make `runs/<id>/` with the resolved settings in it. Ids sort by time: UTC, stage, method.
 
-def new_run(root: Path, config: Config) -> Path:
-    """Make `runs/<id>/` with the resolved settings in it. Ids sort by time: UTC, stage, method."""
-    import yaml
-
+    Args:
+        origin: the layer that each setting came from, to be written beside it.
+    """
     started = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = f"{started}-{config.train.stage}-{config.method.name}"
     run = root / "runs" / name
@@ -28,9 +31,35 @@ def new_run(root: Path, config: Config) -> Path:
             break
         except FileExistsError:  # another run started within this second
             run = root / "runs" / f"{name}-{number}"
-    settings = config.model_dump(mode="json")
-    write_text(run / "config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    write_text(run / "config.yaml", resolved_yaml(config, origin))
     return run
+
+
+def resolved_yaml(config: Config, origin: Callable[[Key], Origin] | None = None) -> str:
+    """Every setting as YAML that loads to `config`, with its layer and place in a comment after it."""
+    import yaml
+
+    class OneLine(yaml.SafeDumper):
+        """Keeps each value on one line, so that a comment can follow it."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = '"' if len(value.splitlines()) > 1 else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    OneLine.add_representer(str, text)
+    settings = config.model_dump(mode="json")
+    written = yaml.dump(settings, Dumper=OneLine, sort_keys=False, allow_unicode=True, width=math.inf)
+    if origin is None:
+        return written
+    lines = written.splitlines()
+    _, places = parse_yaml(written, "config.yaml")
+    for key, _ in leaves(settings):
+        found = origin(key)
+        named = found.where.startswith(found.layer)  # `command line: train.max_steps=20`
+        place = found.where if named else f"{found.layer}, {found.where}"
+        said = found.layer if found.layer == "kit default" else " ".join(place.split())
+        lines[places[key] - 1] += f"  # {said}"
+    return "\n".join(lines) + "\n"
 
 
 def load_manifest(run: Path) -> dict[str, Any]:
@@ -56,21 +85,37 @@ def list_runs(root: Path) -> list[Path]:
     return sorted(path.parent for path in (root / "runs").glob("*/manifest.json"))
 
 
-def latest_run(root: Path, finished_only: bool = True) -> Path:
-    """The newest run of the project.
+def latest_run(root: Path) -> Path:
+    """The newest finished run of the project.
 
     Raises:
         ConfigError: there is none.
     """
-    runs = [run for run in list_runs(root) if not finished_only or load_manifest(run)["status"] == "finished"]
-    if not runs:
-        kind = "finished run" if finished_only else "run"
-        raise ConfigError(
-            Problem(
-                where=str(root / "runs"), message=f"there is no {kind}", hint="make one with `casekit train`"
-            )
+    for run in reversed(list_runs(root)):
+        if load_manifest(run)["status"] == "finished":
+            return run
+    raise _no_run(root, "there is no finished run", "make one with `casekit train`")
+
+
+def latest_unfinished_run(root: Path) -> Path:
+    """The newest run that can be resumed: interrupted, failed, or ended by the machine.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    runs = list_runs(root)
+    for run in reversed(runs):
+        if load_manifest(run)["status"] != "finished":
+            return run
+    if runs:
+        raise _no_run(
+            root, "every run is finished, there is none to resume", "start one with `casekit train`"
         )
-    return runs[-1]
+    raise _no_run(root, "there is no run", "make one with `casekit train`")
+
+
+def _no_run(root: Path, message: str, hint: str) -> ConfigError:
+    return ConfigError(Problem(where=str(root / "runs"), message=message, hint=hint))
 
 
 def find_run(root: Path, run_id: str | None = None) -> Path:
@@ -96,56 +141,17 @@ def find_run(root: Path, run_id: str | None = None) -> Path:
 def last_checkpoint(run: Path) -> Path | None:
     """The newest complete checkpoint of a run; its state file is the last thing written to it."""
     states = (run / "checkpoints").glob("checkpoint-*/trainer_state.json")
-    return max((state.parent for state in states), key=_step_of, default=None)
+    return max((state.parent for state in states if _is_json(state)), key=step_of, default=None)
 
 
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rsplit("-", 1)[1])
+def step_of(checkpoint: Path | None) -> int:
+    """The optimiser step a checkpoint was taken after; 0 without one."""
+    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
 
 
-def check_resumable(run: Path, config: Config, data: Mapping[str, str]) -> Path | None:
-    """The checkpoint from which `run` continues; None where it stopped before its first one.
-
-    Args:
-        data: the prepared data now: `fingerprint` and `sha256`.
-
-    Raises:
-        ConfigError: the run is finished, or its data or a setting that shapes it has changed; every
-            difference is named.
-    """
-    manifest = load_manifest(run)
-    if manifest["status"] == "finished":
-        raise ConfigError(
-            Problem(where=str(run), message="is finished; there is nothing to resume", hint="start a new run")
-        )
-    import yaml
-
-    then = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    now = config.model_dump(mode="json")
-    problems = [
-        Problem(where=key, message=f"was {before!r} when the run began and is {after!r} now")
-        for key, before, after in _differences(then, now, SHAPES_THE_RUN)
-    ]
-    if manifest["data"]["sha256"] != data["sha256"]:
-        before, after = manifest["data"]["fingerprint"], data["fingerprint"]
-        message = f"was {before!r} when the run began and is {after!r} now"
-        problems.append(Problem(where="data", message=message))
-    if problems:
-        advice = Problem(
-            where=str(run), message="cannot be resumed as it began", hint="restore these, or start a new run"
-        )
-        raise ConfigError([*problems, advice])
-    return last_checkpoint(run)
-
-
-def _differences(
-    then: Mapping[str, Any], now: Mapping[str, Any], keys: list[str], prefix: str = ""
-) -> list[tuple[str, Any, Any]]:
-    found: list[tuple[str, Any, Any]] = []
-    for key in keys:
-        before, after = then.get(key), now.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += _differences(before, after, sorted({*before, *after}), f"{prefix}{key}.")
-        elif before != after:
-            found.append((f"{prefix}{key}", before, after))
-    return found
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # the machine went down within the write
+        return False
+    return True

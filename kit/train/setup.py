@@ -1,7 +1,6 @@
 """From settings to a trainer: model, precision, arguments, watchers. Heavy; imported by the run alone."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ from trl import SFTConfig
 
 from kit.config.schema import Config
 from kit.files import write_json
-from kit.models.loading import device, model_folder, weights_sha256
+from kit.models.loading import device
 from kit.train.methods import load_for_training
+from kit.train.runs import step_of
 from kit.train.trainer import CausalTrainer, TaskScore
 from kit.train.watch import Best, Golden, Recorder, forget_after
 
@@ -29,12 +29,14 @@ def make_trainer(
     tokenizer: Any,
     task_score: TaskScore | None,
     checkpoint: Path | None,
+    base_sha256: str,
 ) -> tuple[CausalTrainer, Golden]:
     """Load and adapt the model, and put together trainer, data and watchers.
 
     Args:
         examples: token ids and labels of `train` and `valid`; `valid` may be empty.
         checkpoint: where the run continues; None starts at the beginning.
+        base_sha256: the base's weights, by which the golden checkpoint remembers what it fits.
     """
     validates = bool(examples["valid"])
     set_seed(config.seed)  # before the adapter draws its first weights
@@ -60,9 +62,9 @@ def make_trainer(
         run=run,
         metric=golden_name(config, task_score, validates),
         patience=config.train.early_stopping_patience,
-        best=Best([evaluated(line) for line in kept if line["kind"] == "eval"]),
+        best=best_so_far(run, kept),
         save=lambda folder: save_model(trainer.model, tokenizer, folder, config),
-        facts={"base": config.model.name, "base_sha256": weights_sha256(model_folder(config.model))},
+        facts={"base": config.model.name, "base_sha256": base_sha256},
     )
     trainer.add_callback(golden)
     return trainer, golden
@@ -75,15 +77,20 @@ def tensorboard(run: Path, step: int) -> TensorBoardCallback:
     return TensorBoardCallback(SummaryWriter(log_dir=str(run / "tensorboard"), purge_step=step + 1))
 
 
-def step_of(checkpoint: Path | None) -> int:
-    """The optimiser step a checkpoint was taken after; 0 without one."""
-    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+def best_so_far(run: Path, kept: list[dict[str, Any]]) -> Best:
+    """The evaluations in the metrics that stay; out of the choice if golden is from none of them.
 
-
-def evaluated(line: dict[str, Any]) -> tuple[float, float]:
-    """Score and minus the loss of an evaluation in `metrics.jsonl`, as `Best` compares them."""
-    score, loss = line["task_score"], line["eval_loss"]
-    return -loss if score is None else score, -loss
+    It is from none where the run was killed within writing it, or after a better one that is now done again.
+    """
+    evaluations = [line for line in kept if line["kind"] == "eval"]
+    record = run / "golden" / "golden.json"
+    golden = json.loads(record.read_text(encoding="utf-8"))["step"] if record.is_file() else None
+    history = []
+    for line in evaluations:
+        score, loss = line["task_score"], line["eval_loss"]
+        history.append((-loss if score is None else score, -loss))
+    is_there = golden in [line["step"] for line in evaluations]
+    return Best(history, lost=0 if is_there else len(history))
 
 
 def mixed_precision(on: torch.device) -> torch.dtype | None:
@@ -102,7 +109,7 @@ def training_arguments(config: Config, run: Path, mixed: torch.dtype | None, val
     """Our settings in TRL's words."""
     settings = config.train
     on = device(config.hardware)
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(run / "checkpoints"),
         seed=config.seed,
         data_seed=config.seed,
@@ -113,7 +120,7 @@ def training_arguments(config: Config, run: Path, mixed: torch.dtype | None, val
         max_steps=settings.max_steps,
         per_device_train_batch_size=settings.per_device_train_batch_size,
         per_device_eval_batch_size=settings.per_device_eval_batch_size,
-        gradient_accumulation_steps=accumulation_steps(config),
+        gradient_accumulation_steps=settings.global_batch_size // settings.per_device_train_batch_size,
         weight_decay=settings.weight_decay,
         # From scratch gradients change fast: average their squares over fewer steps, as is usual there.
         adam_beta2=0.95 if settings.stage == "pretrain" else 0.999,
@@ -139,13 +146,13 @@ def training_arguments(config: Config, run: Path, mixed: torch.dtype | None, val
         dataset_kwargs={"skip_prepare_dataset": True},
         dataloader_pin_memory=on.type == "cuda",
     )
+    return on_one_device(arguments)
 
 
-def accumulation_steps(config: Config) -> int:
-    """Forward passes per optimiser step, so that the global batch is the same on any number of devices."""
-    devices = int(os.environ.get("WORLD_SIZE", "1"))
-    per_pass = config.train.per_device_train_batch_size * devices
-    return max(1, config.train.global_batch_size // per_pass)
+def on_one_device(arguments: SFTConfig) -> SFTConfig:
+    """Keep to one GPU where the process sees several: each would add a batch to every pass otherwise."""
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def widen_adapter(model: Any) -> None:

@@ -8,24 +8,29 @@ which keeps dialogues apart on any device.
 
 import importlib.util
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from kit.config.errors import ConfigError, DataError, Problem
+from kit.config.layers import Origin
 from kit.config.schema import Config, Tracker
+from kit.config.yaml_lines import Key
 from kit.data.render import render
 from kit.files import sha256_json
-from kit.models.loading import load_tokenizer
+from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.manifest import begin_manifest, close_manifest
 from kit.train.methods import parameter_counts, rate_advice
-from kit.train.runs import check_resumable, new_run, save_manifest
+from kit.train.resume import check_resumable, check_same_base
+from kit.train.runs import new_run, save_manifest, step_of
 
 if TYPE_CHECKING:
     from kit.train.trainer import CausalTrainer
-    from kit.train.watch import Golden
+    from kit.train.watch import Golden, Interruption
 
 TaskScore = Callable[[Any, Any], float]
 Messages = list[dict[str, str]]
@@ -33,7 +38,13 @@ Examples = list[dict[str, list[int]]]
 
 
 def train(
-    config: Config, root: Path, prepared: Path, task_score: TaskScore | None, resume: Path | None = None
+    config: Config,
+    root: Path,
+    prepared: Path,
+    task_score: TaskScore | None,
+    resume: Path | None = None,
+    golden_choice: dict[str, Any] | None = None,
+    origin: Callable[[Key], Origin] | None = None,
 ) -> Path:
     """Train as `config` says and return the run's folder.
 
@@ -43,43 +54,85 @@ def train(
         task_score: scores (model, tokenizer) on validation, higher is better; None takes minus the
             validation loss.
         resume: the folder of an interrupted run, continued exactly where its last checkpoint stands.
+        golden_choice: what `task_score` depends on; see `kit.train.manifest.golden_choice`.
+        origin: the layer each setting came from, for the run's `config.yaml`.
 
     Raises:
-        ConfigError: a tracker is not installed, or `resume` cannot be continued with these settings.
+        ConfigError: several processes are asked for, a tracker is not installed, or `resume` cannot be
+            continued with these settings.
         DataError: there is nothing to train on.
         ModelError: the base model cannot be loaded.
-        InvalidRunError: the loss became NaN or infinite.
-        KeyboardInterrupt: Ctrl-C; the run keeps a checkpoint and the status `interrupted`.
+        InvalidRunError: the loss became NaN or infinite, or `resume` began with another base.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the run keeps a checkpoint, if it had made a step, and the
+            status `interrupted`.
     """
+    refuse_many_processes()
     check_trackers(config.tracking.report_to)
-    console = Console(stderr=True)
     dialogues = {split: load_messages(prepared, split) for split in ("train", "valid")}
     data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(dialogues)}
+    chosen_by = golden_choice or {}
+    checkpoint = check_resumable(resume, config, data, chosen_by) if resume else None
+    base_sha256 = weights_sha256(model_folder(config.model))
+    if resume:
+        check_same_base(resume, base_sha256)
 
-    checkpoint = check_resumable(resume, config, data) if resume else None
     tokenizer = load_tokenizer(config.model)
     examples = {split: tokenise(rows, tokenizer, config) for split, rows in dialogues.items()}
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
-    run = resume or new_run(root, config)
-    manifest = begin_manifest(run, config, data, resumed=resume is not None)
-    try:
+    run = resume or new_run(root, config, origin)
+    resumed_at = step_of(checkpoint) if resume else None
+    manifest = begin_manifest(run, config, data, base_sha256, chosen_by, resumed_at)
+    with stoppable() as interruption, closing(run, manifest):
         from kit.train.setup import make_trainer
 
-        trainer, golden = make_trainer(config, run, examples, tokenizer, task_score, checkpoint)
+        trainer, golden = make_trainer(config, run, examples, tokenizer, task_score, checkpoint, base_sha256)
         manifest |= measure(trainer, config)
         save_manifest(run, manifest)
-        announce(console, run, manifest, config)
-        manifest |= run_trainer(trainer, golden, checkpoint, console)
+        announce(interruption.console, run, manifest, config)
+        manifest |= run_trainer(trainer, golden, checkpoint, interruption)
+    return run
+
+
+@contextmanager
+def stoppable() -> "Iterator[Interruption]":
+    """Ctrl-C and SIGTERM end the block in order, with a checkpoint where there is something to save."""
+    from kit.train.watch import Interruption
+
+    interruption = Interruption(Console(stderr=True))
+    with interruption.listening():
+        yield interruption
+
+
+@contextmanager
+def closing(run: Path, manifest: dict[str, Any]) -> Iterator[None]:
+    """Whatever ends the block, the manifest says how the run ended."""
+    try:
+        yield
     except KeyboardInterrupt:
         manifest["status"] = "interrupted"
         raise
     finally:
         close_manifest(run, manifest)
-    if manifest["status"] == "interrupted":
-        raise KeyboardInterrupt
-    return run
+
+
+def refuse_many_processes() -> None:
+    """Refuse to be one of several processes: each would train the whole run, and write it to one folder.
+
+    Raises:
+        ConfigError: a launcher such as torchrun set WORLD_SIZE above 1.
+    """
+    count = os.environ.get("WORLD_SIZE") or "1"
+    if count != "1":
+        raise ConfigError(
+            Problem(
+                where="WORLD_SIZE",
+                message=f"a launcher started {count} processes, but training runs in one, on one GPU",
+                hint="start `casekit train` without torchrun or accelerate; larger models fit by "
+                "`method=qlora` and `train.gradient_checkpointing=true`",
+            )
+        )
 
 
 def check_trackers(trackers: list[Tracker]) -> None:
@@ -159,20 +212,28 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
 
 
 def run_trainer(
-    trainer: "CausalTrainer", golden: "Golden", checkpoint: Path | None, console: Console
+    trainer: "CausalTrainer",
+    golden: "Golden",
+    checkpoint: Path | None,
+    interruption: "Interruption",
 ) -> dict[str, Any]:
-    """Train to the end, to an early stop or to Ctrl-C; how it ended, for the manifest."""
-    from kit.train.watch import Bar, Interruption, progress_bar
+    """Train to the end or to an early stop; how it ended, for the manifest.
 
-    interruption = Interruption(console)
+    Raises:
+        KeyboardInterrupt: it was asked to stop before; there is a checkpoint.
+    """
+    from kit.train.watch import Bar, progress_bar
+
     trainer.add_callback(interruption)
-    with progress_bar(console) as progress, interruption.listening():
-        trainer.add_callback(Bar(progress, "training"))
+    with progress_bar(interruption.console) as progress:
+        bar = Bar(progress)
+        trainer.add_callback(bar)
+        trainer.doing = bar.doing
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     done = trainer.state.global_step
     ended_early = interruption.asked and not golden.stopped_early and done < trainer.state.max_steps
     if ended_early:
-        return {"status": "interrupted"}
-    if not golden.best.history:
+        raise KeyboardInterrupt
+    if not (golden.run / "golden" / "golden.json").is_file():  # no validation, or killed while writing it
         golden.keep(done, None, None)
     return {"status": "finished", "stopped_early": golden.stopped_early, "steps": done}

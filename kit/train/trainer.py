@@ -41,11 +41,13 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
         self.run = run
         self.task_score = task_score
         self.autocast = autocast
+        self.doing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
+        """Told what runs while no step does."""
         super().__init__(*args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "LengthGroupedSampler":
         rows = train_dataset if train_dataset is not None else self.train_dataset
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return LengthGroupedSampler([len(ids) for ids in rows["input_ids"]], batch, self.args.seed)
 
     def autocast_smart_context_manager(
@@ -106,10 +108,11 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Validation loss and, after it, the task score, which leaves training's random numbers alone."""
-        output = super().evaluation_loop(*args, **kwargs)
+        with self.doing("validation loss"):
+            output = super().evaluation_loop(*args, **kwargs)
         if self.task_score is not None:
             self.model.eval()
-            with torch.random.fork_rng(), torch.no_grad():
+            with self.doing("answers to validation prompts"), torch.random.fork_rng(), torch.no_grad():
                 score = float(self.task_score(self.model, self.processing_class))
             output.metrics["eval_task_score"] = score
         return output

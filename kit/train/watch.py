@@ -6,6 +6,7 @@ keep no state of their own in checkpoints.
 
 import json
 import math
+import shutil
 import signal
 import threading
 import time
@@ -29,6 +30,7 @@ from transformers import TrainerCallback
 
 from kit.config.errors import InvalidRunError, Problem
 from kit.files import new_folder, write_json, write_text
+from kit.train.runs import step_of
 
 FLUCTUATION_WINDOW = 5
 """Logged losses whose mean the next one is compared with."""
@@ -48,7 +50,15 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def forget_after(run: Path, step: int) -> list[dict[str, Any]]:
-    """Drop what was recorded after `step`, the checkpoint a run continues from; the lines that stay."""
+    """Drop what was left after `step`, the checkpoint a run continues from; the metrics that stay.
+
+    Half-written checkpoints go too: the trainer counts them when it deletes all but the newest.
+    """
+    for checkpoint in (run / "checkpoints").glob("checkpoint-*"):
+        if step_of(checkpoint) > step:
+            shutil.rmtree(checkpoint)
+    for unfinished in run.glob(".golden.*"):
+        shutil.rmtree(unfinished)
     kept = [line for line in read_metrics(run) if line["step"] <= step]
     write_text(run / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
     return kept
@@ -124,25 +134,31 @@ def _finite(value: Any) -> float | None:
 
 @dataclass
 class Best:
-    """The evaluations of a run so far, and which was best: by score, ties by validation loss.
+    """The evaluations of a run so far, which was best, and for how long the score stood still.
 
-    A case's score is often perfect long before the model has learned all it can; then the loss decides.
+    Best is the highest score, and among equal scores the lowest validation loss: a case's score is often
+    perfect long before the model has learned all it can. Patience looks at the score alone. A loss nearly
+    always falls a little more, so a run whose score stands still would otherwise never stop.
     """
 
     history: list[tuple[float, float]] = field(default_factory=list)
     """Score (higher is better) and minus the validation loss of each evaluation."""
+    lost: int = 0
+    """So many of the first are out of the choice, because the weights of the best of them got lost."""
 
     def add(self, score: float, loss: float) -> bool:
-        """Record an evaluation; whether it is better than all before it."""
+        """Record an evaluation; whether its weights are the ones to keep."""
         evaluation = (score, -loss)
-        better = not self.history or evaluation > max(self.history)
+        open_to_choice = self.history[self.lost :]
+        better = not open_to_choice or evaluation > max(open_to_choice)
         self.history.append(evaluation)
         return better
 
     @property
     def evaluations_since(self) -> int:
-        """Evaluations after the best one."""
-        return len(self.history) - 1 - self.history.index(max(self.history)) if self.history else 0
+        """Evaluations after the first one that had the best score."""
+        scores = [score for score, _ in self.history]
+        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
 
 class Golden(TrainerCallback):  # type: ignore[misc]
@@ -182,7 +198,7 @@ class Golden(TrainerCallback):  # type: ignore[misc]
             )
         if self.best.add(score, loss):
             self.keep(state.global_step, score, loss)
-        elif self.best.evaluations_since >= self.patience and state.global_step < state.max_steps:
+        if self.best.evaluations_since >= self.patience and state.global_step < state.max_steps:
             self.stopped_early = True
             control.should_training_stop = True
 
@@ -195,18 +211,29 @@ class Golden(TrainerCallback):  # type: ignore[misc]
 
 
 class Bar(TrainerCallback):  # type: ignore[misc]
-    """Shows one progress bar with loss, speed and time left; without a terminal it stays silent."""
+    """Shows a progress bar with loss, speed and time left; without a terminal it stays silent.
 
-    def __init__(self, progress: Progress, label: str) -> None:
+    While something else than a step runs, a second bar says what, and that it is alive.
+    """
+
+    def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.label = label
         self.task: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Draw the bar, at the step a resumed run continues from."""
         self.task = self.progress.add_task(
-            self.label, total=state.max_steps, completed=state.global_step, loss="", score="", speed=""
+            "training", total=state.max_steps, completed=state.global_step, loss="", score="", speed=""
         )
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Show `what` as long as the block runs, with the time it has taken."""
+        task = self.progress.add_task(what, total=None, loss="", score="", speed="")
+        try:
+            yield
+        finally:
+            self.progress.remove_task(task)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Move it on."""
@@ -236,23 +263,42 @@ def progress_bar(console: Console) -> Progress:
 
 
 class Interruption(TrainerCallback):  # type: ignore[misc]
-    """Turns Ctrl-C into a checkpoint at the end of the step that runs; a second Ctrl-C stops at once."""
+    """Turns Ctrl-C into a checkpoint after the step, validation or save that runs.
+
+    Outside training there is nothing to save, so it stops at once; a second Ctrl-C always does.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.asked = False
+        self.training = False
 
     def ask(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
-        if self.asked:
+        if self.asked or not self.training:
             raise KeyboardInterrupt
         self.asked = True
-        self.console.print("[yellow]stopping after this step and saving; press Ctrl-C again to stop at once")
+        self.console.print("[yellow]finishing what runs now and saving; press Ctrl-C again to stop at once")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """From here on there is something to save."""
+        self.training = True
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The last checkpoint is written."""
+        self.training = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save and stop, if that was asked for."""
         if self.asked:
             control.should_save = True
+            control.should_training_stop = True
+
+    on_evaluate = on_step_end
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop: what would be saved has just been."""
+        if self.asked:
             control.should_training_stop = True
 
     @contextmanager

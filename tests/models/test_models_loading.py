@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -50,8 +51,6 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def copy(folder: Path, tmp_path: Path) -> Path:
     """A copy of it that a test may break."""
-    import shutil
-
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
@@ -79,6 +78,73 @@ def test_a_folder_of_pickled_weights_is_refused(copy):
     (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"no safetensors weights \(has pytorch_model.bin\)"):
         load_model(Model(name=str(copy)), CPU)
+
+
+@pytest.fixture
+def sharded(folder: Path, tmp_path: Path) -> Path:
+    """The model in several weight files with an index."""
+    made = tmp_path / "sharded"
+    model = load_model(Model(name=str(folder)), CPU)
+    model.save_pretrained(made, max_shard_size="40KB")
+    load_tokenizer(Model(name=str(folder))).save_pretrained(made)
+    assert len(list(made.glob("*.safetensors"))) > 1
+    return made
+
+
+def test_weights_in_several_files_load(sharded):
+    assert load_model(Model(name=str(sharded)), CPU).config.hidden_size == SHAPE["hidden_size"]
+
+
+def test_a_missing_weight_file_is_named(sharded):
+    first, second = sorted(sharded.glob("*.safetensors"))[:2]
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-10])
+    with pytest.raises(ModelError, match=f"{first.name} is missing") as caught:
+        load_model(Model(name=str(sharded)), CPU)
+    text = str(caught.value)
+    assert second.name in text, "all that is wrong is told at once"
+    assert "incomplete: delete" in text and "own Python code" not in text and "pickle" not in text
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda data: data[:-100], r"model.safetensors has [\d,]+ bytes where its header wants"),
+        (lambda data: data[:60], "model.safetensors is cut short"),
+        (lambda data: b"", "model.safetensors is cut short"),
+        (lambda data: data[:8] + b"#" * 80 + data[88:], "its header is no safetensors header"),
+        (lambda data: b"<!DOCTYPE html><html>not found</html>", "model.safetensors is cut short or damaged"),
+    ],
+)
+def test_a_damaged_weight_file_is_told_without_a_traceback(break_it, said, copy):
+    weights = copy / "model.safetensors"
+    weights.write_bytes(break_it(weights.read_bytes()))
+    for load in (lambda model: load_model(model, CPU), model_folder):
+        with pytest.raises(ModelError, match=said) as caught:
+            load(Model(name=str(copy)))
+    assert "incomplete: delete" in str(caught.value) and caught.value.exit_code == 2
+
+
+def test_a_folder_without_config_is_called_incomplete(copy):
+    (copy / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"has no config.json: incomplete"):
+        load_model(Model(name=str(copy)), CPU)
+
+
+def test_a_tokenizer_needs_no_weights(copy):
+    (copy / "model.safetensors").unlink()
+    assert load_tokenizer(Model(name=str(copy))).eos_token == "<|im_end|>"
+    with pytest.raises(ModelError, match=r"no .safetensors file is there") as caught:
+        load_model(Model(name=str(copy)), CPU)
+    assert "incomplete: delete" in str(caught.value)
+
+
+def test_a_damaged_tokenizer_is_told_without_a_traceback(copy):
+    words = copy / "tokenizer.json"
+    words.write_text(words.read_text()[:200])
+    with pytest.raises(ModelError, match=r"the tokenizer of .* cannot be loaded"):
+        load_tokenizer(Model(name=str(copy)))
 
 
 def test_a_model_that_brings_code_is_refused_and_its_code_never_runs(copy, tmp_path):
@@ -293,6 +359,46 @@ def test_a_hub_id_is_fetched_once_and_only_its_safe_files(hub, folder):
     assert load_model(model, CPU).config.hidden_size == SHAPE["hidden_size"]
 
 
+def test_reading_a_tokenizer_fetches_no_weights(hub, monkeypatch):
+    model = Model(name="clinic/small", revision=Hub.commit)
+    assert load_tokenizer(model).eos_token == "<|im_end|>"
+    fetched = {path.rsplit("/", 1)[1] for path in Hub.asked if "/resolve/" in path}
+    assert {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} <= fetched
+    assert not {"model.safetensors", "pytorch_model.bin", "modeling.py"} & fetched
+
+    # Off line, what was fetched of the model is no model yet.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert load_tokenizer(model).eos_token == "<|im_end|>"
+    with pytest.raises(ModelError) as caught:
+        load_model(model, CPU)
+    text = str(caught.value)
+    assert "safetensors" in text and "can run code" not in text and "own Python code" not in text
+    assert "connect to a network" in text
+
+
+def test_a_cache_that_holds_a_part_of_the_weights_is_called_incomplete(hub, monkeypatch):
+    model = Model(name="clinic/small", revision=Hub.commit)
+    (weights,) = model_folder(model).glob("*.safetensors")
+    blob = weights.resolve()
+    blob.write_bytes(blob.read_bytes()[:-100])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="bytes where its header wants") as caught:
+        load_model(model, CPU)
+    cache = blob.parents[1]
+    assert f"incomplete: delete {cache} and fetch it again" in str(caught.value)
+
+    shutil.rmtree(cache)  # the advice works
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    assert load_model(model, CPU).config.hidden_size == SHAPE["hidden_size"]
+
+
+def test_a_hub_model_of_pickled_weights_is_refused_by_name(hub):
+    del Hub.files["model.safetensors"]
+    with pytest.raises(ModelError, match=r"no safetensors weights \(has pytorch_model.bin\)") as caught:
+        model_folder(Model(name="clinic/small", revision=Hub.commit))
+    assert "can run code" in str(caught.value)
+
+
 def test_an_unknown_hub_id_is_named(hub):
     with pytest.raises(ModelError, match="'clinic/smal' is neither a folder nor a model on the Hub"):
         load_model(Model(name="clinic/smal"), CPU)
@@ -305,7 +411,9 @@ def test_without_a_network_it_says_what_it_would_have_fetched(hub):
         load_tokenizer(Model(name="clinic/small", revision="main"))
     text = str(caught.value)
     assert "cannot fetch 'clinic/small' at revision 'main' from the Hugging Face Hub" in text
-    assert "`model: tiny`" in text and "tokenizer and safetensors weights" in text
+    assert "`model: tiny`" in text and "its tokenizer (files *.json," in text
+    with pytest.raises(ModelError, match="config, tokenizer and safetensors weights"):
+        load_model(Model(name="clinic/small", revision="main"), CPU)
 
 
 def test_a_name_that_is_no_folder_and_no_id_is_refused():

@@ -11,7 +11,8 @@ import pytest
 from train_world import losses_of, weights_of, write_prepared
 
 from kit.config.errors import ConfigError
-from kit.train.runs import check_resumable, find_run, last_checkpoint, latest_run
+from kit.train.resume import check_resumable
+from kit.train.runs import find_run, last_checkpoint, latest_run, latest_unfinished_run
 from kit.train.stages import train
 from kit.train.watch import fluctuation, forget_after, loss_summary, read_metrics
 
@@ -49,7 +50,7 @@ def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(method, settings, pr
     config = config.model_copy(update={"method": config.method.model_copy(update={"dropout": 0.1})})
     unbroken = train(config, tmp_path / "a", prepared, InterruptAt(99))
     run = interrupted(config, tmp_path / "b", prepared, evaluation=2)
-    assert last_checkpoint(run).name == "checkpoint-9"  # asked during the evaluation at 8, so the step after
+    assert last_checkpoint(run).name == "checkpoint-8"  # asked during the evaluation at 8, so after it
     assert status(run) == "interrupted"
 
     continued = train(config, tmp_path / "b", prepared, InterruptAt(99), resume=run)
@@ -57,7 +58,7 @@ def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(method, settings, pr
     assert weights_of(run, "checkpoints/checkpoint-12") == weights_of(unbroken, "checkpoints/checkpoint-12")
     assert losses_of(run) == losses_of(unbroken)
     manifest = json.loads((run / "manifest.json").read_text())
-    assert len(manifest["resumed"]) == 1
+    assert [session["from_step"] for session in manifest["sessions"]] == [0, 8]
     assert weights_of(run, "golden") == weights_of(unbroken, "golden")
 
 
@@ -69,8 +70,7 @@ def test_what_a_killed_run_recorded_after_its_checkpoint_is_done_again(settings,
     run = tmp_path / "b" / unbroken.name
     shutil.copytree(unbroken, run)
     shutil.rmtree(run / "checkpoints" / "checkpoint-12")
-    manifest = json.loads((run / "manifest.json").read_text())
-    (run / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
+    as_killed(run)
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 12, "kind": "tr')  # the power went
 
@@ -79,6 +79,51 @@ def test_what_a_killed_run_recorded_after_its_checkpoint_is_done_again(settings,
     assert losses_of(run) == losses_of(unbroken)
     assert weights_of(run) == weights_of(unbroken)
     assert json.loads((run / "golden" / "golden.json").read_text())["step"] == 8
+
+
+def as_killed(run: Path) -> None:
+    """Let the run look as if the machine had gone down before it could say how it ended."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
+
+
+@pytest.mark.slow
+def test_a_run_killed_after_its_last_checkpoint_only_has_to_be_closed(settings, prepared, tmp_path):
+    run = train(settings(), tmp_path, prepared, None)
+    before, weights = losses_of(run), weights_of(run)
+    as_killed(run)
+    train(settings(), tmp_path, prepared, None, resume=run)
+    assert status(run) == "finished"
+    assert json.loads((run / "manifest.json").read_text())["steps"] == 6
+    assert (losses_of(run), weights_of(run)) == (before, weights)
+
+
+@pytest.mark.slow
+def test_half_written_checkpoints_do_not_push_out_whole_ones(settings, prepared, tmp_path):
+    config = settings(num_train_epochs=2, save_steps=3, save_total_limit=1)
+    run = interrupted(config, tmp_path, prepared, evaluation=1)
+    assert last_checkpoint(run).name == "checkpoint-3"
+    half = run / "checkpoints" / "checkpoint-100"
+    half.mkdir()
+    (half / "trainer_state.json").write_text('{"global_step": 1')
+    assert last_checkpoint(run).name == "checkpoint-3"
+    train(config, tmp_path, prepared, None, resume=run)
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["checkpoint-12"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["missing", "later"])
+def test_a_golden_checkpoint_that_got_lost_is_chosen_anew_from_the_rest(lost, settings, prepared, tmp_path):
+    config = settings(num_train_epochs=2, eval_steps=3, early_stopping_patience=9)
+    run = interrupted(config, tmp_path, prepared, evaluation=1)  # 0.5 at step 3
+    record = run / "golden" / "golden.json"
+    if lost == "missing":  # killed while it was replaced
+        shutil.rmtree(run / "golden")
+    else:  # killed after a better one, whose evaluation is now done again
+        record.write_text(json.dumps({**json.loads(record.read_text()), "step": 6, "score": 0.9}))
+    train(config, tmp_path, prepared, one_after_another([0.3, 0.4, 0.2]), resume=run)
+    golden = json.loads(record.read_text())
+    assert (golden["step"], golden["score"]) == (9, 0.4)
 
 
 def one_after_another(scores: list[float]) -> Callable[[object, object], float]:
@@ -102,7 +147,7 @@ def test_patience_counts_over_an_interruption(settings, prepared, tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_before_the_first_checkpoint_keeps_the_step_it_stopped_at(settings, prepared, tmp_path):
     run = interrupted(settings(eval_steps=1, save_steps=100), tmp_path, prepared, evaluation=1)
-    assert last_checkpoint(run).name == "checkpoint-2"
+    assert last_checkpoint(run).name == "checkpoint-1"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -136,9 +181,20 @@ def make_run(root: Path, name: str, status: str = "finished") -> Path:
 def test_the_latest_run_is_the_newest_finished_one(tmp_path):
     make_run(tmp_path, "20260101-100000-sft-lora")
     newest = make_run(tmp_path, "20260102-100000-sft-full")
-    broken = make_run(tmp_path, "20260103-100000-sft-lora", "interrupted")
+    make_run(tmp_path, "20260103-100000-sft-lora", "interrupted")
     assert latest_run(tmp_path) == find_run(tmp_path) == newest
-    assert latest_run(tmp_path, finished_only=False) == broken
+
+
+def test_the_run_to_resume_is_the_newest_that_did_not_finish(tmp_path):
+    with pytest.raises(ConfigError, match="there is no run"):
+        latest_unfinished_run(tmp_path)
+    make_run(tmp_path, "20260101-100000-sft-lora")
+    with pytest.raises(ConfigError, match="every run is finished"):
+        latest_unfinished_run(tmp_path)
+    make_run(tmp_path, "20260102-100000-sft-lora", "interrupted")
+    killed = make_run(tmp_path, "20260103-100000-sft-lora", "running")
+    make_run(tmp_path, "20260104-100000-sft-lora")
+    assert latest_unfinished_run(tmp_path) == killed
 
 
 def test_a_run_is_found_by_its_id_or_by_how_it_begins(tmp_path):
@@ -169,7 +225,7 @@ def test_a_half_written_checkpoint_is_not_taken_for_one(tmp_path):
 
 def test_a_folder_that_is_no_run_says_so(tmp_path, settings):
     with pytest.raises(ConfigError, match=r"manifest\.json"):
-        check_resumable(tmp_path, settings(), {"fingerprint": "x", "sha256": "y"})
+        check_resumable(tmp_path, settings(), {"fingerprint": "x", "sha256": "y"}, {})
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,16 @@ def test_it_stops_after_three_evaluations_without_a_better_score(settings, prepa
     assert manifest["golden"]["step"] == 2
 
 
+def test_a_score_that_stands_still_stops_the_run_though_the_loss_falls(settings, prepared, tmp_path):
+    config = settings(num_train_epochs=5, eval_steps=2)
+    run = train(config, tmp_path, prepared, lambda model, tokenizer: 1.0)
+    losses = [line["eval_loss"] for line in read_metrics(run) if line["kind"] == "eval"]
+    assert losses == sorted(losses, reverse=True) and len(set(losses)) == 4, "the loss fell every time"
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["stopped_early"] and manifest["steps"] == 8
+    assert manifest["golden"]["step"] == 8, "among equal scores the lowest loss is golden"
+
+
 def test_a_run_shorter_than_an_evaluation_still_has_a_golden_checkpoint(settings, prepared, tmp_path):
     run = train(
         settings(max_steps=2, eval_steps=100, save_steps=100, logging_steps=50), tmp_path, prepared, None
@@ -172,7 +182,7 @@ def test_masked_tokens_do_not_move_the_weights(settings, tmp_path):
     examples = tokenise([messages] * 8, tokenizer, config)
     (tmp_path / "run").mkdir()
     trainer, _ = make_trainer(
-        config, tmp_path / "run", {"train": examples, "valid": []}, tokenizer, None, None
+        config, tmp_path / "run", {"train": examples, "valid": []}, tokenizer, None, None, "base"
     )
     assert isinstance(trainer, CausalTrainer)
     batch = next(iter(trainer.get_train_dataloader()))
@@ -183,6 +193,27 @@ def test_masked_tokens_do_not_move_the_weights(settings, tmp_path):
     wanted = [-logits[at - 1, labels[0, at]] for at in range(1, row.shape[1]) if labels[0, at] != -100]
     assert len(wanted) < row.shape[1] / 2
     assert found == pytest.approx(float(sum(wanted) / len(wanted)), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_the_loss_head_of_gpus_gives_the_same_loss(method, settings, tmp_path, exact_arithmetic):
+    """On a GPU TRL's head scores labelled positions in tiles; here both are asked about one batch."""
+    import torch
+    from trl import SFTTrainer
+
+    from kit.train.setup import make_trainer
+
+    config = settings(method)
+    tokenizer = load_tokenizer(config.model)
+    messages = [{"role": "user", "content": "hello you"}, {"role": "assistant", "content": "well met"}]
+    examples = {"train": tokenise([messages] * 8, tokenizer, config), "valid": []}
+    (tmp_path / "run").mkdir()
+    trainer, _ = make_trainer(config, tmp_path / "run", examples, tokenizer, None, None, "base")
+    batch = next(iter(trainer.get_train_dataloader()))
+    with torch.no_grad():
+        ours = float(trainer.compute_loss(trainer.model, dict(batch)))
+        theirs = float(SFTTrainer.compute_loss(trainer, trainer.model, dict(batch)))
+    assert theirs == pytest.approx(ours, rel=1e-4)
 
 
 def test_accumulating_gradients_changes_nothing(settings, prepared, tmp_path, exact_arithmetic):

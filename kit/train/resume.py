@@ -1,0 +1,85 @@
+"""Whether an interrupted run may go on: same settings, same data, same base, same way of scoring.
+
+A run that went on under other conditions would mix two experiments under one id, so every difference is
+named and nothing is touched.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kit.config.errors import ConfigError, InvalidRunError, Problem
+from kit.config.schema import Config
+from kit.config.yaml_lines import load_yaml
+from kit.train.runs import last_checkpoint, load_manifest
+
+# Settings that change what a run computes; gates, trackers and the machine may change between its parts.
+SHAPES_THE_RUN = ["seed", "model", "method", "train"]
+
+
+def check_resumable(
+    run: Path, config: Config, data: Mapping[str, str], golden_choice: Mapping[str, Any]
+) -> Path | None:
+    """The checkpoint from which `run` continues; None where it stopped before its first one.
+
+    Args:
+        data: the prepared data now: `fingerprint` and `sha256`.
+        golden_choice: what the task score depends on now; see `kit.train.manifest.golden_choice`.
+
+    Raises:
+        ConfigError: the run is finished, or its data, the metric that picks its golden checkpoint or a
+            setting that shapes it has changed; every difference is named.
+    """
+    manifest = load_manifest(run)
+    if manifest["status"] == "finished":
+        raise ConfigError(
+            Problem(where=str(run), message="is finished; there is nothing to resume", hint="start a new run")
+        )
+    then, _ = load_yaml(run / "config.yaml")
+    found = _differences(then, config.model_dump(mode="json"), SHAPES_THE_RUN)
+    if manifest["data"] != data:
+        name = "sha256" if manifest["data"]["fingerprint"] == data["fingerprint"] else "fingerprint"
+        found.append(("data", manifest["data"][name], data[name]))
+    scored = {"golden choice": manifest.get("golden_choice")}
+    found += _differences(scored, {"golden choice": golden_choice}, ["golden choice"])
+    if found:
+        problems = [
+            Problem(where=key, message=f"was {before!r} when the run began and is {after!r} now")
+            for key, before, after in found
+        ]
+        hint = "restore these (repeat the words of the command line), or start a new run"
+        advice = Problem(where=str(run), message="cannot be resumed as it began", hint=hint)
+        raise ConfigError([*problems, advice])
+    return last_checkpoint(run)
+
+
+def check_same_base(run: Path, base_sha256: str) -> None:
+    """Refuse a base whose weights are not the ones that `run` began with.
+
+    Raises:
+        InvalidRunError: they differ (exit code 4). The checkpoints of an adapter mean nothing on others.
+    """
+    model = load_manifest(run)["model"]
+    if model["sha256"] == base_sha256:
+        return
+    raise InvalidRunError(
+        Problem(
+            where=str(run),
+            message=f"the weights of {model['name']!r} had sha256 {model['sha256']} when the run began "
+            f"and have {base_sha256} now",
+            hint="restore those weights (pin `model.revision`), or start a new run with `casekit train`",
+        )
+    )
+
+
+def _differences(
+    then: Mapping[str, Any], now: Mapping[str, Any], keys: list[str], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    found: list[tuple[str, Any, Any]] = []
+    for key in keys:
+        before, after = then.get(key), now.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += _differences(before, after, sorted({*before, *after}), f"{prefix}{key}.")
+        elif before != after:
+            found.append((f"{prefix}{key}", before, after))
+    return found
