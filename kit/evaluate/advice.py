@@ -28,7 +28,7 @@ _NO_CONDITION = re.compile(
     re.IGNORECASE,
 )
 _IF = (
-    r"\b(?:if|unless|in case|provided)\b"
+    r"\b(?:if|unless|in case|in the event|provided)\b"
     r"|\bshould (?:it|this|that|he|she|they|you|there|the \w+|any\w*|your \w+|new \w+) (?!be\b)"
     r"|\bs(?:i\b|'ils?\b)|\b(?:au|en) cas (?:où|d[e'])|\bà moins\b"
     r"|\ben caso de\b|\ba menos que\b|\bsiempre que\b"

@@ -95,7 +95,7 @@ _MAY_TURN = re.compile(
         [
             r"\b(?:los(?:e|es|ing)|miss(?:es|ing)?|pass(?:ing)? up|turn(?:ing)? down|giv(?:e|ing) up"
             r"|forgo)\b",
-            r"\b(?:regret|ignore|overlook|skip|refuse|reject|resist|waste|doubt|go wrong|say no)\b",
+            r"\b(?:regret|ignore|overlook|skip|refuse|reject|resist|waste|doubt|go wrong|say no|let)\b",
             r"\b(?:other|else|better|safer|higher|easier|beats?|match(?:es)?|rivals?|equals?|compares?)\b",
             r"\blike\b(?! to\b)|\bas \w+ as\b|\brisks?\b(?![- ]free)",
             r"\b(?:manque[rz]?|rate[rz]|perd(?:ez|re|s)|pass(?:ez|er) à côté|refuse[rz]|regrette\w*|hors)\b",
