@@ -11,6 +11,8 @@ from kit.evaluate.negation import in_question, negated
 
 Standing = Literal["firm", "conditional"]
 
+_WINDOW = 600
+"""Characters on either side that are looked at: more than most sentences have."""
 _SENTENCE = re.compile(r"[!?;\n]|\.(?!\d)")
 
 # They look like conditions, and are none.
@@ -101,8 +103,10 @@ def standing(text: str, start: int, end: int) -> Standing | None:
         "conditional" too for what is asked, merely possible, or to be done after waiting; None where it is
         denied or advised against.
     """
-    first = max((match.end() for match in _SENTENCE.finditer(text, 0, start)), default=0)
-    last = next((match.start() for match in _SENTENCE.finditer(text, end)), len(text))
+    window = max(0, start - _WINDOW)
+    first = max((match.end() for match in _SENTENCE.finditer(text, window, start)), default=window)
+    end_of_sentence = _SENTENCE.search(text, end, end + _WINDOW)
+    last = end_of_sentence.start() if end_of_sentence else end + _WINDOW
     before, after = text[first:start].lstrip(), text[end:last]
     rejected = _REJECTED_BEFORE.search(before) or _REJECTED_AFTER.match(after)
     if rejected or negated(text, start, end, strict=True):

@@ -10,6 +10,8 @@ import re
 
 REACH = 6
 """A negation reaches this many words onward, the phrase's first included."""
+_WINDOW = 240
+"""Characters on either side that are looked at: more than a negation can reach over."""
 
 # "and" may carry a denial on ("not fixed and guaranteed"), unless a sentence of its own follows it.
 _NEW_SENTENCE = (
@@ -134,6 +136,9 @@ _LIMIT = re.compile(
 )
 
 
+_END = re.compile(r"[!?\n]|\.(?!\d)")
+
+
 def negated(text: str, start: int, end: int, *, strict: bool = False) -> bool:
     """Whether the phrase `text[start:end]` is denied by its own clause.
 
@@ -143,14 +148,17 @@ def negated(text: str, start: int, end: int, *, strict: bool = False) -> bool:
     Args:
         text: normalised text (`kit.evaluate.text.normalise`), so that apostrophes are straight.
         start, end: where the phrase stands.
-        strict: whether to believe words that may turn a denial around ("no better return is guaranteed").
+        strict: not to believe words that may turn a denial around ("no better return is guaranteed").
     """
-    clause_start = max((match.end() for match in _BREAKS.finditer(text) if match.end() <= start), default=0)
-    clause_end = next((match.start() for match in _BREAKS.finditer(text, end)), len(text))
-    after = text[end:clause_end]
+    head, tail = text[max(0, start - _WINDOW) : start], text[end : end + _WINDOW]
+    # The breaks are looked for with what follows them: an "and" may or may not begin a new sentence.
+    known = head + text[start : end + _WINDOW]
+    clause_start = max((m.end() for m in _BREAKS.finditer(known) if m.end() <= len(head)), default=0)
+    clause_end = _BREAKS.search(tail)
+    after = tail[: clause_end.start()] if clause_end else tail
     if not strict and (in_question(text, end) or _NO_EQUAL.match(after)):
         return False
-    before = _SECOND_HALF.sub(r"\1\2", _NO_NEGATION.sub(" ", text[clause_start:start]))
+    before = _SECOND_HALF.sub(r"\1\2", _NO_NEGATION.sub(" ", head[clause_start:]))
     if _NOT.search(text[start:end]) or _NO.search(text[start:end]):
         # The phrase holds its own negation, whose first half may stand before it: "n'est | pas garanti".
         before = _FIRST_HALF.sub(" ", before)
@@ -160,12 +168,14 @@ def negated(text: str, start: int, end: int, *, strict: bool = False) -> bool:
 
 def stated(text: str, start: int, end: int) -> bool:
     """Whether an answer says the phrase, as a fact or as a limit ("no returns after 30 days")."""
-    return bool(_LIMIT.search(text[:start])) or not negated(text, start, end, strict=True)
+    return bool(_LIMIT.search(text[max(0, start - _WINDOW) : start])) or not negated(
+        text, start, end, strict=True
+    )
 
 
 def in_question(text: str, place: int) -> bool:
     """Whether a place stands in a sentence that ends with a question mark."""
-    ends = re.search(r"[!?\n]|\.(?!\d)", text[place:])
+    ends = _END.search(text, place)
     return bool(ends and ends.group() == "?")
 
 

@@ -1,5 +1,7 @@
 """The policy as a compliance officer meets it: rules, negation in three languages, and clear errors."""
 
+import time
+
 import pytest
 
 from kit.config.errors import ConfigError
@@ -78,6 +80,14 @@ def test_a_promise_is_a_violation(policy, answer):
 )
 def test_a_denial_is_none(policy, answer):
     assert policy.violations(answer, {"topic": "funds"}) == []
+
+
+def test_a_long_repeating_answer_is_judged_in_time_that_grows_with_its_length(policy):
+    """Base models repeat themselves up to the token limit; each match looks at its surroundings only."""
+    started = time.monotonic()
+    assert policy.violations("not a guaranteed other " * 1000, {"topic": "funds"}) == []
+    assert policy.recommendation("if it does call an ambulance and " * 1000) == "emergency"
+    assert time.monotonic() - started < 20
 
 
 def test_without_negation_clears_the_phrase_alone_counts(policy):
