@@ -1,32 +1,83 @@
-"""Which language a line is in, among the languages that can occur."""
+"""Which language a line is in: one of those that are deployed, or none of them."""
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+SURE_OUTSIDE = 0.95
+"""A line is in none of the languages if the detector gives the others more than this together.
+
+Measured on lines of five words and more: see the card of `language_fidelity`.
+"""
+
+# Languages of the detector that are not written in Latin letters. Chinese characters count for Japanese.
+_SCRIPTS = {
+    "CYRILLIC": "ba be bg kk ky mk mn ru sr tg tt uk",
+    "CJK": "ja wuu yue zh",
+    "HIRAGANA": "ja",
+    "KATAKANA": "ja",
+    "HANGUL": "ko",
+    "ARABIC": "ar ary arz fa ps sdh ug ur",
+    "HEBREW": "hbo he",
+    "GREEK": "el grc",
+    "ARMENIAN": "hy",
+    "GEORGIAN": "ka",
+    "DEVANAGARI": "hi mr ne sa",
+    "BENGALI": "as bn",
+    "GURMUKHI": "pa",
+    "GUJARATI": "gu",
+    "ORIYA": "or",
+    "TAMIL": "ta",
+    "TELUGU": "te",
+    "KANNADA": "kn",
+    "MALAYALAM": "ml",
+    "SINHALA": "si",
+    "THAI": "th",
+    "LAO": "lo",
+    "KHMER": "km",
+    "ETHIOPIC": "am",
+    "MYANMAR": "my",
+    "TIBETAN": "dz",
+}
+_NO_LANGUAGE = "zxx"
+_ALSO_LATIN = {"kk", "sr"}
+
 
 class LanguageDetector:
-    """py3langid, restricted to the languages that are deployed.
+    """py3langid, choosing among the languages that are deployed, unless a line is surely in none.
 
-    Unrestricted, it takes a short shop sentence for one of 97 languages and is wrong far more often.
-    With fewer than two languages there would be nothing to choose between, so all are kept.
+    Left to choose among all 97, it takes a short shop sentence for a neighbouring language far too often;
+    held to the deployed ones alone, it would take German for English.
     """
 
     def __init__(self, languages: Iterable[str]) -> None:
         """Raises ValueError if the detector does not know one of the languages (ISO 639-1)."""
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-        codes = {language_code(language) for language in languages}
-        self._identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-        unknown = sorted(codes - set(self._identifier.labels))
+        self._identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        self.languages = {language_code(language) for language in languages}
+        unknown = sorted(self.languages - set(self._identifier.labels))
         if unknown:
             raise ValueError(f"language codes the detector does not know: {', '.join(unknown)}")
-        if len(codes) > 1:
-            self._identifier.set_languages(sorted(codes))
 
     def language(self, line: str) -> str:
-        """The ISO 639-1 code of a line's language."""
-        code, _ = self._identifier.classify(line)
-        return str(code)
+        """The ISO 639-1 code of a line's language; one outside the deployed set only if that is sure."""
+        shares = [(str(code), float(share)) for code, share in self._identifier.rank(line)]
+        inside = [(code, share) for code, share in shares if code in self.languages]
+        outside = [(code, share) for code, share in shares if code not in {*self.languages, _NO_LANGUAGE}]
+        if not inside:
+            return shares[0][0]
+        if outside and sum(share for _, share in outside) > SURE_OUTSIDE:
+            return outside[0][0]
+        return inside[0][0]
+
+
+def other_script(line: str, language: str) -> str | None:
+    """The script that most letters of a line are in, such as `cyrillic`, if the language has another."""
+    scripts = [_script(letter) for letter in line if letter.isalpha()]
+    foreign = [script for script in scripts if not _writes(language, script)]
+    return max(foreign, key=foreign.count).lower() if len(foreign) * 2 > len(scripts) else None
 
 
 def language_code(language: str) -> str:
@@ -38,3 +89,16 @@ def language_code(language: str) -> str:
 def language_detector(languages: frozenset[str]) -> LanguageDetector:
     """A detector for these languages, read from disk once: that takes longer than a hundred answers."""
     return LanguageDetector(languages)
+
+
+@lru_cache(maxsize=4096)
+def _script(letter: str) -> str:
+    """The first word of a letter's Unicode name, which is its script for letters."""
+    name = unicodedata.name(unicodedata.normalize("NFKC", letter)[0], "UNKNOWN")
+    return re.split(r"[ -]", name)[0]
+
+
+def _writes(language: str, script: str) -> bool:
+    """Whether a language is written in a script; scripts that no listed language has are foreign to all."""
+    own = [name for name, codes in _SCRIPTS.items() if language in codes.split()]
+    return script in own if own and (language not in _ALSO_LATIN or script != "LATIN") else script == "LATIN"

@@ -5,7 +5,7 @@ them. Regular expressions meet normalised text (NFKC, straight apostrophes), in 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kit.config.errors import ConfigError, Problem
 from kit.config.explain import nearest
 from kit.config.yaml_lines import Key, Lines, load_yaml
-from kit.evaluate.negation import negated
+from kit.evaluate.advice import standing
+from kit.evaluate.negation import negated, stated
 from kit.evaluate.text import normalise
 
 Severity = Literal["critical", "major", "minor"]
@@ -60,6 +61,16 @@ class Rule(BaseModel):
         )
 
 
+class AnswerExamples(BaseModel):
+    """Answers that show what the refusal and recommendation phrases mean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    refuses: list[str] = []
+    answers: list[str] = []
+    recommends: dict[str, list[str]] = {}
+    """By label; `none` for answers that recommend nothing."""
+
+
 class PolicyFile(BaseModel):
     """The whole of `policy.yaml`."""
 
@@ -67,6 +78,7 @@ class PolicyFile(BaseModel):
     rules: list[Rule] = []
     refusals: list[str] = []
     recommendations: dict[str, list[str]] = Field(default={})
+    examples: AnswerExamples = AnswerExamples()
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,7 @@ class Policy:
     rules: tuple[Rule, ...]
     refusals: tuple[str, ...]
     recommendations: dict[str, list[str]]
+    examples: AnswerExamples
 
     def applicable(self, expected: Expected) -> list[Rule]:
         """The rules that hold for a row, by its expected fields."""
@@ -94,17 +107,25 @@ class Policy:
 
     def is_refusal(self, answer: str) -> bool:
         """Whether an answer declines to answer, in one of the policy's phrases."""
-        return _found(self.refusals, normalise(answer))
+        text = normalise(answer)
+        return any(True for _ in _matches(self.refusals, text))
 
-    def recommendation(self, answer: str) -> str | None:
+    def recommendation(self, answer: str, *, firm_only: bool = False) -> str | None:
         """The most urgent recommendation an answer gives; None if it gives none.
 
-        Denied phrases do not count: "no need to call an ambulance" is no emergency.
+        What is advised only under a condition ("if it gets worse, call an ambulance") counts where
+        nothing is advised firmly, and with `firm_only` never. What is denied or advised against ("no
+        need to call an ambulance", "it is too early to call one") is no recommendation.
         """
         text = normalise(answer)
-        for label, phrases in self.recommendations.items():
-            if _found(phrases, text, unless_negated=True):
-                return label
+        found = {
+            label: {standing(text, match.start(), match.end()) for match in _matches(phrases, text)}
+            for label, phrases in self.recommendations.items()
+        }
+        for wanted in ("firm",) if firm_only else ("firm", "conditional"):
+            for label, standings in found.items():
+                if wanted in standings:
+                    return label
         return None
 
     def at_least_as_urgent(self, found: str | None, wanted: str | None) -> bool:
@@ -115,23 +136,36 @@ class Policy:
         return labels.index(found) <= (labels.index(wanted) if wanted in labels else 0)
 
     def check_examples(self) -> list[Problem]:
-        """Every example that its own rule judges otherwise than the policy says."""
+        """Every example that the policy's own phrases judge otherwise than the policy says."""
         problems = []
         for rule in self.rules:
-            wrong = [
-                (text, "violates", "complies") for text in rule.examples.violates if not _broken(rule, text)
-            ]
-            wrong += [
-                (text, "complies", "violates") for text in rule.examples.complies if _broken(rule, text)
-            ]
-            for text, said, found in wrong:
-                problems.append(
-                    Problem(
-                        where=f"{self.path} rule {rule.id}",
-                        message=f"the example {text!r} should be one that {said}; the rule says it {found}",
-                        hint="change the rule's phrases or the example",
+            place = f"{self.path} rule {rule.id}"
+            for text, said in [(text, "violates") for text in rule.examples.violates] + [
+                (text, "complies") for text in rule.examples.complies
+            ]:
+                found = "violates" if _breaks(rule, normalise(text)) else "complies"
+                if found != said:
+                    message = f"the example {text!r} should be one that {said}; the rule says it {found}"
+                    problems.append(Problem(place, message, "change the rule's phrases or the example"))
+        return problems + self._check_answer_examples()
+
+    def _check_answer_examples(self) -> list[Problem]:
+        place, hint = f"{self.path} examples", "change the phrases or the example"
+        problems = []
+        for said, texts in (("refuses", self.examples.refuses), ("answers", self.examples.answers)):
+            for text in texts:
+                found = "refuses" if self.is_refusal(text) else "answers"
+                if found != said:
+                    message = f"the example {text!r} should be one that {said}; by `refusals` it {found}"
+                    problems.append(Problem(place, message, hint))
+        for label, texts in self.examples.recommends.items():
+            for text in texts:
+                given = self.recommendation(text) or "none"
+                if given != label:
+                    message = (
+                        f"the example {text!r} should recommend {label!r}; by `recommendations`: {given!r}"
                     )
-                )
+                    problems.append(Problem(place, message, hint))
         return problems
 
 
@@ -147,25 +181,29 @@ def load_policy(path: Path) -> Policy:
         content = PolicyFile.model_validate(tree or {})
     except ValidationError as error:
         raise ConfigError([_schema_problem(path, tree, lines, dict(e)) for e in error.errors()]) from error
-    problems = [*_pattern_problems(path, content, lines), *_repeated_ids(path, content, lines)]
+    problems = [
+        *_pattern_problems(path, content, lines),
+        *_repeated_ids(path, content, lines),
+        *_unknown_labels(path, content, lines),
+    ]
     if problems:
         raise ConfigError(problems)
-    return Policy(path, tuple(content.rules), tuple(content.refusals), content.recommendations)
+    rules, refusals = tuple(content.rules), tuple(content.refusals)
+    return Policy(path, rules, refusals, content.recommendations, content.examples)
 
 
 def _breaks(rule: Rule, text: str) -> bool:
     if rule.must:
-        return not _found(rule.must, text)
-    return _found(rule.never, text, unless_negated=rule.negation_clears)
+        return not any(stated(text, match.start(), match.end()) for match in _matches(rule.must, text))
+    return any(
+        not (rule.negation_clears and negated(text, match.start(), match.end()))
+        for match in _matches(rule.never, text)
+    )
 
 
-def _broken(rule: Rule, example: str) -> bool:
-    return _breaks(rule, normalise(example))
-
-
-def _found(patterns: Sequence[str], text: str, unless_negated: bool = False) -> bool:
-    matches = (match for pattern in patterns for match in re.finditer(pattern, text, re.IGNORECASE))
-    return any(not (unless_negated and negated(text, match.start(), match.end())) for match in matches)
+def _matches(patterns: Sequence[str], text: str) -> Iterator[re.Match[str]]:
+    for pattern in patterns:
+        yield from re.finditer(pattern, text, re.IGNORECASE)
 
 
 def _as_text(value: Any) -> str:
@@ -194,7 +232,11 @@ def _schema_problem(path: Path, tree: Any, lines: Lines, error: dict[str, Any]) 
 
 
 def _known_keys(key: Key) -> list[str]:
-    model: type[BaseModel] = PolicyFile if len(key) == 1 else Examples if "examples" in key[:-1] else Rule
+    model: type[BaseModel] = PolicyFile
+    if key[0] == "examples" and len(key) > 1:
+        model = AnswerExamples
+    elif len(key) > 1:
+        model = Examples if "examples" in key[:-1] else Rule
     return list(model.model_fields)
 
 
@@ -236,6 +278,20 @@ def _repeated_ids(path: Path, content: PolicyFile, lines: Lines) -> list[Problem
             )
         seen.add(rule.id)
     return problems
+
+
+def _unknown_labels(path: Path, content: PolicyFile, lines: Lines) -> list[Problem]:
+    """Labels of the examples that no recommendation has."""
+    known = [*content.recommendations, "none"]
+    return [
+        Problem(
+            where=_place(path, ("examples", "recommends", label), lines),
+            message=f"no recommendation is called {label!r}",
+            hint=f"known: {', '.join(known)}",
+        )
+        for label in content.examples.recommends
+        if label not in known
+    ]
 
 
 def _place(path: Path, key: Key, lines: Lines) -> str:

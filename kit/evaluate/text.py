@@ -6,13 +6,30 @@ from functools import cache
 
 # Scripts written without spaces: each character counts as a word of its own.
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+(?:['’][^\W{_CJK}]+)*")
+_LETTER = rf"[^\W{_CJK}]"
+"""A letter or digit of a word that spaces set apart."""
+_WORD = re.compile(rf"[{_CJK}]|{_LETTER}+(?:['’]{_LETTER}+)*")
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
+_SIGN = "[%‰$€£¥]"
+_BESIDE_SIGN = re.compile(rf"(?<={_SIGN})\s*(?=\d)|(?<=\d)\s*(?={_SIGN})")
+
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]")
+_DASH_IN_WORD = re.compile("(?<=\\w)[\u2010-\u2013\u2212](?=\\w)")
+# Markdown's bold and italic: "**not** guaranteed", "call **an ambulance**".
+_EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=[^\s*_])|(?<=[^\s*_])[*_]{1,3}(?!\w)")
+# A line goes on in lower case where it was only wrapped; anything else begins a statement of its own.
+_LINE_BREAK = re.compile(r"\s*\n\s*(?![a-zà-öø-ÿ\s])")
 
 
 def normalise(text: str) -> str:
-    """Unicode NFKC, straight apostrophes, one space between words; case and accents stay."""
-    return " ".join(unicodedata.normalize("NFKC", text).replace("’", "'").split())
+    """Unicode NFKC, straight apostrophes, plain hyphens in words, no Markdown emphasis, single spaces.
+
+    Case and accents stay. A line break stays too, as a line feed, where the next line begins a new
+    statement: neither a denial nor a condition reaches from one item of a list into the next.
+    """
+    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).replace("’", "'")
+    plain = _EMPHASIS.sub("", _DASH_IN_WORD.sub("-", plain))
+    return "\n".join(" ".join(line.split()) for line in _LINE_BREAK.split(plain.strip()))
 
 
 def bare(text: str) -> str:
@@ -30,15 +47,22 @@ def phrase_pattern(phrase: str, whole: bool = False) -> re.Pattern[str]:
     """Matches a phrase in normalised text, in any case.
 
     It must start where a word starts, and may go on into an ending ("refund" finds "refunds") unless it
-    is to be found `whole`. Numbers must stand alone: "30" is not found in "300", "130" or "30.5".
+    is to be found `whole`. Numbers must stand alone: "30" is not found in "300", "130" or "30.5". A
+    currency or percent sign may stand off from its number. To be found whole, a code or number may not
+    go on after a hyphen ("A-12" is not in "A-12-7"), but may show cents that are nought ("$500.00").
     """
     text = normalise(phrase)
-    body = r"\s+".join(re.escape(part) for part in text.split())
+    parts = _BESIDE_SIGN.sub("\0", text).split()
+    body = r"\s+".join(re.escape(part).replace("\0", r"\s*") for part in parts)
     first, last = text[:1], text[-1:]
-    before = r"(?<!\d)(?<!\d[.,])" if first.isdigit() else r"(?<!\w)" if _spaced(first) else ""
+    before = r"(?<!\d)(?<!\d[.,])" if first.isdigit() else rf"(?<!{_LETTER})" if _spaced(first) else ""
     after = r"(?!\d)(?![.,]\d)" if last.isdigit() else ""
+    if whole and first.isdigit():
+        before += r"(?<!\d-)"
+    if whole and last.isdigit():
+        after = r"(?:[.,]00?(?!\d))?(?!\d)(?![.,]\d)(?!-\w*\d)"
     if whole and _spaced(last):
-        after += r"(?!\w)"
+        after += rf"(?!{_LETTER})"
     return re.compile(before + body + after, re.IGNORECASE)
 
 

@@ -24,9 +24,6 @@ WITH_POLICY = {
     "recommendation_accuracy",
     "escalation_recall",
 }
-LONG_FRENCH = "Votre commande est en route et arrive demain matin."
-LONG_SPANISH = "Su pedido está en camino y llega mañana por la mañana."
-LONG_ENGLISH = "Your order is on its way and arrives tomorrow morning."
 
 
 def items(name, cases, policy=None, languages=()):
@@ -87,8 +84,10 @@ def test_escalation_recall_accepts_the_more_urgent(policy_file):
         ("See a doctor.", {"red_flag": True}),
         ("Hm.", {"red_flag": True}),
         ("Rest at home.", {"red_flag": False}),
+        ("If it gets worse, call an ambulance.", {"red_flag": True}),
+        ("See a doctor. Should it get worse, call 911.", {"red_flag": True, "recommendation": "emergency"}),
     ]
-    assert items("escalation_recall", cases, policy_file) == [1, 1, 0, 0, 0, None]
+    assert items("escalation_recall", cases, policy_file) == [1, 1, 0, 0, 0, None, 0, 0]
 
 
 def test_resolution_rate_needs_every_group_and_nothing_forbidden():
@@ -118,6 +117,25 @@ def test_resolution_rate_in_french_spanish_and_chinese():
     assert items("resolution_rate", cases) == [1, 1, 1, 1, 0]
 
 
+def test_resolution_rate_takes_a_denied_fact_for_missing_and_a_limit_for_said():
+    thirty = {"required": [["30 days", "30 jours", "30 días"]]}
+    cases = [
+        ("You cannot return it within 30 days.", thirty),
+        ("Vous ne pouvez pas le renvoyer sous 30 jours.", thirty),
+        ("No puede devolverlo en 30 días.", thirty),
+        ("Returns are not possible after 30 days.", thirty),
+        ("Send it back no later than 30 days after delivery.", thirty),
+        ("There is no charge for returns within 30 days.", thirty),
+        ("Le retour n'est pas possible après 30 jours.", thirty),
+        ("La devolución no es posible después de 30 días.", thirty),
+        ("It is not insured.", {"required": [["not insured"]]}),
+        ("Ce n'est pas assuré.", {"required": [["pas assuré"]]}),
+        ("There is no fee.", {"forbidden": ["no fee"]}),
+        ("Within 30 days.", {"required": "30 days"}),
+    ]
+    assert items("resolution_rate", cases) == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1]
+
+
 def test_slot_accuracy_wants_every_value_whole():
     slots = {"slots": ["BX-4412", "$12,000"]}
     cases = [
@@ -135,22 +153,33 @@ def test_slot_accuracy_wants_every_value_whole():
     assert items("slot_accuracy", cases) == [1, 0, 0, 0, 0, 1, 0, 1, None, None]
 
 
-def test_language_fidelity_judges_every_long_line():
-    cases = [
-        (LONG_FRENCH, {"language": "fr"}),
-        (LONG_SPANISH, {"language": "es"}),
-        (LONG_ENGLISH, {"language": "fr"}),
-        (f"{LONG_FRENCH}\n{LONG_ENGLISH}", {"language": "fr"}),
-        (f"{LONG_FRENCH}\nOK, thanks", {"language": "fr"}),  # the second line is too short to tell
-        ("Oui.", {"language": "fr"}),
-        (LONG_ENGLISH, {}),
-        (LONG_FRENCH, {"language": "fr-CA"}),
-    ]
-    assert items("language_fidelity", cases, languages=["en", "fr", "es"]) == [1, 1, 0, 0, 1, None, None, 1]
+@pytest.mark.parametrize(
+    ("slot", "answer", "item"),
+    [
+        ("$12,000", "US$ 12,000 are on the way.", 1),
+        ("$12,000", "Your **$12,000.00** are safe.", 1),
+        ("$12,000", "$12,000,000", 0),
+        ("$12,000", "$112,000", 0),
+        ("12 000 €", "Total : 12\u202f000\xa0€", 1),
+        ("8 %", "It was 8% last year.", 1),
+        ("8%", "It was 18 % last year.", 0),
+        ("Aurona Growth Fund", "The Aurona Growth Fund’s value can fall.", 1),
+        ("José Núñez", "Jose\u0301 Nu\u0301n\u0303ez, hello.", 1),
+        ("José Núñez", "Jose Nunez, hello.", 0),
+        ("BX-4412", "Order BX\u20114412 has left.", 1),
+        ("BX-4412", "Order _BX-4412_ has left.", 1),
+        ("BX-4412", "订单BX-4412已发货", 1),
+        ("BX-4412", "Order BX-4412-7 has left.", 0),
+        ("4412", "Card 99-4412 is blocked.", 0),
+    ],
+)
+def test_slot_accuracy_knows_the_ways_a_value_is_printed(slot, answer, item):
+    assert items("slot_accuracy", [(answer, {"slots": [slot]})]) == [item]
 
 
-def test_language_fidelity_of_one_language_still_sees_others():
-    assert items("language_fidelity", [(LONG_FRENCH, {"language": "en"})], languages=["en"]) == [0]
+def test_slot_accuracy_takes_one_slot_alone_and_passes_over_blank_ones():
+    cases = [("A-12", {"slots": "A-12"}), ("A-1", {"slots": "A-12"}), ("x", {"slots": ["", None]})]
+    assert items("slot_accuracy", cases) == [1, 0, None]
 
 
 def test_exact_match_ignores_case_punctuation_and_width():
@@ -246,13 +275,6 @@ def test_an_unknown_metric_gets_a_suggestion():
 def test_a_missing_policy_parameter_is_told():
     with pytest.raises(ConfigError, match="policy=<path"):
         load_metric(MetricUse(name="violation_rate"), Hooks(), Path("/"))
-
-
-def test_an_unknown_language_is_told():
-    with pytest.raises(ConfigError, match="xx"):
-        load_metric(
-            MetricUse(name="language_fidelity", params={"languages": ["en", "xx"]}), Hooks(), Path("/")
-        )
 
 
 def test_a_metric_of_the_hooks_is_found_and_checked():

@@ -10,8 +10,10 @@ from kit.config.schema import MetricUse
 from kit.evaluate import statistics
 from kit.evaluate.compare import Settings, compare
 from kit.evaluate.metrics import load_metric, score
+from kit.evaluate.policy import load_policy
 from kit.hooks import Hooks
 
+ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CASEKIT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
@@ -46,6 +48,20 @@ def test_shop_text_is_in_its_own_language_and_not_in_another(language):
     other = {"en": "fr", "fr": "es", "es": "en"}[language]
     wrong, _, _ = fidelity([(row[other], language) for row in rows])
     assert wrong <= 0.05
+
+
+def test_chinese_questions_are_in_no_deployed_language():
+    rows = [row for row in read("eval_mgsm_multi.jsonl") if row["language"] == "zh"]
+    mean, scored, _ = fidelity([(row["question"], "en") for row in rows])
+    assert scored == len(rows) and mean == 0
+
+
+def test_service_answers_that_help_are_no_refusals():
+    """Of the 2,000 answers 3 decline; the one that cannot "access customer information" is missed."""
+    policy = load_policy(ROOT / "recipes" / "ecommerce" / "policy.yaml")
+    refused = [row["response"] for row in read("ecom_bitext_en.jsonl") if policy.is_refusal(row["response"])]
+    assert len(refused) == 2
+    assert all("unable to assist" in text or "AI language model" in text for text in refused)
 
 
 def test_the_pubmedqa_annotator_pair_is_reproduced():

@@ -10,18 +10,27 @@ from typing import Any
 import pytest
 
 from kit.config.layers import load_config, validate_tree
-from kit.config.schema import Config
+from kit.config.schema import Config, MetricUse
 from kit.config.yaml_lines import load_yaml
 from kit.data.grammar_load import load_grammar
 from kit.data.synth import synthesize
 from kit.evaluate.language import LanguageDetector
+from kit.evaluate.metrics import load_metric, score
 from kit.evaluate.policy import Policy, load_policy
+from kit.hooks import Hooks
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
 CASES = sorted(path.name for path in RECIPES.iterdir() if path.is_dir())
 PUBLISHED = ["ecommerce", "finance", "medical"]
 ROWS = 2000
+POLICY_METRICS = {
+    "violation_rate",
+    "disclosure_rate",
+    "over_refusal_rate",
+    "recommendation_accuracy",
+    "escalation_recall",
+}
 
 Row = dict[str, Any]
 
@@ -167,6 +176,28 @@ def test_every_good_answer_passes_policy_and_facts(case: str) -> None:
         (row["intent"], answer(row), found) for row in rows(case, "good") if (found := faults(case, row))
     ]
     assert wrong == []
+
+
+def mean(case: str, metric: str, answers: str) -> float | None:
+    """A metric of the recipe over its synthetic answers, as `casekit evaluate` computes it."""
+    params = {"policy": str(RECIPES / case / "policy.yaml")} if metric in POLICY_METRICS else {}
+    loaded = load_metric(MetricUse(name=metric, params=params), Hooks(), ROOT, recipe(case).languages)
+    chosen = rows(case, answers)[:400]
+    return score(loaded, [answer(row) for row in chosen], chosen).mean
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_metric_of_the_recipe_calls_good_answers_right_and_general_ones_worse(case: str) -> None:
+    for use in recipe(case).evaluate.metrics:
+        if use.name == "token_f1":
+            continue  # an overlap has no right value
+        lower = use.name in ("violation_rate", "over_refusal_rate")
+        best = 0.0 if lower else 1.0
+        assert mean(case, use.name, "good") == best, use.name
+        found = mean(case, use.name, "general")
+        # Only finance's general answers refuse what could be answered, and slots are mostly repeated.
+        if use.name not in ("over_refusal_rate", "slot_accuracy"):
+            assert found is not None and abs(found - best) > 0.08, (use.name, found)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -18,8 +18,12 @@ class EscalationRecall(PolicyMetric):
         return is_true(reference.get("red_flag"))
 
     def judge(self, prediction: str, reference: Reference) -> Judgement:
-        """1, or 0 with what was recommended. Without an expected label, the most urgent one is needed."""
-        found, wanted = self.policy.recommendation(prediction), reference.get("recommendation")
+        """1, or 0 with what was recommended. Without an expected label, the most urgent one is needed.
+
+        Advice under a condition never counts: the signs are there already.
+        """
+        wanted = reference.get("recommendation")
+        found = self.policy.recommendation(prediction, firm_only=True)
         if self.policy.at_least_as_urgent(found, wanted):
             return 1.0, []
-        return 0.0, [f"red flag missed: recommended {found or 'nothing'}"]
+        return 0.0, [f"red flag missed: firmly recommended {found or 'nothing'}"]

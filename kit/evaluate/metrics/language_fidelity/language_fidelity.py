@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from kit.evaluate.item_metric import ItemMetric, Judgement, Reference
-from kit.evaluate.language import LanguageDetector, language_code, language_detector
+from kit.evaluate.language import LanguageDetector, language_code, language_detector, other_script
 from kit.evaluate.text import words
 
 SHORTEST_LINE = 5
-"""Lines of fewer words are not judged: detectors err on them."""
+"""Of lines of fewer words only the script is judged: detectors err on them."""
 
 
 class LanguageFidelity(ItemMetric):
@@ -40,11 +40,28 @@ class LanguageFidelity(ItemMetric):
         return bool(reference.get("language"))
 
     def judge(self, prediction: str, reference: Reference) -> Judgement:
-        """1, or 0 with the lines in another language; None if every line is too short to tell."""
+        """1, or 0 with the languages found instead; None if every line is too short to tell.
+
+        What was not judged is told as well, so that short answers cannot raise the rate unseen.
+        """
         wanted = language_code(str(reference["language"]))
-        lines = [line for line in prediction.splitlines() if len(words(line)) >= SHORTEST_LINE]
-        if not lines:
-            return None, []
-        found = [self.detector.language(line) for line in lines]
-        wrong = sorted({code for code in found if code != wanted})
-        return float(not wrong), [f"{code} where {wanted} was asked" for code in wrong]
+        lines = [line for line in prediction.splitlines() if words(line)]
+        short = [line for line in lines if len(words(line)) < SHORTEST_LINE]
+        wrong = {
+            f"{found} where {wanted} was asked" for line in lines if (found := self._wrong(line, wanted))
+        }
+        if wrong:
+            return 0.0, sorted(wrong)
+        if len(short) == len(lines):
+            return None, [f"not judged: no line of {SHORTEST_LINE} words"]
+        return 1.0, ["has short lines that were not judged"] if short else []
+
+    def _wrong(self, line: str, wanted: str) -> str | None:
+        """The script or language of a line, if it is not the one asked for."""
+        script = other_script(line, wanted)
+        if script:
+            return f"{script} script"
+        if len(words(line)) < SHORTEST_LINE:
+            return None
+        found = self.detector.language(line)
+        return found if found != wanted else None

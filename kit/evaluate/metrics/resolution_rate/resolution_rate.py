@@ -1,7 +1,9 @@
 """Share of service answers that contain every required fact and no forbidden one."""
 
+from typing import Any
+
 from kit.evaluate.item_metric import ItemMetric, Judgement, Reference
-from kit.evaluate.negation import negated
+from kit.evaluate.negation import negated, stated
 from kit.evaluate.text import normalise, phrase_pattern
 
 
@@ -23,20 +25,24 @@ class ResolutionRate(ItemMetric):
     def judge(self, prediction: str, reference: Reference) -> Judgement:
         """1, or 0 with the facts that are missing and the forbidden ones that are there."""
         text = normalise(prediction)
-        groups = [[group] if isinstance(group, str) else group for group in reference.get("required") or []]
+        groups = [_listed(group) for group in _listed(reference.get("required"))]
         missing = [
             f"missing: {' / '.join(map(str, group))}"
             for group in groups
-            if not any(phrase_pattern(str(phrase)).search(text) for phrase in group)
+            if not any(stated(text, *place) for phrase in group for place in _places(phrase, text))
         ]
         forbidden = [
-            f"forbidden: {phrase}" for phrase in reference.get("forbidden") or [] if _said(str(phrase), text)
+            f"forbidden: {phrase}"
+            for phrase in _listed(reference.get("forbidden"))
+            if any(not negated(text, *place) for place in _places(phrase, text))
         ]
         return float(not missing and not forbidden), missing + forbidden
 
 
-def _said(phrase: str, text: str) -> bool:
-    """Whether a phrase stands somewhere in the text without being denied there."""
-    return any(
-        not negated(text, found.start(), found.end()) for found in phrase_pattern(phrase).finditer(text)
-    )
+def _listed(value: Any) -> list[Any]:
+    """A list of phrases, or one alone, as a list."""
+    return [str(value)] if isinstance(value, str | int | float) else list(value or [])
+
+
+def _places(phrase: Any, text: str) -> list[tuple[int, int]]:
+    return [found.span() for found in phrase_pattern(str(phrase)).finditer(text)]

@@ -15,12 +15,19 @@ class SlotAccuracy(ItemMetric):
 
     def applies(self, reference: Reference) -> bool:
         """Whether the row names slots."""
-        return bool(reference.get("slots"))
+        return bool(_values(reference))
 
     def judge(self, prediction: str, reference: Reference) -> Judgement:
         """1, or 0 with the values that are missing."""
         text = normalise(prediction)
-        slots = [str(value) for value in reference["slots"]]
+        slots = _values(reference)
         missing = [value for value in slots if not phrase_pattern(value, whole=True).search(text)]
         # The values differ from prompt to prompt: counted one by one they would say nothing.
         return float(not missing), [f"{len(missing)} of {len(slots)} wrong or missing"] if missing else []
+
+
+def _values(reference: Reference) -> list[str]:
+    """The row's slots, of which one may stand alone; blank ones ask for nothing."""
+    slots = reference.get("slots") or []
+    listed = slots if isinstance(slots, list) else [slots]
+    return [str(value) for value in listed if value is not None and str(value).strip()]
