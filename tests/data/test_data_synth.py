@@ -284,4 +284,4 @@ def test_the_example_of_the_how_to_page_works(tmp_path: Path) -> None:
     page = (RECIPES.parent / "docs/how-to/write-a-grammar.md").read_text(encoding="utf-8")
     example = page.split("```yaml\n")[1].split("```")[0]
     rows = list(synthesize(load_grammar(write(tmp_path, example)), 20, seed=1))
-    assert all(row["required"][0][0] in question(row) for row in rows)
+    assert all(row["slots"][0] in question(row) for row in rows)

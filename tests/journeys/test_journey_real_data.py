@@ -107,8 +107,10 @@ def test_real_data_runs_to_a_report(case: str, tmp_path: Path, casekit) -> None:
     assert report, done.stderr
     verdict = json.loads(report.read_text())["verdict"]
     assert done.returncode == verdict["exit_code"], done.stderr
-    # A dozen steps of a two-million-parameter model do not meet a gate of 0.99.
-    assert verdict["status"] == ("passed" if case == "ecommerce" else "failed")
+    # A dozen steps of a two-million-parameter model do not meet a gate of 0.99; on MedQuAD's long answers
+    # most of its own are cut, which makes the run invalid before any gate is looked at.
+    wanted = {"finance": {"failed"}, "medical": {"failed", "invalid"}, "ecommerce": {"passed"}}
+    assert verdict["status"] in wanted[case]
     (data,) = project.glob("data/prepared/*/data.json")
     summary = json.loads(data.read_text())
     rejected = (data.parent / "rejected.jsonl").read_text().splitlines()

@@ -218,8 +218,9 @@ def test_the_commented_example_of_own_data_works_when_uncommented(recipe: str, m
     [source] = config.data.sources
     raw = project / str(source.path)
     raw.parent.mkdir(parents=True)
-    group = config.data.split.group_by
-    records = [{**vary(record, number), group: f"{record[group]}-{number}"} for number in range(60)]
+    records = [vary(record, number) for number in range(60)]
+    if group := config.data.split.group_by:
+        records = [{**each, group: f"{each[group]}-{number}"} for number, each in enumerate(records)]
     raw.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
 
     folder = prepare(config, project, load_hooks(project), new_tokenizer(raw.read_text().splitlines()))

@@ -157,7 +157,7 @@ def test_any_text_survives_in_saved_settings(project):
 
 def test_data_is_checked_before_any_weights_are_there(project):
     (Path(loaded(project).config.model.name) / "model.safetensors").unlink()
-    assert pipeline.check(loaded(project))["rows"]["train"] == 48
+    assert pipeline.check(loaded(project)).summary["rows"]["train"] == 48
     assert "user" in pipeline.show_row(loaded(project), "train", 0).plain
     with pytest.raises(ModelError, match=r"no .safetensors file is there"):
         pipeline.train(loaded(project))
