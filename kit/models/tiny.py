@@ -37,7 +37,7 @@ ARCHITECTURE: dict[str, Any] = {
 """Arguments of `Qwen3Config`: 1.9 million parameters."""
 
 SEED = 20
-DIALOGUES = 5000
+DIALOGUES = 8000
 """Dialogues in the corpus, over all recipes."""
 TRAINING = Train(
     stage="pretrain",
