@@ -3,8 +3,8 @@
 A model that answers "Your order JK-2120 …" must repeat what it read. Transformers do that with two heads
 (Olsson et al. 2022, In-context Learning and Induction Heads): one in the first layer tells each place
 which token stood before it, one in the second looks for the place whose *previous* token is the current
-one, and repeats what stands there. They form late in training; tiny trains for a minute. So tiny's
-weights are drawn with both heads already there (structure instead of noise, as in Trockman and Kolter
+one, and repeats what stands there. They form late in training, and tiny trains for a minute or two. So
+its weights are drawn with both heads already there (structure instead of noise, as in Trockman and Kolter
 2023, Mimetic Initialization of Self-Attention Layers); pretraining then learns when to use them.
 """
 

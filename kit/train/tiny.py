@@ -39,7 +39,7 @@ Messages = list[dict[str, str]]
 
 
 def build_tiny() -> Path:
-    """The cached tiny of this version, built first if it is not there: about a minute on two cores.
+    """The cached tiny of this version, built first if it is not there: a minute or two on two cores.
 
     Two processes do not build it twice: the second waits for the first.
 
@@ -54,7 +54,7 @@ def build_tiny() -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not folder.is_dir():
-            Console(stderr=True).print("building tiny, the embedded base model: once, about a minute")
+            Console(stderr=True).print("building tiny, the embedded base model: once, a minute or two")
             build_into(folder, corpus(grammar_files(), DIALOGUES, SEED), TRAINING, SEED)
     return folder
 
