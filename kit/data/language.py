@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -75,9 +76,16 @@ class LanguageDetector:
 
 def other_script(line: str, language: str) -> str | None:
     """The script that most letters of a line are in, such as `cyrillic`, if the language has another."""
-    scripts = [_script(letter) for letter in line if letter.isalpha()]
-    foreign = [script for script in scripts if not _writes(language, script)]
-    return max(foreign, key=foreign.count).lower() if len(foreign) * 2 > len(scripts) else None
+    scripts = scripts_of(line)
+    foreign = Counter({script: n for script, n in scripts.items() if not writes(language, script)})
+    return foreign.most_common(1)[0][0].lower() if foreign.total() * 2 > scripts.total() else None
+
+
+def scripts_of(text: str) -> Counter[str]:
+    """How many letters of a text are in which script."""
+    if text.isascii():
+        return Counter(LATIN=sum(map(str.isalpha, text)))
+    return Counter(map(_SCRIPT_OF.__getitem__, filter(str.isalpha, text)))
 
 
 def language_code(language: str) -> str:
@@ -91,14 +99,20 @@ def language_detector(languages: frozenset[str]) -> LanguageDetector:
     return LanguageDetector(languages)
 
 
+class _ScriptOf(dict[str, str]):
+    """Letter -> the first word of its Unicode name, which is its script; every letter is looked up once."""
+
+    def __missing__(self, letter: str) -> str:
+        name = unicodedata.name(unicodedata.normalize("NFKC", letter)[0], "UNKNOWN")
+        self[letter] = re.split(r"[ -]", name)[0]
+        return self[letter]
+
+
+_SCRIPT_OF = _ScriptOf()
+
+
 @lru_cache(maxsize=4096)
-def _script(letter: str) -> str:
-    """The first word of a letter's Unicode name, which is its script for letters."""
-    name = unicodedata.name(unicodedata.normalize("NFKC", letter)[0], "UNKNOWN")
-    return re.split(r"[ -]", name)[0]
-
-
-def _writes(language: str, script: str) -> bool:
+def writes(language: str, script: str) -> bool:
     """Whether a language is written in a script; scripts that no listed language has are foreign to all."""
     own = [name for name, codes in _SCRIPTS.items() if language in codes.split()]
     return script in own if own and (language not in _ALSO_LATIN or script != "LATIN") else script == "LATIN"
