@@ -12,6 +12,11 @@ SURE_OUTSIDE = 0.95
 Measured on lines of five words and more: see the card of `language_fidelity`.
 """
 
+SURE_INSIDE = 0.8
+"""Of the deployed languages the likeliest is sure if it has this share of their confidence."""
+
+_Shares = list[tuple[str, float]]
+
 # Languages of the detector that are not written in Latin letters. Chinese characters count for Japanese.
 _SCRIPTS = {
     "CYRILLIC": "ba be bg kk ky mk mn ru sr tg tt uk",
@@ -64,14 +69,32 @@ class LanguageDetector:
 
     def language(self, line: str) -> str:
         """The ISO 639-1 code of a line's language; one outside the deployed set only if that is sure."""
+        inside, outside, likeliest = self._shares(line)
+        return _choice(inside, outside) or likeliest
+
+    def sure_language(self, line: str) -> str | None:
+        """As `language`; None where a second deployed language is likely as well."""
+        first, share = self._identifier.classify(line)  # a third quicker than all shares
+        if first in self.languages and share >= SURE_INSIDE:
+            return str(first)
+        inside, outside, likeliest = self._shares(line)
+        chosen = _choice(inside, outside) or likeliest
+        doubtful = inside and inside[0][1] < SURE_INSIDE * sum(share for _, share in inside)
+        return None if chosen in self.languages and doubtful else chosen
+
+    def _shares(self, line: str) -> tuple[_Shares, _Shares, str]:
+        """The detector's confidence in deployed languages and in others, likeliest first, and its first."""
         shares = [(str(code), float(share)) for code, share in self._identifier.rank(line)]
         inside = [(code, share) for code, share in shares if code in self.languages]
         outside = [(code, share) for code, share in shares if code not in {*self.languages, _NO_LANGUAGE}]
-        if not inside:
-            return shares[0][0]
-        if outside and sum(share for _, share in outside) > SURE_OUTSIDE:
-            return outside[0][0]
-        return inside[0][0]
+        return inside, outside, shares[0][0]
+
+
+def _choice(inside: _Shares, outside: _Shares) -> str | None:
+    """The likeliest deployed language, unless the line is surely in another; None if none is known."""
+    if inside and sum(share for _, share in outside) > SURE_OUTSIDE:
+        return outside[0][0]
+    return inside[0][0] if inside else None
 
 
 def other_script(line: str, language: str) -> str | None:

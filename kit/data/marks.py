@@ -28,7 +28,7 @@ _TEMPLATE = re.compile(
     r"|^\s*#{2,3} ?(?:Response|Instruction|Input|Human|Assistant|User|System) ?:"
     r"|\{\{[^{}\n]{1,60}\}\}"
     # {name}, %{name} or ${name}; not LaTeX's \text{cost} and x_{max}, nor the body of f(x){return}.
-    r"|(?<![\\\w^{)])[%$]?\{[A-Za-z][\w.-]+(?: [A-Za-z]\w*){0,3}\}",
+    r"|(?<![\\\w^{})])[%$]?\{[A-Za-z][\w.-]+(?: [A-Za-z]\w*){0,3}\}",
     re.IGNORECASE | re.MULTILINE,
 )
 _SPEAKS_AS_AI = re.compile(
@@ -43,7 +43,7 @@ _SPEAKS_AS_AI = re.compile(
 _REFUSALS = (
     # English
     r"\b(?:I|we) (?:am |are )?(?:can(?:no|')t|can not|could ?n[o']t|won't|will not|unable to|not able to)"
-    r"(?: really| currently)? (?:help|assist|answer|advise|comment|recommend|discuss|comply|fulfil|share that"
+    r"(?: really| currently)? (?:help|assist|answer|advise|comment|recommend(?!.{0,40}\benough)|discuss|comply|fulfil|share that"
     r"|provide|give (?:you )?|do that|do this|say|speak to|talk about|tell you)",
     r"\bI(?:'m| am) (?:unable|not able|not allowed|not permitted|not comfortable|not qualified) (?:to )?"
     r"(?:help|assist|answer|advis|comment|recommend|discuss|comply|provid|giv|do|say)",
@@ -63,6 +63,7 @@ _REFUSAL = re.compile("|".join(_REFUSALS), re.IGNORECASE)
 _OPENING = 240
 """An answer that declines says so at once; further on, "I cannot recommend it enough" is an opinion."""
 
+_VARIABLE = re.compile(r"\(?:[a-z]", re.IGNORECASE)  # Laravel's (:count
 _CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 
 
@@ -115,6 +116,17 @@ def refusal(text: str) -> str | None:
 def without_code(text: str) -> str:
     """The text without what stands between back quotes."""
     return _CODE.sub(" ", text) if "`" in text else text
+
+
+def prose(text: str) -> str:
+    """The text without tags, placeholders, addresses and names of variables: what has a language."""
+    if any(sign in text for sign in "<[#{"):
+        text = _TEMPLATE.sub(" ", _TAG.sub(" ", text))
+    return " ".join(word for word in text.split() if not _is_no_word(word))
+
+
+def _is_no_word(word: str) -> bool:
+    return "_" in word or "@" in word or "://" in word or (word[0] in "(:" and bool(_VARIABLE.match(word)))
 
 
 def _shown(text: str, place: int = 0) -> str:

@@ -24,7 +24,7 @@ SHORTEST_OUTSIDE = 10
 """To be in none of the project's languages takes so many words: a list of drugs is no Latin."""
 SHORTEST_PARAGRAPH = 20
 """A line of so many words is judged by itself, the other lines of a turn together,"""
-LOOKED_AT = 300
+LOOKED_AT = 200
 """each by its first characters: enough to tell, and the time does not grow with the turn."""
 
 BOILERPLATE_SHARE = 0.05
@@ -108,12 +108,13 @@ class Languages:
     def _judge(self, content: str) -> list[str]:
         """The languages of a turn, that of most words first; nothing if it is too short to tell."""
         found: Counter[str] = Counter()
-        for piece in _pieces(marks.without_code(content)):
+        for beginning in _pieces(marks.without_code(content)):
+            piece = marks.prose(beginning)
             size = spelled_words(piece)
             script = self._foreign_script(piece)
             if script or size >= SHORTEST_TURN:
-                language = script or self.detector.language(piece)
-                if script or language in self.wanted or size >= SHORTEST_OUTSIDE:
+                language = script or self.detector.sure_language(piece)
+                if language and (script or language in self.wanted or size >= SHORTEST_OUTSIDE):
                     found[language] += size
         languages = [language for language, _ in found.most_common()]
         if languages:
