@@ -43,8 +43,8 @@ _SPEAKS_AS_AI = re.compile(
 _REFUSALS = (
     # English
     r"\b(?:I|we) (?:am |are )?(?:can(?:no|')t|can not|could ?n[o']t|won't|will not|unable to|not able to)"
-    r"(?: really| currently)? (?:help|assist|answer|advise|comment|recommend(?!.{0,40}\benough)|discuss|comply|fulfil|share that"
-    r"|provide|give (?:you )?|do that|do this|say|speak to|talk about|tell you)",
+    r"(?: really| currently)? (?:help|assist|answer|advise|comment|recommend(?!.{0,40}\benough)|discuss"
+    r"|comply|fulfil|share that|provide|give (?:you )?|do that|do this|say|speak to|talk about|tell you)",
     r"\bI(?:'m| am) (?:unable|not able|not allowed|not permitted|not comfortable|not qualified) (?:to )?"
     r"(?:help|assist|answer|advis|comment|recommend|discuss|comply|provid|giv|do|say)",
     r"\bI(?:'d| would) rather not\b|\bI (?:must|have to) (?:decline|refuse)\b",
@@ -61,7 +61,7 @@ _REFUSALS = (
 )
 _REFUSAL = re.compile("|".join(_REFUSALS), re.IGNORECASE)
 _OPENING = 240
-"""An answer that declines says so at once; further on, "I cannot recommend it enough" is an opinion."""
+"""An answer that declines says so at once; further on it speaks of something else."""
 
 _VARIABLE = re.compile(r"\(?:[a-z]", re.IGNORECASE)  # Laravel's (:count
 _CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
