@@ -13,6 +13,7 @@ Stage = Literal["pretrain", "sft"]
 Method = Literal["full", "lora", "qlora"]
 TierName = Literal["tiny", "startup", "medium", "large"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+Severity = Literal["reject", "report", "off"]
 
 
 class Section(BaseModel):
@@ -107,6 +108,22 @@ class Checks(Section):
     """Training rows whose prompt also stands in valid or test; the training row goes."""
     advised_tokens: tuple[int, int] = Field(default=(200, 500), strict=False)  # YAML has lists only
     """The advised length of a dialogue in tokens; outside it is counted, not rejected."""
+    language: Severity = "report"
+    """Turns in a language that is not among the project's, answers in another than their question."""
+    encoding: Severity = "report"
+    """Wrongly decoded text (`Ã©` for `é`), replacement and control characters."""
+    html: Severity = "report"
+    """HTML tags and entities."""
+    template_marks: Severity = "report"
+    """Marks of chat templates and prompts, unfilled placeholders, "as an AI"."""
+    boilerplate: Severity = "report"
+    """Answers with a sentence that stands in more than 5% of all rows."""
+    repetition: Severity = "report"
+    """Answers in which over half of the word 4-grams came before."""
+    refusal: Severity = "report"
+    """Answers that decline."""
+    balance: Literal["report", "off"] = "report"
+    """Rare slices, one-sided labels, answer lengths that differ between slices. No row is at fault."""
 
     @model_validator(mode="after")
     def _advice_begins_before_it_ends(self) -> Self:

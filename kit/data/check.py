@@ -33,6 +33,14 @@ WHAT = {
     "length": "dialogues outside the advised length in tokens",
     "expected": "rows without a value for a column that metrics use",
     "no_group": "rows without a value for data.split.group_by: grouped by what they ask instead",
+    "language": "rows with a turn in another language than the project's, its question's or the row's",
+    "encoding": "rows with wrongly decoded text, replacement or control characters",
+    "html": "rows with HTML tags or entities",
+    "template_marks": "rows with marks of chat templates, unfilled placeholders, or 'as an AI'",
+    "boilerplate": "rows whose answers share a sentence with more than 5% of all rows",
+    "repetition": "rows with an answer in which over half of the word 4-grams came before",
+    "refusal": "rows with an answer that declines",
+    "balance": "slices too rare to test or told apart by their answers' length, labels with one value",
     "revision": "Hub datasets without a pinned revision: tomorrow's data may not be today's",
 }
 """Every check by name, in the order in which they are listed, and what it counts."""
@@ -69,14 +77,30 @@ class Findings:
         reports = dict.fromkeys(("variant", "length", "expected", "no_group", "revision"), "report")
         chosen = {"duplicate": checks.duplicates, "conflict": checks.conflicts}
         chosen |= {"overlap": checks.overlap, "group_leak": checks.overlap}
+        chosen |= {name: getattr(checks, name) for name in WHAT if name in Checks.model_fields}
         severities = reports | chosen
         self.checks = {name: Check(name, severities.get(name, "reject")) for name in WHAT}
         self.rejected: list[Rejection] = []
+        self.facts: dict[str, Any] = {}
+        """What checks learned beside their findings, for `data.json`."""
+
+    def on(self, name: str) -> bool:
+        """Whether a check is not switched off."""
+        return self.checks[name].severity != "off"
 
     def turn_away(self, rejection: Rejection) -> None:
         """Count a rejection and keep it for `rejected.jsonl`."""
         self.rejected.append(rejection)
         self.checks[rejection.check].add(rejection.where, f"{rejection.reason}{_excerpt(rejection.row)}")
+
+    def found(self, row: Row, name: str, reason: str) -> bool:
+        """Count a finding of a row by the check's severity; whether the row stays."""
+        rejection = reject(row, name, reason)
+        if self.checks[name].severity == "reject":
+            self.turn_away(rejection)
+            return False
+        self.note(name, row.where, f"{reason}{_excerpt(rejection.row)}")
+        return True
 
     def note(self, name: str, where: str, text: str) -> None:
         """Count something that does not cost a row."""

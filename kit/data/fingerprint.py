@@ -1,5 +1,6 @@
 """One hash over everything that changes prepared data: same fingerprint, same files, no work."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> str:
     """16 hex digits over the data's bytes, the grammar, the hooks, the tokenizer with its chat
-    template, the settings that data preparation reads, and the kit itself.
+    template, the settings that data preparation reads, the libraries that judge text, and the kit itself.
 
     A Hub dataset counts by its id and revision: without a pinned revision a change upstream is
     not noticed.
@@ -32,6 +33,7 @@ def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrained
         "tokenizer": _tokenizer(tokenizer),
         "settings": settings(config),
         "kit": [__version__, *map(sha256_file, sorted(Path(__file__).parent.glob("*.py")))],
+        "detectors": [version(package) for package in ("ftfy", "py3langid")],
     }
     return sha256_json(parts)[:16]
 

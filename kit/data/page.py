@@ -1,6 +1,7 @@
 """`data.html`: what the data is, what was turned away and why, in one file that needs no network."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from kit.files import write_text
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_MOST_VALUES = 20  # of a column; all are in data.json
 _WIDTH, _HEIGHT = 640, 120  # of the histogram's bars, in SVG units
 
 
@@ -39,7 +41,9 @@ def write_page(
         summary=summary,
         synthetic=sum(source["rows"] for source in summary["sources"] if source["synthetic"]),
         found=[check for check in checks if check["count"]],
-        passed=[check for check in checks if not check["count"]],
+        passed=[check for check in checks if not check["count"] and check["severity"] != "off"],
+        off=[check for check in checks if check["severity"] == "off"],
+        columns=_columns(summary),
         bars=_bars(summary["tokens"]["histogram"]),
         rows=[
             {"where": row.where, "samples": pieces(row.messages, tokenizer), "tokens": row.tokens}
@@ -47,6 +51,21 @@ def write_page(
         ],
     )
     write_text(path, text)
+
+
+def _columns(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Slice and label columns, each with its values, the most frequent first, and how many are not shown."""
+    entries = summary["balance"] or [
+        {"column": column, "kind": "slice", "value": value, "rows": count}
+        for column, values in summary["slices"].items()
+        for value, count in values.items()
+    ]
+    grouped = groupby(entries, key=lambda entry: (entry["column"], entry["kind"]))
+    columns = [{"name": name, "kind": kind, "values": list(values)} for (name, kind), values in grouped]
+    return [
+        {**column, "values": column["values"][:_MOST_VALUES], "more": column["values"][_MOST_VALUES:]}
+        for column in columns
+    ]
 
 
 def _bars(histogram: Sequence[dict[str, int]]) -> list[dict[str, float]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
+from kit.data.balance import check_balance
 from kit.data.check import (
     Findings,
     check_across,
@@ -22,6 +23,7 @@ from kit.data.fingerprint import fingerprint, missing_file
 from kit.data.page import write_page
 from kit.data.prepared import prepared_folder
 from kit.data.progress import progress
+from kit.data.quality import check_quality
 from kit.data.read import read_source
 from kit.data.render import TooLongError, render
 from kit.data.rows import IGNORED, SPLITS, Rejection, Row, SourceInfo, SplitName, as_text
@@ -114,10 +116,12 @@ def _work_through(
     findings = Findings(config.data.checks)
     rows, sources = _gather(config, root, hooks, findings)
     rows = _rendered(rows, config, tokenizer, findings)
+    rows = check_quality(rows, config, findings)
     rows = check_across(rows, findings)
     check_lengths(rows, config.data.checks.advised_tokens, findings)
     check_expected(rows, config.data.expected, findings)
     check_groups(rows, config.data.split, findings)
+    check_balance(rows, config, findings)
     return Preparation(rows, findings, sources)
 
 

@@ -41,6 +41,8 @@ def summarise(
             column: dict(Counter(as_text(row.fields.get(column)) for row in rows).most_common())
             for column in config.data.slices
         },
+        "languages": findings.facts.get("languages"),
+        "balance": findings.facts.get("balance", []),
         "settings": settings(config),
     }
 

@@ -6,11 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kit.data.balance import SMALLEST_TESTED_SLICE
 from kit.evaluate import statistics
 from kit.evaluate.statistics import Interval, Outcome
-
-SMALLEST_TESTED_SLICE = 30
-"""Slices of fewer groups are shown, not tested: their intervals say too little, and many are looked at."""
 
 NOTHING = {"estimate": None, "low": None, "high": None, "method": "not scored"}
 

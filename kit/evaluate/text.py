@@ -1,14 +1,11 @@
-"""How answers are compared as text: one normalisation, one idea of a word, one idea of a phrase."""
+"""How answers are compared as text: one normalisation, one idea of a phrase."""
 
 import re
 import unicodedata
 from functools import cache
 
-# Scripts written without spaces: each character counts as a word of its own.
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_LETTER = rf"[^\W{_CJK}]"
-"""A letter or digit of a word that spaces set apart."""
-_WORD = re.compile(rf"[{_CJK}]|{_LETTER}+(?:['’]{_LETTER}+)*")
+from kit.data.words import CJK, LETTER
+
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _SIGN = "[%‰$€£¥]"
 _BESIDE_SIGN = re.compile(rf"(?<={_SIGN})\s*(?=\d)|(?<=\d)\s*(?={_SIGN})")
@@ -37,11 +34,6 @@ def bare(text: str) -> str:
     return " ".join(_PUNCTUATION.sub(" ", normalise(text).casefold()).split())
 
 
-def words(text: str) -> list[str]:
-    """The words of a text; in Chinese, Japanese and Korean, its characters."""
-    return _WORD.findall(text)
-
-
 @cache
 def phrase_pattern(phrase: str, whole: bool = False) -> re.Pattern[str]:
     """Matches a phrase in normalised text, in any case.
@@ -55,17 +47,17 @@ def phrase_pattern(phrase: str, whole: bool = False) -> re.Pattern[str]:
     parts = _BESIDE_SIGN.sub("\0", text).split()
     body = r"\s+".join(re.escape(part).replace("\0", r"\s*") for part in parts)
     first, last = text[:1], text[-1:]
-    before = r"(?<!\d)(?<!\d[.,])" if first.isdigit() else rf"(?<!{_LETTER})" if _spaced(first) else ""
+    before = r"(?<!\d)(?<!\d[.,])" if first.isdigit() else rf"(?<!{LETTER})" if _spaced(first) else ""
     after = r"(?!\d)(?![.,]\d)" if last.isdigit() else ""
     if whole and first.isdigit():
         before += r"(?<!\d-)"
     if whole and last.isdigit():
         after = r"(?:[.,]00?(?!\d))?(?!\d)(?![.,]\d)(?!-\w*\d)"
     if whole and _spaced(last):
-        after += rf"(?!{_LETTER})"
+        after += rf"(?!{LETTER})"
     return re.compile(before + body + after, re.IGNORECASE)
 
 
 def _spaced(character: str) -> bool:
     """Whether a character belongs to a word that spaces set apart."""
-    return character.isalnum() and not re.match(f"[{_CJK}]", character)
+    return character.isalnum() and not re.match(f"[{CJK}]", character)

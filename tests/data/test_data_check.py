@@ -15,7 +15,7 @@ def found(summary: dict[str, Any]) -> dict[str, int]:
     return {
         check["name"]: check["count"]
         for check in summary["checks"]
-        if check["count"] and check["name"] != "length"
+        if check["count"] and check["name"] not in ("length", "balance")
     }
 
 

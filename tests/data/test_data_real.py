@@ -66,3 +66,21 @@ def test_empty_answers_of_the_small_talk_are_found() -> None:
 def test_customer_turns_alone_need_a_reader_of_the_project() -> None:
     with pytest.raises(DataError, match="no known format has the columns conversationId, domain"):
         check_file("finance_multidogo_en")
+
+
+def test_small_talk_that_declines_is_found_and_its_three_languages_raise_no_alarm() -> None:
+    source = {"path": str(shared_data() / "ecom_mschitchat_multi.jsonl"), "columns": QA}
+    if not (shared_data() / "ecom_mschitchat_multi.jsonl").is_file():
+        pytest.skip("the small talk is not in the shared test data (set CASEKIT_SHARED_DATA)")
+    tree = {
+        "project": {"languages": ["en", "fr", "es"]},
+        "data": {"sources": [source], "slices": ["language"]},
+    }
+    summary = check(Config.model_validate(tree), shared_data(), Hooks(), chat_tokenizer()).summary
+    assert counts(summary)["refusal"] == 24
+    assert {name: counts(summary)[name] for name in ("language", "encoding", "html", "template_marks")} == {
+        "language": 0,
+        "encoding": 0,
+        "html": 0,
+        "template_marks": 0,
+    }

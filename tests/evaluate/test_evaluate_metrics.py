@@ -9,11 +9,12 @@ import pytest
 
 from kit.config.errors import ConfigError
 from kit.config.schema import MetricUse
+from kit.data.words import repetition
 from kit.evaluate import metrics as metrics_room
 from kit.evaluate.metrics import load_metric, metric_names, score
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.scores import score_answers
-from kit.evaluate.validity import invalid_reason, repetition
+from kit.evaluate.validity import invalid_reason
 from kit.hooks import Hooks, Metric
 
 ROOM = Path(metrics_room.__file__).parent

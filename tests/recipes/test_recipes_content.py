@@ -13,8 +13,8 @@ from kit.config.layers import load_config, validate_tree
 from kit.config.schema import Config, MetricUse
 from kit.config.yaml_lines import load_yaml
 from kit.data.grammar_load import load_grammar
+from kit.data.language import LanguageDetector
 from kit.data.synth import synthesize
-from kit.evaluate.language import LanguageDetector
 from kit.evaluate.metrics import load_metric, score
 from kit.evaluate.policy import Policy, load_policy
 from kit.hooks import Hooks

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kit.data.language import LanguageDetector, language_code, language_detector, other_script
+from kit.data.words import words
 from kit.evaluate.item_metric import ItemMetric, Judgement, Reference
-from kit.evaluate.language import LanguageDetector, language_code, language_detector, other_script
-from kit.evaluate.text import words
 
 SHORTEST_LINE = 5
 """Of lines of fewer words only the script is judged: detectors err on them."""

@@ -2,8 +2,9 @@
 
 from collections import Counter
 
+from kit.data.words import words
 from kit.evaluate.item_metric import ItemMetric, Judgement, Reference
-from kit.evaluate.text import bare, words
+from kit.evaluate.text import bare
 
 
 class TokenF1(ItemMetric):

@@ -1,0 +1,211 @@
+"""What a row's text says about its quality, row by row and, for boilerplate, over all rows."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from kit.config.errors import DataError, Problem
+from kit.config.schema import Config
+from kit.data import marks
+from kit.data.check import Findings
+from kit.data.language import LanguageDetector, language_code, language_detector, scripts_of, writes
+from kit.data.progress import progress
+from kit.data.rows import Message, Row
+from kit.data.same import normal, turns_of
+from kit.data.words import MOST_REPETITION, repetition, spelled_words, words
+
+Find = Callable[[Row], str | None]
+
+SHORTEST_TURN = 5
+"""Turns of fewer words are judged by their script alone: detectors err on them."""
+SHORTEST_OUTSIDE = 10
+"""To be in none of the project's languages takes so many words: a list of drugs is no Latin."""
+SHORTEST_PARAGRAPH = 20
+"""A line of so many words is judged by itself, the other lines of a turn together,"""
+LOOKED_AT = 200
+"""each by its first characters: enough to tell, and the time does not grow with the turn."""
+
+BOILERPLATE_SHARE = 0.05
+"""A sentence in more than this share of the rows' answers is boilerplate,"""
+BOILERPLATE_ROWS = 20
+"""if so many rows have it,"""
+SHORTEST_SENTENCE = 4
+"""and if it has so many words: "Thank you." is none."""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")
+
+
+def check_quality(rows: list[Row], config: Config, findings: Findings) -> list[Row]:
+    """Language, encoding, markup, leftovers, repetition, refusals and boilerplate; the rows that stay.
+
+    A row is counted once by every check that finds something in it. The first check that rejects it
+    ends the search.
+
+    Raises:
+        DataError: the language detector does not know a language of the project.
+    """
+    languages = Languages(config, findings) if findings.on("language") else None
+    named: dict[str, Find | None] = {
+        "language": languages,
+        "encoding": partial(_of_messages, lambda message: marks.damaged(message["content"])),
+        "html": partial(_of_messages, lambda message: marks.markup(message["content"])),
+        "template_marks": partial(_of_messages, lambda m: marks.template_mark(m["content"], m["role"])),
+        "repetition": partial(_of_answers, _repeating),
+        "refusal": partial(_of_answers, marks.refusal),
+    }
+    finds = [(name, find) for name, find in named.items() if find and findings.on(name)]
+    kept = []
+    for row in progress(rows, "checking text", total=len(rows)) if finds else rows:
+        if all(not (reason := find(row)) or findings.found(row, name, reason) for name, find in finds):
+            kept.append(row)
+    return _without_boilerplate(kept, findings) if findings.on("boilerplate") else kept
+
+
+class Languages:
+    """Finds rows in a language that is not asked for, and counts what every turn is in."""
+
+    def __init__(self, config: Config, findings: Findings) -> None:
+        """Raises DataError if the detector does not know a language of the project."""
+        self.wanted = [language_code(language) for language in config.languages]
+        try:
+            self.detector: LanguageDetector = language_detector(frozenset(self.wanted))
+        except ValueError as error:
+            raise DataError(
+                Problem(
+                    "project.languages",
+                    str(error),
+                    "use ISO 639-1 codes such as `en`, or set data.checks.language to `off`",
+                )
+            ) from error
+        self.turns: Counter[str] = Counter()
+        self.record: dict[str, Any] = {"turns": self.turns, "not_judged": 0}
+        findings.facts["languages"] = self.record
+
+    def __call__(self, row: Row) -> str | None:
+        """The first fault of a row's turns; the system message is not judged.
+
+        A column `language` names what the answers are to be in, else the question before them does.
+        """
+        own = language_code(str(row.fields.get("language") or ""))
+        turns = [self._judge(message["content"]) for message in turns_of(row.messages)]
+        for number, found in enumerate(turns, start=1):
+            answers = number % 2 == 0
+            turn = f"turn {number} (the {'answer' if answers else 'question'})"
+            outside = next((language for language in found if language not in self.wanted), None)
+            asked = turns[number - 2][0] if answers and turns[number - 2] else None
+            if outside:
+                return f"{turn} is in {outside}, not one of {', '.join(self.wanted)}"
+            if answers and own in self.wanted and found and found[0] != own:
+                return f"{turn} is in {found[0]}, the row's language is {own}"
+            if asked and own not in self.wanted and found and found[0] != asked:
+                return f"{turn} is in {found[0]}, its question in {asked}"
+            if len(found) > 1:
+                return f"{turn} mixes {' and '.join(found)}"
+        return None
+
+    def _judge(self, content: str) -> list[str]:
+        """The languages of a turn, that of most words first; nothing if it is too short to tell."""
+        found: Counter[str] = Counter()
+        for beginning in _pieces(marks.without_code(content)):
+            piece = marks.prose(beginning)
+            size = spelled_words(piece)
+            script = self._foreign_script(piece)
+            if script or size >= SHORTEST_TURN:
+                language = script or self.detector.sure_language(piece)
+                if language and (script or language in self.wanted or size >= SHORTEST_OUTSIDE):
+                    found[language] += size
+        languages = [language for language, _ in found.most_common()]
+        if languages:
+            self.turns[languages[0]] += 1
+        else:
+            self.record["not_judged"] += 1
+        return languages
+
+    def _foreign_script(self, text: str) -> str | None:
+        """The script of a text that none of the languages is written in.
+
+        Latin is no such script: names, codes and abbreviations are written in it everywhere.
+        """
+        scripts = scripts_of(text)
+        script = max(scripts, key=lambda name: scripts[name], default="LATIN")
+        foreign = script != "LATIN" and not any(writes(language, script) for language in self.wanted)
+        return f"{script.lower()} script" if foreign and scripts[script] > 1 else None
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The long lines of a text one by one, then all others together; the beginning of each."""
+    others = []
+    for line in text.splitlines():
+        beginning = line[:LOOKED_AT]
+        if beginning.isupper():  # the detector takes English capitals for Nigerian Pidgin
+            beginning = beginning.lower()
+        if len(line) >= SHORTEST_PARAGRAPH and spelled_words(beginning) >= SHORTEST_PARAGRAPH:
+            yield beginning
+        else:
+            others.append(beginning)
+    if rest := "\n".join(others)[:LOOKED_AT].strip():
+        yield rest
+
+
+def _of_messages(find: Callable[[Message], str | None], row: Row) -> str | None:
+    for message in row.messages:
+        if found := find(message):
+            return f"the {message['role']}'s text {found}"
+    return None
+
+
+def _of_answers(find: Callable[[str], str | None], row: Row) -> str | None:
+    for text in _answers(row):
+        if found := find(text):
+            return f"an answer {found}"
+    return None
+
+
+def _answers(row: Row) -> Iterator[str]:
+    return (message["content"] for message in row.messages if message["role"] == "assistant")
+
+
+def _repeating(text: str) -> str | None:
+    share = repetition(text)
+    return f"repeats itself: {share:.0%} of its 4-grams came before" if share > MOST_REPETITION else None
+
+
+def _without_boilerplate(rows: Sequence[Row], findings: Findings) -> list[Row]:
+    """Count the rows whose answers have a sentence that too many others have; the rows that stay.
+
+    A sentence is an example once, at the first row that has it, with the share of rows that do.
+    """
+    counts: Counter[int] = Counter()
+    for row in rows:
+        counts.update({hash(normal(sentence)) for sentence in _sentences(row)})
+    least = max(BOILERPLATE_ROWS, BOILERPLATE_SHARE * len(rows))
+    common = {sentence for sentence, count in counts.items() if count > least}
+    if not common:
+        return list(rows)
+    first: list[tuple[Row, str]] = []
+    later: list[tuple[Row, str]] = []
+    told: set[int] = set()
+    for row in rows:
+        found = {hash(normal(sentence)): sentence for sentence in _sentences(row)}
+        found = {which: sentence for which, sentence in found.items() if which in common}
+        if not found:
+            continue
+        which = next((each for each in found if each not in told), next(iter(found)))
+        (later if which in told else first).append((row, _boilerplate(found[which], counts[which], rows)))
+        told.add(which)
+    gone = {id(row) for row, reason in [*first, *later] if not findings.found(row, "boilerplate", reason)}
+    return [row for row in rows if id(row) not in gone]
+
+
+def _boilerplate(sentence: str, count: int, rows: Sequence[Row]) -> str:
+    shown = sentence if len(sentence) <= 80 else f"{sentence[:77]}..."
+    return f"{shown!r} stands in the answers of {count} of {len(rows)} rows ({count / len(rows):.0%})"
+
+
+def _sentences(row: Row) -> Iterator[str]:
+    for text in _answers(row):
+        for sentence in _SENTENCE_END.split(text):
+            if len(words(sentence)) >= SHORTEST_SENTENCE:
+                yield " ".join(sentence.split())
