@@ -5,7 +5,7 @@ generated YAML points at that schema, and the loader refuses whatever is not nam
 here are the `kit default` layer; a recipe, a tier, a project and the command line lie on top.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -13,6 +13,7 @@ Stage = Literal["pretrain", "sft"]
 Method = Literal["full", "lora", "qlora"]
 TierName = Literal["tiny", "startup", "medium", "large"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+PersonalKind = Literal["secret", "email", "iban", "card", "national_id", "medical_record", "ip", "phone"]
 
 
 class Section(BaseModel):
@@ -129,6 +130,11 @@ class Data(Section):
     """Columns by which the report breaks scores down, such as `language` or `topic`."""
     cleaners: list[str] = []
     """Cleaners of the project's hooks, applied in this order before the checks."""
+    personal: Literal["report", "mask", "reject"] = "report"
+    """What becomes of personal data and secrets: counted; replaced by marks such as `[EMAIL_1]`, which are
+    the same wherever the value stands in a dialogue; or the row goes."""
+    personal_kinds: list[PersonalKind] = list(get_args(PersonalKind))
+    """Which kinds of personal data are looked for."""
     split: Split = Split()
     checks: Checks = Checks()
 

@@ -1,5 +1,6 @@
 """One hash over everything that changes prepared data: same fingerprint, same files, no work."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> str:
     """16 hex digits over the data's bytes, the grammar, the hooks, the tokenizer with its chat
-    template, the settings that data preparation reads, and the kit itself.
+    template, the settings that data preparation reads, the libraries that know valid
+    numbers, and the kit itself.
 
     A Hub dataset counts by its id and revision: without a pinned revision a change upstream is
     not noticed.
@@ -31,6 +33,7 @@ def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrained
         "hooks": [sha256_file(path) for path in hooks.files],
         "tokenizer": _tokenizer(tokenizer),
         "settings": settings(config),
+        "validators": [version(package) for package in ("phonenumbers", "python-stdnum")],
         "kit": [__version__, *map(sha256_file, sorted(Path(__file__).parent.glob("*.py")))],
     }
     return sha256_json(parts)[:16]

@@ -36,6 +36,7 @@ def summarise(
             **{split: splits[split] for split in SPLITS},
         },
         "checks": [check.as_json() for check in findings.checks.values()],
+        "personal": findings.personal.as_json(config.data),
         "tokens": _tokens(rows),
         "slices": {
             column: dict(Counter(as_text(row.fields.get(column)) for row in rows).most_common())

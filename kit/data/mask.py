@@ -1,0 +1,115 @@
+"""Personal data of a dialogue: counted, masked or turned away, as `data.personal` says.
+
+It runs after the project's cleaners and before rows are split and compared: rows that differ in nothing
+but a masked number are duplicates from then on, and land in one split.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kit.config.schema import Data
+from kit.data.check import Findings
+from kit.data.personal import Found, find
+from kit.data.rows import Rejection, Row, as_text, reject
+
+
+def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None:
+    """Look for personal data in all messages and in the columns that metrics and slices read.
+
+    Masks it in place where `data.personal` is `mask`; the rejection where it is `reject`. The columns that
+    name groups and splits stay: `hide_group` has the first.
+    """
+    columns = _columns(row, data)
+    found = [
+        (f"turn {number}", one)
+        for number, message in enumerate(row.messages, start=1)
+        for one in find(message["content"], data.personal_kinds)
+    ]
+    for column in columns:
+        for text in _texts(row.fields[column]):
+            found += [(f"column {column}", one) for one in find(text, data.personal_kinds)]
+    if not found:
+        return None
+    values = {(one.kind, one.key): (place, one) for place, one in reversed(found)}
+    first = list(reversed(values.values()))
+    told = "; ".join(f"{one.kind} {one.shown} in {place}" for place, one in first)
+    findings.personal.rows.update({one.kind for _, one in first})
+    findings.personal.values.update(one.kind for _, one in first)
+    if data.personal == "reject":
+        return reject(row, "personal", told)
+    findings.note("personal", row.where, told)
+    if data.personal == "mask":
+        _mask(row, columns, [one for _, one in found])
+    return None
+
+
+def hide_group(row: Row, data: Data, groups: dict[str, str]) -> None:
+    """Give a group another name where it is called by personal data: a number, in the order of the rows.
+
+    The split was chosen by the old name, so rows stay where they are; no hash, for those of a telephone
+    number can be tried out.
+    """
+    column = data.split.group_by
+    value = row.fields.get(column) if column and data.personal != "report" else None
+    if column is None or value is None or not find(as_text(value), data.personal_kinds):
+        return
+    row.group = groups.setdefault(row.group, f"[GROUP_{len(groups) + 1}]")
+    row.fields[column] = row.group
+
+
+def _columns(row: Row, data: Data) -> list[str]:
+    named = dict.fromkeys([*data.expected, *data.slices])
+    kept = (data.split.group_by, data.split.column)
+    return [column for column in named if column in row.fields and column not in kept]
+
+
+def _mask(row: Row, columns: list[str], found: list[Found]) -> None:
+    """Replace every value, also where it stands without what gave it away: `so it is 5551234567?`"""
+    text = "\n".join([message["content"] for message in row.messages])
+    masks: dict[tuple[str, str], str] = {}
+    by_text: dict[str, str] = {}
+    taken: Counter[str] = Counter()
+    for one in found:
+        name = one.kind.upper()
+        if name not in taken:  # a row may have been masked before, by a cleaner or elsewhere
+            taken[name] = max(map(int, re.findall(rf"\[{name}_(\d{{1,6}})\]", text)), default=0)
+        if (one.kind, one.key) not in masks:
+            taken[name] += 1
+            masks[one.kind, one.key] = f"[{name}_{taken[name]}]"
+        by_text[one.text] = masks[one.kind, one.key]
+    longest_first = "|".join(re.escape(value) for value in sorted(by_text, key=len, reverse=True))
+    pattern = re.compile(f"(?<![A-Za-z0-9])(?:{longest_first})(?![A-Za-z0-9])")
+
+    def masked(text: str) -> str:
+        return pattern.sub(lambda match: by_text[match[0]], text)
+
+    row.messages = [{**message, "content": masked(message["content"])} for message in row.messages]
+    for column in columns:
+        row.fields[column] = _changed(row.fields[column], masked)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value; a whole number is one, for columns of numbers lose their quotes."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield str(value)
+    elif isinstance(value, list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with all its texts changed; a number that the change leaves alone stays a number."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        text = change(str(value))
+        return value if text == str(value) else text
+    if isinstance(value, list):
+        return [_changed(part, change) for part in value]
+    if isinstance(value, dict):
+        return {key: _changed(part, change) for key, part in value.items()}
+    return value
