@@ -19,7 +19,20 @@ _TOKEN = re.compile(
     r")(?![A-Za-z0-9_])",
     re.ASCII,
 )
-_TOKEN_MARKS = ("AKIA", "ASIA", "gh", "glpat-", "xox", "xapp-", "sk", "rk_", "hf_", "AIza", "eyJ")
+_TOKEN_MARKS = (
+    "AKIA",
+    "ASIA",
+    "gh",
+    "github_pat_",
+    "glpat-",
+    "xox",
+    "xapp-",
+    "sk",
+    "rk_",
+    "hf_",
+    "AIza",
+    "eyJ",
+)
 _SLACK_HOOK = re.compile(r"https://hooks\.slack\.com/services/[A-Za-z0-9/_-]{20,}")
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----"

@@ -32,11 +32,12 @@ def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None
             found += [(f"column {column}", one) for one in find(text, data.personal_kinds)]
     if not found:
         return None
-    values = {(one.kind, one.key): (place, one) for place, one in reversed(found)}
-    first = list(reversed(values.values()))
-    told = "; ".join(f"{one.kind} {one.shown} in {place}" for place, one in first)
-    findings.personal.rows.update({one.kind for _, one in first})
-    findings.personal.values.update(one.kind for _, one in first)
+    values: dict[tuple[str, str], tuple[str, Found]] = {}
+    for place, one in found:
+        values.setdefault((one.kind, one.key), (place, one))
+    told = "; ".join(f"{one.kind} {one.shown} in {place}" for place, one in values.values())
+    findings.personal.rows.update({one.kind for _, one in values.values()})
+    findings.personal.values.update(one.kind for _, one in values.values())
     if data.personal == "reject":
         return reject(row, "personal", told)
     findings.note("personal", row.where, told)

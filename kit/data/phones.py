@@ -28,7 +28,7 @@ _NATIONAL = [
     ("FR", rf"0[1-9](?:{_GAP}\d\d){{4}}"),
     ("GB", rf"\(?0(?:\d{{4}}\)?{_GAP}\d{{3}}{_GAP}?\d{{3}}|\d{{3}}\)?{_GAP}\d{{3}}{_GAP}\d{{4}})"),
     ("GB", rf"\(?0(?:\d{{2}}\)?{_GAP}\d{{4}}{_GAP}\d{{4}}|7\d{{3}}{_GAP}\d{{6}})"),
-    ("ES", rf"[679]\d\d(?:(?:{_GAP}\d{{3}}){{2}}|(?:{_GAP}\d\d){{3}})"),
+    ("ES", rf"[6-9]\d\d(?:(?:{_GAP}\d{{3}}){{2}}|(?:{_GAP}\d\d){{3}})"),
     ("ES", rf"9\d{_GAP}\d{{3}}{_GAP}\d\d{_GAP}\d\d"),
 ]
 _FORMS = [
@@ -47,7 +47,8 @@ _SAID_ANYWHERE = re.compile(_WORDS, re.IGNORECASE)
 _SAID = re.compile(_WORDS + r"(?P<between>[^\d\n]*)$", re.IGNORECASE)
 _NUMBER_OF_ELSE = re.compile(
     r"order|invoice|account|reference|\bref\b|card|ticket|tracking|policy|commande|facture|compte|carte"
-    r"|r[ée]f[ée]rence|colis|suivi|pedido|factura|cuenta|tarjeta|referencia|env[íi]o|\bid\b",
+    r"|r[ée]f[ée]rence|colis|suivi|pedido|factura|cuenta|tarjeta|referencia|de env[íi]o|\bid\b"
+    r"|siren|siret|\b(?:vat|tva|iva|nif|cif|amount|total|montant|importe)\b",
     re.IGNORECASE,
 )
 
@@ -61,14 +62,15 @@ def find_phones(text: str) -> Iterator[Span]:
             # 555 is no area, but stands in many a text: the American form is its own evidence.
             sure = region == "US" and ("-" in match[0] or "(" in match[0])
             key = _national(match[0]) if sure else _key(match[0], region)
-            if key:
+            if key and not (region == "ES" and _an_amount_or_else(text, match)):
                 yield match.start(), match.end(), key
     if _SAID_ANYWHERE.search(text):
         yield from scan(_ANY, text, lambda start, end: _said(text, start, end))
 
 
 def _international(value: str) -> str | None:
-    return _key("+" + digits(value.replace("(0)", "")).removeprefix("00"), None)
+    # A plus says what the number is; `00` may begin any number, so it must be in use.
+    return _key("+" + digits(value.replace("(0)", "")).removeprefix("00"), None, valid=value[0] != "+")
 
 
 def _said(text: str, start: int, end: int) -> str | None:
@@ -79,6 +81,11 @@ def _said(text: str, start: int, end: int) -> str | None:
     if found and _NUMBER_OF_ELSE.search(found["between"]):
         return None
     return _national(text[start:end])
+
+
+def _an_amount_or_else(text: str, match: re.Match[str]) -> bool:
+    """Whether the Spanish form, three threes, is how thousands and company numbers are written as well."""
+    return match[0].endswith("000") or said_before(text, match.start(), _NUMBER_OF_ELSE)
 
 
 def _national(value: str) -> str | None:
