@@ -5,14 +5,16 @@ but a masked number are duplicates from then on, and land in one split.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from kit.config.schema import Data
 from kit.data.check import Findings
 from kit.data.personal import Found, find
-from kit.data.rows import Rejection, Row, as_text, reject
+from kit.data.rows import Message, Rejection, Row, as_text, reject
+from kit.data.summary import parsed
+
+_SURE = 6  # characters from which on a value is looked for wherever it stands
 
 
 def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None:
@@ -23,8 +25,8 @@ def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None
     """
     columns = _columns(row, data)
     found = [
-        (f"turn {number}", one)
-        for number, message in enumerate(row.messages, start=1)
+        (place, one)
+        for place, message in _checked(row, data)
         for one in find(message["content"], data.personal_kinds)
     ]
     for column in columns:
@@ -42,7 +44,7 @@ def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None
         return reject(row, "personal", told)
     findings.note("personal", row.where, told)
     if data.personal == "mask":
-        _mask(row, columns, [one for _, one in found])
+        _mask(row, columns, [one for _, one in found], data)
     return None
 
 
@@ -66,29 +68,53 @@ def _columns(row: Row, data: Data) -> list[str]:
     return [column for column in named if column in row.fields and column not in kept]
 
 
-def _mask(row: Row, columns: list[str], found: list[Found]) -> None:
+def _mask(row: Row, columns: list[str], found: list[Found], data: Data) -> None:
     """Replace every value, also where it stands without what gave it away: `so it is 5551234567?`"""
-    text = "\n".join([message["content"] for message in row.messages])
-    masks: dict[tuple[str, str], str] = {}
-    by_text: dict[str, str] = {}
-    taken: Counter[str] = Counter()
-    for one in found:
-        name = one.kind.upper()
-        if name not in taken:  # a row may have been masked before, by a cleaner or elsewhere
-            taken[name] = max(map(int, re.findall(rf"\[{name}_(\d{{1,6}})\]", text)), default=0)
-        if (one.kind, one.key) not in masks:
-            taken[name] += 1
-            masks[one.kind, one.key] = f"[{name}_{taken[name]}]"
-        by_text[one.text] = masks[one.kind, one.key]
-    longest_first = "|".join(re.escape(value) for value in sorted(by_text, key=len, reverse=True))
-    pattern = re.compile(f"(?<![A-Za-z0-9])(?:{longest_first})(?![A-Za-z0-9])")
+    masks = _masks(found, "\n".join(message["content"] for message in row.messages))
+    # A short one, such as a PIN, may be a year or an amount elsewhere.
+    known = {one.text: masks[one.kind, one.key] for one in found if len(one.text) >= _SURE}
+    longest_first = "|".join(re.escape(value) for value in sorted(known, key=len, reverse=True))
+    pattern = re.compile(f"(?<![A-Za-z0-9])(?:{longest_first})(?![A-Za-z0-9])") if known else None
 
     def masked(text: str) -> str:
-        return pattern.sub(lambda match: by_text[match[0]], text)
+        places = [(one.start, one.end, masks[one.kind, one.key]) for one in find(text, data.personal_kinds)]
+        for match in pattern.finditer(text) if pattern else ():
+            if all(match.end() <= start or end <= match.start() for start, end, _ in places):
+                places.append((match.start(), match.end(), known[match[0]]))
+        for start, end, mask in sorted(places, reverse=True):
+            text = text[:start] + mask + text[end:]
+        return text
 
-    row.messages = [{**message, "content": masked(message["content"])} for message in row.messages]
+    for _, message in _checked(row, data):
+        message["content"] = masked(message["content"])
     for column in columns:
-        row.fields[column] = _changed(row.fields[column], masked)
+        row.fields[column] = _changed(parsed(row.fields[column]), masked)
+
+
+def _masks(found: list[Found], text: str) -> dict[tuple[str, str], str]:
+    """A mask for every value, numbered by kind, after the masks that stand in the text already."""
+    masks: dict[tuple[str, str], str] = {}
+    last: dict[str, int] = {}
+    for one in found:
+        if (one.kind, one.key) in masks:
+            continue
+        name = one.kind.upper()
+        before = last.get(name) or max(map(int, re.findall(rf"\[{name}_(\d{{1,6}})\]", text)), default=0)
+        last[name] = before + 1
+        masks[one.kind, one.key] = f"[{name}_{last[name]}]"
+    return masks
+
+
+def _checked(row: Row, data: Data) -> list[tuple[str, Message]]:
+    """All messages and what they are called, but the project's own system prompt: it is no customer's, and
+    it is served as it is.
+    """
+    first = row.messages[0]["role"] != "system"  # turns are counted from 1, without the system message
+    return [
+        ("the system message" if message["role"] == "system" else f"turn {number}", message)
+        for number, message in enumerate(row.messages, start=int(first))
+        if message["role"] != "system" or message["content"] != data.system_prompt
+    ]
 
 
 def _texts(value: Any) -> Iterator[str]:

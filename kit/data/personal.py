@@ -48,9 +48,9 @@ class Found:
 def find(text: str, kinds: Collection[PersonalKind] = KINDS) -> list[Found]:
     """All values of these kinds, by where they stand; none overlaps another."""
     found: list[Found] = []
-    numbers = _FOUR_DIGITS.search(text) is not None
+    numbers = _SIX_CLOSE.search(text) is not None
     for kind in KINDS:
-        if kind not in kinds or not (numbers or kind in _WITHOUT_DIGITS):
+        if kind not in kinds or (kind in _NUMBERS and not numbers):
             continue
         for start, end, key in _FINDERS[kind](text):
             if all(end <= other.start or other.end <= start for other in found):
@@ -78,8 +78,9 @@ def redact_all(value: Any) -> Any:
     return value
 
 
-_FOUR_DIGITS = re.compile(r"\d(?:[^\n]{0,3}\d){3}")  # every kind but e-mail and secrets has these
-_WITHOUT_DIGITS = ("email", "secret", "ip")
+# Most texts have no six digits close together, and all of these kinds have: one look spares four searches.
+_SIX_CLOSE = re.compile(r"\d(?:[ .()\u00a0\u202f\u2011-]{0,3}\d){5}", re.ASCII)
+_NUMBERS = ("iban", "card", "national_id", "phone")
 
 _EMAIL = re.compile(
     r"(?<![\w.+%-])[\w%+'-][\w.%+'-]*@(?:[\w-]+\.)+[a-z]{2,24}(?![\w-]|\.\w)", re.IGNORECASE | re.ASCII
@@ -114,6 +115,7 @@ _DNI = re.compile(
     r"(?<![\w.-])(?:[XYZ][ -]?\d{7}|\d{8}|\d{2}\.\d{3}\.\d{3})[ -]?[A-HJ-NP-TV-Z](?![\w-])",
     re.IGNORECASE | re.ASCII,
 )
+_DIGITS = re.compile(r"\d.{0,2}\d")
 _RECORD = re.compile(
     r"\b(?:(?:mrn|nhc|nuhsa|ipp|(?:medical|patient|hospital|health|chart)(?:[ _](?:record|chart|file))?"
     r"[ _](?:id|number|no\b\.?|n[°º]|#)"
@@ -182,7 +184,7 @@ def _national_ids(text: str) -> Iterator[Span]:
 
 
 def _medical_records(text: str) -> Iterator[Span]:
-    for match in _RECORD.finditer(text):
+    for match in _RECORD.finditer(text) if _DIGITS.search(text) else ():
         yield match.start("value"), match.end("value"), _letters_and_digits(match["value"])
 
 

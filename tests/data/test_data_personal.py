@@ -207,6 +207,29 @@ def test_a_value_known_from_a_column_is_masked_in_the_dialogue(project, dialogue
     assert (row.messages[0]["content"], row.expected["slots"]) == ("It is [PHONE_1]", "phone: [PHONE_1]")
 
 
+def test_numbers_in_json_text_of_a_table_are_masked_and_still_json(project, dialogues) -> None:
+    lines = ["prompt,completion,slots"]
+    lines += [f"What is {n}?,It is {n}.,{{}}" for n in range(40)]
+    lines.append('My phone is 5551234567,Thanks.,"{""phone"": 5551234567}"')
+    folder = project.prepare(project.write("a.csv", "\n".join(lines)), personal="mask", expected=["slots"])
+    assert rows_of(folder)[42].expected == {"slots": {"phone": "[PHONE_1]"}}
+
+
+def test_the_projects_own_system_prompt_is_left_alone(project, dialogues) -> None:
+    prompt = "You answer for the bank. The hotline is +44 20 7946 0958."
+    folder = project.prepare(project.write("a.jsonl", dialogues), personal="reject", system_prompt=prompt)
+    assert {row.messages[0]["content"] for row in rows_of(folder).values()} == {prompt}
+
+
+def test_a_pin_is_masked_only_where_it_is_called_one(project, dialogues) -> None:
+    talk = chat("My PIN is 2024.", "Since 2024 we do not ask for it.")
+    folder = project.prepare(project.write("a.jsonl", [*dialogues, talk]), personal="mask")
+    assert [m["content"] for m in rows_of(folder)[61].messages] == [
+        "My PIN is [SECRET_1].",
+        "Since 2024 we do not ask for it.",
+    ]
+
+
 def test_rows_that_masks_make_equal_are_duplicates_in_one_split(project, dialogues) -> None:
     rows = [chat(f"Is user{n}@example.org taken?", "It is.") for n in range(20)]
     folder = project.prepare(project.write("a.jsonl", [*dialogues, *rows]), personal="mask")
