@@ -4,8 +4,8 @@
 
 Rows are made from the recipes' phrase grammars; `--share` of them get a value of some kind. Reading (JSON,
 cleaning, structure, split) is timed without the check, with `report` and with `mask`; then the whole
-`data check`, tokens and comparison of rows included, without and with. Each is run `--repeats` times in turn, and the fastest counts. Seconds are those of the processor: the
-machine may have other work.
+`data check`, tokens and comparison of rows included. Every step is run `--repeats` times in turn, and the
+fastest counts. Seconds are those of the processor, for the machine may have other work.
 """
 
 import argparse
@@ -49,9 +49,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = write_rows(Path(folder), options.rows, options.share)
         texts = [message["content"] for row in rows for message in row["messages"]]
-        print(
-            f"{len(rows):,} rows, {len(texts):,} messages, {sum(map(len, texts)) / 1e6:.1f} million characters"
-        )
+        size = sum(map(len, texts)) / 1e6
+        print(f"{len(rows):,} rows, {len(texts):,} messages, {size:.1f} million characters")
         measure(Path(folder), rows, texts, options.repeats)
 
 

@@ -135,6 +135,8 @@ class Data(Section):
     the same wherever the value stands in a dialogue; or the row goes."""
     personal_kinds: list[PersonalKind] = list(get_args(PersonalKind))
     """Which kinds of personal data are looked for."""
+    personal_keep: list[str] = []
+    """Values that are no person's and stay, such as the own hotline; `@bank.example` keeps a whole domain."""
     split: Split = Split()
     checks: Checks = Checks()
 

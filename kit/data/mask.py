@@ -6,11 +6,12 @@ but a masked number are duplicates from then on, and land in one split.
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from kit.config.schema import Data
 from kit.data.check import Findings
-from kit.data.personal import Found, find
+from kit.data.personal import Found, find, find_answered
 from kit.data.rows import Message, Rejection, Row, as_text, reject
 from kit.data.summary import parsed
 
@@ -24,14 +25,14 @@ def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None
     name groups and splits stay: `hide_group` has the first.
     """
     columns = _columns(row, data)
-    found = [
-        (place, one)
-        for place, message in _checked(row, data)
-        for one in find(message["content"], data.personal_kinds)
-    ]
+    found: list[tuple[str, Found]] = []
+    question = ""
+    for place, message in _checked(row, data):
+        found += [(place, one) for one in _find(message["content"], data, question)]
+        question = message["content"]
     for column in columns:
         for text in _texts(row.fields[column]):
-            found += [(f"column {column}", one) for one in find(text, data.personal_kinds)]
+            found += [(f"column {column}", one) for one in _find(text, data)]
     if not found:
         return None
     values: dict[tuple[str, str], tuple[str, Found]] = {}
@@ -56,10 +57,25 @@ def hide_group(row: Row, data: Data, groups: dict[str, str]) -> None:
     """
     column = data.split.group_by
     value = row.fields.get(column) if column and data.personal != "report" else None
-    if column is None or value is None or not find(as_text(value), data.personal_kinds):
+    if column is None or value is None or not _find(as_text(value), data):
         return
     row.group = groups.setdefault(row.group, f"[GROUP_{len(groups) + 1}]")
     row.fields[column] = row.group
+
+
+def _find(text: str, data: Data, question: str = "") -> list[Found]:
+    found = find_answered(text, question, data.personal_kinds)
+    return [one for one in found if not _kept(one, tuple(data.personal_keep))] if found else found
+
+
+def _kept(one: Found, keep: tuple[str, ...]) -> bool:
+    domain = f"@{one.key.partition('@')[2]}" if one.kind == "email" else None
+    return one.text in keep or (domain in keep) or (one.kind, one.key) in _values(keep)
+
+
+@cache
+def _values(keep: tuple[str, ...]) -> set[tuple[str, str]]:
+    return {(one.kind, one.key) for value in keep for one in find(value)}
 
 
 def _columns(row: Row, data: Data) -> list[str]:
@@ -77,7 +93,7 @@ def _mask(row: Row, columns: list[str], found: list[Found], data: Data) -> None:
     pattern = re.compile(f"(?<![A-Za-z0-9])(?:{longest_first})(?![A-Za-z0-9])") if known else None
 
     def masked(text: str) -> str:
-        places = [(one.start, one.end, masks[one.kind, one.key]) for one in find(text, data.personal_kinds)]
+        places = [(one.start, one.end, masks[one.kind, one.key]) for one in _find(text, data)]
         for match in pattern.finditer(text) if pattern else ():
             if all(match.end() <= start or end <= match.start() for start, end, _ in places):
                 places.append((match.start(), match.end(), known[match[0]]))

@@ -221,6 +221,25 @@ def test_the_projects_own_system_prompt_is_left_alone(project, dialogues) -> Non
     assert {row.messages[0]["content"] for row in rows_of(folder).values()} == {prompt}
 
 
+def test_a_question_says_what_a_short_answer_is(project, dialogues) -> None:
+    talk = chat(
+        "Hello",
+        "May I have your phone number, please?",
+        "8975894856",
+        "And your order number?",
+        "8975894857",
+        "Thank you, is 8975894856 right?",
+    )
+    folder = project.prepare(project.write("a.jsonl", [*dialogues, talk]), personal="mask")
+    messages = rows_of(folder)[61].messages
+    assert [m["content"] for m in messages[2:]] == [
+        "[PHONE_1]",
+        "And your order number?",
+        "8975894857",
+        "Thank you, is [PHONE_1] right?",
+    ]
+
+
 def test_a_pin_is_masked_only_where_it_is_called_one(project, dialogues) -> None:
     talk = chat("My PIN is 2024.", "Since 2024 we do not ask for it.")
     folder = project.prepare(project.write("a.jsonl", [*dialogues, talk]), personal="mask")
@@ -299,6 +318,21 @@ def test_only_the_kinds_that_are_named_are_looked_for(project, dialogues) -> Non
     )
     assert [m["content"] for m in rows_of(folder)[61].messages] == [f"I am {MAIL}", "Card [CARD_1]"]
     assert [kind["kind"] for kind in load_summary(folder)["personal"]["kinds"]] == ["card"]
+
+
+def test_values_of_the_project_itself_are_kept(project, dialogues) -> None:
+    talk = chat(
+        f"I am {MAIL}, is 020 7946 0958 right?", "Call +44 20 7946 0958 or write to help@bank.example."
+    )
+    folder = project.prepare(
+        project.write("a.jsonl", [*dialogues, talk]),
+        personal="mask",
+        personal_keep=["+44 20 7946 0958", "@bank.example"],
+    )
+    assert [m["content"] for m in rows_of(folder)[61].messages] == [
+        "I am [EMAIL_1], is 020 7946 0958 right?",
+        talk["messages"][1]["content"],
+    ]
 
 
 def test_the_setting_is_part_of_the_fingerprint(project, dialogues) -> None:
