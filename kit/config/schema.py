@@ -5,7 +5,7 @@ generated YAML points at that schema, and the loader refuses whatever is not nam
 here are the `kit default` layer; a recipe, a tier, a project and the command line lie on top.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -14,6 +14,7 @@ Method = Literal["full", "lora", "qlora"]
 TierName = Literal["tiny", "startup", "medium", "large"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 Severity = Literal["reject", "report", "off"]
+PersonalKind = Literal["secret", "email", "iban", "card", "national_id", "medical_record", "ip", "phone"]
 
 
 class Section(BaseModel):
@@ -146,6 +147,13 @@ class Data(Section):
     """Columns by which the report breaks scores down, such as `language` or `topic`."""
     cleaners: list[str] = []
     """Cleaners of the project's hooks, applied in this order before the checks."""
+    personal: Literal["report", "mask", "reject"] = "report"
+    """What becomes of personal data and secrets: counted; replaced by marks such as `[EMAIL_1]`, which are
+    the same wherever the value stands in a dialogue; or the row goes."""
+    personal_kinds: list[PersonalKind] = list(get_args(PersonalKind))
+    """Which kinds of personal data are looked for."""
+    personal_keep: list[str] = []
+    """Values that are no person's and stay, such as the own hotline; `@bank.example` keeps a whole domain."""
     split: Split = Split()
     checks: Checks = Checks()
 

@@ -4,11 +4,13 @@ Every check has a name, a severity (`reject` takes rows out, `report` only count
 data's record, its count and up to five examples.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kit.config.schema import Checks, Split
+from kit.config.schema import Checks, Data, PersonalKind, Split
+from kit.data.personal import redact, redact_all
 from kit.data.rows import Rejection, Row, reject
 from kit.data.same import answered, key, normal, prompt_key, turns_of
 from kit.data.split import group_of
@@ -19,6 +21,7 @@ WHAT = {
     "unreadable": "records that are not UTF-8, JSON or CSV",
     "format": "records that do not have the columns or types of their format",
     "cleaner": "rows that a cleaner of the project turned away",
+    "personal": "rows with personal data or secrets",
     "roles": "dialogues that are not: system (optional), then user and assistant in turn, assistant last",
     "empty": "dialogues with an empty message",
     "split": "rows whose split column names no split",
@@ -70,28 +73,55 @@ class Check:
         }
 
 
+@dataclass
+class Personal:
+    """Personal data that was found, by kind."""
+
+    rows: Counter[PersonalKind] = field(default_factory=Counter)
+    values: Counter[PersonalKind] = field(default_factory=Counter)
+    """Distinct values, dialogue by dialogue."""
+
+    def as_json(self, data: Data) -> dict[str, Any]:
+        """What becomes of it, and the counts of every kind that is looked for, for `data.json`."""
+        kinds = [
+            {"kind": kind, "rows": self.rows[kind], "values": self.values[kind]}
+            for kind in data.personal_kinds
+        ]
+        return {"action": data.personal, "kinds": kinds}
+
+
 class Findings:
     """All checks of one preparation, in a fixed order, and the rows they turned away."""
 
-    def __init__(self, checks: Checks) -> None:
+    def __init__(self, checks: Checks, personal: str = "report") -> None:
         reports = dict.fromkeys(("variant", "length", "expected", "no_group", "revision"), "report")
         chosen = {"duplicate": checks.duplicates, "conflict": checks.conflicts}
         chosen |= {"overlap": checks.overlap, "group_leak": checks.overlap}
         chosen |= {name: getattr(checks, name) for name in WHAT if name in Checks.model_fields}
+        chosen |= {"personal": "reject" if personal == "reject" else "report"}
         severities = reports | chosen
         self.checks = {name: Check(name, severities.get(name, "reject")) for name in WHAT}
         self.rejected: list[Rejection] = []
+        self.personal = Personal()
         self.facts: dict[str, Any] = {}
         """What checks learned beside their findings, for `data.json`."""
+        self._hide = personal != "report"
 
     def on(self, name: str) -> bool:
         """Whether a check is not switched off."""
         return self.checks[name].severity != "off"
 
     def turn_away(self, rejection: Rejection) -> None:
-        """Count a rejection and keep it for `rejected.jsonl`."""
+        """Count a rejection and keep it for `rejected.jsonl`, personal data in its reason shortened.
+
+        Unless such data is only reported, it is shortened in the row as well: nothing that is written may
+        tell what was masked.
+        """
+        excerpt = _excerpt(rejection.row)
+        row = redact_all(rejection.row) if self._hide else rejection.row
+        rejection = replace(rejection, reason=redact(rejection.reason), row=row)
         self.rejected.append(rejection)
-        self.checks[rejection.check].add(rejection.where, f"{rejection.reason}{_excerpt(rejection.row)}")
+        self.checks[rejection.check].add(rejection.where, f"{rejection.reason}{excerpt}")
 
     def found(self, row: Row, name: str, reason: str) -> bool:
         """Count a finding of a row by the check's severity; whether the row stays."""
@@ -104,7 +134,7 @@ class Findings:
 
     def note(self, name: str, where: str, text: str) -> None:
         """Count something that does not cost a row."""
-        self.checks[name].add(where, text)
+        self.checks[name].add(where, redact(text))
 
 
 def check_structure(row: Row) -> Rejection | None:
@@ -252,5 +282,5 @@ def _excerpt(row: Any) -> str:
     asked = [m["content"] for m in messages or [] if isinstance(m, dict) and m.get("role") == "user"]
     if not asked:
         return ""
-    text = " ".join(str(asked[-1]).split())
+    text = redact(" ".join(str(asked[-1])[:1000].split()))
     return f": {text if len(text) <= 80 else text[:77] + '...'}"

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> str:
     """16 hex digits over the data's bytes, the grammar, the hooks, the tokenizer with its chat
-    template, the settings that data preparation reads, the libraries that judge text, and the kit itself.
+    template, the settings that data preparation reads, the libraries that judge text and know valid
+    numbers, and the kit itself.
 
     A Hub dataset counts by its id and revision: without a pinned revision a change upstream is
     not noticed.
@@ -33,7 +34,7 @@ def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrained
         "tokenizer": _tokenizer(tokenizer),
         "settings": settings(config),
         "kit": [__version__, *map(sha256_file, sorted(Path(__file__).parent.glob("*.py")))],
-        "detectors": [version(package) for package in ("ftfy", "py3langid")],
+        "libraries": {name: version(name) for name in ("ftfy", "phonenumbers", "py3langid", "python-stdnum")},
     }
     return sha256_json(parts)[:16]
 

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ from kit.data.check import (
 )
 from kit.data.clean import clean, find_cleaners
 from kit.data.fingerprint import fingerprint, missing_file
+from kit.data.mask import check_personal, hide_group
 from kit.data.page import write_page
+from kit.data.personal import find, redact
 from kit.data.prepared import prepared_folder
 from kit.data.progress import progress
 from kit.data.quality import check_quality
@@ -113,7 +116,7 @@ def _in_order(rejected: list[Rejection], sources: list[SourceInfo]) -> list[Reje
 def _work_through(
     config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase"
 ) -> Preparation:
-    findings = Findings(config.data.checks)
+    findings = Findings(config.data.checks, config.data.personal)
     rows, sources = _gather(config, root, hooks, findings)
     rows = _rendered(rows, config, tokenizer, findings)
     rows = check_quality(rows, config, findings)
@@ -136,6 +139,7 @@ def _gather(
     rows: list[Row] = []
     sources: list[SourceInfo] = []
     columns: set[str] = set()
+    groups: dict[str, str] = {}
     problems: list[Problem] = []
     cleaners: list[tuple[str, Cleaner]] = []
     try:
@@ -151,8 +155,9 @@ def _gather(
             info, items = read_source(source, config, root, hooks)
             total = source.dialogues if source.grammar else None
             for item in progress(items, f"reading {info.name}", total):
-                row = _sound_row(item, config, cleaners, columns)
+                row = _sound_row(item, config, cleaners, columns, findings)
                 if isinstance(row, Row):
+                    hide_group(row, config.data, groups)
                     rows.append(row)
                 else:
                     findings.turn_away(row)
@@ -170,7 +175,11 @@ def _gather(
 
 
 def _sound_row(
-    item: Row | Rejection, config: Config, cleaners: list[tuple[str, Cleaner]], columns: set[str]
+    item: Row | Rejection,
+    config: Config,
+    cleaners: list[tuple[str, Cleaner]],
+    columns: set[str],
+    findings: Findings,
 ) -> Row | Rejection:
     """The row cleaned, checked and assigned to a split, its columns noted, the unneeded ones dropped."""
     row = item if isinstance(item, Rejection) else clean(item, cleaners)
@@ -179,7 +188,10 @@ def _sound_row(
     columns.update(row.fields)
     needed = needed_columns(config)
     row.fields = {name: value for name, value in row.fields.items() if name in needed}
-    return check_structure(row) or assign(row, config.data.split) or row
+    rejection = (
+        check_structure(row) or check_personal(row, config.data, findings) or assign(row, config.data.split)
+    )
+    return rejection or row
 
 
 def needed_columns(config: Config) -> dict[str, str]:
@@ -248,7 +260,7 @@ def _empty_splits(preparation: Preparation, config: Config) -> list[Problem]:
         Problem(
             where="data.split.group_by",
             message=f"is {data.split.group_by!r}, and a group is never divided: there are {len(named)}, "
-            f"the largest, {largest!r}, with {count} of {len(preparation.rows)} rows",
+            f"the largest, {redact(largest)!r}, with {count} of {len(preparation.rows)} rows",
             hint="name a column with more values, such as customer or ticket; or null: then only rows that "
             "ask the same stay together",
         ),
@@ -279,7 +291,8 @@ def _write(
     write_text(folder / "rejected.jsonl", "".join(rejected))
     summary = summarise(preparation.rows, preparation.findings, preparation.sources, config, identity)
     write_json(folder / "data.json", summary)
-    write_page(folder / "data.html", summary, preparation.of("train")[:3], tokenizer)
+    shown = (row for row in preparation.of("train") if not any(find(m["content"]) for m in row.messages))
+    write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer)
 
 
 def _rejection_line(rejection: Rejection) -> str:

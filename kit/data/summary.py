@@ -36,6 +36,7 @@ def summarise(
             **{split: splits[split] for split in SPLITS},
         },
         "checks": [check.as_json() for check in findings.checks.values()],
+        "personal": findings.personal.as_json(config.data),
         "tokens": _tokens(rows),
         "slices": {
             column: dict(Counter(as_text(row.fields.get(column)) for row in rows).most_common())
@@ -50,10 +51,10 @@ def summarise(
 def expected_of(row: Row, config: Config) -> dict[str, Any]:
     """The row's labels and facts: the columns of `data.expected` and `data.slices`, null where absent."""
     columns = dict.fromkeys([*config.data.expected, *config.data.slices])
-    return {column: _parsed(row.fields.get(column)) for column in columns}
+    return {column: parsed(row.fields.get(column)) for column in columns}
 
 
-def _parsed(value: Any) -> Any:
+def parsed(value: Any) -> Any:
     """Lists and objects arrive from CSV as JSON text; other text stays as it is."""
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value

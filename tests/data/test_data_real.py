@@ -1,5 +1,8 @@
 """Real files, with their dirt: every row is accounted for, and the known faults are found."""
 
+import json
+from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -8,6 +11,7 @@ from chat_tokenizers import chat_tokenizer, shared_data
 
 from kit.config.errors import DataError
 from kit.config.schema import Config
+from kit.data.personal import find
 from kit.data.prepare import check
 from kit.hooks import Hooks
 
@@ -84,3 +88,41 @@ def test_small_talk_that_declines_is_found_and_its_three_languages_raise_no_alar
         "html": 0,
         "template_marks": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("finance_multidogo_en", {"card": 17, "phone": 29, "national_id": 9}),
+        ("finance_obliqa_en", {"email": 4}),
+        ("medical_medquad_en", {"phone": 22, "email": 3}),
+        ("ecom_bitext_en", {}),
+        ("finance_tatqa_en", {}),
+    ],
+)
+def test_personal_data_of_real_rows_is_what_was_read_by_hand(name: str, found: dict[str, int]) -> None:
+    """Rows by kind, as in docs/explanation/real-data.md: section numbers, tables and orders are no data of
+    anyone.
+    """
+    path = shared_data() / f"{name}.jsonl"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not in the shared test data (set CASEKIT_SHARED_DATA)")
+    counts: Counter[str] = Counter()
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            counts.update({one.kind for text in texts_in(json.loads(line)) for one in find(text)})
+    assert counts == found
+
+
+def texts_in(value: Any, name: str = "") -> Iterator[str]:
+    """All texts of a record but its ids and origin."""
+    if name in {"source", "license", "conversationId", "url", "id", "uid", "qid", "docid"}:
+        return
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from texts_in(part, key)
+    elif isinstance(value, list):
+        for part in value:
+            yield from texts_in(part)

@@ -1,0 +1,158 @@
+"""Personal data of a dialogue: counted, masked or turned away, as `data.personal` says.
+
+It runs after the project's cleaners and before rows are split and compared: rows that differ in nothing
+but a masked number are duplicates from then on, and land in one split.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from kit.config.schema import Data
+from kit.data.check import Findings
+from kit.data.personal import Found, find, find_answered
+from kit.data.rows import Message, Rejection, Row, as_text, reject
+from kit.data.summary import parsed
+
+_SURE = 6  # characters from which on a value is looked for wherever it stands
+
+
+def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None:
+    """Look for personal data in all messages and in the columns that metrics and slices read.
+
+    Masks it in place where `data.personal` is `mask`; the rejection where it is `reject`. The columns that
+    name groups and splits stay: `hide_group` has the first.
+    """
+    columns = _columns(row, data)
+    found: list[tuple[str, Found]] = []
+    question = ""
+    for place, message in _checked(row, data):
+        found += [(place, one) for one in _find(message["content"], data, question)]
+        question = message["content"]
+    for column in columns:
+        for text in _texts(row.fields[column]):
+            found += [(f"column {column}", one) for one in _find(text, data)]
+    if not found:
+        return None
+    values: dict[tuple[str, str], tuple[str, Found]] = {}
+    for place, one in found:
+        values.setdefault((one.kind, one.key), (place, one))
+    told = "; ".join(f"{one.kind} {one.shown} in {place}" for place, one in values.values())
+    findings.personal.rows.update({one.kind for _, one in values.values()})
+    findings.personal.values.update(one.kind for _, one in values.values())
+    if data.personal == "reject":
+        return reject(row, "personal", told)
+    findings.note("personal", row.where, told)
+    if data.personal == "mask":
+        _mask(row, columns, [one for _, one in found], data)
+    return None
+
+
+def hide_group(row: Row, data: Data, groups: dict[str, str]) -> None:
+    """Give a group another name where it is called by personal data: a number, in the order of the rows.
+
+    The split was chosen by the old name, so rows stay where they are; no hash, for those of a telephone
+    number can be tried out.
+    """
+    column = data.split.group_by
+    value = row.fields.get(column) if column and data.personal != "report" else None
+    if column is None or value is None or not _find(as_text(value), data):
+        return
+    row.group = groups.setdefault(row.group, f"[GROUP_{len(groups) + 1}]")
+    row.fields[column] = row.group
+
+
+def _find(text: str, data: Data, question: str = "") -> list[Found]:
+    found = find_answered(text, question, data.personal_kinds)
+    return [one for one in found if not _kept(one, tuple(data.personal_keep))] if found else found
+
+
+def _kept(one: Found, keep: tuple[str, ...]) -> bool:
+    domain = f"@{one.key.partition('@')[2]}" if one.kind == "email" else None
+    return one.text in keep or (domain in keep) or (one.kind, one.key) in _values(keep)
+
+
+@cache
+def _values(keep: tuple[str, ...]) -> set[tuple[str, str]]:
+    return {(one.kind, one.key) for value in keep for one in find(value)}
+
+
+def _columns(row: Row, data: Data) -> list[str]:
+    named = dict.fromkeys([*data.expected, *data.slices])
+    kept = (data.split.group_by, data.split.column)
+    return [column for column in named if column in row.fields and column not in kept]
+
+
+def _mask(row: Row, columns: list[str], found: list[Found], data: Data) -> None:
+    """Replace every value, also where it stands without what gave it away: `so it is 5551234567?`"""
+    masks = _masks(found, "\n".join(message["content"] for message in row.messages))
+    # A short one, such as a PIN, may be a year or an amount elsewhere.
+    known = {one.text: masks[one.kind, one.key] for one in found if len(one.text) >= _SURE}
+    longest_first = "|".join(re.escape(value) for value in sorted(known, key=len, reverse=True))
+    pattern = re.compile(f"(?<![A-Za-z0-9])(?:{longest_first})(?![A-Za-z0-9])") if known else None
+
+    def masked(text: str) -> str:
+        places = [(one.start, one.end, masks[one.kind, one.key]) for one in _find(text, data)]
+        for match in pattern.finditer(text) if pattern else ():
+            if all(match.end() <= start or end <= match.start() for start, end, _ in places):
+                places.append((match.start(), match.end(), known[match[0]]))
+        for start, end, mask in sorted(places, reverse=True):
+            text = text[:start] + mask + text[end:]
+        return text
+
+    for _, message in _checked(row, data):
+        message["content"] = masked(message["content"])
+    for column in columns:
+        row.fields[column] = _changed(parsed(row.fields[column]), masked)
+
+
+def _masks(found: list[Found], text: str) -> dict[tuple[str, str], str]:
+    """A mask for every value, numbered by kind, after the masks that stand in the text already."""
+    masks: dict[tuple[str, str], str] = {}
+    last: dict[str, int] = {}
+    for one in found:
+        if (one.kind, one.key) in masks:
+            continue
+        name = one.kind.upper()
+        before = last.get(name) or max(map(int, re.findall(rf"\[{name}_(\d{{1,6}})\]", text)), default=0)
+        last[name] = before + 1
+        masks[one.kind, one.key] = f"[{name}_{last[name]}]"
+    return masks
+
+
+def _checked(row: Row, data: Data) -> list[tuple[str, Message]]:
+    """All messages and what they are called, but the project's own system prompt: it is no customer's, and
+    it is served as it is.
+    """
+    first = row.messages[0]["role"] != "system"  # turns are counted from 1, without the system message
+    return [
+        ("the system message" if message["role"] == "system" else f"turn {number}", message)
+        for number, message in enumerate(row.messages, start=int(first))
+        if message["role"] != "system" or message["content"] != data.system_prompt
+    ]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value; a whole number is one, for columns of numbers lose their quotes."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield str(value)
+    elif isinstance(value, list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with all its texts changed; a number that the change leaves alone stays a number."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        text = change(str(value))
+        return value if text == str(value) else text
+    if isinstance(value, list):
+        return [_changed(part, change) for part in value]
+    if isinstance(value, dict):
+        return {key: _changed(part, change) for key, part in value.items()}
+    return value
