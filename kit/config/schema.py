@@ -102,9 +102,21 @@ class Checks(Section):
     duplicates: Literal["reject", "report"] = "reject"
     """Rows equal to an earlier one after Unicode NFKC, case and white space."""
     conflicts: Literal["reject", "report"] = "reject"
-    """Rows that answer an earlier row's prompt differently."""
+    """Rows that answer another row's prompt differently."""
+    conflicts_keep: Literal["first", "majority", "none"] = "first"
+    """Which of differing answers stays: the first row's, that of the most rows (as read), or none."""
     overlap: Literal["reject", "report"] = "reject"
     """Training rows whose prompt also stands in valid or test; the training row goes."""
+    benchmark: Literal["reject", "report"] = "reject"
+    """Rows of train and valid with a text that stands, or nearly, in a file of `data.benchmarks`."""
+    near_overlap: Literal["reject", "report", "off"] = "reject"
+    """Training rows whose prompt nearly stands in valid or test; the training row goes."""
+    near_duplicate: Literal["reject", "report", "off"] = "report"
+    """Rows whose every turn is nearly that of an earlier row."""
+    near_conflict: Literal["reject", "report", "off"] = "report"
+    """Rows that answer nearly the prompt of an earlier row differently."""
+    near_similarity: float = Field(default=0.8, ge=0.7, le=1)
+    """How alike near texts are: the Jaccard index of their four-letter pieces; numbers must be the same."""
     advised_tokens: tuple[int, int] = Field(default=(200, 500), strict=False)  # YAML has lists only
     """The advised length of a dialogue in tokens; outside it is counted, not rejected."""
 
@@ -129,6 +141,8 @@ class Data(Section):
     """Columns by which the report breaks scores down, such as `language` or `topic`."""
     cleaners: list[str] = []
     """Cleaners of the project's hooks, applied in this order before the checks."""
+    benchmarks: list[str] = []
+    """Files of benchmarks, relative to the project; rows to learn from must not hold their texts."""
     split: Split = Split()
     checks: Checks = Checks()
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
+from kit.data.across import check_across
+from kit.data.benchmarks import Benchmark, read_benchmarks
 from kit.data.check import (
     Findings,
-    check_across,
     check_expected,
     check_groups,
     check_lengths,
     check_structure,
 )
 from kit.data.clean import clean, find_cleaners
-from kit.data.fingerprint import fingerprint, missing_file
+from kit.data.fingerprint import fingerprint, missing_file, missing_files
 from kit.data.page import write_page
 from kit.data.prepared import prepared_folder
 from kit.data.progress import progress
@@ -68,7 +69,7 @@ def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToke
         DataError: a source cannot be read, a column that the settings name is nowhere (all such
             problems at once), or nothing usable is left to train or test on.
     """
-    if not any(missing_file(source, root) for source in config.data.sources):
+    if not missing_files(config, root):
         folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
         if folder.is_dir():
             return folder
@@ -112,9 +113,9 @@ def _work_through(
     config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase"
 ) -> Preparation:
     findings = Findings(config.data.checks)
-    rows, sources = _gather(config, root, hooks, findings)
+    rows, sources, benchmarks = _gather(config, root, hooks, findings)
     rows = _rendered(rows, config, tokenizer, findings)
-    rows = check_across(rows, findings)
+    rows = check_across(rows, findings, benchmarks)
     check_lengths(rows, config.data.checks.advised_tokens, findings)
     check_expected(rows, config.data.expected, findings)
     check_groups(rows, config.data.split, findings)
@@ -123,8 +124,9 @@ def _work_through(
 
 def _gather(
     config: Config, root: Path, hooks: Hooks, findings: Findings
-) -> tuple[list[Row], list[SourceInfo]]:
-    """All rows of all sources that are sound in themselves, with only the columns that are needed."""
+) -> tuple[list[Row], list[SourceInfo], list[Benchmark]]:
+    """All rows of all sources that are sound in themselves, with only the columns that are needed; and the
+    benchmarks, whose problems are told with those of the sources."""
     if not config.data.sources:
         raise DataError(
             Problem("data.sources", "is empty: there is no data to read", "name at least one source")
@@ -134,6 +136,11 @@ def _gather(
     columns: set[str] = set()
     problems: list[Problem] = []
     cleaners: list[tuple[str, Cleaner]] = []
+    benchmarks: list[Benchmark] = []
+    try:
+        benchmarks = read_benchmarks(config.data.benchmarks, root)
+    except DataError as error:
+        problems += error.problems
     try:
         cleaners = find_cleaners(config.data.cleaners, hooks)
     except DataError as error:
@@ -162,7 +169,7 @@ def _gather(
         problems += _missing_columns(config, columns)
     if problems:
         raise DataError(problems)
-    return rows, sources
+    return rows, sources, benchmarks
 
 
 def _sound_row(
