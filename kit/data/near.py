@@ -26,6 +26,8 @@ _PIECE = 4  # characters
 _SHOWN = 600  # characters of a pair's texts
 _BANDS, _ROWS = 21, 6
 """Texts of similarity 0.8 become candidates with probability 1 - (1 - 0.8^6)^21 = 0.998."""
+_SLACK = 0.1
+"""Three standard errors of the index as 126 hashes estimate it; a candidate further off is not looked at."""
 _SEED = 42
 _FEW = 24
 """Up to so many texts are compared one by one: cheaper than an index of them."""
@@ -90,7 +92,7 @@ class NearIndex(Generic[Item]):
         """The nearest text that was added (of equally near ones the first), and how near it is."""
         bucket = self._buckets.get(_meaning(turns))
         best: tuple[Item, float] | None = None
-        for other, item in bucket.candidates(turns) if bucket else ():
+        for other, item in bucket.candidates(turns, self.threshold) if bucket else ():
             near = similarity(turns, other, max(self.threshold, best[1] if best else 0.0))
             if near and (best is None or near > best[1]):
                 best = item, near
@@ -103,24 +105,29 @@ class _Bucket(Generic[Item]):
 
     texts: list[tuple[tuple[str, ...], Item]] = field(default_factory=list)
     lsh: "RMinHashLSH | None" = None
+    minhashes: "list[RMinHash]" = field(default_factory=list)
 
     def add(self, turns: Sequence[str], item: Item) -> None:
         self.texts.append((tuple(turns), item))
-        if self.lsh is not None:
-            self.lsh.insert(len(self.texts) - 1, _minhash(turns))
-        elif len(self.texts) > _FEW:
+        if self.lsh is None and len(self.texts) > _FEW:
             from rensa import RMinHashLSH
 
             self.lsh = RMinHashLSH(threshold=0.8, num_perm=_BANDS * _ROWS, num_bands=_BANDS)
-            for number, (others, _) in enumerate(self.texts):
-                self.lsh.insert(number, _minhash(others))
+        if self.lsh is not None:
+            for others, _ in self.texts[len(self.minhashes) :]:
+                minhash = _minhash(others)
+                self.lsh.insert(len(self.minhashes), minhash)
+                self.minhashes.append(minhash)
 
-    def candidates(self, turns: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Item]]:
+    def candidates(self, turns: Sequence[str], threshold: float) -> Iterator[tuple[tuple[str, ...], Item]]:
         """In the order in which they were added."""
         if self.lsh is None:
             yield from self.texts
-        else:
-            yield from (self.texts[number] for number in sorted(self.lsh.query(_minhash(turns))))
+            return
+        minhash = _minhash(tuple(turns))
+        for number in sorted(self.lsh.query(minhash)):
+            if self.minhashes[number].jaccard(minhash) >= threshold - _SLACK:
+                yield self.texts[number]
 
 
 def similarity(left: Sequence[str], right: Sequence[str], least: float) -> float | None:
@@ -228,7 +235,8 @@ def _same_word(left: str, right: str) -> bool:
     return short[start:] == long[start + 1 : start + 2] + long[start : start + 1] + long[start + 2 :]
 
 
-def _minhash(turns: Sequence[str]) -> "RMinHash":
+@lru_cache(maxsize=4)  # a text is looked for, then added
+def _minhash(turns: tuple[str, ...]) -> "RMinHash":
     from rensa import RMinHash
 
     minhash = RMinHash(num_perm=_BANDS * _ROWS, seed=_SEED)

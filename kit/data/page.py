@@ -39,7 +39,8 @@ def write_page(
         summary=summary,
         synthetic=sum(source["rows"] for source in summary["sources"] if source["synthetic"]),
         found=[check for check in checks if check["count"]],
-        passed=[check for check in checks if not check["count"]],
+        passed=[check for check in checks if not check["count"] and check["severity"] != "off"],
+        off=[check["name"] for check in checks if check["severity"] == "off"],
         bars=_bars(summary["tokens"]["histogram"]),
         rows=[
             {"where": row.where, "samples": pieces(row.messages, tokenizer), "tokens": row.tokens}

@@ -42,6 +42,7 @@ class Preparation:
     rows: list[Row]
     findings: Findings
     sources: list[SourceInfo]
+    benchmarks: list[Benchmark]
 
     def of(self, split: SplitName) -> list[Row]:
         return [row for row in self.rows if row.split == split]
@@ -90,10 +91,9 @@ def check(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokeni
     """
     preparation = _work_through(config, root, hooks, tokenizer)
     identity = fingerprint(config, root, hooks, tokenizer)
-    findings, sources = preparation.findings, preparation.sources
     return CheckResult(
-        summary=summarise(preparation.rows, findings, sources, config, identity),
-        rejected=_in_order(findings.rejected, sources),
+        summary=_summary(preparation, config, identity),
+        rejected=_in_order(preparation.findings.rejected, preparation.sources),
         refused=_empty_splits(preparation, config),
     )
 
@@ -119,7 +119,7 @@ def _work_through(
     check_lengths(rows, config.data.checks.advised_tokens, findings)
     check_expected(rows, config.data.expected, findings)
     check_groups(rows, config.data.split, findings)
-    return Preparation(rows, findings, sources)
+    return Preparation(rows, findings, sources, benchmarks)
 
 
 def _gather(
@@ -280,9 +280,13 @@ def _write(
         _write_split(preparation.of(split), folder / split, config)
     rejected = (_rejection_line(rejection) for rejection in preparation.findings.rejected)
     write_text(folder / "rejected.jsonl", "".join(rejected))
-    summary = summarise(preparation.rows, preparation.findings, preparation.sources, config, identity)
+    summary = _summary(preparation, config, identity)
     write_json(folder / "data.json", summary)
     write_page(folder / "data.html", summary, preparation.of("train")[:3], tokenizer)
+
+
+def _summary(done: Preparation, config: Config, identity: str) -> dict[str, Any]:
+    return summarise(done.rows, done.findings, done.sources, done.benchmarks, config, identity)
 
 
 def _rejection_line(rejection: Rejection) -> str:
