@@ -115,7 +115,7 @@ class Checks(Section):
     """Rows whose every turn is nearly that of an earlier row."""
     near_conflict: Literal["reject", "report", "off"] = "report"
     """Rows that answer nearly the prompt of an earlier row differently."""
-    near_similarity: float = Field(default=0.8, ge=0.7, le=1)
+    near_similarity: float = Field(default=0.8, ge=0.75, le=1)
     """How alike near texts are: the Jaccard index of their four-letter pieces; numbers must be the same."""
     advised_tokens: tuple[int, int] = Field(default=(200, 500), strict=False)  # YAML has lists only
     """The advised length of a dialogue in tokens; outside it is counted, not rejected."""

@@ -39,9 +39,11 @@ _NO_SPACES = "\u3040-\u30ff\u3400-\u9fff"
 _WORD = re.compile(rf"[{_NO_SPACES}]|[^\W_{_NO_SPACES}]+(?:'[^\W_{_NO_SPACES}]+)*")
 # With the code or currency before it and the unit behind it: 5 mg is not 5 ml, AB-12 not CD-12.
 _NUMBER = re.compile(
-    r"(?:[$€£¥]\s?|[a-z]+[-#]?)?\d+[a-z\d]*(?:[-.,:/][a-z\d]*\d[a-z\d]*)*(?:\s?(?:[%°€]|[a-zµ]{1,2}\b))?"
+    r"(?:[$€£¥]\s?|(?<![a-z])[a-z]+[-#]?)?\d+[a-z\d]*(?:[-.,:/][a-z\d]*\d[a-z\d]*)*(?:\s?(?:[%°€]|[a-zµ]{1,2}\b))?"
 )
 _NAME = re.compile(r"(?<=[\w,;(] )[A-ZÀ-ÖØ-Þ][\w']+")
+_SYMBOL = re.compile(r"[+±×÷^√=<>≤≥]|[-*/](?=\s?\d)|(?<=[a-z])#")
+"""Signs that are no punctuation: 2 + 3 is not 2 * 3, and C not C#."""
 _CONTRACTIONS = {
     "can't": "can not",
     "n't": " not",
@@ -96,6 +98,8 @@ class NearIndex(Generic[Item]):
             near = similarity(turns, other, max(self.threshold, best[1] if best else 0.0))
             if near and (best is None or near > best[1]):
                 best = item, near
+                if near == 1.0:
+                    break
         return best
 
 
@@ -160,7 +164,7 @@ def words(text: str) -> list[str]:
 @lru_cache(maxsize=4096)
 def pieces(text: str) -> frozenset[str]:
     """All runs of four characters of the words, a space between them and around the whole."""
-    line = f" {' '.join(words(text))} "
+    line = f" {' '.join(words(text)) or normal(text)} "  # of a smile alone, the smile
     return frozenset(line[start : start + _PIECE] for start in range(max(1, len(line) - _PIECE + 1)))
 
 
@@ -174,14 +178,15 @@ def _jaccard(left: frozenset[str], right: frozenset[str], least: float) -> float
 
 
 def _meaning(turns: Sequence[str]) -> tuple[object, ...]:
-    """What near texts must have the same: numbers in order and the count of negations, turn by turn."""
-    return tuple(_numbers_and_negations(turn) for turn in turns)
+    """What near texts must have the same, turn by turn: numbers and signs in order, how many negations."""
+    return tuple(_meaning_of_turn(turn) for turn in turns)
 
 
 @lru_cache(maxsize=4096)
-def _numbers_and_negations(text: str) -> tuple[tuple[str, ...], int]:
-    numbers = tuple(_NUMBER.findall(normal(text)))
-    return numbers, sum(_NEGATION.fullmatch(word) is not None for word in words(text))
+def _meaning_of_turn(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    line = normal(text)
+    negations = sum(_NEGATION.fullmatch(word) is not None for word in words(text))
+    return tuple(_NUMBER.findall(line)), tuple(_SYMBOL.findall(line)), negations
 
 
 def _same_sense(left: str, right: str) -> bool:
@@ -190,9 +195,8 @@ def _same_sense(left: str, right: str) -> bool:
     Spelling, and little words of two letters, are no other word. A word that was added is none either,
     unless it is a name; one that moved is: from savings to checking is not from checking to savings.
     """
-    one, other = words(left), words(right)
-    if one == other:
-        return True
+    one, other = _differing(*sorted((words(left), words(right))))
+    allowed = min(len(words(left)), len(words(right))) // _WORDS_A_SWAP
     names = _names(left) | _names(right)
     swaps = 0
     gone: Counter[str] = Counter()
@@ -210,7 +214,16 @@ def _same_sense(left: str, right: str) -> bool:
             gone.update(before)
             come.update(after)
     swaps += (gone & come).total()
-    return swaps <= min(len(one), len(other)) // _WORDS_A_SWAP
+    return swaps <= allowed
+
+
+def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
+    """Two lists of words without the beginning and the end that they share: most of long texts is shared."""
+    most = min(len(one), len(other))
+    start = next((i for i in range(most) if one[i] != other[i]), most)
+    rest = most - start
+    end = next((i for i in range(rest) if one[-1 - i] != other[-1 - i]), rest)
+    return one[start : len(one) - end], other[start : len(other) - end]
 
 
 @lru_cache(maxsize=4096)
