@@ -20,13 +20,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kit.data.near import _BANDS, _ROWS, pieces
+from kit.data.near import BANDS, ROWS, pieces
 
 FILES = ("ecom_hetpqa_en", "medical_medquad_en", "finance_multidogo_en")
 NEAR = 0.8
 SOME = 10_000
 CHECKS = ("duplicate", "near_duplicate", "near_overlap", "near_conflict")
-PERMUTATIONS = _BANDS * _ROWS
+PERMUTATIONS = BANDS * ROWS
 Pairs = set[tuple[int, int]]
 
 
@@ -34,7 +34,7 @@ def datasketch_pairs(texts: Sequence[str]) -> Pairs:
     """MinHashLSH with the kit's bands, its usual hash (sha1)."""
     from datasketch import MinHash, MinHashLSH
 
-    lsh = MinHashLSH(num_perm=PERMUTATIONS, params=(_BANDS, _ROWS))
+    lsh = MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, ROWS))
     found = set()
     for number, text in enumerate(texts):
         minhash = MinHash(num_perm=PERMUTATIONS, seed=42)
@@ -48,7 +48,7 @@ def rensa_pairs(texts: Sequence[str]) -> Pairs:
     """RMinHash and RMinHashLSH, as the kit uses them."""
     from rensa import RMinHash, RMinHashLSH
 
-    lsh = RMinHashLSH(threshold=NEAR, num_perm=PERMUTATIONS, num_bands=_BANDS)
+    lsh = RMinHashLSH(threshold=NEAR, num_perm=PERMUTATIONS, num_bands=BANDS)
     found = set()
     for number, text in enumerate(texts):
         minhash = RMinHash(num_perm=PERMUTATIONS, seed=42)
@@ -143,7 +143,7 @@ def many_texts(folder: Path, rows: int) -> list[str]:
 def kit_seconds(texts: Sequence[str]) -> dict[str, float]:
     """Seconds of the kit's exact and near duplicate checks over one-question rows."""
     from kit.config.schema import Checks
-    from kit.data.across import _finders
+    from kit.data.across import finders_of
     from kit.data.rows import Row
 
     answers = ("Please look under My Account.", "We answer within two working days.")
@@ -158,7 +158,7 @@ def kit_seconds(texts: Sequence[str]) -> dict[str, float]:
         for line, text in enumerate(texts, start=1)
     ]
     seconds = {}
-    finders = _finders(Checks(), [], rows)
+    finders = finders_of(Checks(), [], rows)
     for name in CHECKS:
         start = time.process_time()
         count = sum(1 for _ in finders[name](rows))

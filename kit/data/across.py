@@ -32,7 +32,7 @@ def check_across(rows: list[Row], findings: Findings, benchmarks: Sequence[Bench
     one stays and the training row goes; within a split the earlier one stays.
     """
     ranked = sorted(rows, key=_rank)
-    for name, find in _finders(findings.settings, benchmarks, ranked).items():
+    for name, find in finders_of(findings.settings, benchmarks, ranked).items():
         severity = findings.checks[name].severity
         gone = set()
         for found in find(ranked) if severity != "off" else ():
@@ -47,8 +47,11 @@ def check_across(rows: list[Row], findings: Findings, benchmarks: Sequence[Bench
     return [row for row in rows if id(row) in kept]
 
 
-def _finders(checks: Checks, benchmarks: Sequence[Benchmark], rows: list[Row]) -> dict[str, Finder]:
-    """Order matters: a row that leaks is named as a leak, not as a duplicate, and an equal row as equal."""
+def finders_of(checks: Checks, benchmarks: Sequence[Benchmark], rows: list[Row]) -> dict[str, Finder]:
+    """Every check by name, each from ranked rows to what it finds.
+
+    Order matters: a row that leaks is named as a leak, not as a duplicate, and an equal row as equal.
+    """
     near = checks.near_similarity
     # Counted before duplicates go: three rows that say the same are three votes.
     votes = Counter((key(row.messages[:-1]), normal(row.messages[-1]["content"])) for row in rows)

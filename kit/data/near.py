@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 _PIECE = 4  # characters
 _SHOWN = 600  # characters of a pair's texts
-_BANDS, _ROWS = 21, 6
+BANDS, ROWS = 21, 6
 """Texts of similarity 0.8 become candidates with probability 1 - (1 - 0.8^6)^21 = 0.998."""
 _SLACK = 0.1
 """Three standard errors of the index as 126 hashes estimate it; a candidate further off is not looked at."""
@@ -116,7 +116,7 @@ class _Bucket(Generic[Item]):
         if self.lsh is None and len(self.texts) > _FEW:
             from rensa import RMinHashLSH
 
-            self.lsh = RMinHashLSH(threshold=0.8, num_perm=_BANDS * _ROWS, num_bands=_BANDS)
+            self.lsh = RMinHashLSH(threshold=0.8, num_perm=BANDS * ROWS, num_bands=BANDS)
         if self.lsh is not None:
             for others, _ in self.texts[len(self.minhashes) :]:
                 minhash = _minhash(others)
@@ -252,7 +252,7 @@ def _same_word(left: str, right: str) -> bool:
 def _minhash(turns: tuple[str, ...]) -> "RMinHash":
     from rensa import RMinHash
 
-    minhash = RMinHash(num_perm=_BANDS * _ROWS, seed=_SEED)
+    minhash = RMinHash(num_perm=BANDS * ROWS, seed=_SEED)
     # Sorted, for a set of texts has no order that holds from one process to the next.
     minhash.update(sorted(f"{turn} {piece}" for turn, text in enumerate(turns) for piece in pieces(text)))
     return minhash

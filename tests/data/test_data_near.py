@@ -10,6 +10,7 @@ from dialogue_rows import dialogue
 from pydantic import ValidationError
 
 from kit.config.errors import DataError
+from kit.config.layers import load_config
 from kit.config.schema import Checks
 from kit.data.near import NearIndex, similarity
 
@@ -301,3 +302,10 @@ def test_similarity_has_bounds() -> None:
     """Below 0.75 the index would miss pairs in silence."""
     with pytest.raises(ValidationError):
         Checks(near_similarity=0.5)
+
+
+def test_off_in_yaml_is_a_word_not_false(tmp_path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/project.yaml").write_text("data:\n  checks: {near_duplicate: off}\n")
+    checks = load_config(tmp_path, ["data.checks.near_conflict=off"]).config.data.checks
+    assert (checks.near_duplicate, checks.near_conflict, checks.near_overlap) == ("off", "off", "reject")
