@@ -104,9 +104,21 @@ class Checks(Section):
     duplicates: Literal["reject", "report"] = "reject"
     """Rows equal to an earlier one after Unicode NFKC, case and white space."""
     conflicts: Literal["reject", "report"] = "reject"
-    """Rows that answer an earlier row's prompt differently."""
+    """Rows that answer another row's prompt differently."""
+    conflicts_keep: Literal["first", "majority", "none"] = "first"
+    """Which of differing answers stays: the first row's, that of the most rows (as read), or none."""
     overlap: Literal["reject", "report"] = "reject"
     """Training rows whose prompt also stands in valid or test; the training row goes."""
+    benchmark: Literal["reject", "report"] = "reject"
+    """Rows of train and valid with a text that stands, or nearly, in a file of `data.benchmarks`."""
+    near_overlap: Literal["reject", "report", "off"] = "reject"
+    """Training rows whose prompt nearly stands in valid or test; the training row goes."""
+    near_duplicate: Literal["reject", "report", "off"] = "report"
+    """Rows whose every turn is nearly that of an earlier row."""
+    near_conflict: Literal["reject", "report", "off"] = "report"
+    """Rows that answer nearly the prompt of an earlier row differently."""
+    near_similarity: float = Field(default=0.8, ge=0.75, le=1)
+    """How alike near texts are: the Jaccard index of their four-letter pieces; numbers must be the same."""
     advised_tokens: tuple[int, int] = Field(default=(200, 500), strict=False)  # YAML has lists only
     """The advised length of a dialogue in tokens; outside it is counted, not rejected."""
     language: Severity = "report"
@@ -154,6 +166,8 @@ class Data(Section):
     """Which kinds of personal data are looked for."""
     personal_keep: list[str] = []
     """Values that are no person's and stay, such as the own hotline; `@bank.example` keeps a whole domain."""
+    benchmarks: list[str] = []
+    """Files of benchmarks, relative to the project; rows to learn from must not hold their texts."""
     split: Split = Split()
     checks: Checks = Checks()
 

@@ -1,18 +1,19 @@
 """The checks: what makes a row unfit, alone or beside the others.
 
-Every check has a name, a severity (`reject` takes rows out, `report` only counts them) and, in the
-data's record, its count and up to five examples.
+Every check has a name, a severity (`reject` takes rows out, `report` only counts them, `off` does not
+look) and, in the data's record, its count and up to five examples.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kit.config.schema import Checks, Data, PersonalKind, Split
+from kit.data.near import Pair
 from kit.data.personal import redact, redact_all
 from kit.data.rows import Rejection, Row, reject
-from kit.data.same import answered, key, normal, prompt_key, turns_of
+from kit.data.same import turns_of
 from kit.data.split import group_of
 
 MOST_EXAMPLES = 5
@@ -27,10 +28,14 @@ WHAT = {
     "split": "rows whose split column names no split",
     "template": "dialogues that the chat template cannot express, or that spell its control tokens",
     "too_long": "dialogues over model.max_length; nothing is ever cut",
+    "benchmark": "rows of train or valid with a text that stands, or nearly, in a benchmark",
     "group_leak": "rows whose group also stands in a split that is held out from theirs",
     "overlap": "rows whose prompt (in train, also an earlier turn) is asked by a split held out from theirs",
+    "near_overlap": "rows whose prompt is nearly that of a split held out from theirs",
     "duplicate": "rows equal to an earlier one after Unicode NFKC, case and white space",
-    "conflict": "rows that answer an earlier row's prompt differently",
+    "near_duplicate": "rows whose every turn is nearly that of an earlier row",
+    "conflict": "rows that answer another row's prompt differently",
+    "near_conflict": "rows that answer nearly the prompt of an earlier row differently",
     "variant": "rows that answer otherwise what another row answers in an earlier turn, or under another "
     "system message",
     "length": "dialogues outside the advised length in tokens",
@@ -56,12 +61,12 @@ class Check:
     name: str
     severity: str
     count: int = 0
-    examples: list[dict[str, str]] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, where: str, text: str) -> None:
+    def add(self, where: str, text: str, pair: Pair | None = None) -> None:
         self.count += 1
         if len(self.examples) < MOST_EXAMPLES:
-            self.examples.append({"where": where, "text": text})
+            self.examples.append({"where": where, "text": text, **({"pair": pair.as_json()} if pair else {})})
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -95,10 +100,11 @@ class Findings:
 
     def __init__(self, checks: Checks, personal: str = "report") -> None:
         reports = dict.fromkeys(("variant", "length", "expected", "no_group", "revision"), "report")
-        chosen = {"duplicate": checks.duplicates, "conflict": checks.conflicts}
+        chosen: dict[str, str] = {"duplicate": checks.duplicates, "conflict": checks.conflicts}
         chosen |= {"overlap": checks.overlap, "group_leak": checks.overlap}
         chosen |= {name: getattr(checks, name) for name in WHAT if name in Checks.model_fields}
         chosen |= {"personal": "reject" if personal == "reject" else "report"}
+        self.settings = checks
         severities = reports | chosen
         self.checks = {name: Check(name, severities.get(name, "reject")) for name in WHAT}
         self.rejected: list[Rejection] = []
@@ -111,17 +117,16 @@ class Findings:
         """Whether a check is not switched off."""
         return self.checks[name].severity != "off"
 
-    def turn_away(self, rejection: Rejection) -> None:
+    def turn_away(self, rejection: Rejection, pair: Pair | None = None) -> None:
         """Count a rejection and keep it for `rejected.jsonl`, personal data in its reason shortened.
 
         Unless such data is only reported, it is shortened in the row as well: nothing that is written may
         tell what was masked.
         """
-        excerpt = _excerpt(rejection.row)
         row = redact_all(rejection.row) if self._hide else rejection.row
-        rejection = replace(rejection, reason=redact(rejection.reason), row=row)
-        self.rejected.append(rejection)
-        self.checks[rejection.check].add(rejection.where, f"{rejection.reason}{excerpt}")
+        text = f"{rejection.reason}{excerpt(rejection.row)}"
+        self.rejected.append(replace(rejection, reason=redact(rejection.reason), row=row))
+        self.note(rejection.check, rejection.where, text, pair)
 
     def found(self, row: Row, name: str, reason: str) -> bool:
         """Count a finding of a row by the check's severity; whether the row stays."""
@@ -129,12 +134,14 @@ class Findings:
         if self.checks[name].severity == "reject":
             self.turn_away(rejection)
             return False
-        self.note(name, row.where, f"{reason}{_excerpt(rejection.row)}")
+        self.note(name, row.where, f"{reason}{excerpt(rejection.row)}")
         return True
 
-    def note(self, name: str, where: str, text: str) -> None:
-        """Count something that does not cost a row."""
-        self.checks[name].add(where, redact(text))
+    def note(self, name: str, where: str, text: str, pair: Pair | None = None) -> None:
+        """Count something that need not cost a row; personal data in what is shown is shortened."""
+        if pair is not None:
+            pair = replace(pair, texts=(redact(pair.texts[0]), redact(pair.texts[1])))
+        self.checks[name].add(where, redact(text), pair)
 
 
 def check_structure(row: Row) -> Rejection | None:
@@ -155,26 +162,6 @@ def check_structure(row: Row) -> Rejection | None:
     if turns is not row.messages and not row.messages[0]["content"]:
         return reject(row, "empty", "the system message is empty")
     return None
-
-
-def check_across(rows: list[Row], findings: Findings) -> list[Row]:
-    """Leaks between splits, duplicates and conflicts; the rows that stay, in their old order.
-
-    Rows of test are looked at first, then valid, then train, so that of two equal rows the held-out
-    one stays and the training row goes.
-    """
-    ranked = sorted(rows, key=_rank)
-    for name, find in _ACROSS.items():
-        gone = set()
-        for row, reason in find(ranked):
-            if findings.checks[name].severity == "reject":
-                findings.turn_away(reject(row, name, reason))
-                gone.add(id(row))
-            else:
-                findings.note(name, row.where, f"{reason}{_excerpt({'messages': row.messages})}")
-        ranked = [row for row in ranked if id(row) not in gone]
-    kept = {id(row) for row in ranked}
-    return [row for row in rows if id(row) in kept]
 
 
 def check_lengths(rows: Iterable[Row], advised: tuple[int, int], findings: Findings) -> None:
@@ -198,76 +185,7 @@ def check_groups(rows: Iterable[Row], split: Split, findings: Findings) -> None:
     """Count rows that the group column says nothing about."""
     for row in rows if split.group_by else ():
         if group_of(row, split) is None:
-            findings.note("no_group", row.where, f"no {split.group_by}{_excerpt({'messages': row.messages})}")
-
-
-def _group_leaks(rows: list[Row]) -> Iterator[tuple[Row, str]]:
-    held_out: dict[str, Row] = {}
-    for row in rows:
-        if row.group == prompt_key(row.messages):  # no group named: equal prompts are the overlap check's
-            continue
-        first = held_out.setdefault(row.group, row)
-        if first.split != row.split:
-            yield row, f"{row.split} has the group {row.group!r} of {first.split} ({first.where})"
-
-
-def _overlaps(rows: list[Row]) -> Iterator[tuple[Row, str]]:
-    asked: dict[str, Row] = {}
-    for row in rows:
-        *earlier, last = [before for before, _ in answered(row.messages)]
-        first = asked.setdefault(last, row)
-        if first.split != row.split:
-            yield row, f"{row.split} asks what {first.split} asks ({first.where})"
-        elif row.split == "train":
-            # Loss is on every answer, so an earlier turn that test asks would be learned all the same.
-            others = (asked.get(before) for before in earlier)
-            found = next((other for other in others if other and other.split != "train"), None)
-            if found:
-                yield row, f"an earlier turn of it is what {found.split} asks ({found.where})"
-
-
-def _duplicates(rows: list[Row]) -> Iterator[tuple[Row, str]]:
-    seen: dict[str, Row] = {}
-    for row in rows:
-        first = seen.setdefault(key(row.messages), row)
-        if first is not row:
-            yield row, f"same as {first.where}"
-
-
-def _conflicts(rows: list[Row]) -> Iterator[tuple[Row, str]]:
-    answered: dict[str, Row] = {}
-    for row in rows:
-        first = answered.setdefault(key(row.messages[:-1]), row)
-        if normal(first.messages[-1]["content"]) != normal(row.messages[-1]["content"]):
-            yield row, f"answers the prompt of {first.where} differently"
-
-
-def _variants(rows: list[Row]) -> Iterator[tuple[Row, str]]:
-    """Answers that carry loss and differ, where neither need be wrong: a greeting has many replies, and
-    another system message may ask for another tone. So they are told, not rejected.
-    """
-    seen: dict[str, tuple[Row, str]] = {}
-    for row in rows:
-        for turn, (before, answer) in enumerate(answered(row.messages), start=1):
-            first, first_answer = seen.setdefault(before, (row, answer))
-            if answer == first_answer or key(first.messages[:-1]) == key(row.messages[:-1]):
-                continue  # the same, or a conflict and named as one
-            yield row, f"answer {turn} is another than {first.where} gives to the same turns"
-            break
-
-
-# Order matters: a row that leaks is named as a leak, not as a duplicate.
-_ACROSS: dict[str, Callable[[list[Row]], Iterator[tuple[Row, str]]]] = {
-    "group_leak": _group_leaks,
-    "overlap": _overlaps,
-    "duplicate": _duplicates,
-    "conflict": _conflicts,
-    "variant": _variants,
-}
-
-
-def _rank(row: Row) -> int:
-    return ("test", "valid", "train").index(row.split or "train")
+            findings.note("no_group", row.where, f"no {split.group_by}{excerpt({'messages': row.messages})}")
 
 
 def _alternating() -> Iterator[str]:
@@ -276,7 +194,7 @@ def _alternating() -> Iterator[str]:
         yield "assistant"
 
 
-def _excerpt(row: Any) -> str:
+def excerpt(row: Any) -> str:
     """The last question of a row, shortened, to recognise it by."""
     messages = row.get("messages") if isinstance(row, dict) else None
     asked = [m["content"] for m in messages or [] if isinstance(m, dict) and m.get("role") == "user"]

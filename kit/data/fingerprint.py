@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kit import __version__
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config, Source
+from kit.data.benchmarks import missing_benchmark
 from kit.files import sha256_file, sha256_json
 from kit.hooks import Hooks
 
@@ -15,21 +16,21 @@ if TYPE_CHECKING:
 
 
 def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> str:
-    """16 hex digits over the data's bytes, the grammar, the hooks, the tokenizer with its chat
-    template, the settings that data preparation reads, the libraries that judge text and know valid
+    """16 hex digits over the data's bytes, the grammar, the benchmarks, the hooks, the tokenizer with its
+    chat template, the settings that data preparation reads, the libraries that judge text and know valid
     numbers, and the kit itself.
 
     A Hub dataset counts by its id and revision: without a pinned revision a change upstream is
     not noticed.
 
     Raises:
-        DataError: a source's file is missing; all of them at once.
+        DataError: a source's or benchmark's file is missing; all of them at once.
     """
-    missing = [problem for source in config.data.sources if (problem := missing_file(source, root))]
-    if missing:
+    if missing := missing_files(config, root):
         raise DataError(missing)
     parts = {
         "sources": [_source(source, root) for source in config.data.sources],
+        "benchmarks": [sha256_file(root / path) for path in config.data.benchmarks],
         "hooks": [sha256_file(path) for path in hooks.files],
         "tokenizer": _tokenizer(tokenizer),
         "settings": settings(config),
@@ -47,6 +48,13 @@ def settings(config: Config) -> dict[str, Any]:
         "max_length": config.model.max_length,
         "seed": config.seed,
     }
+
+
+def missing_files(config: Config, root: Path) -> list[Problem]:
+    """The problems of all sources and benchmarks whose file is not there."""
+    sources = [missing_file(source, root) for source in config.data.sources]
+    benchmarks = [missing_benchmark(path, root) for path in config.data.benchmarks]
+    return [problem for problem in [*sources, *benchmarks] if problem]
 
 
 def missing_file(source: Source, root: Path) -> Problem | None:

@@ -42,7 +42,7 @@ def write_page(
         synthetic=sum(source["rows"] for source in summary["sources"] if source["synthetic"]),
         found=[check for check in checks if check["count"]],
         passed=[check for check in checks if not check["count"] and check["severity"] != "off"],
-        off=[check for check in checks if check["severity"] == "off"],
+        off=[check["name"] for check in checks if check["severity"] == "off"],
         columns=_columns(summary),
         bars=_bars(summary["tokens"]["histogram"]),
         rows=[

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
+from kit.data.across import check_across
 from kit.data.balance import check_balance
+from kit.data.benchmarks import Benchmark, read_benchmarks
 from kit.data.check import (
     Findings,
-    check_across,
     check_expected,
     check_groups,
     check_lengths,
     check_structure,
 )
 from kit.data.clean import clean, find_cleaners
-from kit.data.fingerprint import fingerprint, missing_file
+from kit.data.fingerprint import fingerprint, missing_file, missing_files
 from kit.data.mask import check_personal, hide_group
 from kit.data.page import write_page
 from kit.data.personal import find, redact
@@ -46,6 +47,7 @@ class Preparation:
     rows: list[Row]
     findings: Findings
     sources: list[SourceInfo]
+    benchmarks: list[Benchmark]
 
     def of(self, split: SplitName) -> list[Row]:
         return [row for row in self.rows if row.split == split]
@@ -73,7 +75,7 @@ def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToke
         DataError: a source cannot be read, a column that the settings name is nowhere (all such
             problems at once), or nothing usable is left to train or test on.
     """
-    if not any(missing_file(source, root) for source in config.data.sources):
+    if not missing_files(config, root):
         folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
         if folder.is_dir():
             return folder
@@ -94,10 +96,9 @@ def check(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokeni
     """
     preparation = _work_through(config, root, hooks, tokenizer)
     identity = fingerprint(config, root, hooks, tokenizer)
-    findings, sources = preparation.findings, preparation.sources
     return CheckResult(
-        summary=summarise(preparation.rows, findings, sources, config, identity),
-        rejected=_in_order(findings.rejected, sources),
+        summary=_summary(preparation, config, identity),
+        rejected=_in_order(preparation.findings.rejected, preparation.sources),
         refused=_empty_splits(preparation, config),
     )
 
@@ -117,21 +118,22 @@ def _work_through(
     config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase"
 ) -> Preparation:
     findings = Findings(config.data.checks, config.data.personal)
-    rows, sources = _gather(config, root, hooks, findings)
+    rows, sources, benchmarks = _gather(config, root, hooks, findings)
     rows = _rendered(rows, config, tokenizer, findings)
     rows = check_quality(rows, config, findings)
-    rows = check_across(rows, findings)
+    rows = check_across(rows, findings, benchmarks)
     check_lengths(rows, config.data.checks.advised_tokens, findings)
     check_expected(rows, config.data.expected, findings)
     check_groups(rows, config.data.split, findings)
     check_balance(rows, config, findings)
-    return Preparation(rows, findings, sources)
+    return Preparation(rows, findings, sources, benchmarks)
 
 
 def _gather(
     config: Config, root: Path, hooks: Hooks, findings: Findings
-) -> tuple[list[Row], list[SourceInfo]]:
-    """All rows of all sources that are sound in themselves, with only the columns that are needed."""
+) -> tuple[list[Row], list[SourceInfo], list[Benchmark]]:
+    """All rows of all sources that are sound in themselves, with only the columns that are needed; and the
+    benchmarks, whose problems are told with those of the sources."""
     if not config.data.sources:
         raise DataError(
             Problem("data.sources", "is empty: there is no data to read", "name at least one source")
@@ -142,6 +144,11 @@ def _gather(
     groups: dict[str, str] = {}
     problems: list[Problem] = []
     cleaners: list[tuple[str, Cleaner]] = []
+    benchmarks: list[Benchmark] = []
+    try:
+        benchmarks = read_benchmarks(config.data.benchmarks, root)
+    except DataError as error:
+        problems += error.problems
     try:
         cleaners = find_cleaners(config.data.cleaners, hooks)
     except DataError as error:
@@ -171,7 +178,7 @@ def _gather(
         problems += _missing_columns(config, columns)
     if problems:
         raise DataError(problems)
-    return rows, sources
+    return rows, sources, benchmarks
 
 
 def _sound_row(
@@ -289,10 +296,14 @@ def _write(
         _write_split(preparation.of(split), folder / split, config)
     rejected = (_rejection_line(rejection) for rejection in preparation.findings.rejected)
     write_text(folder / "rejected.jsonl", "".join(rejected))
-    summary = summarise(preparation.rows, preparation.findings, preparation.sources, config, identity)
+    summary = _summary(preparation, config, identity)
     write_json(folder / "data.json", summary)
     shown = (row for row in preparation.of("train") if not any(find(m["content"]) for m in row.messages))
     write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer)
+
+
+def _summary(done: Preparation, config: Config, identity: str) -> dict[str, Any]:
+    return summarise(done.rows, done.findings, done.sources, done.benchmarks, config, identity)
 
 
 def _rejection_line(rejection: Rejection) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from kit import __version__
 from kit.config.schema import Config
+from kit.data.benchmarks import Benchmark
 from kit.data.check import Findings
 from kit.data.fingerprint import settings
 from kit.data.rows import SPLITS, Row, SourceInfo, as_text
@@ -19,6 +20,7 @@ def summarise(
     rows: Sequence[Row],
     findings: Findings,
     sources: Sequence[SourceInfo],
+    benchmarks: Sequence[Benchmark],
     config: Config,
     fingerprint: str,
 ) -> dict[str, Any]:
@@ -29,6 +31,10 @@ def summarise(
         "fingerprint": fingerprint,
         "kit_version": __version__,
         "sources": [vars(source) for source in sources],
+        "benchmarks": [
+            {"name": benchmark.name, "sha256": benchmark.sha256, "texts": len(benchmark.texts)}
+            for benchmark in benchmarks
+        ],
         "rows": {
             "read": sum(source.rows for source in sources),
             "kept": len(rows),
