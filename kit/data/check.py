@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kit.config.schema import Checks, Split
-from kit.data.rows import Rejection, Row, reject
+from kit.data.rows import DOCUMENT, Rejection, Row, is_document, reject
 from kit.data.same import answered, key, normal, prompt_key, turns_of
 from kit.data.split import group_of
 
@@ -34,6 +34,7 @@ WHAT = {
     "expected": "rows without a value for a column that metrics use",
     "no_group": "rows without a value for data.split.group_by: grouped by what they ask instead",
     "revision": "Hub datasets without a pinned revision: tomorrow's data may not be today's",
+    "skipped": "files in a folder of data.sources that are of no kind that is read",
 }
 """Every check by name, in the order in which they are listed, and what it counts."""
 
@@ -66,7 +67,9 @@ class Findings:
     """All checks of one preparation, in a fixed order, and the rows they turned away."""
 
     def __init__(self, checks: Checks) -> None:
-        reports = dict.fromkeys(("variant", "length", "expected", "no_group", "revision"), "report")
+        reports = dict.fromkeys(
+            ("variant", "length", "expected", "no_group", "revision", "skipped"), "report"
+        )
         chosen = {"duplicate": checks.duplicates, "conflict": checks.conflicts}
         chosen |= {"overlap": checks.overlap, "group_leak": checks.overlap}
         severities = reports | chosen
@@ -85,6 +88,8 @@ class Findings:
 
 def check_structure(row: Row) -> Rejection | None:
     """Roles in order and no empty message; the first fault found."""
+    if is_document(row.messages):
+        return None if row.messages[0]["content"] else reject(row, "empty", "the document is empty")
     turns = turns_of(row.messages)
     if not turns:
         return reject(row, "roles", "there is nothing after the system message")
@@ -127,7 +132,7 @@ def check_lengths(rows: Iterable[Row], advised: tuple[int, int], findings: Findi
     """Count dialogues outside the advised band of tokens."""
     low, high = advised
     for row in rows:
-        if not low <= row.tokens <= high:
+        if not is_document(row.messages) and not low <= row.tokens <= high:
             findings.note("length", row.where, f"{row.tokens} tokens, advised {low} to {high}")
 
 
@@ -183,6 +188,8 @@ def _duplicates(rows: list[Row]) -> Iterator[tuple[Row, str]]:
 def _conflicts(rows: list[Row]) -> Iterator[tuple[Row, str]]:
     answered: dict[str, Row] = {}
     for row in rows:
+        if is_document(row.messages):
+            continue
         first = answered.setdefault(key(row.messages[:-1]), row)
         if normal(first.messages[-1]["content"]) != normal(row.messages[-1]["content"]):
             yield row, f"answers the prompt of {first.where} differently"
@@ -225,7 +232,9 @@ def _alternating() -> Iterator[str]:
 def _excerpt(row: Any) -> str:
     """The last question of a row, shortened, to recognise it by."""
     messages = row.get("messages") if isinstance(row, dict) else None
-    asked = [m["content"] for m in messages or [] if isinstance(m, dict) and m.get("role") == "user"]
+    wanted = ("user", DOCUMENT)
+    turns = messages if isinstance(messages, list) else []
+    asked = [m.get("content") for m in turns if isinstance(m, dict) and m.get("role") in wanted]
     if not asked:
         return ""
     text = " ".join(str(asked[-1]).split())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.data.rows import Row
+from kit.data.rows import Row, is_document
 from kit.data.show import pieces
 from kit.files import write_text
 
@@ -40,6 +40,7 @@ def write_page(
         synthetic=sum(source["rows"] for source in summary["sources"] if source["synthetic"]),
         found=[check for check in checks if check["count"]],
         passed=[check for check in checks if not check["count"]],
+        documents=any(is_document(row.messages) for row in rows),
         bars=_bars(summary["tokens"]["histogram"]),
         rows=[
             {"where": row.where, "samples": pieces(row.messages, tokenizer), "tokens": row.tokens}

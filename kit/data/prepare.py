@@ -18,8 +18,10 @@ from kit.data.check import (
     check_structure,
 )
 from kit.data.clean import clean, find_cleaners
-from kit.data.fingerprint import fingerprint, missing_file
+from kit.data.fingerprint import fingerprint
+from kit.data.mix import mix
 from kit.data.page import write_page
+from kit.data.places import find_places
 from kit.data.prepared import prepared_folder
 from kit.data.progress import progress
 from kit.data.read import read_source
@@ -32,6 +34,8 @@ from kit.hooks import Cleaner, Hooks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_MOST_ROW_PROBLEMS = 50  # told beside the problems of whole files
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToke
         DataError: a source cannot be read, a column that the settings name is nowhere (all such
             problems at once), or nothing usable is left to train or test on.
     """
-    if not any(missing_file(source, root) for source in config.data.sources):
+    if not find_places(config, root).problems:
         folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
         if folder.is_dir():
             return folder
@@ -115,6 +119,7 @@ def _work_through(
     rows, sources = _gather(config, root, hooks, findings)
     rows = _rendered(rows, config, tokenizer, findings)
     rows = check_across(rows, findings)
+    rows = mix(rows, config.data.sources, sources)
     check_lengths(rows, config.data.checks.advised_tokens, findings)
     check_expected(rows, config.data.expected, findings)
     check_groups(rows, config.data.split, findings)
@@ -138,17 +143,18 @@ def _gather(
         cleaners = find_cleaners(config.data.cleaners, hooks)
     except DataError as error:
         problems += error.problems
-    for source in config.data.sources:
-        missing = missing_file(source, root)
-        if missing:
-            problems.append(missing)
-            continue
+    places = find_places(config, root)
+    problems += places.problems
+    for name in places.skipped:
+        findings.note("skipped", name, "a file of this type is not read")
+    for part, source in places.sources:
         try:
             info, items = read_source(source, config, root, hooks)
             total = source.dialogues if source.grammar else None
             for item in progress(items, f"reading {info.name}", total):
                 row = _sound_row(item, config, cleaners, columns)
                 if isinstance(row, Row):
+                    row.part = part
                     rows.append(row)
                 else:
                     findings.turn_away(row)
@@ -158,11 +164,20 @@ def _gather(
         sources.append(info)
         if source.hub and not source.revision:
             findings.note("revision", info.name, "set `revision` to a commit of the dataset")
-    if columns and len(sources) == len(config.data.sources):  # a file that was not read may have the column
+    # A file that was not read may have the column.
+    if columns and not places.problems and len(sources) == len(places.sources):
         problems += _missing_columns(config, columns)
     if problems:
-        raise DataError(problems)
+        raise DataError([*problems, *_row_problems(findings)])
     return rows, sources
+
+
+def _row_problems(findings: Findings) -> list[Problem]:
+    """The rows turned away so far, so that one pass tells all: a file that cannot be read hides none."""
+    rejected = findings.rejected
+    shown = [Problem(rejection.where, rejection.reason) for rejection in rejected[:_MOST_ROW_PROBLEMS]]
+    left = len(rejected) - len(shown)
+    return [*shown, Problem("", f"… and {left} more rows are turned away")] if left else shown
 
 
 def _sound_row(
