@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from kit.hooks import Cleaner, Hooks
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_WRITTEN_AT_ONCE = 10_000  # rows
 _MOST_ROW_PROBLEMS = 50  # told beside the problems of whole files
 
 
@@ -297,8 +298,9 @@ def _rejection_line(rejection: Rejection) -> str:
     return json.dumps(vars(rejection), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
+def _write_split(rows: Sequence[Row], folder: Path, config: Config) -> None:
     from datasets import Dataset, Features, List, Value, disable_progress_bars
+    from pyarrow import RecordBatch, Table  # type: ignore[import-untyped]
 
     text = Value("string")
     features = Features(
@@ -312,21 +314,32 @@ def _write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
             "line": Value("int64"),
         }
     )
-    table = [
-        {
-            "id": row.id,
-            "messages": row.messages,
-            "expected": json.dumps(expected_of(row, config), ensure_ascii=False, allow_nan=False),
-            "slices": json.dumps(
-                {column: as_text(row.fields.get(column)) for column in config.data.slices}, ensure_ascii=False
-            ),
-            "group": row.group,
-            "source": row.source,
-            "line": row.line,
-        }
-        for row in rows
-    ]
+    schema = features.arrow_schema  # keeps its columns when empty
+    batches = (
+        RecordBatch.from_pylist([_prepared(row, config) for row in part], schema=schema)
+        for part in _batches(rows)
+    )
     disable_progress_bars()
-    columns = {name: [row[name] for row in table] for name in features}  # keeps its columns when empty
+    # A fingerprint of its own would be taken from a pickled copy of the whole table.
+    table = Dataset(Table.from_batches(batches, schema=schema), fingerprint=folder.name)
     # An empty split without a shard could not be loaded again.
-    Dataset.from_dict(columns, features=features).save_to_disk(str(folder), num_shards=1)
+    table.save_to_disk(str(folder), num_shards=1)
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """So that few rows are there twice, as they are and as they are written."""
+    for start in range(0, len(rows), _WRITTEN_AT_ONCE):
+        yield rows[start : start + _WRITTEN_AT_ONCE]
+
+
+def _prepared(row: Row, config: Config) -> dict[str, Any]:
+    slices = {column: as_text(row.fields.get(column)) for column in config.data.slices}
+    return {
+        "id": row.id,
+        "messages": row.messages,
+        "expected": json.dumps(expected_of(row, config), ensure_ascii=False, allow_nan=False),
+        "slices": json.dumps(slices, ensure_ascii=False),
+        "group": row.group,
+        "source": row.source,
+        "line": row.line,
+    }

@@ -94,7 +94,7 @@ def unknown_hook(what: str, found: str, known: list[str], where: str) -> DataErr
 
 
 def _no_format(source: Source, head: list[Record], name: str) -> DataError:
-    columns = sorted({column for record in head for column in record.value or {}})
+    columns = sorted({plain(str(column)) for record in head for column in record.value or {}})
     if not columns:
         first = next(
             (f"line {record.line}: {record.problem or 'an object without columns'}" for record in head),
@@ -165,12 +165,14 @@ def _convert(
     """Messages and the remaining columns, from one of our formats or from a project's reader."""
     result = convert(value)
     if isinstance(result, list):
-        return result, {column: plain(item) for column, item in value.items() if column not in _USED_UP}
+        return result, {
+            plain(str(column)): plain(item) for column, item in value.items() if column not in _USED_UP
+        }
     if not isinstance(result, dict) or "messages" not in result:
         raise ValueError(
             f"the reader {name!r} must return a row with `messages`, found {type(result).__name__}"
         )
-    fields = {column: plain(item) for column, item in result.items() if column != "messages"}
+    fields = {plain(str(column)): plain(item) for column, item in result.items() if column != "messages"}
     return check_messages(result["messages"]), fields
 
 

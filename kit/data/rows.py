@@ -30,7 +30,7 @@ class Record:
     """The unreadable text, shortened."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Row:
     """A dialogue and the columns that came with it."""
 

@@ -279,6 +279,15 @@ def test_a_damaged_line_is_turned_away_and_the_others_stay(project, damage: str)
     json.dumps(rows[1].row, allow_nan=False).encode()
 
 
+def test_half_a_character_in_a_columns_name_stops_nothing(project) -> None:
+    record = {**SHAPES["prompt_completion"], "to\ud83dpic": 1}
+    text = json.dumps(record)
+    _, (row,) = read(project, project.write("d.jsonl", f"{text}\n"))
+    assert isinstance(row, Row) and "to?pic" in row.fields
+    with pytest.raises(DataError, match=r"no known format has the columns to\?pic"):
+        read(project, project.write("e.jsonl", json.dumps({"to\ud83dpic": 1})))
+
+
 def test_byte_order_mark_and_windows_line_ends(project) -> None:
     line = json.dumps(SHAPES["prompt_completion"])
     _, rows = read(project, project.write("w.jsonl", b"\xef\xbb\xbf" + f"{line}\r\n{line}\r\n".encode()))
