@@ -17,6 +17,10 @@ from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo,
 from kit.files import sha256_file
 from kit.hooks import Hooks, Reader
 
+_LIKELY = {
+    "prompt": ("question", "query", "input", "problem", "instruction"),
+    "completion": ("answer", "response", "output", "reply", "solution"),
+}
 _PEEK = 100  # records looked at to find a source's format
 
 HOOK_ERRORS = (Exception, SystemExit)
@@ -108,9 +112,18 @@ def _no_format(source: Source, head: list[Record], name: str) -> DataError:
         Problem(
             where=name,
             message=f"no known format has the columns {', '.join(columns)}{renamed}",
-            hint=f"rename them, such as columns: {{prompt: question, completion: answer}}; {shapes}",
+            hint=f"rename them, such as columns: {_likely(columns)}; {shapes}",
         )
     )
+
+
+def _likely(columns: list[str]) -> str:
+    """The renames that the columns' own names suggest: told, not done, for a guess would train in silence."""
+    found = {
+        ours: next((column for column in columns if column.lower() in names), names[0])
+        for ours, names in _LIKELY.items()
+    }
+    return f"{{prompt: {found['prompt']}, completion: {found['completion']}}}"
 
 
 def _rows(

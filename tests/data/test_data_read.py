@@ -279,6 +279,12 @@ def test_a_damaged_line_is_turned_away_and_the_others_stay(project, damage: str)
     json.dumps(rows[1].row, allow_nan=False).encode()
 
 
+def test_an_unknown_format_suggests_the_columns_that_look_right(project) -> None:
+    source = project.write("a.jsonl", [{"Query": "a", "reply": "b", "id": 1}])
+    with pytest.raises(DataError, match=r"such as columns: \{prompt: Query, completion: reply\}"):
+        read(project, source)
+
+
 def test_half_a_character_in_a_columns_name_stops_nothing(project) -> None:
     record = {**SHAPES["prompt_completion"], "to\ud83dpic": 1}
     text = json.dumps(record)
