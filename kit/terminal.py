@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kit.data.rows import Rejection
 
 Turns = list[dict[str, str]]
-_SHOWN_SOURCES = 20
+_SHOWN_SOURCES = 10
 _STATUS_STYLES = {
     "passed": "green",
     "failed": "bold red",
