@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kit.data.rows import Rejection
 
 Turns = list[dict[str, str]]
+_SHOWN_SOURCES = 10
 _STATUS_STYLES = {
     "passed": "green",
     "failed": "bold red",
@@ -44,17 +45,35 @@ def data_table(summary: dict[str, Any], listed: str) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    names = ", ".join(source["name"] for source in summary["sources"])
-    table.add_row("rows read", str(rows["read"]), Text(visible(names)))
+    sources = summary["sources"]
+    for source in sources[:_SHOWN_SOURCES]:
+        table.add_row("source", str(source["rows"]), Text(visible(_source_line(source))))
+    if len(sources) > _SHOWN_SOURCES:
+        table.add_row("", "", f"and {len(sources) - _SHOWN_SOURCES} more, in data.json")
+    table.add_row("rows read", str(rows["read"]), "")
     table.add_row(
         "kept", str(rows["kept"]), f"train {rows['train']}, valid {rows['valid']}, test {rows['test']}"
     )
     table.add_row("rejected", str(rows["rejected"]), f"each {listed}" if rows["rejected"] else "")
+    if rows["left_out"]:
+        table.add_row("left out", str(rows["left_out"]), "by `max_rows` or `weight` of their sources")
     for check in summary["checks"]:
         if check["count"]:
             style = "red" if check["severity"] == "reject" else "yellow"
             table.add_row(check["name"], str(check["count"]), Text(visible(check["what"]), style=style))
     return table
+
+
+def _source_line(source: dict[str, Any]) -> str:
+    """What a source was read as: kind, encoding, format, and which column is used for what."""
+    used = [ours if ours == theirs else f"{ours} from {theirs}" for ours, theirs in source["columns"].items()]
+    kind = f"{source['kind']} in {source['encoding']}" if source["encoding"] else source["kind"]
+    parts = [f"{source['name']}: {kind}"]
+    if source["format"] != source["kind"]:
+        parts.append(f"read as {source['format']}" + (f" ({', '.join(used)})" if used else ""))
+    if source["others"]:
+        parts.append(f"beside it {', '.join(source['others'])}")
+    return "; ".join(parts)
 
 
 def find_reports(project: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.schema import Train
 from kit.config.yaml_lines import Key
 
 Tree = dict[str, Any]
@@ -24,7 +25,13 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         refused: the keys at which the schema found something wrong.
     """
     settings = _Settings(tree, refused)
-    return [*_tier(settings), *_metrics(settings), *_gates(settings), *_languages(settings)]
+    return [
+        *_tier(settings),
+        *_metrics(settings),
+        *_gates(settings),
+        *_languages(settings),
+        *_documents(settings),
+    ]
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,20 @@ def _gates(settings: _Settings) -> Iterator[Finding]:
                 ("gates", index, "name"),
                 f"more than one gate is called {name!r}",
                 "give each gate a name of its own",
+            )
+
+
+def _documents(settings: _Settings) -> Iterator[Finding]:
+    stage = settings.get("train", "stage") or Train().stage
+    if stage == "pretrain" or not settings.stands("train", "stage"):
+        return
+    for index, source in settings.mappings("data", "sources"):
+        if source.get("format") == "text":
+            yield Finding(
+                ("data", "sources", index, "format"),
+                f"documents (`format: text`) have no answers to learn, and `train.stage` is {stage}",
+                "set train.stage to pretrain, which learns every token, or bring dialogues",
+                needs_rest=True,
             )
 
 

@@ -56,7 +56,10 @@ class Source(Section):
     """One place that rows come from. Exactly one of `path`, `hub` and `grammar` is given."""
 
     path: str | None = None
-    """A file, relative to the project: .jsonl, .json, .csv or .parquet."""
+    """A file, a folder or a pattern (`data/raw/*.jsonl`), relative to the project: .jsonl, .json, .csv, .tsv,
+    .parquet, .arrow, .xlsx; .txt and .md for pretraining; text files also packed (.gz, .bz2, .xz, .zst)."""
+    sheet: str | None = None
+    """The sheet of an .xlsx workbook; null is the first."""
     hub: str | None = None
     """A dataset id on the Hugging Face Hub, `owner/name` or `owner/name:split`."""
     grammar: str | None = None
@@ -64,11 +67,16 @@ class Source(Section):
     dialogues: int = Field(default=2000, gt=0)
     """How many dialogues to make from a grammar."""
     format: str = "auto"
-    """`auto`, `messages`, `alpaca`, `sharegpt`, `prompt_completion`, or a reader of the project's hooks."""
+    """`auto`, `messages`, `alpaca`, `sharegpt`, `prompt_completion`, `text` (documents, for pretraining),
+    or a reader of the project's hooks."""
     columns: dict[str, str] = {}
     """Renames before reading: our column name -> theirs, such as `prompt: question`."""
     split: Literal["auto", "train", "valid", "test"] = "auto"
     """Puts the whole source in one split; `auto` splits it as `data.split` says."""
+    weight: float | None = Field(default=None, gt=0)
+    """Its share of the mix: sources with weights are cut down until their rows are as their weights."""
+    max_rows: int | None = Field(default=None, gt=0)
+    """At most so many rows of it, chosen by content hash; of a folder or pattern, in all."""
     revision: str | None = None
     """The commit of a Hub dataset, so that tomorrow's data is today's."""
 
@@ -76,6 +84,10 @@ class Source(Section):
     def _exactly_one_place(self) -> Self:
         if sum(place is not None for place in (self.path, self.hub, self.grammar)) != 1:
             raise ValueError("a source names exactly one of `path`, `hub` and `grammar`")
+        if self.sheet is not None and not (self.path or "").lower().endswith(".xlsx"):
+            raise ValueError("`sheet` is of an .xlsx workbook, and `path` names none")
+        if self.max_rows is not None and self.grammar:
+            raise ValueError("`max_rows` is for files and Hub datasets; `dialogues` is a grammar's number")
         return self
 
 

@@ -9,7 +9,7 @@ from kit.config.schema import Checks
 from kit.data.benchmarks import Benchmark, proves_something
 from kit.data.check import Findings, excerpt
 from kit.data.near import NearIndex, Pair, similarity
-from kit.data.rows import Row, reject
+from kit.data.rows import DOCUMENT, Row, is_document, reject
 from kit.data.same import answered, key, normal, prompt_key, turns_of
 
 
@@ -21,6 +21,8 @@ class Found:
     reason: str
     pair: Pair | None = None
 
+
+_OF_DOCUMENTS = ("benchmark", "group_leak", "overlap", "duplicate", "near_duplicate")
 
 Finder = Callable[[list[Row]], Iterator[Found]]
 
@@ -35,7 +37,11 @@ def check_across(rows: list[Row], findings: Findings, benchmarks: Sequence[Bench
     for name, find in finders_of(findings.settings, benchmarks, ranked).items():
         severity = findings.checks[name].severity
         gone = set()
-        for found in find(ranked) if severity != "off" else ():
+        # A document asks nothing and answers nothing: it can only be one that is there already.
+        looked_at = (
+            ranked if name in _OF_DOCUMENTS else [row for row in ranked if not is_document(row.messages)]
+        )
+        for found in find(asked) if severity != "off" else ():
             row, pair = found.row, found.pair
             if severity == "reject":
                 findings.turn_away(reject(row, name, found.reason), pair)
@@ -80,7 +86,7 @@ def _in_benchmarks(rows: list[Row], benchmarks: Sequence[Benchmark], near: float
         for message in messages:
             if hit := index.find([message["content"]]):
                 (where, text), alike = hit
-                what = "a question" if message["role"] == "user" else "an answer"
+                what = {"user": "a question", DOCUMENT: "the text"}.get(message["role"], "an answer")
                 said = "stands" if alike == 1 else f"nearly stands ({alike:.2f})"
                 pair = Pair(where, (message["content"], text), alike)
                 yield Found(row, f"{what} of it {said} in the benchmark {where}", pair)

@@ -7,6 +7,7 @@ from typing import Any
 
 from kit.config.errors import DataError, Problem
 from kit.data.near import words
+from kit.data.opening import File
 from kit.data.records import open_file
 from kit.files import sha256_file
 
@@ -30,7 +31,7 @@ def read_benchmarks(paths: Sequence[str], root: Path) -> list[Benchmark]:
     Raises:
         DataError: a file is missing or unreadable, or a record of it is; all of them at once.
     """
-    benchmarks, problems = [], [problem for path in paths if (problem := missing_benchmark(path, root))]
+    benchmarks, problems = [], missing_benchmarks(paths, root)
     for name in paths if not problems else ():
         try:
             texts = list(_texts_of(name, root))
@@ -47,11 +48,13 @@ def read_benchmarks(paths: Sequence[str], root: Path) -> list[Benchmark]:
     return benchmarks
 
 
-def missing_benchmark(path: str, root: Path) -> Problem | None:
-    """The problem of a benchmark whose file is not there."""
-    if (root / path).is_file():
-        return None
-    return Problem(path, f"no such file under {root.resolve()}", "mend the path in data.benchmarks")
+def missing_benchmarks(paths: Sequence[str], root: Path) -> list[Problem]:
+    """The problems of all benchmarks whose file is not there."""
+    return [
+        Problem(path, f"no such file under {root.resolve()}", "mend the path in data.benchmarks")
+        for path in paths
+        if not (root / path).is_file()
+    ]
 
 
 def proves_something(text: str) -> bool:
@@ -60,7 +63,7 @@ def proves_something(text: str) -> bool:
 
 
 def _texts_of(name: str, root: Path) -> Iterator[tuple[str, str]]:
-    for record in open_file(root / name, name):
+    for record in open_file(File(root / name, name)).records:
         where = f"{name}:{record.line}"
         if record.value is None:
             raise DataError(Problem(where, record.problem, "mend the line, or take it out of the benchmark"))

@@ -12,7 +12,7 @@ from typing import Any
 from kit.config.schema import Checks, Data, PersonalKind, Split
 from kit.data.near import Pair
 from kit.data.personal import redact, redact_all
-from kit.data.rows import Rejection, Row, reject
+from kit.data.rows import DOCUMENT, Rejection, Row, is_document, reject
 from kit.data.same import turns_of
 from kit.data.split import group_of
 
@@ -50,6 +50,7 @@ WHAT = {
     "refusal": "rows with an answer that declines",
     "balance": "slices too rare to test or told apart by their answers' length, labels with one value",
     "revision": "Hub datasets without a pinned revision: tomorrow's data may not be today's",
+    "skipped": "files in a folder of data.sources that are of no kind that is read",
 }
 """Every check by name, in the order in which they are listed, and what it counts."""
 
@@ -99,7 +100,9 @@ class Findings:
     """All checks of one preparation, in a fixed order, and the rows they turned away."""
 
     def __init__(self, checks: Checks, personal: str = "report") -> None:
-        reports = dict.fromkeys(("variant", "length", "expected", "no_group", "revision"), "report")
+        reports = dict.fromkeys(
+            ("variant", "length", "expected", "no_group", "revision", "skipped"), "report"
+        )
         chosen: dict[str, str] = {"duplicate": checks.duplicates, "conflict": checks.conflicts}
         chosen |= {"overlap": checks.overlap, "group_leak": checks.overlap}
         chosen |= {name: getattr(checks, name) for name in WHAT if name in Checks.model_fields}
@@ -146,6 +149,8 @@ class Findings:
 
 def check_structure(row: Row) -> Rejection | None:
     """Roles in order and no empty message; the first fault found."""
+    if is_document(row.messages):
+        return None if row.messages[0]["content"] else reject(row, "empty", "the document is empty")
     turns = turns_of(row.messages)
     if not turns:
         return reject(row, "roles", "there is nothing after the system message")
@@ -168,7 +173,7 @@ def check_lengths(rows: Iterable[Row], advised: tuple[int, int], findings: Findi
     """Count dialogues outside the advised band of tokens."""
     low, high = advised
     for row in rows:
-        if not low <= row.tokens <= high:
+        if not is_document(row.messages) and not low <= row.tokens <= high:
             findings.note("length", row.where, f"{row.tokens} tokens, advised {low} to {high}")
 
 
@@ -197,7 +202,9 @@ def _alternating() -> Iterator[str]:
 def excerpt(row: Any) -> str:
     """The last question of a row, shortened, to recognise it by."""
     messages = row.get("messages") if isinstance(row, dict) else None
-    asked = [m["content"] for m in messages or [] if isinstance(m, dict) and m.get("role") == "user"]
+    wanted = ("user", DOCUMENT)
+    turns = messages if isinstance(messages, list) else []
+    asked = [m.get("content") for m in turns if isinstance(m, dict) and m.get("role") in wanted]
     if not asked:
         return ""
     text = redact(" ".join(str(asked[-1])[:1000].split()))

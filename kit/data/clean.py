@@ -34,7 +34,9 @@ def clean(row: Row, cleaners: list[tuple[str, Cleaner]]) -> Row | Rejection:
         except HOOK_ERRORS as error:
             return reject(row, "cleaner", f"the cleaner {name!r} failed: {type(error).__name__}: {error}")
         row.messages = _tidy(messages)
-        row.fields = {column: plain(value) for column, value in result.items() if column != "messages"}
+        row.fields = {
+            plain(str(column)): plain(value) for column, value in result.items() if column != "messages"
+        }
     return row
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import __version__
-from kit.config.errors import DataError, Problem
+from kit.config.errors import DataError
 from kit.config.schema import Config, Source
-from kit.data.benchmarks import missing_benchmark
+from kit.data.benchmarks import missing_benchmarks
+from kit.data.places import find_places
 from kit.files import sha256_file, sha256_json
 from kit.hooks import Hooks
 
@@ -24,12 +25,13 @@ def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrained
     not noticed.
 
     Raises:
-        DataError: a source's or benchmark's file is missing; all of them at once.
+        DataError: a source's or benchmark's file is missing, or one is named twice; all of them at once.
     """
-    if missing := missing_files(config, root):
-        raise DataError(missing)
+    places = find_places(config, root)
+    if problems := [*places.problems, *missing_benchmarks(config.data.benchmarks, root)]:
+        raise DataError(problems)
     parts = {
-        "sources": [_source(source, root) for source in config.data.sources],
+        "sources": [_source(source, root) for _, source in places.sources],
         "benchmarks": [sha256_file(root / path) for path in config.data.benchmarks],
         "hooks": [sha256_file(path) for path in hooks.files],
         "tokenizer": _tokenizer(tokenizer),
@@ -47,25 +49,8 @@ def settings(config: Config) -> dict[str, Any]:
         "languages": config.languages,
         "max_length": config.model.max_length,
         "seed": config.seed,
+        "stage": config.train.stage,
     }
-
-
-def missing_files(config: Config, root: Path) -> list[Problem]:
-    """The problems of all sources and benchmarks whose file is not there."""
-    sources = [missing_file(source, root) for source in config.data.sources]
-    benchmarks = [missing_benchmark(path, root) for path in config.data.benchmarks]
-    return [problem for problem in [*sources, *benchmarks] if problem]
-
-
-def missing_file(source: Source, root: Path) -> Problem | None:
-    """The problem of a source whose file is not there."""
-    place = source.path or source.grammar
-    if place is None or (root / place).is_file():
-        return None
-    what = "is a folder, expected a file" if (root / place).is_dir() else "no such file"
-    return Problem(
-        where=place, message=f"{what} under {root.resolve()}", hint="mend the path in data.sources"
-    )
 
 
 def _source(source: Source, root: Path) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kit.config.explain import shorten
 from kit.data.json_text import fault, parse
-from kit.data.rows import Message
+from kit.data.rows import DOCUMENT, Message
 
 Record = dict[str, Any]
 Converter = Callable[[Record], list[Message]]
@@ -63,13 +63,32 @@ def _from_prompt_completion(record: Record) -> list[Message]:
     return [*_system(record), *before, *after]
 
 
+def _from_text(record: Record) -> list[Message]:
+    """A document for pretraining: its `text`."""
+    return [{"role": DOCUMENT, "content": _text(record, "text")}]
+
+
 CONVERTERS: dict[str, tuple[tuple[str, ...], Converter]] = {
     "messages": (("messages",), _from_messages),
     "sharegpt": (("conversations",), _from_sharegpt),
     "alpaca": (("instruction", "output"), _from_alpaca),
     "prompt_completion": (("prompt", "completion"), _from_prompt_completion),
+    "text": (("text",), _from_text),
 }
 """Format -> the columns that show it, and its converter; detection tries them in this order."""
+
+
+ALSO_USED = {
+    "sharegpt": ("system",),
+    "alpaca": ("input", "system", "history"),
+    "prompt_completion": ("system",),
+}
+"""Format -> the columns that it uses where they are there."""
+
+
+def used_columns(name: str) -> tuple[str, ...]:
+    """The columns that a format turns into messages; none for a reader of the project's hooks."""
+    return CONVERTERS[name][0] + ALSO_USED.get(name, ()) if name in CONVERTERS else ()
 
 
 def detect(columns: Iterable[str]) -> str | None:
@@ -84,6 +103,10 @@ def check_messages(value: Any) -> list[Message]:
     Raises:
         ValueError: they are not a list of `{role, content}`.
     """
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        (only,) = value
+        if only.get("role") == DOCUMENT:
+            return [{"role": DOCUMENT, "content": _as_text(only.get("content"), "the document")}]
     return [_message(turn, "role", "content") for turn in _turns({"messages": value}, "messages")]
 
 

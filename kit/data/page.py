@@ -5,7 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.data.rows import Row
+from kit.data.rows import Row, is_document
 from kit.data.show import pieces
 from kit.files import write_text
 
@@ -44,6 +44,7 @@ def write_page(
         passed=[check for check in checks if not check["count"] and check["severity"] != "off"],
         off=[check["name"] for check in checks if check["severity"] == "off"],
         columns=_columns(summary),
+        documents=any(is_document(row.messages) for row in rows),
         bars=_bars(summary["tokens"]["histogram"]),
         rows=[
             {"where": row.where, "samples": pieces(row.messages, tokenizer), "tokens": row.tokens}

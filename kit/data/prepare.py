@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
 from kit.data.across import check_across
 from kit.data.balance import check_balance
-from kit.data.benchmarks import Benchmark, read_benchmarks
+from kit.data.benchmarks import Benchmark, missing_benchmarks, read_benchmarks
 from kit.data.check import (
     Findings,
     check_expected,
@@ -21,10 +21,12 @@ from kit.data.check import (
     check_structure,
 )
 from kit.data.clean import clean, find_cleaners
-from kit.data.fingerprint import fingerprint, missing_file, missing_files
+from kit.data.fingerprint import fingerprint
 from kit.data.mask import check_personal, hide_group
+from kit.data.mix import mix
 from kit.data.page import write_page
 from kit.data.personal import find, redact
+from kit.data.places import find_places
 from kit.data.prepared import prepared_folder
 from kit.data.progress import progress
 from kit.data.quality import check_quality
@@ -38,6 +40,9 @@ from kit.hooks import Cleaner, Hooks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_WRITTEN_AT_ONCE = 10_000  # rows
+_MOST_ROW_PROBLEMS = 50  # told beside the problems of whole files
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToke
         DataError: a source cannot be read, a column that the settings name is nowhere (all such
             problems at once), or nothing usable is left to train or test on.
     """
-    if not missing_files(config, root):
+    if not (find_places(config, root).problems or missing_benchmarks(config.data.benchmarks, root)):
         folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
         if folder.is_dir():
             return folder
@@ -122,6 +127,7 @@ def _work_through(
     rows = _rendered(rows, config, tokenizer, findings)
     rows = check_quality(rows, config, findings)
     rows = check_across(rows, findings, benchmarks)
+    rows = mix(rows, config.data.sources, sources)
     check_lengths(rows, config.data.checks.advised_tokens, findings)
     check_expected(rows, config.data.expected, findings)
     check_groups(rows, config.data.split, findings)
@@ -153,11 +159,11 @@ def _gather(
         cleaners = find_cleaners(config.data.cleaners, hooks)
     except DataError as error:
         problems += error.problems
-    for source in config.data.sources:
-        missing = missing_file(source, root)
-        if missing:
-            problems.append(missing)
-            continue
+    places = find_places(config, root)
+    problems += places.problems
+    for name in places.skipped:
+        findings.note("skipped", name, "a file of this type is not read")
+    for part, source in places.sources:
         try:
             info, items = read_source(source, config, root, hooks)
             total = source.dialogues if source.grammar else None
@@ -165,6 +171,7 @@ def _gather(
                 row = _sound_row(item, config, cleaners, columns, findings)
                 if isinstance(row, Row):
                     hide_group(row, config.data, groups)
+                    row.part = part
                     rows.append(row)
                 else:
                     findings.turn_away(row)
@@ -174,11 +181,20 @@ def _gather(
         sources.append(info)
         if source.hub and not source.revision:
             findings.note("revision", info.name, "set `revision` to a commit of the dataset")
-    if columns and len(sources) == len(config.data.sources):  # a file that was not read may have the column
+    # A file that was not read may have the column.
+    if columns and not places.problems and len(sources) == len(places.sources):
         problems += _missing_columns(config, columns)
     if problems:
-        raise DataError(problems)
+        raise DataError([*problems, *_row_problems(findings)])
     return rows, sources, benchmarks
+
+
+def _row_problems(findings: Findings) -> list[Problem]:
+    """The rows turned away so far, so that one pass tells all: a file that cannot be read hides none."""
+    rejected = findings.rejected
+    shown = [Problem(rejection.where, rejection.reason) for rejection in rejected[:_MOST_ROW_PROBLEMS]]
+    left = len(rejected) - len(shown)
+    return [*shown, Problem("", f"… and {left} more rows are turned away")] if left else shown
 
 
 def _sound_row(
@@ -310,8 +326,9 @@ def _rejection_line(rejection: Rejection) -> str:
     return json.dumps(vars(rejection), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
+def _write_split(rows: Sequence[Row], folder: Path, config: Config) -> None:
     from datasets import Dataset, Features, List, Value, disable_progress_bars
+    from pyarrow import RecordBatch, Table  # type: ignore[import-untyped]
 
     text = Value("string")
     features = Features(
@@ -325,21 +342,32 @@ def _write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
             "line": Value("int64"),
         }
     )
-    table = [
-        {
-            "id": row.id,
-            "messages": row.messages,
-            "expected": json.dumps(expected_of(row, config), ensure_ascii=False, allow_nan=False),
-            "slices": json.dumps(
-                {column: as_text(row.fields.get(column)) for column in config.data.slices}, ensure_ascii=False
-            ),
-            "group": row.group,
-            "source": row.source,
-            "line": row.line,
-        }
-        for row in rows
-    ]
+    schema = features.arrow_schema  # keeps its columns when empty
+    batches = (
+        RecordBatch.from_pylist([_prepared(row, config) for row in part], schema=schema)
+        for part in _batches(rows)
+    )
     disable_progress_bars()
-    columns = {name: [row[name] for row in table] for name in features}  # keeps its columns when empty
+    # A fingerprint of its own would be taken from a pickled copy of the whole table.
+    table = Dataset(Table.from_batches(batches, schema=schema), fingerprint=folder.name)
     # An empty split without a shard could not be loaded again.
-    Dataset.from_dict(columns, features=features).save_to_disk(str(folder), num_shards=1)
+    table.save_to_disk(str(folder), num_shards=1)
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """So that few rows are there twice, as they are and as they are written."""
+    for start in range(0, len(rows), _WRITTEN_AT_ONCE):
+        yield rows[start : start + _WRITTEN_AT_ONCE]
+
+
+def _prepared(row: Row, config: Config) -> dict[str, Any]:
+    slices = {column: as_text(row.fields.get(column)) for column in config.data.slices}
+    return {
+        "id": row.id,
+        "messages": row.messages,
+        "expected": json.dumps(expected_of(row, config), ensure_ascii=False, allow_nan=False),
+        "slices": json.dumps(slices, ensure_ascii=False),
+        "group": row.group,
+        "source": row.source,
+        "line": row.line,
+    }

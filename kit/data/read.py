@@ -8,13 +8,19 @@ from typing import Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.explain import suggest
-from kit.config.schema import Config, Source
-from kit.data.formats import CONVERTERS, Converter, check_messages, detect
-from kit.data.records import open_file, open_grammar, open_hub
-from kit.data.rows import Message, Record, Rejection, Row, SourceInfo
+from kit.config.schema import Config, Source, Stage
+from kit.data.formats import CONVERTERS, Converter, check_messages, detect, used_columns
+from kit.data.opening import File
+from kit.data.places import name_of
+from kit.data.records import Opened, open_file, open_grammar, open_hub
+from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, is_document
 from kit.files import sha256_file
 from kit.hooks import Hooks, Reader
 
+_LIKELY = {
+    "prompt": ("question", "query", "input", "problem", "instruction"),
+    "completion": ("answer", "response", "output", "reply", "solution"),
+}
 _PEEK = 100  # records looked at to find a source's format
 
 HOOK_ERRORS = (Exception, SystemExit)
@@ -33,30 +39,37 @@ def read_source(
     Raises:
         DataError: the source cannot be read, or its format is unknown or not recognised.
     """
-    name, records = _open(source, config, root)
-    head = list(islice(records, _PEEK))
-    format_name, convert = _converter(source, head, hooks, name)
+    name = name_of(source)
+    opened = _open(source, config, root)
+    head = list(islice(opened.records, _PEEK))
+    format_name, convert = _converter(source, head, hooks, name, config.train.stage)
+    seen = {column for record in head for column in _renamed(record.value or {}, source.columns)}
+    used = [column for column in used_columns(format_name) if column in seen]
     info = SourceInfo(
         name=name,
         sha256=None if source.hub else sha256_file(root / (source.path or source.grammar or "")),
         format="grammar" if source.grammar else format_name,
         synthetic=source.grammar is not None,
+        kind=opened.kind,
+        encoding=opened.encoding,
+        columns={column: source.columns.get(column, column) for column in used},
+        others=sorted(plain(str(column)) for column in seen.difference(used)),
     )
-    return info, _rows(chain(head, records), info, source, convert, config.data.system_prompt)
+    return info, _rows(chain(head, opened.records), info, source, convert, config)
 
 
-def _open(source: Source, config: Config, root: Path) -> tuple[str, Iterator[Record]]:
+def _open(source: Source, config: Config, root: Path) -> Opened:
     if source.hub:
-        revision = f"@{source.revision}" if source.revision else ""
-        return f"hub:{source.hub}{revision}", open_hub(source)
+        return Opened("Hub dataset", None, open_hub(source))
     if source.grammar:
-        path = root / source.grammar
-        return source.grammar, open_grammar(path, source, config.seed, config.languages)
-    name = str(source.path)
-    return name, open_file(root / name, name)
+        records = open_grammar(root / source.grammar, source, config.seed, config.languages)
+        return Opened("grammar", None, records)
+    return open_file(File(root / str(source.path), name_of(source), source.sheet))
 
 
-def _converter(source: Source, head: list[Record], hooks: Hooks, name: str) -> tuple[str, Converter | Reader]:
+def _converter(
+    source: Source, head: list[Record], hooks: Hooks, name: str, stage: Stage
+) -> tuple[str, Converter | Reader]:
     """The named format or hook, or the one that the first records' columns show."""
     if source.format in hooks.readers:
         return source.format, hooks.readers[source.format]
@@ -66,6 +79,14 @@ def _converter(source: Source, head: list[Record], hooks: Hooks, name: str) -> t
         raise unknown_hook("format", source.format, ["auto", *CONVERTERS, *hooks.readers], name)
     for record in head:
         found = detect(_renamed(record.value, source.columns)) if record.value is not None else None
+        if found == "text" and stage != "pretrain":
+            raise DataError(
+                Problem(
+                    name,
+                    "holds documents (a column `text`), and `train.stage: sft` learns answers",
+                    "set train.stage: pretrain, or rename the columns of the dialogues with `columns`",
+                )
+            )
         if found:
             return found, CONVERTERS[found][1]
     raise _no_format(source, head, name)
@@ -77,7 +98,7 @@ def unknown_hook(what: str, found: str, known: list[str], where: str) -> DataErr
 
 
 def _no_format(source: Source, head: list[Record], name: str) -> DataError:
-    columns = sorted({column for record in head for column in record.value or {}})
+    columns = sorted({plain(str(column)) for record in head for column in record.value or {}})
     if not columns:
         first = next(
             (f"line {record.line}: {record.problem or 'an object without columns'}" for record in head),
@@ -91,9 +112,18 @@ def _no_format(source: Source, head: list[Record], name: str) -> DataError:
         Problem(
             where=name,
             message=f"no known format has the columns {', '.join(columns)}{renamed}",
-            hint=f"rename them, such as columns: {{prompt: question, completion: answer}}; {shapes}",
+            hint=f"rename them, such as columns: {_likely(columns)}; {shapes}",
         )
     )
+
+
+def _likely(columns: list[str]) -> str:
+    """The renames that the columns' own names suggest: told, not done, for a guess would train in silence."""
+    found = {
+        ours: next((column for column in columns if column.lower() in names), names[0])
+        for ours, names in _LIKELY.items()
+    }
+    return f"{{prompt: {found['prompt']}, completion: {found['completion']}}}"
 
 
 def _rows(
@@ -101,8 +131,9 @@ def _rows(
     info: SourceInfo,
     source: Source,
     convert: Converter | Reader,
-    system_prompt: str | None,
+    config: Config,
 ) -> Iterator[Row | Rejection]:
+    system_prompt = config.data.system_prompt
     for record in records:
         info.rows += 1
         where = f"{info.name}:{record.line}"
@@ -112,15 +143,26 @@ def _rows(
         value = _renamed(record.value, source.columns)
         try:
             messages, fields = _convert(value, convert, info.format)
+            if is_document(messages) and config.train.stage != "pretrain":
+                raise ValueError("is a document; set train.stage: pretrain to train on it")
         except HOOK_ERRORS as error:
-            yield Rejection(where, "format", _reason(error, info.format), plain(record.value))
+            reason = _reason(error, info.format) + _other_format(value, info.format)
+            yield Rejection(where, "format", reason, plain(record.value))
             continue
         # Made from a grammar elsewhere and read back from a file, it is synthetic still.
         info.synthetic |= str(fields.get("synthetic")).lower() == "true"
-        if system_prompt and messages[0]["role"] != "system":
+        if system_prompt and messages[0]["role"] not in ("system", DOCUMENT):
             messages = [{"role": "system", "content": system_prompt}, *messages]
         split = None if source.split == "auto" else source.split
         yield Row(info.name, record.line, messages, fields, split)
+
+
+def _other_format(value: dict[str, Any], name: str) -> str:
+    """What to say of a record in another format than its file's, which must not be guessed row by row."""
+    found = detect(value) if name in CONVERTERS else None
+    if found in (None, name):
+        return ""
+    return f" (the file is read as {name}, this record looks like {found}: one format a file)"
 
 
 def _reason(error: BaseException, reader: str) -> str:
@@ -136,12 +178,14 @@ def _convert(
     """Messages and the remaining columns, from one of our formats or from a project's reader."""
     result = convert(value)
     if isinstance(result, list):
-        return result, {column: plain(item) for column, item in value.items() if column not in _USED_UP}
+        return result, {
+            plain(str(column)): plain(item) for column, item in value.items() if column not in _USED_UP
+        }
     if not isinstance(result, dict) or "messages" not in result:
         raise ValueError(
             f"the reader {name!r} must return a row with `messages`, found {type(result).__name__}"
         )
-    fields = {column: plain(item) for column, item in result.items() if column != "messages"}
+    fields = {plain(str(column)): plain(item) for column, item in result.items() if column != "messages"}
     return check_messages(result["messages"]), fields
 
 

@@ -4,70 +4,62 @@ A record that cannot be read becomes a `Record` with a problem, so that nothing 
 source that cannot be read at all is a DataError.
 """
 
-import csv
-import io
 import json
-import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Source
 from kit.data.formats import detect
 from kit.data.json_text import fault, parse, repeated_key
+from kit.data.opening import PACKINGS, SHOWN, UTF8_BOM, File, look_inside, not_utf8, to_the_end
 from kit.data.rows import Record
-
-_SHOWN = 200  # characters of an unreadable line that are kept
-_UTF8_BOM = b"\xef\xbb\xbf"
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
-_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-_DELIMITERS = (",", ";", "\t", "|")
-_QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_OPEN_QUOTE = re.compile(r'(?:^|[,;\t|])\s*"')
-_LONGEST_HEADER = 100  # lines
+from kit.data.tables import read_arrow, read_csv, read_parquet, read_tsv, read_xlsx
 
 
-def open_file(path: Path, name: str) -> Iterator[Record]:
-    """The records of a .jsonl, .json, .csv or .parquet file, in order.
+@dataclass(frozen=True)
+class Opened:
+    """A source that can be read: what it is, and its records in order."""
 
-    Args:
-        path: the file.
-        name: how errors call it.
+    kind: str
+    """Such as `CSV`, or `JSON Lines, .gz`."""
+    encoding: str | None
+    """Of a text file."""
+    records: Iterator[Record]
+
+
+def open_file(file: File) -> Opened:
+    """The records of a file of one of the `KINDS`, in order.
 
     Raises:
-        DataError: the file is missing, empty, of another kind, or broken as a whole.
+        DataError: the file is missing, empty, of another kind, or broken as a whole; also while its
+            records are read.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise _unreadable(
-            name,
-            f"files of type {path.suffix or '(none)'} are not read",
-            "unpack it first" if path.suffix.lower() in _PACKED else f"expected one of {', '.join(_READERS)}",
-        )
-    try:
-        with path.open("rb") as file:
-            head = file.read(_SHOWN)
-    except OSError as error:
-        raise _unreadable(name, f"cannot be opened: {error.strerror}") from error
-    if not head.removeprefix(_UTF8_BOM):
-        raise _unreadable(name, "the file is empty", "remove it from data.sources, or export it again")
-    if head.startswith(_UTF16_BOMS) and path.suffix.lower() != ".parquet":
-        raise _unreadable(name, "the file is UTF-16", "save it as UTF-8")
-    if what := _something_else(head.removeprefix(_UTF8_BOM)):
-        raise _unreadable(name, *what)
-    return reader(path, name)
+    kind = KINDS.get(file.suffix)
+    if kind is None or (file.packing and not kind.is_text):
+        raise _not_read(file)
+    has_mark = look_inside(file, kind.is_text)
+    encoding = "UTF-8 with a byte-order mark" if has_mark else "UTF-8"
+    return Opened(
+        kind=f"{kind.label}, {file.packing}" if file.packing else kind.label,
+        encoding=encoding if kind.is_text else None,
+        records=to_the_end(kind.read(file), file),
+    )
 
 
-def _something_else(head: bytes) -> tuple[str, str] | None:
-    """What a file is that only bears the name of a data file, and what to do, by its first bytes."""
-    if head.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the data itself", "fetch the data: git lfs pull"
-    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        return "is an HTML page, not data: an error or a login page?", "look at it, and download it again"
-    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
-        return "is packed (gzip, zip or a spreadsheet)", "unpack it, or export it as CSV, under this name"
-    return None
+def _not_read(file: File) -> DataError:
+    suffix = file.path.suffix.lower()
+    hint = f"expected one of {', '.join(KINDS)}; text files may be packed ({', '.join(PACKINGS)})"
+    if suffix in (".zip", ".tar", ".tgz", ".7z", ".rar"):
+        hint = "unpack it first: an archive may hold many files"
+    elif suffix == ".xls":
+        hint = "save it as .xlsx"
+    elif file.packing and file.suffix in KINDS:
+        hint = f"unpack it first: a {file.suffix} file is compressed in itself"
+    named = f"{file.suffix}{file.packing}" if file.packing else suffix or "(none)"
+    return file.unreadable(f"files of type {named} are not read", hint)
 
 
 def open_hub(source: Source) -> Iterator[Record]:
@@ -85,10 +77,12 @@ def open_hub(source: Source) -> Iterator[Record]:
         loaded = load_dataset(dataset_id, split=split or None, revision=source.revision)
     except (DatasetsError, OSError, ValueError) as error:
         revision = f" at revision {source.revision}" if source.revision else ""
-        raise _unreadable(
-            f"hub:{source.hub}",
-            f"could not fetch the dataset {source.hub!r}{revision} from the Hugging Face Hub: {error}",
-            "check the name and the network; offline, download it once and give its file as `path`",
+        raise DataError(
+            Problem(
+                f"hub:{source.hub}",
+                f"could not fetch the dataset {source.hub!r}{revision} from the Hugging Face Hub: {error}",
+                "check the name and the network; offline, download it once and give its file as `path`",
+            )
         ) from error
     parts = loaded.items() if isinstance(loaded, DatasetDict) else [(None, loaded)]
     return _hub_records(parts)
@@ -116,23 +110,21 @@ def open_grammar(path: Path, source: Source, seed: int, languages: list[str]) ->
     return (Record(line, row) for line, row in enumerate(rows, start=1))
 
 
-def _jsonl(path: Path, name: str) -> Iterator[Record]:
-    with path.open("rb") as file:
-        for line, raw in enumerate(file, start=1):
-            text = raw.removeprefix(_UTF8_BOM) if line == 1 else raw
+def _jsonl(file: File) -> Iterator[Record]:
+    with file.open() as stream:
+        for line, raw in enumerate(stream, start=1):
+            text = raw.removeprefix(UTF8_BOM) if line == 1 else raw
             if text.strip():
                 yield _json_record(line, text)
 
 
 def _json_record(line: int, raw: bytes) -> Record:
-    shown = raw[:_SHOWN].decode("utf-8", "replace").rstrip()
+    shown = raw[:SHOWN].decode("utf-8", "replace").rstrip()
     try:
         value = parse(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        byte = raw[error.start]
-        return Record(
-            line, None, f"not UTF-8: byte 0x{byte:02x} at position {error.start + 1} of the line", shown
-        )
+        place = f"at position {error.start + 1} of the line"
+        return Record(line, None, not_utf8(raw[error.start], place), shown)
     except json.JSONDecodeError as error:
         return Record(line, None, f"not JSON: {error.msg} at column {error.colno}", shown)
     except ValueError as error:
@@ -145,37 +137,43 @@ def _as_record(line: int, value: Any, shown: str) -> Record:
         return Record(line, None, f"not usable: {found}", shown)
     if isinstance(value, dict):
         return Record(line, value)
-    return Record(line, None, f"expected a JSON object, found {_kind(value)}", shown)
+    twice = ", itself JSON: exported twice?" if isinstance(value, str) and value[:1] in ("{", "[") else ""
+    return Record(line, None, f"expected a JSON object, found {_kind(value)}{twice}", shown)
 
 
-def _json(path: Path, name: str) -> Iterator[Record]:
+def _json(file: File) -> Iterator[Record]:
     """A list of objects, an object that holds one such list, or, as the Hub has it, JSON Lines."""
     try:
-        value = parse(path.read_bytes().decode("utf-8-sig"))
+        value = parse(_whole(file).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise _unreadable(
-            name, f"not UTF-8: {error.reason} at byte {error.start + 1}", "save it as UTF-8"
+        raise file.unreadable(
+            not_utf8(error.object[error.start], f"at byte {error.start + 1}"), "save it as UTF-8"
         ) from error
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
-            yield from _jsonl(path, name)
+            yield from _jsonl(file)
             return
-        raise _unreadable(
-            name, f"line {error.lineno}: not JSON: {error.msg} at column {error.colno}"
+        raise file.unreadable(
+            f"line {error.lineno}: not JSON: {error.msg} at column {error.colno}"
         ) from error
     except ValueError as error:
-        raise _unreadable(name, f"not usable: {error}") from error
+        raise file.unreadable(f"not usable: {error}") from error
     if isinstance(value, dict):
         lists = {key: item for key, item in value.items() if isinstance(item, list)}
         (records,) = lists.values() if len(lists) == 1 else ([],)
         is_wrapper = len(lists) == 1 and not _is_record(value, records)
         if is_wrapper and (found := repeated_key(value)):
-            raise _unreadable(name, found, "give each list a file of its own")
+            raise file.unreadable(found, "give each list a file of its own")
         value = records if is_wrapper else [value]
     if not isinstance(value, list):
-        raise _unreadable(name, f"expected a list of objects, found {_kind(value)}")
+        raise file.unreadable(f"expected a list of objects, found {_kind(value)}")
     for row, item in enumerate(value, start=1):
-        yield _as_record(row, item, str(item)[:_SHOWN])
+        yield _as_record(row, item, str(item)[:SHOWN])
+
+
+def _whole(file: File) -> bytes:
+    with file.open() as stream:
+        return stream.read()
 
 
 def _is_record(value: dict[str, Any], items: list[Any]) -> bool:
@@ -186,89 +184,64 @@ def _is_record(value: dict[str, Any], items: list[Any]) -> bool:
     return detect(value) is not None or {"role", "content"} <= set(first) or {"from", "value"} <= set(first)
 
 
-def _csv(path: Path, name: str) -> Iterator[Record]:
-    # Undecodable bytes come through as lone surrogates, so that only their own row is turned away.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        header_text, header_lines = _csv_header(file, name)
-        delimiter = max(_DELIMITERS, key=_QUOTED.sub("", header_text).count)
-        header = next(csv.reader(io.StringIO(header_text, newline=""), delimiter=delimiter), [])
-        columns = [re.sub(r"\s*[\r\n]+\s*", " ", cell.strip()) for cell in header]
-        # A spreadsheet may leave empty columns without a name at the end.
-        twice = sorted({column for column in columns if column and columns.count(column) > 1})
-        if twice:
-            raise _unreadable(name, f"the header names a column twice: {', '.join(twice)}")
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        while True:
-            line = reader.line_num + header_lines + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                # A quote that is never closed takes the rest of the file with it: say how much.
-                yield Record(
-                    line, None, f"not CSV: {error} (lines {line} to {reader.line_num + header_lines})"
-                )
-                continue
-            if cells:
-                yield _csv_record(line, columns, cells)
+def _text(file: File) -> Iterator[Record]:
+    """Plain text: blank lines part the documents; the line is a document's first."""
+    with file.open() as stream:
+        first = 0
+        lines: list[bytes] = []
+        for number, raw in enumerate(stream, start=1):
+            text = raw.removeprefix(UTF8_BOM) if number == 1 else raw
+            if text.strip():
+                first = first if lines else number
+                lines.append(text)
+            elif lines:
+                yield _document(first, lines, file)
+                lines = []
+        if lines:
+            yield _document(first, lines, file)
 
 
-def _csv_header(file: TextIO, name: str) -> tuple[str, int]:
-    """The header's text and how many lines it takes: a name in quotes may hold line breaks."""
-    text = file.readline()
-    lines = 1
-    while _OPEN_QUOTE.search(_QUOTED.sub("", text)):
-        more = file.readline()
-        if not more or lines == _LONGEST_HEADER:
-            raise _unreadable(
-                name, "a quote in the header is never closed", "the first row names the columns"
-            )
-        text, lines = text + more, lines + 1
-    return text, lines
+def _document(first: int, lines: list[bytes], file: File) -> Record:
+    for number, raw in enumerate(lines, start=first):
+        try:
+            raw.decode()
+        except UnicodeDecodeError as error:
+            shown = raw[:SHOWN].decode("utf-8", "replace").rstrip()
+            return Record(first, None, not_utf8(raw[error.start], f"in line {number}"), shown)
+    return Record(first, {"text": b"".join(lines).decode(), "file": file.name})
 
 
-def _csv_record(line: int, columns: list[str], cells: list[str]) -> Record:
-    shown = ",".join(cells)[:_SHOWN].encode("utf-8", "replace").decode()
-    if len(cells) != len(columns):
-        return Record(line, None, f"{len(cells)} cells, but the header names {len(columns)} columns", shown)
-    for column, cell in zip(columns, cells, strict=True):
-        escaped = next((c for c in cell if "\udc80" <= c <= "\udcff"), None)
-        if escaped:
-            return Record(
-                line, None, f"not UTF-8: byte 0x{ord(escaped) - 0xDC00:02x} in column {column}", shown
-            )
-    return Record(line, {c: cell or None for c, cell in zip(columns, cells, strict=True) if c})
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file."""
+
+    label: str
+    read: Callable[[File], Iterator[Record]]
+    is_text: bool = True
 
 
-def _parquet(path: Path, name: str) -> Iterator[Record]:
-    import pyarrow  # type: ignore[import-untyped]
-    from pyarrow import parquet
-
-    line = 0
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                for value in batch.to_pylist():
-                    line += 1
-                    yield Record(line, value)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _unreadable(name, f"not a Parquet file that can be read: {error}") from error
-
-
-_READERS: dict[str, Callable[[Path, str], Iterator[Record]]] = {
-    ".jsonl": _jsonl,
-    ".json": _json,
-    ".csv": _csv,
-    ".parquet": _parquet,
+_JSON_LINES = Kind("JSON Lines", _jsonl)
+_ARROW = Kind("Arrow", read_arrow, is_text=False)
+_PLAIN = Kind("plain text", _text)
+KINDS = {
+    ".jsonl": _JSON_LINES,
+    ".ndjson": _JSON_LINES,
+    ".json": Kind("JSON", _json),
+    ".csv": Kind("CSV", read_csv),
+    ".tsv": Kind("TSV", read_tsv),
+    ".parquet": Kind("Parquet", read_parquet, is_text=False),
+    ".arrow": _ARROW,
+    ".feather": _ARROW,
+    ".xlsx": Kind("Excel", read_xlsx, is_text=False),
+    ".txt": _PLAIN,
+    ".md": _PLAIN,
 }
+"""A file's last suffix, but for that of its compression -> how it is read."""
+
+TEXT_SUFFIXES = (".txt", ".md")
 
 
 def _kind(value: Any) -> str:
     """A value's type in the words of JSON."""
     names = {list: "a list", str: "a text", bool: "true or false", type(None): "null", dict: "an object"}
     return names.get(type(value), "a number")
-
-
-def _unreadable(name: str, message: str, hint: str = "") -> DataError:
-    return DataError(Problem(name, message, hint))

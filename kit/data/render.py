@@ -15,10 +15,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
-from kit.data.rows import IGNORED, Message
+from kit.data.rows import IGNORED, Message, is_document
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -85,13 +86,15 @@ def render(
     """Tokenise a dialogue with loss on its assistant turns and on the tokens that end them.
 
     Args:
-        messages: system (optional), then user and assistant in turn, an assistant message last.
+        messages: system (optional), then user and assistant in turn, an assistant message last; or one
+            document.
         tokenizer: a fast tokenizer with a chat template.
         max_length: most tokens a sample may have; nothing is ever cut.
 
     Returns:
         One sample for the whole dialogue, or one for each assistant turn where the template
-        rewrites history. Every sample begins with `prompt_ids` of the messages before its turn.
+        rewrites history; for a document as many in turn as its length asks for.
+        A dialogue's sample begins with `prompt_ids` of the messages before its turn.
 
     Raises:
         TooLongError: a sample is longer than `max_length`.
@@ -100,6 +103,8 @@ def render(
     """
     plain = _plain(messages)
     _refuse_control_tokens(plain, tokenizer)
+    if is_document(plain):
+        return _document(plain[0]["content"], tokenizer, max_length)
     answers = [index for index, message in enumerate(plain) if message["role"] == "assistant"]
     if not answers:
         raise _refusal("the dialogue has no assistant message to learn from")
@@ -110,6 +115,25 @@ def render(
     if longest > max_length:
         raise TooLongError(longest, max_length)
     return samples
+
+
+def _document(text: str, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Rendered]:
+    """Plain text, closed by the end of sequence, with loss on every token: as many samples of about equal
+    length as `max_length` asks for, so that no token is lost and none stands almost alone.
+    """
+    if tokenizer.eos_token_id is None:
+        raise _refusal("the tokenizer has no end of sequence, which must close a document")
+    ids = [*_beginning(tokenizer), *_encode(text, tokenizer), int(tokenizer.eos_token_id)]
+    parts = -(-len(ids) // max_length)
+    ends = [len(ids) * part // parts for part in range(parts + 1)]
+    pieces = [ids[start:end] for start, end in pairwise(ends)]
+    return [Rendered(piece, list(piece)) for piece in pieces]
+
+
+def _beginning(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """The beginning of sequence, where the tokenizer puts one before every text."""
+    bos = tokenizer.bos_token_id
+    return [] if bos is None or tokenizer.encode("a")[:1] != [bos] else [int(bos)]
 
 
 def prompt_text(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> str:

@@ -1,12 +1,15 @@
 """What the data room passes around: records as they were found, rows, rejections."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kit.files import sha256_json
 
 Message = dict[str, str]
+DOCUMENT = "document"
+"""The role of plain text for pretraining: it stands alone, and carries loss on every token."""
 IGNORED = -100
 """The label of a token that carries no loss; torch's cross entropy skips it."""
 
@@ -27,7 +30,7 @@ class Record:
     """The unreadable text, shortened."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Row:
     """A dialogue and the columns that came with it."""
 
@@ -37,6 +40,8 @@ class Row:
     fields: dict[str, Any]
     split: SplitName | None = None
     group: str = ""
+    part: int = 0
+    """The index of its source in `data.sources`."""
     tokens: int = 0
     """Length of the longest sample in tokens; this and the next two are set by rendering."""
     all_tokens: int = 0
@@ -74,7 +79,22 @@ class SourceInfo:
     """Of the file's bytes; null for a Hub dataset, whose revision is in the name."""
     format: str
     synthetic: bool
+    kind: str = ""
+    """Of file: `CSV`, `JSON Lines, .gz`; `Hub dataset`, `grammar`."""
+    encoding: str | None = None
+    """Of a text file."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """The columns that the format uses: our name -> theirs."""
+    others: list[str] = field(default_factory=list)
+    """The other columns of its first records, under our names."""
     rows: int = 0
+    left_out: int = 0
+    """Sound rows that `max_rows` or `weight` leave out."""
+
+
+def is_document(messages: Sequence[Message]) -> bool:
+    """Whether the messages are one plain text instead of a dialogue."""
+    return len(messages) == 1 and messages[0]["role"] == DOCUMENT
 
 
 def reject(row: Row, check: str, reason: str) -> Rejection:

@@ -4,7 +4,7 @@ import hashlib
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from kit.data.rows import Message
+from kit.data.rows import Message, is_document
 
 
 def normal(text: str) -> str:
@@ -24,14 +24,19 @@ def turns_of(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def prompt_key(messages: Sequence[Message]) -> str:
-    """A hash that dialogues share exactly when they ask the same in the end, the system message aside."""
-    return key(turns_of(messages)[:-1])
+    """A hash that dialogues share exactly when they ask the same in the end, the system message aside;
+    a document asks itself.
+    """
+    return key(messages if is_document(messages) else turns_of(messages)[:-1])
 
 
 def answered(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
     """For every assistant turn, in order: the key of the turns before it, system message aside, and the
-    answer as it is compared.
+    answer as it is compared. A document counts as a question of its own, without an answer.
     """
+    if is_document(messages):
+        yield key(messages), ""
+        return
     turns = turns_of(messages)
     for message, before in zip(turns, _prefix_keys(turns), strict=False):
         if message["role"] == "assistant":

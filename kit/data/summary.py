@@ -24,13 +24,14 @@ def summarise(
     config: Config,
     fingerprint: str,
 ) -> dict[str, Any]:
-    """The contents of `data.json` (architecture page); rows read = kept + rejected, always."""
+    """The contents of `data.json` (architecture page); rows read = kept + rejected + left out."""
+    kept = Counter(row.source for row in rows)
     splits = Counter(row.split for row in rows)
     return {
         "schema": 1,
         "fingerprint": fingerprint,
         "kit_version": __version__,
-        "sources": [vars(source) for source in sources],
+        "sources": [{**vars(source), "kept": kept[source.name]} for source in sources],
         "benchmarks": [
             {"name": benchmark.name, "sha256": benchmark.sha256, "texts": len(benchmark.texts)}
             for benchmark in benchmarks
@@ -39,6 +40,7 @@ def summarise(
             "read": sum(source.rows for source in sources),
             "kept": len(rows),
             "rejected": len(findings.rejected),
+            "left_out": sum(source.left_out for source in sources),
             **{split: splits[split] for split in SPLITS},
         },
         "checks": [check.as_json() for check in findings.checks.values()],

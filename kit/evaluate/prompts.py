@@ -36,10 +36,10 @@ class Prompt:
 
 
 def load_prompts(split: Path) -> list[Prompt]:
-    """All rows of a prepared split (`test/` or `valid/`) as prompts.
+    """All dialogues of a prepared split (`test/` or `valid/`) as prompts; documents ask nothing.
 
     Raises:
-        DataError: the split is missing or empty.
+        DataError: the split is missing, empty, or holds nothing to ask.
     """
     if not (split / "dataset_info.json").is_file():
         raise DataError(Problem(str(split), "no such split", "make it with `casekit data prepare`"))
@@ -48,9 +48,16 @@ def load_prompts(split: Path) -> list[Prompt]:
     if not rows:
         hint = f"raise `data.split.{split.name}`, or mark rows for it with `data.split.column`"
         raise DataError(Problem(str(split), f"the {split.name} split is empty: nothing to evaluate on", hint))
+    asked = [row for row in rows if row.prompt]
+    if not asked:
+        hint = (
+            f"add dialogues with `split: {split.name}`; a run on documents alone has `evaluate.metrics: []`, "
+            "`train.golden_metric: null` and keeps the checkpoint of the least validation loss"
+        )
+        raise DataError(Problem(str(split), f"the {split.name} split holds documents only", hint))
     return [
         Prompt(row.id, row.prompt, row.expected, row.slices, row.group, row.answer, row.source)
-        for row in rows
+        for row in asked
     ]
 
 

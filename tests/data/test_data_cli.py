@@ -122,3 +122,14 @@ def test_prepare_names_the_file_that_lists_the_rejected(casekit: Run) -> None:
     code, out, _ = casekit("data", "prepare", "data.split.group_by=null")
     assert code == 0
     assert "each in rejected.jsonl" in out
+
+
+def test_check_tells_what_every_source_was_read_as(casekit: Run) -> None:
+    Path("b.csv").write_text("question;answer;topic\n" + "".join(f"Q {i}?;A {i}.;t{i}\n" for i in range(60)))
+    columns = "{prompt: question, completion: answer}"
+    words = (f"data.sources=[{{path: b.csv, columns: {columns}, max_rows: 55}}]", "data.split.group_by=null")
+    code, out, _ = casekit("data", "check", *words)
+    assert code == 0
+    told = "b.csv: CSV in UTF-8; read as prompt_completion (prompt from question, completion from answer)"
+    assert f"{told}; beside it topic" in out
+    assert re.search(r"left out +5 ", out)

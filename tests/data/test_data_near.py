@@ -271,7 +271,7 @@ def test_the_page_shows_pairs_and_what_was_not_looked_for(project, dialogues) ->
     assert "Choose &lt;card&gt;, then passcode" in page
     assert "Choose &lt;Card&gt;, then Passcode." in page
     assert "a.jsonl:61" in page and "a.jsonl:62" in page
-    assert "Not looked for: near_overlap, near_conflict." in page
+    assert "near_overlap, near_conflict.</p>" in page
 
 
 def test_the_same_pairs_come_out_of_any_process() -> None:

@@ -238,7 +238,12 @@ def test_system_prompt_is_put_before_dialogues_without_one(project) -> None:
 
 DAMAGED = {
     "not JSON": (b'{"prompt": "a", "completion": ', "not JSON"),
-    "not UTF-8": (b'{"prompt": "caf\xe9", "completion": "b"}', "byte 0xe9 at position 16"),
+    "not UTF-8": (
+        b'{"prompt": "caf\xe9", "completion": "b"}',
+        "byte 0xe9 at position 16 of the line (é in Windows-1252: save the file as UTF-8)",
+    ),
+    "JSON within JSON": (b'"{\\"prompt\\": 1}"', "found a text, itself JSON: exported twice?"),
+    "another format": (b'{"instruction": "a", "output": "b"}', "this record looks like alpaca"),
     "not an object": (b'["a", "b"]', "found a list"),
     "column missing": (b'{"prompt": "a"}', "completion is missing"),
     "null": (b'{"prompt": "a", "completion": null}', "completion is missing"),
@@ -274,6 +279,21 @@ def test_a_damaged_line_is_turned_away_and_the_others_stay(project, damage: str)
     json.dumps(rows[1].row, allow_nan=False).encode()
 
 
+def test_an_unknown_format_suggests_the_columns_that_look_right(project) -> None:
+    source = project.write("a.jsonl", [{"Query": "a", "reply": "b", "id": 1}])
+    with pytest.raises(DataError, match=r"such as columns: \{prompt: Query, completion: reply\}"):
+        read(project, source)
+
+
+def test_half_a_character_in_a_columns_name_stops_nothing(project) -> None:
+    record = {**SHAPES["prompt_completion"], "to\ud83dpic": 1}
+    text = json.dumps(record)
+    _, (row,) = read(project, project.write("d.jsonl", f"{text}\n"))
+    assert isinstance(row, Row) and "to?pic" in row.fields
+    with pytest.raises(DataError, match=r"no known format has the columns to\?pic"):
+        read(project, project.write("e.jsonl", json.dumps({"to\ud83dpic": 1})))
+
+
 def test_byte_order_mark_and_windows_line_ends(project) -> None:
     line = json.dumps(SHAPES["prompt_completion"])
     _, rows = read(project, project.write("w.jsonl", b"\xef\xbb\xbf" + f"{line}\r\n{line}\r\n".encode()))
@@ -295,7 +315,9 @@ def test_damaged_csv_rows_are_turned_away_alone(project) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"x", "files of type .txt are not read"),
+        ("a.pdf", b"x", "files of type .pdf are not read"),
+        ("a.txt", b"x", "holds documents"),
+        ("a.json", b'[{"text": "x"}]', "`train.stage: sft` learns answers"),
         ("a.jsonl", b"", "the file is empty"),
         ("a.jsonl", "{}".encode("utf-16"), "UTF-16"),
         ("a.json", b'{"a": ', "not JSON"),
@@ -303,7 +325,15 @@ def test_damaged_csv_rows_are_turned_away_alone(project) -> None:
         ("a.csv", b"prompt,prompt\na,b\n", "names a column twice"),
         ("a.jsonl", b'{"question": "a", "answer": "b"}', "no known format has the columns answer, question"),
         ("a.jsonl", b"[\n1,\n", "nothing in it can be read; line 1"),
-        ("a.jsonl.gz", b"\x1f\x8b", "files of type .gz are not read\n    unpack it first"),
+        ("a.jsonl.gz", b"\x1f\x8b", "cannot be opened: .*\n    fetch or export it again"),
+        ("a.jsonl.zip", b"PK\x03\x04", "files of type .zip are not read\n    unpack it first"),
+        ("a.gz", b"\x1f\x8b", "files of type .gz are not read\n    expected one of"),
+        ("a.parquet.gz", b"\x1f\x8b", "files of type .parquet.gz are not read\n    unpack it first"),
+        ("a.xls", b"\xd0\xcf\x11\xe0", "files of type .xls are not read\n    save it as .xlsx"),
+        ("a.csv", b"PAR1", "is a Parquet or Arrow file"),
+        ("a.arrow", b"no arrow at all", "not an Arrow file"),
+        ("a.xlsx", b"PK\x03\x04 but not really", "not an Excel workbook"),
+        ("a.xlsx", b"<!DOCTYPE html>", "is an HTML page"),
         ("a.jsonl", b"\x1f\x8b\x08\0", "is packed"),
         ("a.csv", b"PK\x03\x04 a spreadsheet", "is packed"),
         ("a.jsonl", b"<!DOCTYPE html>\n<html>", "is an HTML page"),
