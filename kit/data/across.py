@@ -38,9 +38,7 @@ def check_across(rows: list[Row], findings: Findings, benchmarks: Sequence[Bench
         severity = findings.checks[name].severity
         gone = set()
         # A document asks nothing and answers nothing: it can only be one that is there already.
-        looked_at = (
-            ranked if name in _OF_DOCUMENTS else [row for row in ranked if not is_document(row.messages)]
-        )
+        asked = [row for row in ranked if name in _OF_DOCUMENTS or not is_document(row.messages)]
         for found in find(asked) if severity != "off" else ():
             row, pair = found.row, found.pair
             if severity == "reject":

@@ -131,5 +131,5 @@ def test_check_tells_what_every_source_was_read_as(casekit: Run) -> None:
     code, out, _ = casekit("data", "check", *words)
     assert code == 0
     told = "b.csv: CSV in UTF-8; read as prompt_completion (prompt from question, completion from answer)"
-    assert f"{told}; beside it topic" in out
+    assert f"{told}; beside it topic" in " ".join(out.split())
     assert re.search(r"left out +5 ", out)
