@@ -1,5 +1,6 @@
 """The `casekit` command: one thin function a command. Imports nothing heavy until a command runs."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +31,7 @@ errors = Console(stderr=True, emoji=False)
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings for this call, such as train.max_steps=20."),
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings for this call, such as hardware.num_threads=2."),
 ]
 Answer = Annotated[
     list[str] | None,
@@ -54,7 +55,11 @@ def main() -> None:
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
-            errors.print("interrupted; `casekit train --resume` continues a training run", style="yellow")
+            # A run goes on only with the settings it began with.
+            words = shlex.join(
+                ["casekit", "train", "--resume", *(word for word in sys.argv[2:] if "=" in word)]
+            )
+            errors.print(f"interrupted; `{words}` continues a training run", style="yellow", markup=False)
         raise
 
 

@@ -96,6 +96,8 @@ def headline(folders: Sequence[Path]) -> Group:
         status = report["verdict"]["status"]
         title = Text(folder.resolve().parents[1].name, style="bold", overflow="fold")
         title.append(f": {status}", style=_STATUS_STYLES[status])
+        if status != "passed":
+            title.append(f"\n{report['verdict']['sentence']}", style="not bold")
         parts += [Text(), title, _scores_table(report["metrics"])]
     return Group(*parts[1:])
 
@@ -130,6 +132,8 @@ def converse(reply: Callable[[Turns], str], message: str | None, config: Config)
         config: for the system prompt, which is the one the model was trained with.
     """
     console = Console()
+    if config.model.name == "tiny":
+        Console(stderr=True).print("tiny answers: it proves the machinery, take no advice", style="dim")
     prompt = config.data.system_prompt
     turns: Turns = [{"role": "system", "content": prompt}] if prompt else []
     if message is not None:

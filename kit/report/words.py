@@ -50,7 +50,9 @@ def change_sentence(metric: Json, unit: Unit) -> str:
         f"{interval(change['low'], change['high'], unit)}{_and_p(change.get('p_value'))}"
     )
     if metric["verdict"] == "not shown":
-        return f"From {values}: {evidence}. Chance alone could explain this; no change is shown."
+        crosses_zero = change["low"] <= 0 <= change["high"]
+        why = "Chance alone could explain this" if crosses_zero else "Too few prompts to be sure of it"
+        return f"From {values}: {evidence}. {why}; no change is shown."
     moved = "rose" if change["estimate"] > 0 else "fell"
     sentence = f"{moved.capitalize()} from {values}: {evidence}."
     relative = relative_change(metric)

@@ -141,9 +141,10 @@ def _changed(answers: Mapping[str, object]) -> Answers:
 def _refuse_uncommitted(folder: Path, because: str) -> None:
     status = _git(folder, "status", "--porcelain")
     if status:
-        first = status.splitlines()[0].strip()
+        first, *more = status.splitlines()
+        files = f"{first.strip()} and {len(more)} more" if more else first.strip()
         raise ConfigError(
-            Problem(str(folder), f"has uncommitted changes ({first}, …)", f"commit them first: {because}")
+            Problem(str(folder), f"has uncommitted changes ({files})", f"commit them first: {because}")
         )
 
 

@@ -87,9 +87,9 @@ def rate_advice(config: Config) -> str | None:
     """Advice where the learning rate lies outside the usual band of its method; None inside it.
 
     The band 3e-5 to 1e-4 for LoRA, and a fifth of it for full fine-tuning, is practice for models of
-    billions of parameters. Small models want more, so this is advice and never an error.
+    billions of parameters. Small models want more, so this is advice and never an error, and none for tiny.
     """
-    if config.train.stage == "pretrain":
+    if config.train.stage == "pretrain" or config.model.name == "tiny":
         return None
     share = FULL_SHARE if config.method.name == "full" else 1.0
     low, high = LORA_BAND[0] * share, LORA_BAND[1] * share

@@ -8,8 +8,9 @@ import pytest
 from train_world import losses_of, weights_of, write_prepared
 
 from kit.config.errors import ConfigError, DataError, InvalidRunError
-from kit.config.schema import Config
+from kit.config.schema import Config, Model
 from kit.models.loading import load_model, load_tokenizer, load_tuned
+from kit.train.methods import rate_advice
 from kit.train.stages import check_trackers, tokenise, train
 from kit.train.watch import read_metrics
 
@@ -291,6 +292,12 @@ def test_a_rate_outside_the_usual_band_is_advice(settings, prepared, tmp_path, c
     assert "advice: learning rate 0.002 is above the usual 3e-05 to 0.0001" in " ".join(
         capfd.readouterr().err.split()
     )
+
+
+def test_tiny_gets_no_advice_meant_for_billions_of_parameters(settings):
+    config = settings("lora", learning_rate=2e-3)
+    assert rate_advice(config)
+    assert rate_advice(config.model_copy(update={"model": Model(name="tiny")})) is None
 
 
 def test_it_is_the_projects_settings_that_are_saved(settings, prepared, tmp_path: Path):
