@@ -15,11 +15,14 @@ from kit.hooks import Hooks
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+LIBRARIES = ("ftfy", "phonenumbers", "py3langid", "python-stdnum", "rensa")
+"""Those whose version may change what a check finds."""
+
 
 def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> str:
     """16 hex digits over the data's bytes, the grammar, the benchmarks, the hooks, the tokenizer with its
-    chat template, the settings that data preparation reads, the libraries that judge text and know valid
-    numbers, and the kit itself.
+    chat template, the settings that data preparation reads, the libraries that checks rest on, and the kit
+    itself.
 
     A Hub dataset counts by its id and revision: without a pinned revision a change upstream is
     not noticed.
@@ -37,7 +40,7 @@ def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrained
         "tokenizer": _tokenizer(tokenizer),
         "settings": settings(config),
         "kit": [__version__, *map(sha256_file, sorted(Path(__file__).parent.glob("*.py")))],
-        "libraries": {name: version(name) for name in ("ftfy", "phonenumbers", "py3langid", "python-stdnum")},
+        "libraries": {name: version(name) for name in LIBRARIES},
     }
     return sha256_json(parts)[:16]
 

@@ -142,7 +142,6 @@ _RECORD = re.compile(
 )
 _IP4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)", re.ASCII)
 _IP6 = re.compile(r"(?<![\w:.])(?:[0-9a-f]{1,4}:{1,2}){2,7}[0-9a-f]{1,4}(?![\w:])", re.IGNORECASE | re.ASCII)
-_EVERYWHERE = re.compile(r"10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|255\.")
 _IP_SAID = re.compile(r"\b(?:ip|host|server|address|adresse|direcci[óo]n)\b", re.IGNORECASE)
 _NO_IP_SAID = re.compile(
     r"\b(?:version|v|firmware|build|release|section|rule|chapter|article|[Ss]ec)\.? *$", re.IGNORECASE

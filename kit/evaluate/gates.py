@@ -18,6 +18,9 @@ GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
 VerdictStatus = Literal["passed", "failed", "not enough evidence", "invalid"]
 
+NOT_SCORED: Scores = {"n": 0, "groups": 0}
+"""A part that no prompt was scored for: it has no figures either."""
+
 MOST_INVALID = 0.5
 """With a larger share of invalid tuned answers the run is broken, and its scores mean nothing."""
 
@@ -154,8 +157,7 @@ def independent(part: Scores) -> int:
 def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str]) -> GateResult:
     entry = _entry(scores, gate.metric, gate.decoding, f"gates: {gate.name}")
     if entry is None:
-        nothing = {"n": 0, "groups": 0, gate.of: None}
-        return _result(gate, nothing, None, "no prompt was scored for both systems")
+        return _result(gate, NOT_SCORED, None, "no prompt was scored for both systems")
     _refuse_missing_figure(entry, gate.of, f"gates: {gate.name}")
     broken = gate.of != "tuned" and mostly_invalid(scores, "base", gate.decoding)
     if gate.worst is not None:
@@ -177,9 +179,8 @@ def _judge_worst(entry: Scores, gate: Gate, broken: bool, expected: Sequence[str
     judged = [_judge_part(part, gate, f"{part['column']}={part['value']}", broken) for part in parts]
     for value in expected:
         if value not in {part["value"] for part in parts}:
-            nothing = {"n": 0, "groups": 0, gate.of: None}
             why = f"no test prompt is in {value!r}, a deployed language"
-            judged.append(_result(gate, nothing, f"{gate.worst}={value}", why))
+            judged.append(_result(gate, NOT_SCORED, f"{gate.worst}={value}", why))
     order = {"failed": 0, "not enough evidence": 1, "passed": 2}
     return min(judged, key=lambda result: (order[result.status], _goodness(gate, result.found)))
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kit.config.errors import ConfigError, Problem
-from kit.config.explain import nearest
+from kit.config.explain import suggest
 from kit.config.yaml_lines import Key, Lines, load_yaml
 from kit.evaluate.advice import standing
 from kit.evaluate.negation import negated, stated
@@ -222,10 +222,7 @@ def _schema_problem(path: Path, tree: Any, lines: Lines, error: dict[str, Any]) 
         place += f" rule {tree['rules'][key[1]].get('id', f'number {key[1] + 1}')}"
     name = str(key[-1]) if key else ""
     if error["type"] == "extra_forbidden":
-        known = _known_keys(key)
-        near = nearest(name, known)
-        hint = (f"did you mean `{near}`? " if near else "") + f"known: {', '.join(known)}"
-        return Problem(place, f"unknown key `{name}`", hint)
+        return Problem(place, f"unknown key `{name}`", suggest(name, _known_keys(key), "known"))
     if error["type"] == "missing":
         return Problem(place, f"`{name}` is missing", "every rule has an `id` and a `title`")
     return Problem(place, f"{name}: {error['msg']}", "see docs/reference/metrics.md for the policy file")

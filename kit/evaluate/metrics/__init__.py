@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kit.config.errors import ConfigError, Problem
-from kit.config.explain import nearest
+from kit.config.explain import suggest
 from kit.config.schema import MetricUse
 from kit.data.read import HOOK_ERRORS
 from kit.evaluate.item_metric import ItemMetric, Reference
@@ -145,9 +145,7 @@ def _unknown(name: str, known: list[str]) -> Problem:
     if name == "response_time":
         hint = "it is measured whenever `evaluate.latency_prompts` is not 0; take it out of the list"
         return Problem("evaluate.metrics", "`response_time` does not score answers", hint)
-    near = nearest(name, known)
-    hint = (f"did you mean `{near}`? " if near else "") + f"known: {', '.join(sorted(known))}"
-    return Problem("evaluate.metrics", f"unknown metric {name!r}", hint)
+    return Problem("evaluate.metrics", f"unknown metric {name!r}", suggest(name, sorted(known), "known"))
 
 
 def _score_hook(
