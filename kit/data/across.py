@@ -1,5 +1,6 @@
 """The checks across rows: leaks between splits and from benchmarks, duplicates, conflicts; exact and near."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from kit.data.check import Findings, excerpt
 from kit.data.near import NearIndex, Pair, similarity
 from kit.data.rows import DOCUMENT, Row, is_document, reject
 from kit.data.same import answered, key, normal, prompt_key, turns_of
+from kit.data.tools import said
+from kit.files import sha256_json
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def finders_of(checks: Checks, benchmarks: Sequence[Benchmark], rows: list[Row])
     """
     near = checks.near_similarity
     # Counted before duplicates go: three rows that say the same are three votes.
-    votes = Counter((key(row.messages[:-1]), normal(row.messages[-1]["content"])) for row in rows)
+    votes = Counter((_asked(row), normal(said(row.messages[-1]))) for row in rows)
     return {
         "benchmark": lambda rows: _in_benchmarks(rows, benchmarks, near),
         "group_leak": _group_leaks,
@@ -80,14 +83,14 @@ def _in_benchmarks(rows: list[Row], benchmarks: Sequence[Benchmark], near: float
     for row in rows if benchmarks else ():
         if row.split == "test":  # nothing is learned from it, and no checkpoint chosen by it
             continue
-        messages = [message for message in turns_of(row.messages) if proves_something(message["content"])]
+        messages = [message for message in turns_of(row.messages) if proves_something(said(message))]
         for message in messages:
-            if hit := index.find([message["content"]]):
+            if hit := index.find([said(message)]):
                 (where, text), alike = hit
                 what = {"user": "a question", DOCUMENT: "the text"}.get(message["role"], "an answer")
-                said = "stands" if alike == 1 else f"nearly stands ({alike:.2f})"
-                pair = Pair(where, (message["content"], text), alike)
-                yield Found(row, f"{what} of it {said} in the benchmark {where}", pair)
+                how = "stands" if alike == 1 else f"nearly stands ({alike:.2f})"
+                pair = Pair(where, (said(message), text), alike)
+                yield Found(row, f"{what} of it {how} in the benchmark {where}", pair)
                 break
 
 
@@ -119,9 +122,11 @@ def _overlaps(rows: list[Row]) -> Iterator[Found]:
 def _near_overlaps(rows: list[Row], near: float) -> Iterator[Found]:
     held_out = {"test": NearIndex[Row](near), "valid": NearIndex[Row](near)}
     for row in rows:
-        texts = [message["content"] for message in turns_of(row.messages)]
+        turns = turns_of(row.messages)
+        texts = [said(message) for message in turns]
         # As in the overlap check, an earlier turn of a training row is learned as well.
-        ends = range(1, len(texts), 2) if row.split == "train" else [len(texts) - 1]
+        answers = [number for number, turn in enumerate(turns) if turn["role"] == "assistant"]
+        ends = answers if row.split == "train" else [len(texts) - 1]
         for end, (split, index) in product(ends, held_out.items()):
             if split == row.split:
                 continue
@@ -147,23 +152,25 @@ def _spoken(row: Row, end: int | None = None) -> str:
     """The dialogue, or its beginning, as one text for people."""
     turns = turns_of(row.messages)[:end]
     if len(turns) == 1:
-        return turns[0]["content"]
-    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+        return said(turns[0])
+    return "\n".join(f"{turn['role']}: {said(turn)}" for turn in turns)
 
 
 def _duplicates(rows: list[Row]) -> Iterator[Found]:
     seen: dict[str, Row] = {}
     for row in rows:
-        first = seen.setdefault(key(row.messages), row)
+        first = seen.setdefault(key(row.messages) + _offered(row), row)
         if first is not row:
             yield Found(row, f"same as {first.where}")
 
 
 def _near_duplicates(rows: list[Row], near: float) -> Iterator[Found]:
-    kept: dict[str, NearIndex[Row]] = {}
+    kept: dict[tuple[str, str], NearIndex[Row]] = {}
     for row in rows:
-        texts = [message["content"] for message in turns_of(row.messages)]
-        index = kept.setdefault(_told(row), NearIndex(near))
+        texts = [said(message) for message in turns_of(row.messages)]
+        # Calls are data: one that is spelt nearly the same is another.
+        calls = [message.get("tool_calls") for message in row.messages]
+        index = kept.setdefault((_told(row), json.dumps(calls, sort_keys=True)), NearIndex(near))
         hit = index.find(texts)
         if hit is None:  # only rows that stay are added, so a row that goes lost to one that stays
             index.add(texts, row)
@@ -174,17 +181,28 @@ def _near_duplicates(rows: list[Row], near: float) -> Iterator[Found]:
 
 
 def _told(row: Row) -> str:
-    """The system message: under another one, the same words may be another example."""
-    return "" if turns_of(row.messages) is row.messages else normal(row.messages[0]["content"])
+    """The system message and the tools: under others, the same words may be another example."""
+    system = "" if turns_of(row.messages) is row.messages else normal(row.messages[0]["content"])
+    return system + _offered(row)
+
+
+def _offered(row: Row) -> str:
+    """The tools of a row, if it has any."""
+    return sha256_json(row.tools) if row.tools else ""
+
+
+def _asked(row: Row) -> str:
+    """What the last answer of a row answers: all turns before it, and the tools that it may use."""
+    return key(row.messages[:-1]) + _offered(row)
 
 
 def _conflicts(rows: list[Row], keep: str, votes: Counter[tuple[str, str]]) -> Iterator[Found]:
     asked: dict[str, dict[str, Row]] = {}
     for row in rows:
-        answers = asked.setdefault(key(row.messages[:-1]), {})
-        answers.setdefault(normal(row.messages[-1]["content"]), row)
+        answers = asked.setdefault(_asked(row), {})
+        answers.setdefault(normal(said(row.messages[-1])), row)
     for row in rows:
-        prompt, answer = key(row.messages[:-1]), normal(row.messages[-1]["content"])
+        prompt, answer = _asked(row), normal(said(row.messages[-1]))
         answers = asked[prompt]
         if len(answers) == 1:
             continue
@@ -204,14 +222,14 @@ def _conflicts(rows: list[Row], keep: str, votes: Counter[tuple[str, str]]) -> I
 def _near_conflicts(rows: list[Row], near: float) -> Iterator[Found]:
     asked: dict[str, NearIndex[Row]] = {}
     for row in rows:
-        prompt = [message["content"] for message in turns_of(row.messages)[:-1]]
+        prompt = [said(message) for message in turns_of(row.messages)[:-1]]
         index = asked.setdefault(_told(row), NearIndex(near))
         hit = index.find(prompt)
         if hit is None:
             index.add(prompt, row)
             continue
         other, alike = hit
-        answers = row.messages[-1]["content"], other.messages[-1]["content"]
+        answers = said(row.messages[-1]), said(other.messages[-1])
         if prompt_key(row.messages) == prompt_key(other.messages) or _same_answer(*answers, near):
             continue  # an equal prompt is the conflict check's to tell
         reason = f"answers nearly ({alike:.2f}) the prompt of {other.where} differently"
@@ -230,7 +248,7 @@ def _variants(rows: list[Row]) -> Iterator[Found]:
     for row in rows:
         for turn, (before, answer) in enumerate(answered(row.messages), start=1):
             first, first_answer = seen.setdefault(before, (row, answer))
-            if answer == first_answer or key(first.messages[:-1]) == key(row.messages[:-1]):
+            if answer == first_answer or _asked(first) == _asked(row):
                 continue  # the same, or a conflict and named as one
             yield Found(row, f"answer {turn} is another than {first.where} gives to the same turns")
             break

@@ -5,16 +5,17 @@ look) and, in the data's record, its count and up to five examples.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kit.config.schema import Checks, Data, PersonalKind, Split
 from kit.data.near import Pair
 from kit.data.personal import redact, redact_all
-from kit.data.rows import DOCUMENT, Rejection, Row, is_document, reject
+from kit.data.rows import DOCUMENT, Message, Rejection, Row, is_document, reject
 from kit.data.same import turns_of
 from kit.data.split import group_of
+from kit.data.tools import fault_of_calls
 
 MOST_EXAMPLES = 5
 
@@ -23,8 +24,10 @@ WHAT = {
     "format": "records that do not have the columns or types of their format",
     "cleaner": "rows that a cleaner of the project turned away",
     "personal": "rows with personal data or secrets",
-    "roles": "dialogues that are not: system (optional), then user and assistant in turn, assistant last",
+    "roles": "dialogues that are not: system (optional), then user and assistant in turn, assistant last; "
+    "after tool calls as many results, then the assistant",
     "empty": "dialogues with an empty message",
+    "tools": "dialogues that call a function which is none of their tools, or with results of unknown calls",
     "split": "rows whose split column names no split",
     "template": "dialogues that the chat template cannot express, or that spell its control tokens",
     "too_long": "dialogues over model.max_length; nothing is ever cut",
@@ -148,7 +151,7 @@ class Findings:
 
 
 def check_structure(row: Row) -> Rejection | None:
-    """Roles in order and no empty message; the first fault found."""
+    """Roles in order, no empty message, calls and their results that fit; the first fault found."""
     if is_document(row.messages):
         return None if row.messages[0]["content"] else reject(row, "empty", "the document is empty")
     turns = turns_of(row.messages)
@@ -156,17 +159,31 @@ def check_structure(row: Row) -> Rejection | None:
         return reject(row, "roles", "there is nothing after the system message")
     if turns is not row.messages and turns[0]["role"] == "system":
         return reject(row, "roles", "begins with two system messages; join them, or leave one out")
-    for number, (message, role) in enumerate(zip(turns, _alternating(), strict=False), start=1):
-        if message["role"] != role:
-            return reject(row, "roles", f"turn {number} is the {message['role']}'s, expected the {role}'s")
-    if turns[-1]["role"] != "assistant":
-        return reject(row, "roles", f"ends with the {turns[-1]['role']}, so there is no answer to learn")
+    if reason := _out_of_turn(turns):
+        return reject(row, "roles", reason)
     for number, message in enumerate(turns, start=1):
-        if not message["content"]:
+        # A function may give nothing back, and who calls one need not speak.
+        if not (message["content"] or message.get("tool_calls") or message["role"] == "tool"):
             return reject(row, "empty", f"turn {number} (the {message['role']}'s) is empty")
     if turns is not row.messages and not row.messages[0]["content"]:
         return reject(row, "empty", "the system message is empty")
-    return None
+    reason = fault_of_calls(row.messages, row.tools)
+    return reject(row, "tools", reason) if reason else None
+
+
+def _out_of_turn(turns: Sequence[Message]) -> str:
+    """What is wrong with the order of a dialogue's turns, or nothing."""
+    results = 0  # how many calls wait for what they gave
+    expected = "user"
+    for number, message in enumerate(turns, start=1):
+        role, calls = message["role"], len(message.get("tool_calls", ()))
+        if role != expected:
+            missing = f"; {results} tool calls have no result" if expected == "tool" else ""
+            return f"turn {number} is the {role}'s, expected the {expected}'s{missing}"
+        results = calls if role == "assistant" else max(0, results - 1)
+        expected = "tool" if results else "user" if role == "assistant" else "assistant"
+    last = turns[-1]["role"]
+    return "" if last == "assistant" else f"ends with the {last}, so there is no answer to learn"
 
 
 def check_lengths(rows: Iterable[Row], advised: tuple[int, int], findings: Findings) -> None:
@@ -191,12 +208,6 @@ def check_groups(rows: Iterable[Row], split: Split, findings: Findings) -> None:
     for row in rows if split.group_by else ():
         if group_of(row, split) is None:
             findings.note("no_group", row.where, f"no {split.group_by}{excerpt({'messages': row.messages})}")
-
-
-def _alternating() -> Iterator[str]:
-    while True:
-        yield "user"
-        yield "assistant"
 
 
 def excerpt(row: Any) -> str:

@@ -4,6 +4,7 @@ from kit.config.errors import DataError
 from kit.data.formats import check_messages
 from kit.data.read import HOOK_ERRORS, plain, unknown_hook
 from kit.data.rows import Message, Rejection, Row, reject
+from kit.data.tools import read_tools
 from kit.hooks import Cleaner, Hooks
 
 
@@ -25,23 +26,28 @@ def clean(row: Row, cleaners: list[tuple[str, Cleaner]]) -> Row | Rejection:
     row.messages = _tidy(row.messages)
     for name, cleaner in cleaners:
         try:
-            result = cleaner({"messages": row.messages, **row.fields})
+            tools = {"tools": row.tools} if row.tools else {}
+            result = cleaner({"messages": row.messages, **tools, **row.fields})
             if result is None:
                 return reject(row, "cleaner", f"turned away by the cleaner {name!r}")
             if not isinstance(result, dict):
                 raise TypeError(f"must return the row or None, returned {type(result).__name__}")
-            messages = check_messages(result.get("messages"))
+            messages, row.tools = check_messages(result.get("messages")), read_tools(result.get("tools"))
         except HOOK_ERRORS as error:
             return reject(row, "cleaner", f"the cleaner {name!r} failed: {type(error).__name__}: {error}")
         row.messages = _tidy(messages)
         row.fields = {
-            plain(str(column)): plain(value) for column, value in result.items() if column != "messages"
+            plain(str(column)): plain(value)
+            for column, value in result.items()
+            if column not in ("messages", "tools")
         }
     return row
 
 
 def _tidy(messages: list[Message]) -> list[Message]:
-    return [{"role": m["role"], "content": _tidy_text(m["content"])} for m in messages]
+    """Text that people and models wrote; the arguments of calls are data and stay."""
+    told = ("content", "reasoning_content")
+    return [{key: _tidy_text(value) if key in told else value for key, value in m.items()} for m in messages]
 
 
 def _tidy_text(text: str) -> str:

@@ -65,7 +65,7 @@ def _source(source: Source, root: Path) -> list[str]:
 
 def _tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
     """Vocabulary, merges, normalisation, control tokens, the chat template and the stop tokens."""
-    from kit.data.render import named_stop_ids
+    from kit.data.chat_template import named_stop_ids
 
     backend = getattr(tokenizer, "backend_tokenizer", None)
     words = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())

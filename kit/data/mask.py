@@ -14,6 +14,7 @@ from kit.data.check import Findings
 from kit.data.personal import Found, find, find_answered
 from kit.data.rows import Message, Rejection, Row, as_text, reject
 from kit.data.summary import parsed
+from kit.data.tools import said
 
 _SURE = 6  # characters from which on a value is looked for wherever it stands
 
@@ -30,6 +31,11 @@ def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None
     for place, message in _checked(row, data):
         found += [(place, one) for one in _find(message["content"], data, question)]
         question = message["content"]
+        found += [(place, one) for one in _find(message.get("reasoning_content", ""), data)]
+        for name, value in _arguments(message):
+            # An argument's name says what it is, as a question does: `phone_number`.
+            asked = f"{name.replace('_', ' ')}?"
+            found += [(place, one) for text in _texts(value) for one in _find(text, data, asked)]
     for column in columns:
         for text in _texts(row.fields[column]):
             found += [(f"column {column}", one) for one in _find(text, data)]
@@ -86,7 +92,7 @@ def _columns(row: Row, data: Data) -> list[str]:
 
 def _mask(row: Row, columns: list[str], found: list[Found], data: Data) -> None:
     """Replace every value, also where it stands without what gave it away: `so it is 5551234567?`"""
-    masks = _masks(found, "\n".join(message["content"] for message in row.messages))
+    masks = _masks(found, "\n".join(said(message) for message in row.messages))
     # A short one, such as a PIN, may be a year or an amount elsewhere.
     known = {one.text: masks[one.kind, one.key] for one in found if len(one.text) >= _SURE}
     longest_first = "|".join(re.escape(value) for value in sorted(known, key=len, reverse=True))
@@ -103,6 +109,10 @@ def _mask(row: Row, columns: list[str], found: list[Found], data: Data) -> None:
 
     for _, message in _checked(row, data):
         message["content"] = masked(message["content"])
+        if "reasoning_content" in message:
+            message["reasoning_content"] = masked(message["reasoning_content"])
+        for call in message.get("tool_calls", ()):
+            call["function"]["arguments"] = _changed(call["function"]["arguments"], masked)
     for column in columns:
         row.fields[column] = _changed(parsed(row.fields[column]), masked)
 
@@ -131,6 +141,12 @@ def _checked(row: Row, data: Data) -> list[tuple[str, Message]]:
         for number, message in enumerate(row.messages, start=int(first))
         if message["role"] != "system" or message["content"] != data.system_prompt
     ]
+
+
+def _arguments(message: Message) -> Iterator[tuple[str, Any]]:
+    """Name and value of what an assistant's calls hand over; what tools gave back is text, as it stands."""
+    for call in message.get("tool_calls", ()):
+        yield from call["function"]["arguments"].items()
 
 
 def _texts(value: Any) -> Iterator[str]:

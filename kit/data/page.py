@@ -47,7 +47,7 @@ def write_page(
         documents=any(is_document(row.messages) for row in rows),
         bars=_bars(summary["tokens"]["histogram"]),
         rows=[
-            {"where": row.where, "samples": pieces(row.messages, tokenizer), "tokens": row.tokens}
+            {"where": row.where, "samples": pieces(row.messages, tokenizer, row.tools), "tokens": row.tokens}
             for row in rows
         ],
     )

@@ -27,14 +27,15 @@ from kit.data.mix import mix
 from kit.data.page import write_page
 from kit.data.personal import find, redact
 from kit.data.places import find_places
-from kit.data.prepared import prepared_folder
+from kit.data.prepared import MESSAGE_COLUMNS, packed, prepared_folder
 from kit.data.progress import progress
 from kit.data.quality import check_quality
 from kit.data.read import read_source
 from kit.data.render import TooLongError, render
-from kit.data.rows import IGNORED, SPLITS, Rejection, Row, SourceInfo, SplitName, as_text
+from kit.data.rows import IGNORED, SPLITS, Rejection, Row, SourceInfo, SplitName, as_text, reject
 from kit.data.split import assign, group_of
 from kit.data.summary import expected_of, summarise
+from kit.data.tools import said
 from kit.files import new_folder, write_json, write_text
 from kit.hooks import Cleaner, Hooks
 
@@ -248,11 +249,11 @@ def _rendered(
     kept = []
     for row in progress(rows, "counting tokens", total=len(rows)):
         try:
-            samples = render(row.messages, tokenizer, config.model.max_length)
+            samples = render(row.messages, tokenizer, config.model.max_length, row.tools)
         except DataError as error:
             name = "too_long" if isinstance(error, TooLongError) else "template"
             reason = error.problems[0].message
-            findings.turn_away(Rejection(row.where, name, reason, {"messages": row.messages, **row.fields}))
+            findings.turn_away(reject(row, name, reason))
             continue
         row.tokens = max(len(sample.input_ids) for sample in samples)
         row.all_tokens = sum(len(sample.input_ids) for sample in samples)
@@ -314,7 +315,7 @@ def _write(
     write_text(folder / "rejected.jsonl", "".join(rejected))
     summary = _summary(preparation, config, identity)
     write_json(folder / "data.json", summary)
-    shown = (row for row in preparation.of("train") if not any(find(m["content"]) for m in row.messages))
+    shown = (row for row in preparation.of("train") if not any(find(said(m)) for m in row.messages))
     write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer)
 
 
@@ -334,7 +335,8 @@ def _write_split(rows: Sequence[Row], folder: Path, config: Config) -> None:
     features = Features(
         {
             "id": text,
-            "messages": List({"role": text, "content": text}),
+            "messages": List(dict.fromkeys(MESSAGE_COLUMNS, text)),
+            "tools": text,
             "expected": text,
             "slices": text,
             "group": text,
@@ -364,7 +366,7 @@ def _prepared(row: Row, config: Config) -> dict[str, Any]:
     slices = {column: as_text(row.fields.get(column)) for column in config.data.slices}
     return {
         "id": row.id,
-        "messages": row.messages,
+        **packed(row.messages, row.tools),
         "expected": json.dumps(expected_of(row, config), ensure_ascii=False, allow_nan=False),
         "slices": json.dumps(slices, ensure_ascii=False),
         "group": row.group,

@@ -1,13 +1,15 @@
 """Prepared data on disk, for the stages that read it: `data/prepared/<fingerprint>/`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
-from kit.data.rows import SPLITS, Message
+from kit.data.rows import SPLITS, Dialogue, Message, Tool
+from kit.data.tools import said
 from kit.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -20,7 +22,11 @@ class PreparedRow:
 
     id: str
     messages: list[Message]
-    """System (optional) first, then user and assistant in turn, an assistant message last."""
+    """System (optional) first, then user and assistant in turn, after tool calls what they gave; an assistant
+    message last.
+    """
+    tools: list[Tool]
+    """The functions that the assistant may call."""
     expected: dict[str, Any]
     """Labels and facts for metrics; null where the row's source had none."""
     slices: dict[str, str]
@@ -36,8 +42,15 @@ class PreparedRow:
 
     @property
     def answer(self) -> str:
-        """The reference answer: the last assistant message."""
-        return self.messages[-1]["content"]
+        """The reference answer: the last assistant message without its reasoning; its calls, if it makes
+        some, as JSON, one a line.
+        """
+        return said({**self.messages[-1], "reasoning_content": ""})
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the last assistant message has reasoning, and is asked for as one that has."""
+        return "reasoning_content" in self.messages[-1]
 
 
 def prepared_folder(root: Path, fingerprint: str) -> Path:
@@ -89,9 +102,53 @@ def load_split(folder: Path, name: str) -> list[PreparedRow]:
             Problem(str(folder / name), f"cannot be read: {error}", "delete the folder and prepare again")
         ) from error
     return [
-        PreparedRow(**{**row, "expected": json.loads(row["expected"]), "slices": json.loads(row["slices"])})
+        PreparedRow(
+            **{
+                **row,
+                **unpacked(row)._asdict(),
+                "expected": json.loads(row["expected"]),
+                "slices": json.loads(row["slices"]),
+            }
+        )
         for row in table
     ]
+
+
+MESSAGE_COLUMNS = ("role", "content", "reasoning_content", "tool_calls", "name", "tool_call_id")
+"""What a prepared message consists of; null where it has none. `tool_calls` is JSON text, as are a row's
+`tools`: arguments and schemas have no columns that fit every row.
+"""
+
+
+def packed(messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
+    """The columns `messages` and `tools` of a prepared row."""
+    return {
+        "messages": [
+            {
+                name: _json_or_none(message.get(name)) if name == "tool_calls" else message.get(name)
+                for name in MESSAGE_COLUMNS
+            }
+            for message in messages
+        ],
+        "tools": _json_or_none(tools),
+    }
+
+
+def unpacked(row: dict[str, Any]) -> Dialogue:
+    """The dialogue that `packed` wrote, or one of roles and contents alone."""
+    messages = [
+        {
+            name: json.loads(value) if name == "tool_calls" else value
+            for name, value in message.items()
+            if value is not None
+        }
+        for message in row["messages"]
+    ]
+    return Dialogue(messages, json.loads(row.get("tools") or "[]"))
+
+
+def _json_or_none(value: Any) -> str | None:
+    return json.dumps(value, ensure_ascii=False) if value else None
 
 
 def load_summary(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from kit.data.formats import CONVERTERS, Converter, check_messages, detect, used
 from kit.data.opening import File
 from kit.data.places import name_of
 from kit.data.records import Opened, open_file, open_grammar, open_hub
-from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, is_document
+from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, Tool, is_document
+from kit.data.tools import read_tools
 from kit.files import sha256_file
 from kit.hooks import Hooks, Reader
 
@@ -142,7 +143,7 @@ def _rows(
             continue
         value = _renamed(record.value, source.columns)
         try:
-            messages, fields = _convert(value, convert, info.format)
+            messages, tools, fields = _convert(value, convert, info.format)
             if is_document(messages) and config.train.stage != "pretrain":
                 raise ValueError("is a document; set train.stage: pretrain to train on it")
         except HOOK_ERRORS as error:
@@ -154,7 +155,7 @@ def _rows(
         if system_prompt and messages[0]["role"] not in ("system", DOCUMENT):
             messages = [{"role": "system", "content": system_prompt}, *messages]
         split = None if source.split == "auto" else source.split
-        yield Row(info.name, record.line, messages, fields, split)
+        yield Row(info.name, record.line, messages, fields, split, tools=tools)
 
 
 def _other_format(value: dict[str, Any], name: str) -> str:
@@ -174,22 +175,25 @@ def _reason(error: BaseException, reader: str) -> str:
 
 def _convert(
     value: dict[str, Any], convert: Converter | Reader, name: str
-) -> tuple[list[Message], dict[str, Any]]:
-    """Messages and the remaining columns, from one of our formats or from a project's reader."""
+) -> tuple[list[Message], list[Tool], dict[str, Any]]:
+    """Messages, tools and the remaining columns, from one of our formats or from a project's reader."""
     result = convert(value)
     if isinstance(result, list):
-        return result, {
-            plain(str(column)): plain(item) for column, item in value.items() if column not in _USED_UP
-        }
+        fields = {plain(str(column)): plain(item) for column, item in value.items() if column not in _USED_UP}
+        return result, read_tools(value.get("tools")), fields
     if not isinstance(result, dict) or "messages" not in result:
         raise ValueError(
             f"the reader {name!r} must return a row with `messages`, found {type(result).__name__}"
         )
-    fields = {plain(str(column)): plain(item) for column, item in result.items() if column != "messages"}
-    return check_messages(result["messages"]), fields
+    fields = {
+        plain(str(column)): plain(item)
+        for column, item in result.items()
+        if column not in ("messages", "tools")
+    }
+    return check_messages(result["messages"]), read_tools(result.get("tools")), fields
 
 
-_USED_UP = {"messages", "conversations", "history"}  # whole dialogues; they would only be stored twice
+_USED_UP = {"messages", "conversations", "history", "tools"}  # they would only be stored twice
 
 
 def _renamed(record: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:

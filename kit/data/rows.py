@@ -3,11 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from kit.files import sha256_json
 
-Message = dict[str, str]
+Message = dict[str, Any]
+"""`role` and `content`, both texts; what else there may be is told in `kit.data.tools`."""
+Tool = dict[str, Any]
+"""A function that the assistant may call: `{"type": "function", "function": its JSON schema}`."""
 DOCUMENT = "document"
 """The role of plain text for pretraining: it stands alone, and carries loss on every token."""
 IGNORED = -100
@@ -15,6 +18,13 @@ IGNORED = -100
 
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
+
+
+class Dialogue(NamedTuple):
+    """What is trained on: messages, and the functions that the assistant may call."""
+
+    messages: list[Message]
+    tools: list[Tool] = []  # noqa: RUF012  # a NamedTuple's default; nothing changes it
 
 
 @dataclass(frozen=True)
@@ -48,11 +58,13 @@ class Row:
     """Tokens of all samples; more than `tokens` where a dialogue becomes one sample a turn."""
     trained_tokens: int = 0
     """How many of `all_tokens` carry loss."""
+    tools: list[Tool] = field(default_factory=list)
+    """The functions that its assistant may call."""
 
     @property
     def id(self) -> str:
-        """The same for the same messages, in any file and any run."""
-        return sha256_json(self.messages)[:16]
+        """The same for the same messages and tools, in any file and any run."""
+        return sha256_json([self.messages, self.tools] if self.tools else self.messages)[:16]
 
     @property
     def where(self) -> str:
@@ -99,7 +111,8 @@ def is_document(messages: Sequence[Message]) -> bool:
 
 def reject(row: Row, check: str, reason: str) -> Rejection:
     """A rejection that shows the row as it would have been used."""
-    return Rejection(row.where, check, reason, {"messages": row.messages, **row.fields})
+    tools = {"tools": row.tools} if row.tools else {}
+    return Rejection(row.where, check, reason, {"messages": row.messages, **tools, **row.fields})
 
 
 def as_text(value: Any) -> str:

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from kit.data.rows import Message, is_document
+from kit.data.tools import said, without_system
 
 
 def normal(text: str) -> str:
@@ -20,7 +21,7 @@ def key(messages: Sequence[Message]) -> str:
 
 def turns_of(messages: Sequence[Message]) -> Sequence[Message]:
     """The dialogue without its system message: what was asked and answered, whoever was told to answer."""
-    return messages[1:] if messages[0]["role"] == "system" else messages
+    return without_system(messages)
 
 
 def prompt_key(messages: Sequence[Message]) -> str:
@@ -40,7 +41,7 @@ def answered(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
     turns = turns_of(messages)
     for message, before in zip(turns, _prefix_keys(turns), strict=False):
         if message["role"] == "assistant":
-            yield before, normal(message["content"])
+            yield before, normal(said(message))
 
 
 def _prefix_keys(messages: Sequence[Message]) -> Iterator[str]:
@@ -48,6 +49,6 @@ def _prefix_keys(messages: Sequence[Message]) -> Iterator[str]:
     state = hashlib.blake2b(digest_size=16)
     yield state.hexdigest()
     for number, message in enumerate(messages):
-        text = f"{message['role']}\1{normal(message['content'])}"
+        text = f"{message['role']}\1{normal(said(message))}"
         state.update((f"\0{text}" if number else text).encode())
         yield state.hexdigest()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kit.data.prepared import PreparedRow
 from kit.data.render import render
-from kit.data.rows import IGNORED, Message
+from kit.data.rows import IGNORED, Message, Tool
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -25,14 +25,16 @@ class Piece:
     tokens: int
 
 
-def pieces(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> list[list[Piece]]:
+def pieces(
+    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", tools: Sequence[Tool] = ()
+) -> list[list[Piece]]:
     """The training samples of a dialogue, each as runs of tokens with and without loss.
 
     Raises:
         DataError: the chat template cannot express the dialogue.
     """
     samples = []
-    for sample in render(messages, tokenizer, _NO_LIMIT):
+    for sample in render(messages, tokenizer, _NO_LIMIT, tools):
         runs = groupby(
             zip(sample.input_ids, sample.labels, strict=True), key=lambda token: token[1] != IGNORED
         )
@@ -49,7 +51,7 @@ def show(row: PreparedRow, tokenizer: "PreTrainedTokenizerBase") -> "Text":
     from rich.text import Text
 
     text = Text()
-    samples = pieces(row.messages, tokenizer)
+    samples = pieces(row.messages, tokenizer, row.tools)
     for number, sample in enumerate(samples, start=1):
         trained = sum(piece.tokens for piece in sample if piece.trained)
         total = sum(piece.tokens for piece in sample)

@@ -20,7 +20,9 @@ from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.layers import Origin
 from kit.config.schema import Config, Tracker
 from kit.config.yaml_lines import Key
+from kit.data.prepared import unpacked
 from kit.data.render import render
+from kit.data.rows import Dialogue
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.manifest import begin_manifest, close_manifest
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from kit.train.watch import Golden, Interruption
 
 TaskScore = Callable[[Any, Any], float]
-Messages = list[dict[str, str]]
 Examples = list[dict[str, list[int]]]
 
 
@@ -68,7 +69,7 @@ def train(
     """
     refuse_many_processes()
     check_trackers(config.tracking.report_to)
-    dialogues = {split: load_messages(prepared, split) for split in ("train", "valid")}
+    dialogues = {split: load_dialogues(prepared, split) for split in ("train", "valid")}
     data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(dialogues)}
     chosen_by = golden_choice or {}
     checkpoint = check_resumable(resume, config, data, chosen_by) if resume else None
@@ -155,7 +156,7 @@ def check_trackers(trackers: list[Tracker]) -> None:
         )
 
 
-def load_messages(prepared: Path, split: str) -> list[Messages]:
+def load_dialogues(prepared: Path, split: str) -> list[Dialogue]:
     """The dialogues of a prepared split; none where the split has no rows.
 
     Raises:
@@ -172,8 +173,9 @@ def load_messages(prepared: Path, split: str) -> list[Messages]:
         )
     if not any(folder.glob("*.arrow")):  # an empty split is saved without a table, and does not load
         return []
-    messages: list[Messages] = list(datasets.load_from_disk(str(folder))["messages"])
-    return messages
+    table = datasets.load_from_disk(str(folder))
+    needed = [column for column in ("messages", "tools") if column in table.column_names]
+    return [unpacked(row) for row in table.select_columns(needed)]
 
 
 def fingerprint_of(prepared: Path) -> str:
@@ -182,10 +184,12 @@ def fingerprint_of(prepared: Path) -> str:
     return str(summary["fingerprint"])
 
 
-def tokenise(dialogues: list[Messages], tokenizer: Any, config: Config) -> Examples:
+def tokenise(dialogues: list[Dialogue], tokenizer: Any, config: Config) -> Examples:
     """Token ids and labels of every dialogue. `sft` labels what the assistant says, `pretrain` all of it."""
     rendered = [
-        sample for messages in dialogues for sample in render(messages, tokenizer, config.model.max_length)
+        sample
+        for dialogue in dialogues
+        for sample in render(dialogue.messages, tokenizer, config.model.max_length, dialogue.tools)
     ]
     if config.train.stage == "pretrain":
         return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in rendered]
