@@ -57,6 +57,7 @@ def turn_of(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", t
     marked = rendered(with_marks(messages), tokenizer, tools, thinking=thinking)
     start, end = _locate(last, text, marked)
     lead = _lead(before, prompt, text[:start])
+    _refuse_header(lead, tokenizer, tools, thinking)
     find_end = _end_of_calls if last.get("tool_calls") else _end_of_answer
     turn = Turn(prompt, lead + text[start:end] + find_end(text[end:], tokenizer))
     for call in last.get("tool_calls", ()):
@@ -126,18 +127,37 @@ def _lead(before: Sequence[Message], prompt: str, head: str) -> str:
     """
     if head.startswith(prompt):
         return head[len(prompt) :]
+    thought = _EMPTY_THOUGHT.search(prompt)
     last = before[-1]["content"].strip() if before else ""
     if last not in prompt:
         last = json.dumps(last, ensure_ascii=False)[1:-1]
     at_prompt, at_head = prompt.rfind(last), head.rfind(last)
-    header = _EMPTY_THOUGHT.sub("", prompt[at_prompt:])
+    header = prompt[at_prompt : thought.start() if thought else None]
     if not last or at_head < 0 or not head[at_head:].startswith(header):
         raise refusal(
             f"the generation prompt ends in {prompt[-40:]!r}, but the template writes a finished turn as "
             f"{head[-40:]!r}: what is trained would not be what is served",
             "the template forces a thinking block or another header; choose a model without it",
         )
-    return head[at_head + len(header) :]
+    lead = head[at_head + len(header) :]
+    # DeepSeek V3.2 closes a thought in finished turns that it never opened there; the prompt did both.
+    closing = thought[0].strip()[thought[0].strip().rindex("<") :] if thought else ""
+    return lead.lstrip().removeprefix(closing) if closing and lead.lstrip().startswith(closing) else lead
+
+
+def _refuse_header(
+    lead: str, tokenizer: "PreTrainedTokenizerBase", tools: Sequence[Tool], thinking: bool
+) -> None:
+    """A model that has to write the header of its own turn, which prompts write elsewhere, says it aloud."""
+    if not lead.strip():
+        return
+    question, _ = PROBES[0][0]
+    usual = rendered([question], tokenizer, tools, thinking=thinking, generation_prompt=True)
+    if usual.rstrip().endswith(lead.strip()):
+        raise refusal(
+            f"the chat template writes {lead.strip()!r} before this turn, but not at the end of its prompt: "
+            "what is trained would not be what is served"
+        )
 
 
 def _end_of_answer(tail: str, tokenizer: "PreTrainedTokenizerBase") -> str:
