@@ -176,8 +176,12 @@ PROBES: tuple[tuple[list[Message], list[Tool]], ...] = (
     ([_ASKED, {"role": "assistant", "content": "Pong."}], []),
     ([_ASKED, {"role": "assistant", "content": "Pong.", "reasoning_content": "Simple."}], []),
     ([_ASKED, {"role": "assistant", "content": "", "tool_calls": [_CALL]}], [_TOOL]),
+    (
+        [_ASKED, {"role": "assistant", "content": "", "reasoning_content": "Simple.", "tool_calls": [_CALL]}],
+        [_TOOL],
+    ),
 )
-"""The three kinds of assistant turns, each as short as it can be: an answer, one with reasoning, a call."""
+"""The kinds of assistant turns, each as short as it can be: an answer and a call, also with reasoning."""
 
 
 @cache
@@ -185,15 +189,17 @@ def _form_of_reasoning(tokenizer: "PreTrainedTokenizerBase", template: str) -> s
     """The first key under which the template shows an assistant's reasoning; the usual one if none."""
     messages = with_marks(PROBES[1][0])
     wanted = f"{OPEN}Simple.{CLOSE}"
-    thinks = any(word in template.lower() for word in ("think", "thought"))
+    # A template that spells a form of its own for reasoning would be given another.
+    own = set(re.findall(r"think>?|THINK|thought", re.sub(r"\{#.*?#\}", "", template, flags=re.DOTALL)))
     for key in _REASONING:
-        if key == _INLINE and thinks and "<think>" not in template:
-            continue  # it has a form of its own for reasoning, and this is not it
+        if key == _INLINE and own and "think>" not in own:
+            continue
         try:
             text = _rendered(messages, tokenizer, template, [], _Form(reasoning=key), True, False)
         except TemplateRefusedError:
             continue
-        if wanted in text and (key != _INLINE or text.count("<think>") == 1):
+        after_question = text.partition(_ASKED["content"])[2]
+        if wanted in text and (key != _INLINE or after_question.count("<think>") == 1):
             return key
     return _REASONING[0]
 

@@ -12,7 +12,7 @@ one sample a turn. Where no completion can be found that inference would
 produce after its prompt, the dialogue is refused with the reason: a wrong loss mask is silent.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -86,33 +86,44 @@ def render(
     refuse_control_tokens(messages, tools, tokenizer)
     if is_document(messages):
         return _document(messages[0]["content"].strip(), tokenizer, max_length)
-    samples = _samples(messages, tokenizer, tools, stop_ids(tokenizer))
+    turns, samples = _turns(messages, tokenizer, tools)
+    _refuse_other_ends(samples, tokenizer)
+    whole = _whole(turns, samples)
+    samples = [whole] if whole else samples
     longest = max(len(sample.input_ids) for sample in samples)
     if longest > max_length:
         raise TooLongError(longest, max_length)
     return samples
 
 
-def _samples(
-    messages: Sequence[Message],
-    tokenizer: "PreTrainedTokenizerBase",
-    tools: Sequence[Tool],
-    stops: Collection[int],
-) -> list[Rendered]:
+def _turns(
+    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", tools: Sequence[Tool]
+) -> tuple[list[Turn], list[Rendered]]:
+    """Every assistant turn, as text and as a sample of its own."""
     answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
     if not answers:
         raise refusal("the dialogue has no assistant message to learn from")
     turns = [turn_of(messages[: index + 1], tokenizer, tools) for index in answers]
-    samples = [_sample(turn, tokenizer) for turn in turns]
+    return turns, [_sample(turn, tokenizer) for turn in turns]
+
+
+def _refuse_other_ends(samples: list[Rendered], tokenizer: "PreTrainedTokenizerBase") -> None:
+    """A turn must end where generation stops, and nowhere before."""
+    stops = stop_ids(tokenizer)
     for sample in samples:
-        early = [label for label in sample.labels[:-1] if label in stops]
+        *within, last = sample.labels
+        early = [label for label in within if label in stops]
         if early:
+            written = tokenizer.decode(early[:1])
             raise refusal(
-                f"the chat template writes {tokenizer.decode(early[:1])!r} within a turn, and ends turns "
-                "with it: the model would stop there"
+                f"the chat template writes {written!r} within a turn, and ends turns with it: the model "
+                "would stop there"
             )
-    whole = _whole(turns, samples)
-    return [whole] if whole else samples
+        if last not in stops:
+            written = tokenizer.decode([last])
+            raise refusal(
+                f"the chat template ends this turn with {written!r}, where generation would not stop"
+            )
 
 
 def _document(text: str, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Rendered]:
@@ -172,7 +183,8 @@ def _template_ends(tokenizer: "PreTrainedTokenizerBase", template: Any) -> froze
     ends = set()
     for messages, tools in PROBES:
         try:
-            ends.add(_samples(messages, tokenizer, tools, ())[-1].input_ids[-1])
+            _, samples = _turns(messages, tokenizer, tools)
+            ends.add(samples[-1].input_ids[-1])
         except TemplateRefusedError:
             continue  # a dialogue of this kind is refused as well
     return frozenset(ends)
