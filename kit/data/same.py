@@ -1,10 +1,12 @@
 """What counts as the same text: the comparison behind duplicates, conflicts, overlap and splits."""
 
 import hashlib
+import json
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from kit.data.rows import Message, is_document
+from kit.data.rows import Message, Tool, is_document
 from kit.data.tools import said, without_system
 
 
@@ -44,6 +46,12 @@ def answered(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
             yield before, normal(said(message))
 
 
+def before_answer(turns: Sequence[Message], answer: int) -> Sequence[Message]:
+    """The turns before an answer, counted from 0."""
+    places = [place for place, message in enumerate(turns) if message["role"] == "assistant"]
+    return turns[: places[answer]]
+
+
 def _prefix_keys(messages: Sequence[Message]) -> Iterator[str]:
     """The key of no message, of the first, of the first two, and so on; every text is read once."""
     state = hashlib.blake2b(digest_size=16)
@@ -52,3 +60,47 @@ def _prefix_keys(messages: Sequence[Message]) -> Iterator[str]:
         text = f"{message['role']}\1{normal(said(message))}"
         state.update((f"\0{text}" if number else text).encode())
         yield state.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The hashes by which rows are compared; rows share one exactly when they share what it is of."""
+
+    whole: bytes
+    """Of all messages and the tools."""
+    prompt: bytes
+    """Of all but the last, the system message and the tools included."""
+    told: bytes
+    """Of the system message and the tools; empty without any."""
+    calls: bytes
+    """Of all tool calls; empty without one."""
+    answers: tuple[tuple[bytes, bytes], ...]
+    """For every assistant turn: of the turns before it, the system message aside, and of the answer."""
+
+    @property
+    def asked(self) -> bytes:
+        """Of what the dialogue asks in the end, whatever its system message; of a document, of itself."""
+        return self.answers[-1][0]
+
+    @property
+    def answer(self) -> bytes:
+        """Of the last answer."""
+        return self.answers[-1][1]
+
+
+def keys_of(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Keys:
+    """The keys of a row whose messages are in order."""
+    told = "" if turns_of(messages) is messages else normal(messages[0]["content"])
+    offered = json.dumps(tools, sort_keys=True) if tools else ""
+    calls = [call["function"] for message in messages for call in message.get("tool_calls", ())]
+    return Keys(
+        whole=_hash(key(messages) + offered),
+        prompt=_hash(key(messages[:-1]) + offered),
+        told=_hash(told + offered) if told or offered else b"",
+        calls=_hash(json.dumps(calls, sort_keys=True)) if calls else b"",
+        answers=tuple((bytes.fromhex(before), _hash(answer)) for before, answer in answered(messages)),
+    )
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
