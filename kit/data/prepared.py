@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
-from kit.data.rows import SPLITS, Dialogue, Message, Tool
+from kit.data.rows import SPLITS, Message, Tool
 from kit.data.tools import said
 from kit.hooks import Hooks
 
@@ -104,8 +104,7 @@ def load_split(folder: Path, name: str) -> list[PreparedRow]:
     return [
         PreparedRow(
             **{
-                **row,
-                **unpacked(row)._asdict(),
+                **unpacked(row),
                 "expected": json.loads(row["expected"]),
                 "slices": json.loads(row["slices"]),
             }
@@ -134,8 +133,8 @@ def packed(messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]
     }
 
 
-def unpacked(row: dict[str, Any]) -> Dialogue:
-    """The dialogue that `packed` wrote, or one of roles and contents alone."""
+def unpacked(row: dict[str, Any]) -> dict[str, Any]:
+    """A prepared row with its messages and tools as they were before `packed`."""
     messages = [
         {
             name: json.loads(value) if name == "tool_calls" else value
@@ -144,7 +143,7 @@ def unpacked(row: dict[str, Any]) -> Dialogue:
         }
         for message in row["messages"]
     ]
-    return Dialogue(messages, json.loads(row.get("tools") or "[]"))
+    return {**row, "messages": messages, "tools": json.loads(row.get("tools") or "[]")}
 
 
 def _json_or_none(value: Any) -> str | None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from kit.files import sha256_json
 
@@ -18,13 +18,6 @@ IGNORED = -100
 
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
-
-
-class Dialogue(NamedTuple):
-    """What is trained on: messages, and the functions that the assistant may call."""
-
-    messages: list[Message]
-    tools: list[Tool] = []  # noqa: RUF012  # a NamedTuple's default; nothing changes it
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from kit.config.schema import Config, Tracker
 from kit.config.yaml_lines import Key
 from kit.data.prepared import unpacked
 from kit.data.render import render
-from kit.data.rows import Dialogue
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.manifest import begin_manifest, close_manifest
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 
 TaskScore = Callable[[Any, Any], float]
 Examples = list[dict[str, list[int]]]
+Row = dict[str, Any]
+"""`messages` and `tools`."""
 
 
 def train(
@@ -69,8 +70,8 @@ def train(
     """
     refuse_many_processes()
     check_trackers(config.tracking.report_to)
-    dialogues = {split: load_dialogues(prepared, split) for split in ("train", "valid")}
-    data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(dialogues)}
+    rows = {split: load_rows(prepared, split) for split in ("train", "valid")}
+    data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(rows)}
     chosen_by = golden_choice or {}
     checkpoint = check_resumable(resume, config, data, chosen_by) if resume else None
     base_sha256 = weights_sha256(model_folder(config.model))
@@ -78,7 +79,7 @@ def train(
         check_same_base(resume, base_sha256)
 
     tokenizer = load_tokenizer(config.model)
-    examples = {split: tokenise(rows, tokenizer, config) for split, rows in dialogues.items()}
+    examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
@@ -156,8 +157,8 @@ def check_trackers(trackers: list[Tracker]) -> None:
         )
 
 
-def load_dialogues(prepared: Path, split: str) -> list[Dialogue]:
-    """The dialogues of a prepared split; none where the split has no rows.
+def load_rows(prepared: Path, split: str) -> list[Row]:
+    """What is trained on of a prepared split; nothing where the split has no rows.
 
     Raises:
         DataError: `prepared` is not a prepared data folder.
@@ -184,12 +185,12 @@ def fingerprint_of(prepared: Path) -> str:
     return str(summary["fingerprint"])
 
 
-def tokenise(dialogues: list[Dialogue], tokenizer: Any, config: Config) -> Examples:
-    """Token ids and labels of every dialogue. `sft` labels what the assistant says, `pretrain` all of it."""
+def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
+    """Token ids and labels of every row. `sft` labels what the assistant says, `pretrain` all of it."""
     rendered = [
         sample
-        for dialogue in dialogues
-        for sample in render(dialogue.messages, tokenizer, config.model.max_length, dialogue.tools)
+        for row in rows
+        for sample in render(row["messages"], tokenizer, config.model.max_length, row.get("tools", ()))
     ]
     if config.train.stage == "pretrain":
         return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in rendered]
