@@ -4,6 +4,7 @@ A converter gets a record and returns messages; a record that does not fit raise
 reason.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -43,9 +44,28 @@ def _from_messages(record: Record) -> list[Message]:
 def _from_sharegpt(record: Record) -> list[Message]:
     """ShareGPT's form: `conversations` of `{from, value}`, in some exports of `{role, content}`; `system`
     may stand beside them. In LLaMA-Factory's dialect a turn of `function_call` is a call as JSON text, or a
-    list of them, and one of `observation` what it gave.
+    list of them, and one of `observation` what it gave, of several calls a list.
     """
-    return _system(record) + [_sharegpt_turn(turn) for turn in _turns(record, "conversations")]
+    turns = [_sharegpt_turn(turn) for turn in _turns(record, "conversations")]
+    return _system(record) + _results_apart(turns)
+
+
+def _results_apart(messages: list[Message]) -> list[Message]:
+    """One message for each call's result, where one message has the results of several as a JSON list."""
+    apart: list[Message] = []
+    for place, message in enumerate(messages):
+        calls = messages[place - 1].get("tool_calls", ()) if place else ()
+        alone = [other["role"] for other in messages[place : place + 2]] != ["tool", "tool"]
+        results = _parsed(message["content"], begins="[") if len(calls) > 1 and alone else None
+        if message["role"] == "tool" and isinstance(results, list) and len(results) == len(calls):
+            apart += [{**message, "content": _as_json_or_text(each)} for each in results]
+        else:
+            apart.append(message)
+    return apart
+
+
+def _as_json_or_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _sharegpt_turn(turn: Any) -> Message:
