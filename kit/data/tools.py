@@ -44,6 +44,7 @@ def _tool(value: Any) -> Tool:
     schema = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(schema, dict) or not _is_name(schema.get("name")):
         raise ValueError(f"a tool must be a function schema with a name, found {shorten(value)}")
+    schema = _sound(_without_nulls(schema), f"the tool {schema['name']!r}")
     parameters = schema.get("parameters")
     properties = parameters.get("properties") if isinstance(parameters, dict) else parameters
     if properties is not None and not isinstance(properties, dict):
@@ -69,15 +70,31 @@ def _call(value: Any) -> dict[str, Any]:
     if not isinstance(function, dict) or not _is_name(name):
         raise ValueError(f"a tool call must have a function's name and arguments, found {shorten(value)}")
     arguments = function.get("arguments", function.get("parameters"))
-    if isinstance(arguments, str):
-        arguments = _json(arguments, f"the arguments of the call to {name!r}") or {}
-    if arguments is None:
-        arguments = {}
-    if not isinstance(arguments, dict):
-        found = shorten(arguments)
-        raise ValueError(f"the arguments of the call to {name!r} must be an object, found {found}")
-    made = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    what = f"the arguments of the call to {name!r}"
+    arguments = _json(arguments, what) if isinstance(arguments, str) else _without_nulls(arguments)
+    if arguments is not None and not isinstance(arguments, dict):
+        raise ValueError(f"{what} must be an object, found {shorten(arguments)}")
+    function = _sound({"name": name, "arguments": arguments or {}}, what)
+    made = {"type": "function", "function": function}
     return made | ({"id": str(value["id"])} if value.get("id") else {})
+
+
+def _without_nulls(value: Any) -> Any:
+    """Objects without the keys that are null: in Parquet every row has the names of all others."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def _sound(value: dict[str, Any], what: str) -> dict[str, Any]:
+    """Refuse what JSON and UTF-8 cannot hold: NaN, dates, half characters; and NUL, as in any text."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what}: cannot be written as JSON ({error})") from error
+    if any("\0" in text for text in texts_of(value)):
+        raise ValueError(f"{what}: a text holds a NUL character (U+0000)")
+    return value
 
 
 def _is_name(value: Any) -> bool:

@@ -255,7 +255,7 @@ def _refuse_dropped_call(call: dict[str, Any], text: str) -> None:
     """The function's name and every argument and value must stand in the text."""
     function = call["function"]
     for name in [function["name"], *function["arguments"]]:
-        if name not in text:
+        if not _shows(text, name):
             raise refusal("the chat template drops a tool call, or a part of it", _DROPPED["tool call"])
     for value in _leaves(function["arguments"]):
         spelled = value if isinstance(value, str) else json.dumps(value)

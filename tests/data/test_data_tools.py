@@ -86,6 +86,18 @@ def test_ids_names_and_the_older_function_call_are_read(project) -> None:
     assert row.messages[1] == calls(PRICE)
 
 
+def test_names_that_parquet_gives_every_row_are_left_out(project) -> None:
+    from datasets import Dataset
+
+    talks = [{"messages": [ASK, calls(made), PRICED, ANSWER], "tools": TOOLS} for made in (PRICE, RISK)]
+    Dataset.from_list(talks).to_parquet(str(project.root / "a.parquet"))
+    config = Config.model_validate({"data": {"sources": [{"path": "a.parquet"}]}})
+    _, items = read_source(config.data.sources[0], config, project.root, Hooks())
+    first, second = items
+    assert (first.messages, second.messages) == tuple(talk["messages"] for talk in talks)
+    assert first.tools == TOOLS
+
+
 def test_sharegpt_calls_and_observations_are_read(project) -> None:
     functions = [tool["function"] for tool in TOOLS]
     turns = [
@@ -133,6 +145,8 @@ def test_an_empty_thought_is_none(project) -> None:
             {"messages": [ASK, {"role": "assistant", "content": "", "tool_calls": [{"id": "x"}]}]},
             "a tool call",
         ),
+        ({"messages": [ASK, calls(openai_call("card_price", '{"a": NaN}'))]}, "cannot be written as JSON"),
+        ({"messages": [ASK, calls(openai_call("card_price", {"a": "b\0"}))]}, "NUL character"),
         ({"messages": [{**ASK, "tool_calls": [PRICE]}, ANSWER]}, "tool calls are the assistant's"),
         ({"messages": [ASK, ANSWER], "tools": "a hammer"}, "tools must be JSON"),
         ({"messages": [ASK, ANSWER], "tools": [{"type": "function"}]}, "a function schema with a name"),
