@@ -26,8 +26,7 @@ def clean(row: Row, cleaners: list[tuple[str, Cleaner]]) -> Row | Rejection:
     row.messages = _tidy(row.messages)
     for name, cleaner in cleaners:
         try:
-            tools = {"tools": row.tools} if row.tools else {}
-            result = cleaner({"messages": row.messages, **tools, **row.fields})
+            result = cleaner(row.record)
             if result is None:
                 return reject(row, "cleaner", f"turned away by the cleaner {name!r}")
             if not isinstance(result, dict):

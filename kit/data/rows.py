@@ -60,6 +60,12 @@ class Row:
         return sha256_json([self.messages, self.tools] if self.tools else self.messages)[:16]
 
     @property
+    def record(self) -> dict[str, Any]:
+        """The row as hooks and rejections see it: messages, tools if it has any, columns."""
+        tools = {"tools": self.tools} if self.tools else {}
+        return {"messages": self.messages, **tools, **self.fields}
+
+    @property
     def where(self) -> str:
         return f"{self.source}:{self.line}"
 
@@ -104,8 +110,7 @@ def is_document(messages: Sequence[Message]) -> bool:
 
 def reject(row: Row, check: str, reason: str) -> Rejection:
     """A rejection that shows the row as it would have been used."""
-    tools = {"tools": row.tools} if row.tools else {}
-    return Rejection(row.where, check, reason, {"messages": row.messages, **tools, **row.fields})
+    return Rejection(row.where, check, reason, row.record)
 
 
 def as_text(value: Any) -> str:
