@@ -1,6 +1,7 @@
 """Tools, calls and reasoning: read in every dialect, checked, compared, masked, stored and shown."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -497,3 +498,10 @@ def test_an_answer_is_read_without_the_thought_before_it() -> None:
     assert read_answer(tokenizer, tokens[:-1], stops)[0].startswith("<think>")
     unfinished = tokenizer.encode("<think>\nHm", add_special_tokens=False)
     assert read_answer(tokenizer, unfinished, stops, end) == ("<think>\nHm", len(unfinished), False)
+
+
+@pytest.mark.parametrize("page", ["how-to/bring-your-own-data.md", "reference/data.md"])
+def test_the_examples_of_the_docs_are_kept_as_they_stand(project, page: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)
+    assert rejections(project, json.loads(example)) == []
