@@ -75,7 +75,8 @@ def rendered(
         TemplateRefusedError: there is no template, or it does not take such a dialogue.
     """
     try:
-        template = tokenizer.get_chat_template()
+        # Some tokenizers have another template for dialogues with tools.
+        template = tokenizer.get_chat_template(tools=list(tools) or None)
     except ValueError as error:
         raise refusal(
             "the tokenizer has no chat template", "choose an instruction-tuned model, or set one"

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kit.config.errors import DataError, Problem
 from kit.data.chat_template import (
@@ -174,12 +174,12 @@ def stop_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """The ids that end a turn: the ones the tokenizer and its generation config name, and those the chat
     template puts after an answer, an answer with reasoning and a tool call. Generation must stop at each.
     """
-    return sorted({*named_stop_ids(tokenizer), *_template_ends(tokenizer, tokenizer.chat_template)})
+    return sorted({*named_stop_ids(tokenizer), *_template_ends(tokenizer, str(tokenizer.chat_template))})
 
 
 @cache
-def _template_ends(tokenizer: "PreTrainedTokenizerBase", template: Any) -> frozenset[int]:
-    # `template` is part of the key, so that another one is seen.
+def _template_ends(tokenizer: "PreTrainedTokenizerBase", templates: str) -> frozenset[int]:
+    # `templates` is part of the key, so that another one is seen.
     ends = set()
     for messages, tools in PROBES:
         try:

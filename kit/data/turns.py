@@ -179,7 +179,7 @@ def _end_of_calls(tail: str, tokenizer: "PreTrainedTokenizerBase") -> str:
     Where an answer has none at its end, calls have none either.
     """
     found = list(controls.finditer(tail)) if (controls := control_pattern(tokenizer)) else []
-    after_answer, after_question = usual_ends(tokenizer, tokenizer.chat_template)
+    after_answer, after_question = usual_ends(tokenizer, str(tokenizer.chat_template))
     stops = _named(found, tokenizer)
     for usual in (after_answer, after_question):
         stops = stops or [match for match in found if match.group() == usual]
@@ -200,10 +200,10 @@ def _end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 
 @cache
-def usual_ends(tokenizer: "PreTrainedTokenizerBase", template: Any) -> tuple[str, str]:
+def usual_ends(tokenizer: "PreTrainedTokenizerBase", templates: str) -> tuple[str, str]:
     """The control tokens with which the template itself ends an answer, and a question; empty if none.
 
-    `template` is part of the key, so that another one is seen.
+    `templates` is part of the key, so that another one is seen.
     """
     controls = control_pattern(tokenizer)
     for messages, _ in PROBES[:2] if controls else ():

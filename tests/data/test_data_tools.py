@@ -442,6 +442,16 @@ def test_arguments_are_text_for_a_template_that_joins_them() -> None:
     assert json.dumps(PRICE["function"]["arguments"]) in tokenizer.decode(sample.input_ids)
 
 
+def test_a_template_of_its_own_for_tools_is_taken_where_there_are_tools() -> None:
+    tokenizer = chat_tokenizer(OWN)
+    (sample,) = render(CALLED, tokenizer, NO_LIMIT, TOOLS)
+    tokenizer.chat_template = {"default": CHATML, "tool_use": OWN}
+    assert render(CALLED, tokenizer, NO_LIMIT, TOOLS) == [sample]
+    assert prompt_text([ASK], tokenizer) == prompt_text([ASK], chat_tokenizer(CHATML))
+    with pytest.raises(TemplateRefusedError, match="assistant's tool call"):
+        render(CALLED, tokenizer, NO_LIMIT)
+
+
 def test_ids_are_counted_anew_and_a_template_gets_nine_characters() -> None:
     strict = OWN.replace(
         "{{- '<tool_call>",
