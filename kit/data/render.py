@@ -8,8 +8,8 @@ answer, its reasoning and its tool calls. Only completions carry labels.
 
 A turn with reasoning is asked for with thinking on, one without with thinking off. Where a template
 writes the same turn differently once it is history (Qwen3 and its think blocks), one dialogue becomes
-one sample a turn. Where no completion can be found that inference would
-produce after its prompt, the dialogue is refused with the reason: a wrong loss mask is silent.
+one sample a turn. Where no completion can be found that inference would produce after its prompt, the
+dialogue is refused with the reason: a wrong loss mask is silent.
 """
 
 from collections.abc import Sequence

@@ -236,19 +236,26 @@ def thought_end(tokenizer: "PreTrainedTokenizerBase") -> str:
 def _refuse_dropped(before: Sequence[Message], tools: Sequence[Tool], prompt: str) -> None:
     """Everything that the prompt is made of must stand in it."""
     for tool in tools:
-        function = tool["function"]
-        parameters = function.get("parameters") or {}
-        for name in [function["name"], *(parameters.get("properties") or {})]:
-            if name not in prompt:
-                raise refusal(
-                    f"the chat template drops the tool {function['name']!r}",
-                    "choose a model that was made to call tools",
-                )
+        if not all(_shows(prompt, text) for text in _told_of(tool["function"])):
+            raise refusal(
+                f"the chat template drops the tool {tool['function']['name']!r}, or what is told of it",
+                "choose a model that was made to call tools",
+            )
     for message in before:
         if message["role"] != "assistant" and not _shows(prompt, message["content"].strip()):
             raise refusal(f"the chat template drops or changes the {message['role']} message")
         for call in message.get("tool_calls", ()):
             _refuse_dropped_call(call, prompt)
+
+
+def _told_of(function: dict[str, Any]) -> Iterator[str]:
+    """Names and descriptions of a function and its parameters, of these the first line: templates indent."""
+    parameters = (function.get("parameters") or {}).get("properties") or {}
+    yield from [function["name"], *parameters]
+    for schema in [function, *parameters.values()]:
+        description = schema.get("description") if isinstance(schema, dict) else None
+        if isinstance(description, str) and description.strip():
+            yield description.strip().splitlines()[0].strip()
 
 
 def _refuse_dropped_call(call: dict[str, Any], text: str) -> None:
