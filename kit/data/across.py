@@ -169,11 +169,11 @@ def _near_duplicates(ranked: list[Entry], rows: Rows, near: float) -> Iterator[F
     for number, entry in enumerate(ranked):
         # A row that was found lost to one that stays, so only those that stay can be lost to.
         others = _staying(neighbours, number, ranked, found)
-        # Calls are data: one that is spelt nearly the same is another.
+        # Calls are data, and thoughts are many: those that are spelt nearly the same are others.
         others = [
             other
             for other in others
-            if other.keys.whole != entry.keys.whole and other.keys.calls == entry.keys.calls
+            if other.keys.whole != entry.keys.whole and other.keys.beside == entry.keys.beside
         ]
         if hit := _nearest(texts.spoken(entry), others, texts.spoken, near):
             other, alike = hit

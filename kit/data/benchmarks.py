@@ -96,13 +96,12 @@ class BenchmarkIndex:
     def find(self, row: Row) -> tuple[str, Pair] | None:
         """Why a row must not be learned from, and the two texts; the first of its turns that says so."""
         for message in turns_of(row.messages):
-            text_of_turn = said(message)
-            if not proves_something(text_of_turn):
-                continue
-            if hit := self._index.find([text_of_turn]):
-                (where, text), alike = hit
-                what = {"user": "a question", DOCUMENT: "the text"}.get(message["role"], "an answer")
-                how = "stands" if alike == 1 else f"nearly stands ({alike:.2f})"
-                pair = Pair(where, (text_of_turn, text), alike)
-                return f"{what} of it {how} in the benchmark {where}", pair
+            for own in (said(message), message.get("reasoning_content", "")):
+                hit = self._index.find([own]) if proves_something(own) else None
+                if hit:
+                    (where, text), alike = hit
+                    what = {"user": "a question", DOCUMENT: "the text"}.get(message["role"], "an answer")
+                    how = "stands" if alike == 1 else f"nearly stands ({alike:.2f})"
+                    pair = Pair(where, (own, text), alike)
+                    return f"{what} of it {how} in the benchmark {where}", pair
         return None

@@ -14,7 +14,7 @@ from kit.data.check import Findings
 from kit.data.personal import Found, find, find_answered
 from kit.data.rows import Message, Rejection, Row, as_text, reject
 from kit.data.summary import parsed
-from kit.data.tools import said
+from kit.data.tools import texts_of
 
 _SURE = 6  # characters from which on a value is looked for wherever it stands
 
@@ -95,7 +95,7 @@ def _columns(row: Row, data: Data) -> list[str]:
 
 def _mask(row: Row, columns: list[str], found: list[Found], data: Data) -> None:
     """Replace every value, also where it stands without what gave it away: `so it is 5551234567?`"""
-    masks = _masks(found, "\n".join(said(message) for message in row.messages))
+    masks = _masks(found, "\n".join(texts_of(row.messages)))
     # A short one, such as a PIN, may be a year or an amount elsewhere.
     known = {one.text: masks[one.kind, one.key] for one in found if len(one.text) >= _SURE}
     longest_first = "|".join(re.escape(value) for value in sorted(known, key=len, reverse=True))

@@ -30,7 +30,7 @@ from kit.data.prepared import prepared_folder
 from kit.data.rows import SPLITS, Rejection, SourceInfo, SplitName
 from kit.data.store import Entry, Store
 from kit.data.summary import summarise
-from kit.data.tools import said
+from kit.data.tools import texts_of
 from kit.data.write import write_split
 from kit.files import new_folder, write_json, write_lines
 from kit.hooks import Hooks
@@ -174,7 +174,7 @@ def _write(
     summary = _summary(preparation, config, identity)
     write_json(folder / "data.json", summary)
     rows = preparation.store.rows(preparation.of("train"))
-    shown = (row for row in rows if not any(find(said(m)) for m in row.messages))
+    shown = (row for row in rows if not any(map(find, texts_of(row.messages))))
     write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer)
 
 

@@ -45,7 +45,7 @@ class PreparedRow:
         """The reference answer: the last assistant message without its reasoning; its calls, if it makes
         some, as JSON, one a line.
         """
-        return said({**self.messages[-1], "reasoning_content": ""})
+        return said(self.messages[-1])
 
     @property
     def thinks(self) -> bool:

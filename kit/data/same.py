@@ -67,13 +67,13 @@ class Keys:
     """The hashes by which rows are compared; rows share one exactly when they share what it is of."""
 
     whole: bytes
-    """Of all messages and the tools."""
+    """Of all messages, with calls and reasoning, and of the tools."""
     prompt: bytes
     """Of all but the last, the system message and the tools included."""
     told: bytes
     """Of the system message and the tools; empty without any."""
-    calls: bytes
-    """Of all tool calls; empty without one."""
+    beside: bytes
+    """Of all tool calls and reasoning, letter by letter; empty without any."""
     answers: tuple[tuple[bytes, bytes], ...]
     """For every assistant turn: of the turns before it, the system message aside, and of the answer."""
 
@@ -92,12 +92,17 @@ def keys_of(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Keys:
     """The keys of a row whose messages are in order."""
     told = "" if turns_of(messages) is messages else normal(messages[0]["content"])
     offered = json.dumps(tools, sort_keys=True) if tools else ""
-    calls = [call["function"] for message in messages for call in message.get("tool_calls", ())]
+    beside = [
+        [[call["function"] for call in message.get("tool_calls", ())], message.get("reasoning_content")]
+        for message in messages
+        if message.get("tool_calls") or message.get("reasoning_content")
+    ]
+    exactly = json.dumps(beside, sort_keys=True) if beside else ""
     return Keys(
-        whole=_hash(key(messages) + offered),
+        whole=_hash(key(messages) + offered + exactly),
         prompt=_hash(key(messages[:-1]) + offered),
         told=_hash(told + offered) if told or offered else b"",
-        calls=_hash(json.dumps(calls, sort_keys=True)) if calls else b"",
+        beside=_hash(exactly) if exactly else b"",
         answers=tuple((bytes.fromhex(before), _hash(answer)) for before, answer in answered(messages)),
     )
 

@@ -153,14 +153,14 @@ def without_system(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def said(message: Message) -> str:
-    """Everything a message says, as one text: reasoning, content, calls as JSON. For comparing and counting,
-    so that two answers that differ in a call alone are two.
+    """What a message says, as one text: content, then calls as JSON. For comparing, so that two answers that
+    differ in a call alone are two; reasoning is left out, for there are many ways to think to one answer.
     """
     calls = [
         json.dumps(call["function"], ensure_ascii=False, sort_keys=True)
         for call in message.get("tool_calls", ())
     ]
-    return "\n".join(filter(None, [message.get("reasoning_content"), message["content"], *calls]))
+    return "\n".join(filter(None, [message["content"], *calls]))
 
 
 def texts_of(value: Any) -> Iterator[str]:

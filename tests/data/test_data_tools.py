@@ -274,11 +274,12 @@ def test_a_template_that_takes_no_tools_refuses_the_row(project) -> None:
 
 
 def test_rows_that_differ_in_a_call_or_in_their_tools_alone_are_two(project) -> None:
-    other = [ASK, calls(call("card_price", card="Red", years=3)), PRICED, ANSWER]
+    named = [ASK, calls({**PRICE, "id": "call_1"}), {**PRICED, "tool_call_id": "call_1"}, ANSWER]
+    other = [ASK, calls(call("card_price", card='blue "gold"', years=3)), PRICED, ANSWER]
     longer = [ASK, calls(call("card_prices", **PRICE["function"]["arguments"])), PRICED, ANSWER]
     records = [
         {"messages": CALLED, "tools": TOOLS},
-        {"messages": CALLED, "tools": TOOLS},
+        {"messages": named, "tools": TOOLS},
         {"messages": other, "tools": TOOLS},
         {"messages": CALLED, "tools": TOOLS[:1]},
         {"messages": longer},
@@ -293,6 +294,21 @@ def test_one_question_with_two_calls_is_a_conflict(project) -> None:
     assert rejections(project, *records) == [("conflict", "answers the prompt of a.jsonl:1 differently")]
     records[1]["tools"] = [TOOLS[1]]  # with other tools another call is right
     assert rejections(project, *records) == []
+
+
+def test_two_ways_to_think_to_one_answer_are_two_rows_and_no_conflict(project) -> None:
+    ways = ["The list says 12.", "The list says: 12.", "One a month, so 12."]
+    records = [{"messages": [ASK, thought(ANSWER, way)]} for way in (*ways, ways[0])]
+    settings = {"checks": {"near_duplicate": "reject"}, "split": {"valid": 0.0, "test": 0.0}}
+    assert rejections(project, *records, **settings) == [("duplicate", "same as a.jsonl:1")]
+
+
+def test_reasoning_that_stands_in_a_benchmark_is_found(project) -> None:
+    told = "The card costs one euro a month, so twelve."
+    exam = project.write("exam.jsonl", [{"answer": told}])
+    source = {**project.write("a.jsonl", [{"messages": [ASK, thought(ANSWER, told)]}]), "split": "train"}
+    found = project.look(source, benchmarks=[exam["path"]])
+    assert [rejection.check for rejection in found.rejected] == ["benchmark"]
 
 
 def test_calls_and_results_are_not_judged_as_prose(project) -> None:
