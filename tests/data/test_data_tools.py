@@ -164,23 +164,23 @@ def test_broken_calls_tools_and_thoughts_cost_their_row_with_the_reason(project,
     assert row.check == "format" and reason in row.reason
 
 
-def test_a_reader_and_a_cleaner_see_and_return_tools(project) -> None:
-    def read(record: dict) -> dict:
-        return {"messages": [ASK, calls(PRICE), PRICED, ANSWER], "tools": TOOLS, "topic": record["topic"]}
-
-    def clean(row: dict) -> dict:
-        assert row["tools"] == TOOLS
-        return {**row, "tools": row["tools"][:1]}
-
-    project.hooks = Hooks(readers={"mine": read}, cleaners={"fewer": clean})
-    source = {
-        **project.write("a.jsonl", [{"topic": "a", "split": "train"}]),
-        "format": "mine",
-        "split": "train",
-    }
-    found = project.look(source, cleaners=["fewer"])
-    assert [rejection.reason for rejection in found.rejected] == []
-    assert found.summary["rows"]["kept"] == 1
+@pytest.mark.parametrize(
+    ("returned", "left"),
+    [
+        (lambda row: {"messages": row["messages"]}, TOOLS),
+        (lambda row: {**row, "tools": row["tools"][:1]}, TOOLS[:1]),
+        (lambda row: {**row, "tools": []}, []),
+    ],
+)
+def test_a_reader_returns_tools_and_a_cleaner_may_change_them(project, returned, left) -> None:
+    project.hooks = Hooks(
+        readers={"mine": lambda record: {"messages": CALLED, "tools": TOOLS}}, cleaners={"mine": returned}
+    )
+    source = {**project.write("a.jsonl", [{"n": 1}]), "format": "mine", "split": "train"}
+    held_out = {**project.write("b.jsonl", [{"n": 2}]), "format": "mine", "split": "test"}
+    settings = {"cleaners": ["mine"], "split": {"valid": 0.0}, "checks": SAME}
+    folder = project.prepare(source, held_out, **settings)
+    assert [row.tools for row in load_split(folder, "train")] == [left]
 
 
 # What is checked
