@@ -31,10 +31,8 @@ def clean(row: Row, cleaners: list[tuple[str, Cleaner]]) -> Row | Rejection:
                 return reject(row, "cleaner", f"turned away by the cleaner {name!r}")
             if not isinstance(result, dict):
                 raise TypeError(f"must return the row or None, returned {type(result).__name__}")
-            messages, row.tools = (
-                check_messages(result.get("messages")),
-                read_tools(result.get("tools", row.tools)),
-            )
+            messages = check_messages(result.get("messages"))
+            row.tools = read_tools(result.get("tools", row.tools))
         except HOOK_ERRORS as error:
             return reject(row, "cleaner", f"the cleaner {name!r} failed: {type(error).__name__}: {error}")
         row.messages = _tidy(messages)

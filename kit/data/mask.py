@@ -32,10 +32,11 @@ def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None
         found += [(place, one) for one in _find(message["content"], data, question)]
         question = message["content"]
         found += [(place, one) for one in _find(message.get("reasoning_content", ""), data)]
-        for name, value in _arguments(message):
-            # An argument's name says what it is, as a question does: `phone_number`.
-            asked = f"{name.replace('_', ' ')}?"
-            found += [(place, one) for text in _texts(value) for one in _find(text, data, asked)]
+        for call in message.get("tool_calls", ()):
+            for name, text in _named_texts(call["function"]["arguments"]):
+                # An argument's name says what it is, as a question does: `phone_number`.
+                asked = f"{name.replace('_', ' ')}?"
+                found += [(place, one) for one in _find(text, data, asked)]
     for column in columns:
         for text in _texts(row.fields[column]):
             found += [(f"column {column}", one) for one in _find(text, data)]
@@ -146,10 +147,16 @@ def _checked(row: Row, data: Data) -> list[tuple[str, Message]]:
     ]
 
 
-def _arguments(message: Message) -> Iterator[tuple[str, Any]]:
-    """Name and value of what an assistant's calls hand over; what tools gave back is text, as it stands."""
-    for call in message.get("tool_calls", ()):
-        yield from call["function"]["arguments"].items()
+def _named_texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """All texts in the arguments of a call, each with the name that it stands under."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _named_texts(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _named_texts(item, name)
+    else:
+        yield from ((name, text) for text in _texts(value))
 
 
 def _texts(value: Any) -> Iterator[str]:

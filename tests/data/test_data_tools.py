@@ -329,7 +329,7 @@ def test_personal_data_in_calls_and_results_is_masked_like_the_rest(project) -> 
             "ana@web.org asks.",
         ),
         result('{"owner": "ana@web.org", "phone": "+33 6 12 34 56 78"}'),
-        calls(call("fund_risk", phone_number="5551234567")),
+        calls(call("fund_risk", who={"phone_number": "5551234567"})),
         result("low"),
         {"role": "assistant", "content": "Done."},
     ]
@@ -344,7 +344,7 @@ def test_personal_data_in_calls_and_results_is_masked_like_the_rest(project) -> 
     }
     assert first["reasoning_content"] == "[EMAIL_1] asks."
     assert row.messages[2]["content"] == '{"owner": "[EMAIL_1]", "phone": "[PHONE_1]"}'
-    assert second["tool_calls"][0]["function"]["arguments"] == {"phone_number": "[PHONE_2]"}
+    assert second["tool_calls"][0]["function"]["arguments"] == {"who": {"phone_number": "[PHONE_2]"}}
     everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert b"ana@web" not in everything and b"5551234567" not in everything
 
