@@ -9,7 +9,26 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Stage = Literal["pretrain", "sft"]
+Stage = Literal["pretrain", "sft", "dpo", "kto"]
+PreferenceLoss = Literal[
+    "sigmoid",
+    "sigmoid_norm",
+    "hinge",
+    "ipo",
+    "robust",
+    "exo_pair",
+    "nca_pair",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sft",
+    "kto",
+    "apo_zero_unpaired",
+]
 Method = Literal["full", "lora", "qlora"]
 TierName = Literal["tiny", "startup", "medium", "large"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
@@ -67,8 +86,9 @@ class Source(Section):
     dialogues: int = Field(default=2000, gt=0)
     """How many dialogues to make from a grammar."""
     format: str = "auto"
-    """`auto`, `messages`, `alpaca`, `sharegpt`, `prompt_completion`, `text` (documents, for pretraining),
-    or a reader of the project's hooks."""
+    """`auto`, `messages`, `alpaca`, `sharegpt`, `prompt_completion`, `text` (documents, for pretraining);
+    for dpo `preference`, `preference_implicit`, `preference_sharegpt`, `preference_messages`,
+    `preference_alpaca`; or a reader of the project's hooks."""
     columns: dict[str, str] = {}
     """Renames before reading: our column name -> theirs, such as `prompt: question`."""
     split: Literal["auto", "train", "valid", "test"] = "auto"
@@ -217,11 +237,29 @@ class MethodConfig(Section):
     """QLoRA only: quantise the NF4 scales as well (Dettmers et al. 2023)."""
 
 
+class Preference(Section):
+    """Learning from preferences: how far the model may go from where it began, and by which loss."""
+
+    beta: float = Field(default=0.1, gt=0)
+    """How strongly the model is held to the reference: the higher, the closer it stays (`ipo`: tau)."""
+    loss_type: list[PreferenceLoss] = []
+    """Losses of TRL, summed; empty is `sigmoid` (Rafailov et al. 2023) for dpo, `kto` for kto."""
+    loss_weights: list[float] = []
+    """dpo: a factor for each of `loss_type`; empty is 1 for all."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """dpo, losses `robust`, `exo_pair`, `aot` and `aot_unpaired`: the share of pairs stated wrongly."""
+    desirable_weight: float = Field(default=1.0, gt=0)
+    """kto: a factor for the loss of answers labelled true."""
+    undesirable_weight: float = Field(default=1.0, gt=0)
+    """kto: a factor for the loss of answers labelled false."""
+
+
 class Train(Section):
     """The training run. The defaults are the seed's example profile: 3e-5, batch 32, 5 epochs."""
 
     stage: Stage = "sft"
-    """`sft` learns the assistant's turns; `pretrain` learns every token."""
+    """`sft` learns the assistant's turns; `pretrain` every token; `dpo` from pairs of a chosen and a
+    rejected answer; `kto` from answers labelled good or bad."""
     learning_rate: float = Field(default=3e-5, gt=0)
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
@@ -251,6 +289,7 @@ class Train(Section):
     """The metric whose validation score picks the golden checkpoint; null takes the first of `evaluate`."""
     golden_prompts: int = Field(default=64, gt=0)
     """How many validation prompts are answered at each evaluation to get that score."""
+    preference: Preference = Preference()
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
