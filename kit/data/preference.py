@@ -96,7 +96,9 @@ def convert_pair(record: Record, format_name: str) -> Pair:
         if turns[-1]["role"] != "assistant":
             raise ValueError(f"{side} ends with the {turns[-1]['role']}'s turn, expected an answer")
     chosen, rejected = dialogues.values()
-    before = [[(turn["role"], normal(turn["content"])) for turn in turns[:-1]] for turns in (chosen, rejected)]
+    before = [
+        [(turn["role"], normal(turn["content"])) for turn in turns[:-1]] for turns in (chosen, rejected)
+    ]
     if before[0] != before[1]:
         alike = [one == other for one, other in zip(*before, strict=False)]
         turn = alike.index(False) + 1 if False in alike else len(alike) + 1
@@ -133,8 +135,8 @@ def refuse_for_stage(columns: Collection[str], format_name: str, stage: Stage, n
     if format_name in PREFERENCE and stage not in PAIR_STAGES:
         message = f"holds pairs of `chosen` and `rejected` answers, and `train.stage` is {stage}"
         hint = (
-            f"set train.stage: {' or '.join(PAIR_STAGES)}; to learn the chosen answers alone, rename them with "
-            "`columns` (completion: chosen)"
+            f"set train.stage: {' or '.join(PAIR_STAGES)}; to learn the chosen answers alone, rename them "
+            "with `columns` (completion: chosen)"
         )
         raise DataError(Problem(name, message, hint))
     if format_name not in PREFERENCE and stage in PAIR_STAGES:
@@ -142,7 +144,9 @@ def refuse_for_stage(columns: Collection[str], format_name: str, stage: Stage, n
         hint = "bring rows with `chosen` and `rejected` (rename with `columns`), or set train.stage: sft"
         raise DataError(Problem(name, message, hint))
     if stage in LABEL_STAGES and "label" not in columns:
-        message = f"has no column `label`, and `train.stage: {stage}` learns from answers labelled true or false"
+        message = (
+            f"has no column `label`, and `train.stage: {stage}` learns from answers labelled true or false"
+        )
         hint = "name the column with `columns` (label: their_name), or set train.stage: sft"
         raise DataError(Problem(name, message, hint))
 

@@ -49,6 +49,20 @@ class Rendered:
     input_ids: list[int]
     labels: list[int]
 
+    @property
+    def prompt_ids(self) -> list[int]:
+        """The tokens before the first that carries loss."""
+        return self.input_ids[: self._begin]
+
+    @property
+    def completion_ids(self) -> list[int]:
+        """The tokens from the first that carries loss on."""
+        return self.input_ids[self._begin :]
+
+    @property
+    def _begin(self) -> int:
+        return next((at for at, label in enumerate(self.labels) if label != IGNORED), len(self.labels))
+
 
 class TooLongError(DataError):
     """A sample has more tokens than `model.max_length`; `tokens` says how many."""
@@ -115,6 +129,45 @@ def render(
     if longest > max_length:
         raise TooLongError(longest, max_length)
     return samples
+
+
+def render_answer(
+    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> Rendered:
+    """Tokenise a dialogue with loss on its last answer alone, as preferences are learned.
+
+    Its `prompt_ids` are those of serving. The two answers of a pair are two calls, with the same prompt.
+
+    Args:
+        messages: as `render` takes them; no document.
+        max_length: most tokens the sample may have; nothing is ever cut.
+
+    Raises:
+        TooLongError: the sample is longer than `max_length`.
+        TemplateRefusedError: as `render`.
+    """
+    plain = _plain(messages)
+    _refuse_control_tokens(plain, tokenizer)
+    sample = _sample(_turn(plain, tokenizer), tokenizer)
+    if len(sample.input_ids) > max_length:
+        raise TooLongError(len(sample.input_ids), max_length)
+    return sample
+
+
+def render_pair(
+    messages: Sequence[Message], rejected: Message, tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> tuple[Rendered, Rendered]:
+    """The samples of a pair, chosen and rejected, which share their prompt.
+
+    Raises:
+        TooLongError: one of them is longer than `max_length`.
+        TemplateRefusedError: as `render`; also where the prompt would depend on the answer.
+    """
+    chosen = render_answer(messages, tokenizer, max_length)
+    other = render_answer([*messages[:-1], rejected], tokenizer, max_length)
+    if chosen.prompt_ids != other.prompt_ids:
+        raise _refusal("the chat template writes another prompt before the rejected answer")
+    return chosen, other
 
 
 def _document(text: str, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Rendered]:
