@@ -11,17 +11,27 @@ from kit.config.yaml_lines import Key
 
 _OF_LABELS = ("kto", "apo_zero_unpaired")
 LOSSES: dict[str, tuple[str, ...]] = {
-    "dpo": tuple(loss for loss in get_args(PreferenceLoss) if loss not in _OF_LABELS),
+    "dpo": tuple(loss for loss in get_args(PreferenceLoss) if loss not in (*_OF_LABELS, "orpo")),
     "kto": _OF_LABELS,
+    "orpo": ("orpo",),
 }
 """Stage -> the losses it knows, its own first."""
 SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
 """Losses that use `label_smoothing`."""
+REFERENCE_FREE = ("simpo", "orpo")
+"""Losses that ask for no reference model."""
 
 
 def losses_of(stage: str, preference: Preference) -> list[str]:
     """The losses that a preference stage takes: those chosen, else its own."""
     return list(preference.loss_type) or [LOSSES[stage][0]]
+
+
+def beta_of(stage: str, preference: Preference) -> float:
+    """The chosen beta, else the usual one: that of TRL, and for SimPO that of its paper."""
+    if preference.beta is not None:
+        return preference.beta
+    return 2.0 if losses_of(stage, preference) == ["simpo"] else 0.1
 
 
 def check_preference(tree: dict[str, Any]) -> list[Finding]:
@@ -62,10 +72,13 @@ def _losses(stage: str, preference: Preference) -> Iterator[Finding]:
             yield _finding("loss_type", f"{loss!r} is no loss of {stage}", f"allowed: {', '.join(known)}")
     if len(set(losses)) < len(losses):
         yield _finding("loss_type", "names a loss twice", "name it once, and weigh it by loss_weights")
+    if "simpo" in losses and len(losses) > 1:
+        message = "`simpo` asks for no reference, the others do: they cannot be summed"
+        yield _finding("loss_type", message, "keep `simpo` alone, or leave it out")
     if stage == "kto" and len(losses) > 1:
         yield _finding("loss_type", "kto takes one loss", f"keep one of {', '.join(known)}")
-    if stage == "kto" and preference.loss_weights:
-        yield _finding("loss_weights", "is for several losses, and kto takes one", "take it out")
+    if stage != "dpo" and preference.loss_weights:
+        yield _finding("loss_weights", f"is for several losses, and {stage} takes one", "take it out")
     elif preference.loss_weights and len(preference.loss_weights) != len(losses):
         count = f"{len(preference.loss_weights)} weights for {len(losses)} losses"
         yield _finding("loss_weights", f"has {count}", "give one for each of loss_type, in its order")
@@ -81,6 +94,9 @@ def _weights(stage: str, preference: Preference) -> Iterator[Finding]:
     for name in ("desirable_weight", "undesirable_weight"):
         if stage != "kto" and getattr(preference, name) != 1:
             yield _finding(name, f"is for kto, and train.stage is {stage}", "take it out")
+    gamma = preference.simpo_gamma != Preference().simpo_gamma
+    if gamma and losses_of(stage, preference) != ["simpo"]:
+        yield _finding("simpo_gamma", "is for the loss `simpo`, which is not chosen", "take it out")
 
 
 def _batch(stage: str, preference: Preference, train: dict[str, Any]) -> Iterator[Finding]:
@@ -99,8 +115,8 @@ def _dropout(stage: str, method: Any) -> Iterator[Finding]:
     if isinstance(method, dict) and isinstance(method.get("dropout"), float | int) and method["dropout"]:
         yield Finding(
             ("method", "dropout"),
-            f"`method.dropout` is {method['dropout']}: {stage} compares probabilities with the reference's, "
-            "and dropout would blur both",
+            f"`method.dropout` is {method['dropout']}: {stage} compares probabilities, and dropout would "
+            "blur both sides",
             "set it to 0",
             needs_rest=True,
         )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Stage = Literal["pretrain", "sft", "dpo", "kto"]
+Stage = Literal["pretrain", "sft", "dpo", "kto", "orpo"]
 PreferenceLoss = Literal[
     "sigmoid",
     "sigmoid_norm",
@@ -26,8 +26,10 @@ PreferenceLoss = Literal[
     "apo_down",
     "discopop",
     "sft",
+    "simpo",
     "kto",
     "apo_zero_unpaired",
+    "orpo",
 ]
 Method = Literal["full", "lora", "qlora"]
 TierName = Literal["tiny", "startup", "medium", "large"]
@@ -87,7 +89,7 @@ class Source(Section):
     """How many dialogues to make from a grammar."""
     format: str = "auto"
     """`auto`, `messages`, `alpaca`, `sharegpt`, `prompt_completion`, `text` (documents, for pretraining);
-    for dpo `preference`, `preference_implicit`, `preference_sharegpt`, `preference_messages`,
+    for dpo and orpo `preference`, `preference_implicit`, `preference_sharegpt`, `preference_messages`,
     `preference_alpaca`; or a reader of the project's hooks."""
     columns: dict[str, str] = {}
     """Renames before reading: our column name -> theirs, such as `prompt: question`."""
@@ -240,14 +242,18 @@ class MethodConfig(Section):
 class Preference(Section):
     """Learning from preferences: how far the model may go from where it began, and by which loss."""
 
-    beta: float = Field(default=0.1, gt=0)
-    """How strongly the model is held to the reference: the higher, the closer it stays (`ipo`: tau)."""
+    beta: float | None = Field(default=None, gt=0)
+    """How strongly the model is held to the reference: the higher, the closer it stays (`ipo`: tau). For
+    `simpo` the scale of the reward, for `orpo` the share of the odds ratio in the loss (lambda). null is
+    what is usual: 0.1, and 2 for `simpo`."""
     loss_type: list[PreferenceLoss] = []
-    """Losses of TRL, summed; empty is `sigmoid` (Rafailov et al. 2023) for dpo, `kto` for kto."""
+    """Losses, summed; empty is the stage's own: `sigmoid` (Rafailov et al. 2023) for dpo, `kto`, `orpo`."""
     loss_weights: list[float] = []
     """dpo: a factor for each of `loss_type`; empty is 1 for all."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     """dpo, losses `robust`, `exo_pair`, `aot` and `aot_unpaired`: the share of pairs stated wrongly."""
+    simpo_gamma: float = Field(default=0.5, ge=0)
+    """dpo, loss `simpo`: by how much the chosen answer is to be ahead (Meng et al. 2024)."""
     desirable_weight: float = Field(default=1.0, gt=0)
     """kto: a factor for the loss of answers labelled true."""
     undesirable_weight: float = Field(default=1.0, gt=0)
@@ -258,8 +264,8 @@ class Train(Section):
     """The training run. The defaults are the seed's example profile: 3e-5, batch 32, 5 epochs."""
 
     stage: Stage = "sft"
-    """`sft` learns the assistant's turns; `pretrain` every token; `dpo` from pairs of a chosen and a
-    rejected answer; `kto` from answers labelled good or bad."""
+    """`sft` learns the assistant's turns; `pretrain` every token; `dpo` and `orpo` pairs of a chosen and
+    a rejected answer, measured against the base or without; `kto` answers labelled good or bad."""
     learning_rate: float = Field(default=3e-5, gt=0)
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)

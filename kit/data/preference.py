@@ -14,7 +14,7 @@ from kit.data.formats import CONVERTERS, Record
 from kit.data.rows import Message
 from kit.data.same import normal
 
-PAIR_STAGES: tuple[Stage, ...] = ("dpo",)
+PAIR_STAGES: tuple[Stage, ...] = ("dpo", "orpo")
 """Stages that learn from pairs."""
 LABEL_STAGES: tuple[Stage, ...] = ("kto",)
 """Stages that learn from labelled answers."""

@@ -75,14 +75,10 @@ def make_trainer(
 
 def trainer_of(config: Config, tokenizer: Any) -> tuple[type[RunTrainer], dict[str, Any]]:
     """The trainer of the stage, and the arguments that it alone takes."""
-    if config.train.stage == "dpo":
-        from kit.train.preference import PairTrainer
+    if config.train.stage in LOSSES:
+        from kit.train.preference import preference_trainer
 
-        return PairTrainer, {}
-    if config.train.stage == "kto":
-        from kit.train.preference import LabelTrainer, batches_of_labels
-
-        return LabelTrainer, {"data_collator": batches_of_labels(config, tokenizer)}
+        return preference_trainer(config, tokenizer)
     return CausalTrainer, {}
 
 

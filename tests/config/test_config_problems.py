@@ -382,4 +382,9 @@ def test_what_would_spoil_a_comparison_with_the_reference_is_refused(make_projec
         "method.dropout",
         "train.per_device_train_batch_size",
     }
+    assert (
+        len(problems_of(make_project(""), ["train.stage=dpo", "train.preference.loss_type=[simpo, ipo]"]))
+        == 1
+    )
+    assert len(problems_of(make_project(""), ["train.stage=dpo", "train.preference.simpo_gamma=1"])) == 1
     load_config(make_project(""), ["train.stage=dpo", "train.preference.loss_type=[sigmoid, sft]"])

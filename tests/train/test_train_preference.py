@@ -1,6 +1,7 @@
 """Learning from preferences: what is learned, from what, against what reference."""
 
 import json
+import math
 import os
 import signal
 from pathlib import Path
@@ -48,12 +49,12 @@ def margins(model, tokenizer) -> list[float]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["full", "lora"])
-@pytest.mark.parametrize("stage", ["dpo", "kto"])
+@pytest.mark.parametrize("stage", ["dpo", "kto", "orpo"])
 def test_training_raises_the_chosen_answers_over_the_rejected_ones(
     stage, method, settings, pairs, labelled, tmp_path
 ):
     config = settings(method, stage=stage, num_train_epochs=3)
-    prepared = pairs if stage == "dpo" else labelled
+    prepared = labelled if stage == "kto" else pairs
     tokenizer = load_tokenizer(config.model)
     before = margins(load_base(config), tokenizer)
 
@@ -117,6 +118,34 @@ def test_the_loss_of_a_batch_of_pairs_is_the_formula(
         ]
         expected = (chosen / sizes[0] - rejected / sizes[1] - 1 / (2 * 0.3)) ** 2
     assert found == pytest.approx(expected.mean().item(), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("loss", ["orpo", "simpo"])
+def test_the_loss_without_a_reference_is_the_formula(
+    loss, method, settings, pairs, tmp_path, exact_arithmetic
+):
+    own = {"loss_type": ["simpo"], "simpo_gamma": 0.8} if loss == "simpo" else {"beta": 0.3}
+    config = settings(method, stage="orpo" if loss == "orpo" else "dpo", preference=own)
+    trainer = trainer_of(config, pairs, tmp_path / "run")
+    examples = [trainer.train_dataset[number] for number in range(5)]
+    model = trainer.model.eval()
+    found = trainer.compute_loss(model, trainer.data_collator(examples)).item()
+    assert trainer.ref_model is None
+
+    expected = []
+    for one in examples:
+        chosen, rejected = (
+            log_probability(model, one["prompt_ids"], one[side]) / len(one[side])
+            for side in ("chosen_ids", "rejected_ids")
+        )
+        if loss == "simpo":  # Meng et al. 2024, eq. 6, with its own beta of 2
+            expected.append(math.log1p(math.exp(-(2 * (chosen - rejected) - 0.8))))
+            continue
+        odds = [math.exp(mean) / (1 - math.exp(mean)) for mean in (chosen, rejected)]
+        expected.append(-chosen + 0.3 * math.log1p(odds[1] / odds[0]))  # Hong et al. 2024, eqs. 3 to 7
+    assert found == pytest.approx(sum(expected) / 5, rel=1e-4)
 
 
 @pytest.mark.slow
