@@ -96,7 +96,7 @@ def load_split(folder: Path, name: str) -> list[PreparedRow]:
 
 
 def _row(row: dict[str, Any]) -> PreparedRow:
-    (rejected,) = row["rejected"] or [None]
+    (rejected,) = row.get("rejected") or [None]
     texts = {name: json.loads(row[name]) for name in ("expected", "slices")}
     return PreparedRow(**{**row, **texts, "rejected": rejected})
 

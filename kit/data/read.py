@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from kit.data.preference import (
     used_by,
 )
 from kit.data.records import Opened, open_file, open_grammar, open_hub
-from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, is_document
+from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, SplitName, is_document
 from kit.files import sha256_file
-from kit.hooks import Hooks, Reader
+from kit.hooks import Hooks
+from kit.hooks import Reader as HookReader
 
 _LIKELY = {
     "prompt": ("question", "query", "input", "problem", "instruction"),
@@ -42,14 +43,51 @@ HOOK_ERRORS = (Exception, SystemExit)
 """What a project's own code may raise on a record it was not made for: anything but Ctrl-C."""
 
 
-def read_source(
-    source: Source, config: Config, root: Path, hooks: Hooks
-) -> tuple[SourceInfo, Iterator[Row | Rejection]]:
-    """Open one source and find its format; rows are read as they are asked for.
+@dataclass(frozen=True)
+class Reader:
+    """How the records of one source become rows; small, for it travels with them to other processes."""
+
+    name: str
+    part: int
+    """The index of its source in `data.sources`."""
+    format: str
+    columns: dict[str, str]
+    split: SplitName | None
+
+    def row(self, record: Record, config: Config, hooks: Hooks) -> Row | Rejection:
+        """A row with all columns that the format did not use up, and the project's system prompt."""
+        where = f"{self.name}:{record.line}"
+        if record.value is None:
+            return Rejection(where, "unreadable", record.problem, record.raw)
+        value = _renamed(record.value, self.columns)
+        try:
+            messages, fields = _convert(value, _converter_of(self.format, hooks), self.format)
+            if is_document(messages) and config.train.stage != "pretrain":
+                raise ValueError("is a document; set train.stage: pretrain to train on it")
+            rejected, label = beside(value, fields, self.format, config.train.stage)
+        except HOOK_ERRORS as error:
+            reason = _reason(error, self.format) + _other_format(value, self.format)
+            return Rejection(where, "format", reason, plain(record.value))
+        system_prompt = config.data.system_prompt
+        if system_prompt and messages[0]["role"] not in ("system", DOCUMENT):
+            messages = [{"role": "system", "content": system_prompt}, *messages]
+        row = Row(self.name, record.line, messages, fields, self.split, part=self.part)
+        row.rejected, row.label = rejected, label
+        return row
+
+
+def open_source(
+    source: Source, part: int, config: Config, root: Path, hooks: Hooks
+) -> tuple[SourceInfo, Reader, Iterator[Record]]:
+    """Open one source and find its format; records are read as they are asked for.
+
+    Args:
+        source: one file, Hub dataset or grammar.
+        part: its index in `data.sources`.
+        config, root, hooks: the project's.
 
     Returns:
-        What the source is (its `rows` grow while reading), and a row or a rejection a record. Rows
-        carry all columns that the format did not use up, and the project's system prompt.
+        What the source is (its `rows` grow while reading), how its records become rows, the records.
 
     Raises:
         DataError: the source cannot be read, or its format is unknown or not recognised.
@@ -57,7 +95,7 @@ def read_source(
     name = name_of(source)
     opened = _open(source, config, root)
     head = list(islice(opened.records, _PEEK))
-    format_name, convert = _converter(source, head, hooks, name, config.train.stage)
+    format_name = _format_of(source, head, hooks, name, config.train.stage)
     seen = {column for record in head for column in _renamed(record.value or {}, source.columns)}
     wanted = used_columns(format_name) + used_by(format_name, config.train.stage)
     used = [column for column in wanted if column in seen]
@@ -71,7 +109,15 @@ def read_source(
         columns={column: source.columns.get(column, column) for column in used},
         others=sorted(plain(str(column)) for column in seen.difference(used)),
     )
-    return info, _rows(chain(head, opened.records), info, source, convert, config)
+    split = None if source.split == "auto" else source.split
+    reader = Reader(name, part, format_name, source.columns, split)
+    return info, reader, _counted(chain(head, opened.records), info)
+
+
+def _counted(records: Iterator[Record], info: SourceInfo) -> Iterator[Record]:
+    for record in records:
+        info.rows += 1
+        yield record
 
 
 def _open(source: Source, config: Config, root: Path) -> Opened:
@@ -83,12 +129,18 @@ def _open(source: Source, config: Config, root: Path) -> Opened:
     return open_file(File(root / str(source.path), name_of(source), source.sheet))
 
 
-def _converter(
-    source: Source, head: list[Record], hooks: Hooks, name: str, stage: Stage
-) -> tuple[str, Converter | Reader]:
-    """The named format or hook, or the one that the first records' columns show."""
+def _converter_of(format_name: str, hooks: Hooks) -> Converter | HookReader:
+    if format_name in hooks.readers:
+        return hooks.readers[format_name]
+    if format_name in PREFERENCE:
+        return lambda record: convert_pair(record, format_name)[0]
+    return CONVERTERS[format_name][1]
+
+
+def _format_of(source: Source, head: list[Record], hooks: Hooks, name: str, stage: Stage) -> str:
+    """The named format or hook, or the format that the first records' columns show."""
     if source.format in hooks.readers:
-        return source.format, hooks.readers[source.format]
+        return source.format
     known = [*CONVERTERS, *PREFERENCE]
     if source.format not in ("auto", *known):
         raise unknown_hook("format", source.format, ["auto", *known, *hooks.readers], name)
@@ -106,7 +158,7 @@ def _converter(
         )
     if records:
         refuse_for_stage({column for record in records for column in record}, found, stage, name)
-    return found, partial(_chosen, found) if found in PREFERENCE else CONVERTERS[found][1]
+    return found
 
 
 def _detected(records: list[dict[str, Any]], stage: Stage) -> str | None:
@@ -127,10 +179,6 @@ def _asks_only(record: dict[str, Any], format_name: str) -> bool:
         return CONVERTERS[format_name][1](record)[-1]["role"] == "user"
     except ValueError:
         return False
-
-
-def _chosen(format_name: str, record: dict[str, Any]) -> list[Message]:
-    return convert_pair(record, format_name)[0]
 
 
 def unknown_hook(what: str, found: str, known: list[str], where: str) -> DataError:
@@ -168,38 +216,6 @@ def _likely(columns: list[str], stage: Stage) -> str:
     return f"{{{', '.join(f'{ours}: {theirs}' for ours, theirs in found.items())}}}"
 
 
-def _rows(
-    records: Iterator[Record],
-    info: SourceInfo,
-    source: Source,
-    convert: Converter | Reader,
-    config: Config,
-) -> Iterator[Row | Rejection]:
-    system_prompt = config.data.system_prompt
-    for record in records:
-        info.rows += 1
-        where = f"{info.name}:{record.line}"
-        if record.value is None:
-            yield Rejection(where, "unreadable", record.problem, record.raw)
-            continue
-        value = _renamed(record.value, source.columns)
-        try:
-            messages, fields = _convert(value, convert, info.format)
-            if is_document(messages) and config.train.stage != "pretrain":
-                raise ValueError("is a document; set train.stage: pretrain to train on it")
-            rejected, label = beside(value, fields, info.format, config.train.stage)
-        except HOOK_ERRORS as error:
-            reason = _reason(error, info.format) + _other_format(value, info.format)
-            yield Rejection(where, "format", reason, plain(record.value))
-            continue
-        # Made from a grammar elsewhere and read back from a file, it is synthetic still.
-        info.synthetic |= str(fields.get("synthetic")).lower() == "true"
-        if system_prompt and messages[0]["role"] not in ("system", DOCUMENT):
-            messages = [{"role": "system", "content": system_prompt}, *messages]
-        split = None if source.split == "auto" else source.split
-        yield Row(info.name, record.line, messages, fields, split, rejected=rejected, label=label)
-
-
 def _other_format(value: dict[str, Any], name: str) -> str:
     """What to say of a record in another format than its file's, which must not be guessed row by row."""
     found = detect_pairs(value) if name in PREFERENCE else detect(value) if name in CONVERTERS else None
@@ -216,7 +232,7 @@ def _reason(error: BaseException, reader: str) -> str:
 
 
 def _convert(
-    value: dict[str, Any], convert: Converter | Reader, name: str
+    value: dict[str, Any], convert: Converter | HookReader, name: str
 ) -> tuple[list[Message], dict[str, Any]]:
     """Messages and the remaining columns, from one of our formats or from a project's reader."""
     result = convert(value)
