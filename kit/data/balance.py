@@ -78,14 +78,14 @@ def count_values(rows: Iterable[Row], config: Config) -> Balance:
     )
 
 
-def check_balance(balance: Balance, findings: Findings) -> list[dict[str, Any]]:
-    """Note what is rare, constant or biased; every value with its counts, for `data.json`.
+def check_balance(balance: Balance, findings: Findings) -> None:
+    """Note what is rare, constant or biased.
 
     Noted are slices with fewer than 30 groups in test, labels with one value nearly throughout, and
     slices whose answers are twice as long, or half as long, as the others'.
     """
     if not findings.on("balance"):
-        return []
+        return
     for column, values in balance.slices.items():
         everything = sum((members.answer_words for members in values.values()), Counter[int]())
         for value, members in values.items():
@@ -94,6 +94,10 @@ def check_balance(balance: Balance, findings: Findings) -> list[dict[str, Any]]:
     for column, values in [*balance.slices.items(), *balance.labels.items()]:
         _note_constant(column, values, findings)
     balance.sides.note(findings)
+
+
+def values_of(balance: Balance) -> list[dict[str, Any]]:
+    """Every value with its counts, for `data.json`."""
     return [
         _entry(kind, column, value, members)
         for kind, columns in (("slice", balance.slices), ("label", balance.labels))
