@@ -1,7 +1,5 @@
 """Cleaning before the checks: line ends and outer white space, then the project's own cleaners."""
 
-from typing import Any
-
 from kit.config.errors import DataError
 from kit.data.formats import check_messages
 from kit.data.preference import label_of, rejected_answer
@@ -30,7 +28,7 @@ def clean(row: Row, cleaners: list[tuple[str, Cleaner]]) -> Row | Rejection:
         (row.rejected,) = _tidy([row.rejected])
     for name, cleaner in cleaners:
         try:
-            result = cleaner({"messages": row.messages, **row.fields, **_for_cleaners(row)})
+            result = cleaner(row.for_hooks)
             if result is None:
                 return reject(row, "cleaner", f"turned away by the cleaner {name!r}")
             if not isinstance(result, dict):
@@ -47,11 +45,6 @@ def clean(row: Row, cleaners: list[tuple[str, Cleaner]]) -> Row | Rejection:
             plain(str(column)): plain(value) for column, value in result.items() if column != "messages"
         }
     return row
-
-
-def _for_cleaners(row: Row) -> dict[str, Any]:
-    """What stands beside the dialogue, the rejected answer as text."""
-    return {**row.beside, **({"rejected": row.rejected["content"]} if row.rejected else {})}
 
 
 def _tidy(messages: list[Message]) -> list[Message]:

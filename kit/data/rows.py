@@ -66,6 +66,12 @@ class Row:
         return {name: value for name, value in found.items() if value is not None}
 
     @property
+    def for_hooks(self) -> dict[str, Any]:
+        """The row as cleaners and checks of the project see it, the rejected answer as text."""
+        rejected = {"rejected": self.rejected["content"]} if self.rejected else {}
+        return {"messages": self.messages, **self.fields, **self.beside, **rejected}
+
+    @property
     def said(self) -> list[Message]:
         """All messages, the rejected answer last."""
         return self.messages if self.rejected is None else [*self.messages, self.rejected]
