@@ -61,7 +61,7 @@ def check_preference(tree: dict[str, Any]) -> list[Finding]:
         ]
     found = [*_losses(stage, preference), *_weights(stage, preference)]
     found += _batch(stage, preference, train)
-    return [*found, *_dropout(stage, tree.get("method"))]
+    return [*found, *_method(stage, tree.get("method"))]
 
 
 def _losses(stage: str, preference: Preference) -> Iterator[Finding]:
@@ -111,13 +111,23 @@ def _batch(stage: str, preference: Preference, train: dict[str, Any]) -> Iterato
         )
 
 
-def _dropout(stage: str, method: Any) -> Iterator[Finding]:
-    if isinstance(method, dict) and isinstance(method.get("dropout"), float | int) and method["dropout"]:
+def _method(stage: str, method: Any) -> Iterator[Finding]:
+    method = method if isinstance(method, dict) else {}
+    if isinstance(method.get("dropout"), float | int) and method["dropout"]:
         yield Finding(
             ("method", "dropout"),
             f"`method.dropout` is {method['dropout']}: {stage} compares probabilities, and dropout would "
             "blur both sides",
             "set it to 0",
+            needs_rest=True,
+        )
+    layers = method.get("target_modules")
+    if "lm_head" in (layers if isinstance(layers, list) else [layers]):
+        yield Finding(
+            ("method", "target_modules"),
+            f"`method.target_modules` names lm_head, whose adapter {stage} would not train: probabilities "
+            "are computed from its weights directly",
+            "take lm_head out of the list",
             needs_rest=True,
         )
 

@@ -374,12 +374,14 @@ def test_what_would_spoil_a_comparison_with_the_reference_is_refused(make_projec
         [
             "train.stage=kto",
             "method.dropout=0.1",
+            "method.target_modules=[q_proj, lm_head]",
             "train.per_device_train_batch_size=1",
             "train.global_batch_size=4",
         ],
     )
     assert {problem.message.split("`")[1] for problem in found} == {
         "method.dropout",
+        "method.target_modules",
         "train.per_device_train_batch_size",
     }
     assert (

@@ -231,6 +231,36 @@ def test_cutting_the_batch_into_passes_changes_nothing_but_rounding(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", ["dpo", "kto", "orpo"])
+def test_recomputing_activations_changes_nothing_but_rounding(
+    stage, settings, pairs, labelled, tmp_path, exact_arithmetic
+):
+    runs = [
+        train(
+            settings("lora", stage=stage, gradient_checkpointing=on, max_steps=3),
+            tmp_path / str(on),
+            labelled if stage == "kto" else pairs,
+            task_score=None,
+        )
+        for on in (False, True)
+    ]
+    assert losses_of(runs[1]) == pytest.approx(losses_of(runs[0]), rel=1e-5)
+    assert losses_of(runs[0])[0] != losses_of(runs[0])[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["dpo", "kto"])
+def test_a_base_in_four_bits_is_its_own_reference(stage, settings, pairs, labelled, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    config = settings("qlora", stage=stage, num_train_epochs=2)
+    run = train(config, tmp_path, labelled if stage == "kto" else pairs, task_score=None)
+    lines = read_metrics(run)
+    if stage == "dpo":  # the first step is taken at the reference
+        assert lines[0]["loss"] == pytest.approx(math.log(2), abs=2e-3)
+    assert [line["reward_margin"] for line in lines if line["kind"] == "eval"][-1] > 0
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_leaves_its_pairs(settings, pairs, tmp_path, monkeypatch):
     from kit.config.errors import InvalidRunError
     from kit.train.preference import PairTrainer
