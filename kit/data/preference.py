@@ -134,9 +134,10 @@ def refuse_for_stage(columns: Collection[str], format_name: str, stage: Stage, n
     """
     if format_name in PREFERENCE and stage not in PAIR_STAGES:
         message = f"holds pairs of `chosen` and `rejected` answers, and `train.stage` is {stage}"
+        alone = "messages: chosen" if format_name == "preference_implicit" else "completion: chosen"
         hint = (
             f"set train.stage: {' or '.join(PAIR_STAGES)}; to learn the chosen answers alone, rename them "
-            "with `columns` (completion: chosen)"
+            f"with `columns` ({alone})"
         )
         raise DataError(Problem(name, message, hint))
     if format_name not in PREFERENCE and stage in PAIR_STAGES:

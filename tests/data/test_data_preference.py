@@ -220,6 +220,15 @@ def test_a_file_that_does_not_fit_its_stage_is_refused_as_a_whole(
     assert problem.where == "a.jsonl" and message in problem.message and hint in problem.hint
 
 
+def test_the_chosen_answers_can_be_learned_alone_as_the_hint_says(project) -> None:
+    explicit = project.write("a.jsonl", pairs(60))
+    whole = project.write("b.jsonl", [{"chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]}])
+    for source, columns in ((explicit, {"completion": "chosen"}), (whole, {"messages": "chosen"})):
+        with pytest.raises(DataError, match=f"{next(iter(columns))}: chosen"):
+            project.check(source)
+        assert project.check(source | {"columns": columns})["rows"]["rejected"] == 0
+
+
 def test_in_other_stages_a_label_and_a_chosen_answer_are_columns_like_any_other(project) -> None:
     rows = [
         {

@@ -27,6 +27,8 @@ evaluate:
   latency_prompts: 2
   sampling: {enabled: false}
   bootstrap_draws: 200
+gates: [{name: Few violations, metric: violation_rate, at_most: 0.05, min_n: 10}]
+claims: []
 """
 
 
@@ -122,4 +124,4 @@ def test_pairs_in_a_project_that_learns_answers_are_refused_with_what_to_do(tmp_
     (project / "conf/project.yaml").write_text(f"{SETTINGS}\n")
     write(project / "raw.jsonl", [{"prompt": "Q?", "chosen": "A.", "rejected": "B."}])
     refused = casekit("data", "check", "--project", str(project), expect=2)
-    assert "raw.jsonl: holds pairs" in refused.stderr and "set train.stage: dpo or orpo" in refused.stderr
+    assert "raw.jsonl holds pairs" in refused.stderr and "set train.stage: dpo or orpo" in refused.stderr
