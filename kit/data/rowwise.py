@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kit.config.errors import DataError
 from kit.config.schema import Config
 from kit.data.across import NEAR_CHECKS
+from kit.data.answers import render_row
 from kit.data.benchmarks import Benchmark, BenchmarkIndex
 from kit.data.boilerplate import sentence_hashes
 from kit.data.check import Findings, check_pair, check_structure
@@ -20,7 +21,7 @@ from kit.data.mask import check_personal, names_a_person
 from kit.data.neighbours import Mark, marks_of
 from kit.data.quality import Quality
 from kit.data.read import Reader
-from kit.data.render import TooLongError, render_row
+from kit.data.render import TooLongError
 from kit.data.rows import IGNORED, Record, Rejection, Row, is_document, reject
 from kit.data.same import keys_of, turns_of
 from kit.data.split import assign, group_of

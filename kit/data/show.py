@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from kit.data.answers import AnyRow, render_row
 from kit.data.prepared import PreparedRow
-from kit.data.render import AnyRow, render_row
 from kit.data.rows import IGNORED
 
 if TYPE_CHECKING:

@@ -1,10 +1,9 @@
 """Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
 
-Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` (pairs of answers) and `kto`
-(labelled answers); methods `full`, `lora` and
-`qlora`; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
-Not here yet: more than one node, packing. Rows are grouped by length instead,
-which keeps dialogues apart on any device.
+Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers)
+and `kto` (labelled answers); methods `full`, `lora` and `qlora`; validation by the case's own task score,
+early stopping, exact resume, curves and a manifest. Not here yet: more than one node, packing. Rows are
+grouped by length instead, which keeps dialogues apart on any device.
 """
 
 import importlib.util
@@ -21,8 +20,9 @@ from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.layers import Origin
 from kit.config.schema import Config, Stage, Tracker
 from kit.config.yaml_lines import Key
+from kit.data.answers import render_answer, render_pair
 from kit.data.preference import LABEL_STAGES, PAIR_STAGES
-from kit.data.render import render, render_answer, render_pair
+from kit.data.render import render
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.manifest import begin_manifest, close_manifest
@@ -191,8 +191,8 @@ def fingerprint_of(prepared: Path) -> str:
 def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
     """Token ids of every row, and what is learned of them.
 
-    `sft` labels what the assistant says, `pretrain` all of it. `dpo` takes the prompt and either answer
-    apart, `kto` prompt and answer.
+    `sft` labels what the assistant says, `pretrain` all of it. `dpo` and `orpo` take the prompt and either
+    answer apart, `kto` prompt and answer.
     """
     most = config.model.max_length
     if config.train.stage in PAIR_STAGES:

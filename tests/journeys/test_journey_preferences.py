@@ -49,7 +49,7 @@ def answers(project: Path) -> list[dict]:
 
 def margin(model, tokenizer, pairs) -> float:
     """How much likelier chosen answers are than rejected ones: the mean over pairs, in nats."""
-    from kit.data.render import render_pair
+    from kit.data.answers import render_pair
 
     total = 0.0
     for row in pairs:

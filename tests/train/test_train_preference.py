@@ -11,7 +11,8 @@ import torch
 from train_world import dialogue, losses_of, refusal, weights_of, write_labelled, write_preferences
 
 from kit.config.schema import Config, Hardware, Model
-from kit.data.render import prompt_ids, render_pair
+from kit.data.answers import render_pair
+from kit.data.render import prompt_ids
 from kit.models.loading import load_base, load_model, load_tokenizer, load_tuned
 from kit.train.stages import load_rows, tokenise, train
 from kit.train.watch import read_metrics
