@@ -95,7 +95,7 @@ class BenchmarkIndex:
 
     def find(self, row: Row) -> tuple[str, Pair] | None:
         """Why a row must not be learned from, and the two texts; the first of its turns that says so."""
-        for message in turns_of(row.messages):
+        for message in turns_of(row.said):
             for own in (said(message), message.get("reasoning_content", "")):
                 hit = self._index.find([own]) if proves_something(own) else None
                 if hit:

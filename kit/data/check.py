@@ -13,9 +13,9 @@ from kit.config.schema import Checks, Data, PersonalKind, Split
 from kit.data.near import Pair
 from kit.data.personal import redact, redact_all
 from kit.data.rows import DOCUMENT, Message, Rejection, Row, is_document, reject
-from kit.data.same import turns_of
+from kit.data.same import normal, turns_of
 from kit.data.store import Entry, Rejections, Store
-from kit.data.tools import fault_of_calls
+from kit.data.tools import fault_of_calls, said
 
 MOST_EXAMPLES = 5
 
@@ -24,6 +24,7 @@ WHAT = {
     "format": "records that do not have the columns or types of their format",
     "cleaner": "rows that a cleaner of the project turned away",
     "personal": "rows with personal data or secrets",
+    "same_answers": "pairs whose chosen and rejected answers are the same",
     "roles": "dialogues that are not: system (optional), then user and assistant in turn, assistant last; "
     "after tool calls as many results, then the assistant",
     "empty": "dialogues with an empty message",
@@ -37,7 +38,7 @@ WHAT = {
     "near_overlap": "rows whose prompt is nearly that of a split held out from theirs",
     "duplicate": "rows equal to an earlier one after Unicode NFKC, case and white space",
     "near_duplicate": "rows whose every turn is nearly that of an earlier row",
-    "conflict": "rows that answer another row's prompt differently",
+    "conflict": "rows that answer another row's prompt differently, or prefer otherwise",
     "near_conflict": "rows that answer nearly the prompt of an earlier row differently",
     "variant": "rows that answer otherwise what another row answers in an earlier turn, or under another "
     "system message",
@@ -222,6 +223,19 @@ def _out_of_turn(turns: Sequence[Message]) -> str:
         expected = "tool" if results else "user" if role == "assistant" else "assistant"
     last = turns[-1]["role"]
     return "" if last == "assistant" else f"ends with the {last}, so there is no answer to learn"
+
+
+def check_pair(row: Row) -> Rejection | None:
+    """A pair with two different answers, neither empty."""
+    if row.rejected is None:
+        return None
+    if not said(row.rejected):
+        return reject(row, "empty", "the rejected answer is empty")
+    if reason := fault_of_calls([*row.messages[:-1], row.rejected], row.tools):
+        return reject(row, "tools", f"the rejected answer: {reason}")
+    if normal(said(row.rejected)) == normal(said(row.messages[-1])):
+        return reject(row, "same_answers", "the chosen and the rejected answer are the same")
+    return None
 
 
 def check_lengths(entries: Iterable[Entry], advised: tuple[int, int], findings: Findings) -> None:

@@ -34,6 +34,10 @@ class PreparedRow:
     group: str
     source: str
     line: int
+    rejected: Message | None = None
+    """Of a pair: the answer that the last message was preferred to."""
+    label: bool | None = None
+    """Of an answer for kto: whether it is a good one."""
 
     @property
     def prompt(self) -> list[Message]:
@@ -42,8 +46,8 @@ class PreparedRow:
 
     @property
     def answer(self) -> str:
-        """The reference answer: the last assistant message without its reasoning; its calls, if it makes
-        some, as JSON, one a line.
+        """The reference answer: the last assistant message, of a pair the chosen one, without its reasoning;
+        its calls, if it makes some, as JSON, one a line.
         """
         return said(self.messages[-1])
 
@@ -101,16 +105,14 @@ def load_split(folder: Path, name: str) -> list[PreparedRow]:
         raise DataError(
             Problem(str(folder / name), f"cannot be read: {error}", "delete the folder and prepare again")
         ) from error
-    return [
-        PreparedRow(
-            **{
-                **unpacked(row),
-                "expected": json.loads(row["expected"]),
-                "slices": json.loads(row["slices"]),
-            }
-        )
-        for row in table
-    ]
+    return [_row(row) for row in table]
+
+
+def _row(row: dict[str, Any]) -> PreparedRow:
+    row = unpacked(row)
+    (rejected,) = row.get("rejected") or [None]
+    texts = {name: json.loads(row[name]) for name in ("expected", "slices")}
+    return PreparedRow(**{**row, **texts, "rejected": rejected})
 
 
 MESSAGE_COLUMNS = ("role", "content", "reasoning_content", "tool_calls", "name", "tool_call_id")
@@ -119,34 +121,34 @@ MESSAGE_COLUMNS = ("role", "content", "reasoning_content", "tool_calls", "name",
 """
 
 
-def packed(messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
-    """The columns `messages` and `tools` of a prepared row."""
-    return {
-        "messages": [
-            {
-                name: _json_or_none(message.get(name)) if name == "tool_calls" else message.get(name)
-                for name in MESSAGE_COLUMNS
-            }
-            for message in messages
-        ],
-        "tools": _json_or_none(tools),
-    }
+def packed(messages: Sequence[Message]) -> list[dict[str, str | None]]:
+    """Messages as they are prepared."""
+    return [
+        {
+            name: json_or_none(message.get(name)) if name == "tool_calls" else message.get(name)
+            for name in MESSAGE_COLUMNS
+        }
+        for message in messages
+    ]
 
 
 def unpacked(row: dict[str, Any]) -> dict[str, Any]:
-    """A prepared row with its messages and tools as they were before `packed`."""
-    messages = [
-        {
-            name: json.loads(value) if name == "tool_calls" else value
-            for name, value in message.items()
-            if value is not None
-        }
-        for message in row["messages"]
-    ]
-    return {**row, "messages": messages, "tools": json.loads(row.get("tools") or "[]")}
+    """A prepared row with its messages and tools as they were before they were written."""
+    dialogues = {name: row[name] for name in ("messages", "rejected") if row.get(name)}
+    messages = {name: [_message(message) for message in dialogue] for name, dialogue in dialogues.items()}
+    return {**row, **messages, "tools": json.loads(row.get("tools") or "[]")}
 
 
-def _json_or_none(value: Any) -> str | None:
+def _message(columns: dict[str, str | None]) -> Message:
+    return {
+        name: json.loads(value) if name == "tool_calls" else value
+        for name, value in columns.items()
+        if value is not None
+    }
+
+
+def json_or_none(value: Any) -> str | None:
+    """JSON text; null for what is missing or empty."""
     return json.dumps(value, ensure_ascii=False) if value else None
 
 

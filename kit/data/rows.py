@@ -53,17 +53,34 @@ class Row:
     """How many of `all_tokens` carry loss."""
     tools: list[Tool] = field(default_factory=list)
     """The functions that its assistant may call."""
+    rejected: Message | None = None
+    """Of a pair: the answer that the last message was preferred to."""
+    label: bool | None = None
+    """Of an answer for kto: whether it is a good one."""
 
     @property
     def id(self) -> str:
-        """The same for the same messages and tools, in any file and any run."""
-        return sha256_json([self.messages, self.tools] if self.tools else self.messages)[:16]
+        """The same for the same messages and what stands beside them, in any file and any run."""
+        beside = self.beside
+        return sha256_json({"messages": self.messages, **beside} if beside else self.messages)[:16]
 
     @property
-    def record(self) -> dict[str, Any]:
-        """The row as hooks and rejections see it: messages, tools if it has any, columns."""
-        tools = {"tools": self.tools} if self.tools else {}
-        return {"messages": self.messages, **tools, **self.fields}
+    def beside(self) -> dict[str, Any]:
+        """The tools, the rejected answer of a pair, the label of an answer, by name; of these what it has."""
+        found = {"tools": self.tools or None, "rejected": self.rejected, "label": self.label}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def for_hooks(self) -> dict[str, Any]:
+        """The row as cleaners and checks of the project see it, the rejected answer as text if it is one."""
+        is_text = self.rejected is not None and len(self.rejected) == 2
+        rejected = {"rejected": self.rejected["content"]} if self.rejected and is_text else {}
+        return {"messages": self.messages, **self.fields, **self.beside, **rejected}
+
+    @property
+    def said(self) -> list[Message]:
+        """All messages, the rejected answer last."""
+        return self.messages if self.rejected is None else [*self.messages, self.rejected]
 
     @property
     def where(self) -> str:
@@ -110,7 +127,7 @@ def is_document(messages: Sequence[Message]) -> bool:
 
 def reject(row: Row, check: str, reason: str) -> Rejection:
     """A rejection that shows the row as it would have been used."""
-    return Rejection(row.where, check, reason, row.record)
+    return Rejection(row.where, check, reason, {"messages": row.messages, **row.fields, **row.beside})
 
 
 def as_text(value: Any) -> str:

@@ -67,15 +67,18 @@ class Keys:
     """The hashes by which rows are compared; rows share one exactly when they share what it is of."""
 
     whole: bytes
-    """Of all messages, with calls and reasoning, and of the tools."""
+    """Of all messages, with calls and reasoning, of the tools, and of the rejected answer or the label."""
     prompt: bytes
-    """Of all but the last, the system message and the tools included."""
+    """Of all but the last, the system message and the tools included: what other rows must not answer
+    differently. Of a pair with its two answers, whichever is the better; of a labelled answer with the
+    answer."""
     told: bytes
-    """Of the system message and the tools; empty without any."""
+    """Of the system message, the tools and the label; empty without any."""
     beside: bytes
     """Of all tool calls and reasoning, letter by letter; empty without any."""
     answers: tuple[tuple[bytes, bytes], ...]
-    """For every assistant turn: of the turns before it, the system message aside, and of the answer."""
+    """For every assistant turn: of the turns before it, the system message aside, and of the answer; last
+    of a labelled answer, of the label."""
 
     @property
     def asked(self) -> bytes:
@@ -88,23 +91,50 @@ class Keys:
         return self.answers[-1][1]
 
 
-def keys_of(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Keys:
-    """The keys of a row whose messages are in order."""
+def keys_of(
+    messages: Sequence[Message],
+    tools: Sequence[Tool] = (),
+    rejected: Message | None = None,
+    label: bool | None = None,
+) -> Keys:
+    """The keys of a row whose messages are in order.
+
+    Args:
+        messages: the dialogue, of a pair with the chosen answer.
+        tools: the functions that may be called.
+        rejected: the other answer of a pair.
+        label: whether the answer is a good one, where that is what is learned.
+    """
     told = "" if turns_of(messages) is messages else normal(messages[0]["content"])
     offered = json.dumps(tools, sort_keys=True) if tools else ""
+    told += offered
+    exactly = _exactly(messages if rejected is None else [*messages, rejected])
+    whole, prompt = key(messages) + offered + exactly, key(messages[:-1]) + offered
+    answers = tuple((bytes.fromhex(before), _hash(answer)) for before, answer in answered(messages))
+    if rejected is not None:
+        sides = [key([messages[-1]]), key([rejected])]
+        whole, prompt = f"{whole}{sides[1]}", f"{prompt}{''.join(sorted(sides))}"
+    if label is not None:
+        # One answer with two labels is to them what one prompt with two answers is to others.
+        answers = (*answers[:-1], (answers[-1][0], _hash(str(label))))
+        whole, prompt, told = f"{whole}{label}", whole, f"{told}\0{label}"
+    return Keys(
+        whole=_hash(whole),
+        prompt=_hash(prompt),
+        told=_hash(told) if told else b"",
+        beside=_hash(exactly) if exactly else b"",
+        answers=answers,
+    )
+
+
+def _exactly(messages: Sequence[Message]) -> str:
+    """All calls and reasoning as they stand; empty without any. Ids of calls are none of it."""
     beside = [
         [[call["function"] for call in message.get("tool_calls", ())], message.get("reasoning_content")]
         for message in messages
         if message.get("tool_calls") or message.get("reasoning_content")
     ]
-    exactly = json.dumps(beside, sort_keys=True) if beside else ""
-    return Keys(
-        whole=_hash(key(messages) + offered + exactly),
-        prompt=_hash(key(messages[:-1]) + offered),
-        told=_hash(told + offered) if told or offered else b"",
-        beside=_hash(exactly) if exactly else b"",
-        answers=tuple((bytes.fromhex(before), _hash(answer)) for before, answer in answered(messages)),
-    )
+    return json.dumps(beside, sort_keys=True) if beside else ""
 
 
 def _hash(text: str) -> bytes:

@@ -23,6 +23,7 @@ from tool_rows import (
 )
 
 from kit.config.schema import Config
+from kit.data.prepare import check, prepare
 from kit.data.prepared import load_split
 from kit.data.render import TemplateRefusedError, prompt_ids, prompt_text, render, stop_ids
 from kit.data.rows import IGNORED, Rejection, Row
@@ -372,7 +373,7 @@ def test_prepared_rows_read_back_as_they_were(prepared: Path) -> None:
     assert len({row.id for row in rows}) == 4
     assert rows[1].answer == ANSWER["content"]
     assert json.loads(rows[3].answer) == RISK["function"]
-    trained = load_rows(prepared, "train")
+    trained = load_rows(prepared, "train", "sft")
     assert [row["messages"] for row in trained] == [row.messages for row in load_split(prepared, "train")]
 
 
@@ -390,7 +391,7 @@ def test_prepared_tables_stay_plain(prepared: Path) -> None:
 
 def test_what_is_trained_is_what_is_asked(project, prepared: Path) -> None:
     config = Config.model_validate({"model": {"max_length": 4096}})
-    examples = tokenise(load_rows(prepared, "test"), project.tokenizer, config)
+    examples = tokenise(load_rows(prepared, "test", "sft"), project.tokenizer, config)
     prompts = load_prompts(prepared / "test")
     assert len(examples) == len(prompts) == 4
     for example, prompt in zip(examples, prompts, strict=True):
@@ -402,7 +403,7 @@ def test_what_is_trained_is_what_is_asked(project, prepared: Path) -> None:
 
 def test_calls_are_shown_with_loss_and_results_without(project, prepared: Path) -> None:
     row = load_split(prepared, "train")[0]
-    (sample,) = pieces(row.messages, project.tokenizer, row.tools)
+    (sample,) = pieces(row, project.tokenizer)
     trained = "".join(piece.text for piece in sample if piece.trained)
     assert "card_price" in trained and "Blue" in trained and ANSWER["content"] in trained
     assert PRICED["content"] not in trained and "Looks up" not in trained
@@ -534,3 +535,37 @@ def test_the_examples_of_the_docs_are_kept_as_they_stand(project, page: str) -> 
     text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
     (example,) = re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)
     assert rejections(project, json.loads(example)) == []
+
+
+def test_a_pair_of_calls_is_read_stored_and_trained_with_its_tools(project) -> None:
+    project.config = partial(project.config, max_length=4096)
+    pair = {"messages": [ASK], "chosen": calls(PRICE), "rejected": calls(RISK), "tools": TOOLS}
+    talks = [{**pair, "messages": [{"role": "user", "content": f"What is {n}?"}]} for n in "ab"]
+    sources = [
+        {**project.write(f"{split}.jsonl", [talk]), "split": split}
+        for split, talk in zip(("train", "test"), talks, strict=True)
+    ]
+    settings = {"sources": sources, "split": {"valid": 0.0}, "checks": SAME}
+    config = Config.model_validate(
+        {"data": settings, "train": {"stage": "dpo"}, "model": {"max_length": 4096}}
+    )
+    folder = prepare(config, project.root, Hooks(), project.tokenizer)
+    (row,) = load_split(folder, "train")
+    assert (row.messages[-1], row.rejected, row.tools) == (calls(PRICE), calls(RISK), TOOLS)
+    (example,) = tokenise(load_rows(folder, "train", "dpo"), project.tokenizer, config)
+    assert example["prompt_ids"] == prompt_ids(row.messages[:-1], project.tokenizer, TOOLS)
+    said = [project.tokenizer.decode(example[f"{side}_ids"]) for side in ("chosen", "rejected")]
+    assert "card_price" in said[0] and "fund_risk" in said[1]
+
+
+def test_a_rejected_call_to_no_tool_of_the_row_is_rejected(project) -> None:
+    pair = {"messages": [ASK], "chosen": calls(PRICE), "rejected": calls(call("nothing")), "tools": TOOLS}
+    config = Config.model_validate(
+        {
+            "data": {"sources": [project.write("a.jsonl", [pair])]},
+            "train": {"stage": "dpo"},
+            "model": {"max_length": 4096},
+        }
+    )
+    (rejection,) = check(config, project.root, Hooks(), project.tokenizer).rejected
+    assert rejection.check == "tools" and "the rejected answer" in rejection.reason
