@@ -82,7 +82,8 @@ class Names:
 
     def __call__(self, text: str) -> list[Span]:
         """Names in a text of any of the languages, as reports shorten them: better one too many."""
-        spans = [span for model in dict(self.models).values() for span in _people(model, text)]
+        models = dict.fromkeys(model for _, model in self.models)
+        spans = [span for model in models for span in _people(model, text)]
         return sorted(spans, key=lambda span: (span[0], -span[1]))
 
     def of(self, row: Row) -> People:
