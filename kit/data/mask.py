@@ -29,10 +29,11 @@ def check_personal(row: Row, data: Data, findings: Findings, names: Names | None
     columns = _columns(row, data)
     people = names.of(row) if names else None
     found: list[tuple[str, Found]] = []
-    question = ""
+    question = before = ""
     for place, message in _checked(row, data):
-        found += [(place, one) for one in _find(message["content"], data, people, question)]
-        question = message["content"]
+        if message is not row.rejected:  # it answers the question before the chosen answer
+            question, before = message["content"], question
+        found += [(place, one) for one in _find(message["content"], data, people, before)]
     for column in columns:
         for text in _texts(row.fields[column]):
             found += [(f"column {column}", one) for one in _find(text, data, people)]
@@ -107,7 +108,7 @@ def _mask(
     row: Row, columns: list[str], found: list[Found], look: Callable[[str], list[Found]], data: Data
 ) -> None:
     """Replace every value, also where it stands without what gave it away: `so it is 5551234567?`"""
-    masks = _masks(found, "\n".join(message["content"] for message in row.messages))
+    masks = _masks(found, "\n".join(message["content"] for message in row.said))
     known = {one.text: masks[one.kind, one.key] for one in found}
     patterns = _elsewhere(found, _values(tuple(data.personal_keep)))
     known |= {text: masks["name", key] for text, (_, key) in patterns.items() if text not in known}
@@ -160,10 +161,16 @@ def _checked(row: Row, data: Data) -> list[tuple[str, Message]]:
     """
     first = row.messages[0]["role"] != "system"  # turns are counted from 1, without the system message
     return [
-        ("the system message" if message["role"] == "system" else f"turn {number}", message)
-        for number, message in enumerate(row.messages, start=int(first))
+        (_place(row, message, number), message)
+        for number, message in enumerate(row.said, start=int(first))
         if message["role"] != "system" or message["content"] != data.system_prompt
     ]
+
+
+def _place(row: Row, message: Message, number: int) -> str:
+    if message is row.rejected:
+        return "the rejected answer"
+    return "the system message" if message["role"] == "system" else f"turn {number}"
 
 
 def _texts(value: Any) -> Iterator[str]:

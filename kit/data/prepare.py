@@ -56,7 +56,7 @@ class Preparation:
 
     def may_be_shown(self, row: Row) -> bool:
         """Whether a row has no personal data."""
-        return all(self.findings.redact(m["content"]) == m["content"] for m in row.messages)
+        return all(self.findings.redact(m["content"]) == m["content"] for m in row.said)
 
 
 @dataclass(frozen=True)
