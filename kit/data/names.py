@@ -35,36 +35,11 @@ _PIECE = 50_000  # characters: spaCy refuses a million, and its memory grows wit
 _TOLD_BY = 1000  # characters: enough to tell a language by
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _NO_NAME = re.compile(r"[\d\[\]{}<>@_#*/\\]")  # marks such as [EMAIL_1], addresses, what is shortened already
-_TITLES = frozenset(
-    [
-        "dr",
-        "doctor",
-        "herr",
-        "frau",
-        "m",
-        "madam",
-        "madame",
-        "mademoiselle",
-        "miss",
-        "mister",
-        "mlle",
-        "mme",
-        "monsieur",
-        "mr",
-        "mrs",
-        "ms",
-        "mx",
-        "prof",
-        "professor",
-        "senor",
-        "senora",
-        "senorita",
-        "sir",
-        "sr",
-        "sra",
-        "srta",
-    ]
-)
+_TITLES = frozenset((
+    "doctor", "dr", "frau", "herr", "m", "madam", "madame", "mademoiselle", "miss", "mister", "mlle", "mme",
+    "monsieur", "mr", "mrs", "ms", "mx", "prof", "professor", "senor", "senora", "senorita", "sir", "sr",
+    "sra", "srta",
+))  # fmt: skip
 _OWNING = ("'s", "’s")
 _SHORTEST_PART = 3  # letters
 _ABBREVIATED = ("Mr", "Mrs", "Ms", "Dr", "Prof", "M", "Sr", "Sra", "Srta")
@@ -107,10 +82,9 @@ def find_names(config: Config, root: Path) -> Names | None:
     Raises:
         DataError: a library or pipeline is missing, or one finds no people; all such problems at once.
     """
-    problems = name_problems(config, root)
-    if problems or "name" not in config.data.personal_kinds:
-        if problems:
-            raise DataError(problems)
+    if problems := name_problems(config, root):
+        raise DataError(problems)
+    if "name" not in config.data.personal_kinds:
         return None
     models = _models(config, root)
     for language, model in models:

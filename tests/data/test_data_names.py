@@ -143,6 +143,23 @@ def test_a_part_may_come_before_the_whole_name(project, dialogues, by_heart) -> 
     assert turns_of(folder, 61) == ["La Sra. [NAME_1] llamó.", "¿[NAME_1]?"]
 
 
+def test_a_pair_has_the_same_mask_on_both_sides(project, by_heart) -> None:
+    rows = [
+        {
+            "prompt": f"I am Jane Smith, {n}",
+            "chosen": f"Hi Jane, {n}.",
+            "rejected": f"Ms. Smith or Al Wu, {n}?",
+        }
+        for n in range(60)
+    ]
+    folder = project.prepare(project.write("a.jsonl", rows), stage="dpo", personal="mask", **by_heart)
+    (row,) = [
+        row for split in ("train", "valid", "test") for row in load_split(folder, split) if row.line == 1
+    ]
+    said = [*(message["content"] for message in row.messages), row.rejected["content"]]
+    assert said == ["I am [NAME_1], 0", "Hi [NAME_1], 0.", "Ms. [NAME_1] or [NAME_2], 0?"]
+
+
 def test_columns_have_the_masks_of_the_dialogue(project, dialogues, by_heart) -> None:
     talk = chat("I am Jane Smith.", "Hello Jane Smith.", slots={"first": "Jane", "last": "Smith", "n": 3})
     folder = project.prepare(
