@@ -30,7 +30,19 @@ def load_for_training(config: Config) -> Any:
         double_quantization=method.double_quantization,
         weights=weights,
     )
+    keep_differentiable(base)
     return base if method.name == "full" else add_adapter(base, method)
+
+
+def keep_differentiable(base: Any) -> None:
+    """Keep 4-bit weights in the layout that gradients pass through.
+
+    On CPUs with AVX512-BF16 bitsandbytes lays them out anew at the first forward pass in evaluation mode, for
+    a kernel without a backward pass. A validation would then cut the gradients of all later steps, in silence.
+    """
+    for module in base.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def training_dtype(config: Config) -> "torch.dtype":
