@@ -52,6 +52,7 @@ def make_trainer(
         run=run,
         task_score=task_score,
         autocast=mixed if mixed == torch.bfloat16 else None,
+        row_tokens=config.model.max_length if config.train.packing else None,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Recorder(run))
@@ -109,6 +110,8 @@ def training_arguments(config: Config, run: Path, mixed: torch.dtype | None, val
     """Our settings in TRL's words."""
     settings = config.train
     on = device(config.hardware)
+    # Packed, the trainer cuts a global batch into passes; unpacked, TRL accumulates over equal ones.
+    batch = settings.global_batch_size if settings.packing else settings.per_device_train_batch_size
     arguments = SFTConfig(
         output_dir=str(run / "checkpoints"),
         seed=config.seed,
@@ -118,9 +121,9 @@ def training_arguments(config: Config, run: Path, mixed: torch.dtype | None, val
         warmup_steps=settings.warmup_ratio,  # below 1 it is a share of all steps
         num_train_epochs=settings.num_train_epochs,
         max_steps=settings.max_steps,
-        per_device_train_batch_size=settings.per_device_train_batch_size,
+        per_device_train_batch_size=batch,
         per_device_eval_batch_size=settings.per_device_eval_batch_size,
-        gradient_accumulation_steps=settings.global_batch_size // settings.per_device_train_batch_size,
+        gradient_accumulation_steps=settings.global_batch_size // batch,
         weight_decay=settings.weight_decay,
         # From scratch gradients change fast: average their squares over fewer steps, as is usual there.
         adam_beta2=0.95 if settings.stage == "pretrain" else 0.999,

@@ -1,4 +1,4 @@
-"""TRL's `SFTTrainer` with four things of ours: row order, precision, a finite loss, the task score.
+"""TRL's `SFTTrainer` with five things of ours: row order, packing, precision, a finite loss, the task score.
 
 Only `kit.train.stages` imports this module: it loads torch, transformers and TRL.
 """
@@ -17,6 +17,7 @@ from trl import SFTTrainer
 
 from kit.config.errors import InvalidRunError, Problem
 from kit.files import write_json
+from kit.train.packed import pack_batch
 
 TaskScore = Callable[[Any, Any], float]
 
@@ -28,6 +29,8 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
         run: the run's folder, where a batch with a broken loss is left.
         task_score: scores model and tokenizer on validation; higher is better.
         autocast: the type matrix products are computed in; None computes in the weights' type.
+        row_tokens: a batch is then a whole global batch, and goes through the model in packed rows of at
+            most so many tokens; None gives it to the model as it is.
     """
 
     def __init__(
@@ -36,19 +39,27 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
         run: Path,
         task_score: TaskScore | None,
         autocast: torch.dtype | None,
+        row_tokens: int | None,
         **kwargs: Any,
     ) -> None:
         self.run = run
         self.task_score = task_score
         self.autocast = autocast
+        self.row_tokens = row_tokens
         self.doing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
         """Told what runs while no step does."""
         super().__init__(*args, **kwargs)
+        self.own_loss = self.args.device.type == "cpu" and self.model_accepts_loss_kwargs
+        self.model_accepts_loss_kwargs: bool = True  # TRL's loss takes the count of labels for any model
+
+    def train_sampler(self) -> "LengthGroupedSampler":
+        """The order of the training rows."""
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
+        return LengthGroupedSampler(lengths, batch, self.args.seed)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "LengthGroupedSampler":
-        rows = train_dataset if train_dataset is not None else self.train_dataset
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler([len(ids) for ids in rows["input_ids"]], batch, self.args.seed)
+        return self.train_sampler()
 
     def autocast_smart_context_manager(
         self, cache_enabled: bool | None = True
@@ -65,9 +76,9 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
 
         TRL's loss saves memory with a fused head, written for GPUs. Without one it scores every
         position, labelled or not, and computes entropies besides: on a CPU the model's own loss
-        gives the same number a quarter faster.
+        gives the same number a quarter faster, if the model can be told how many labels there are.
         """
-        if self.args.device.type != "cpu":
+        if not self.own_loss:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs["use_cache"] = False
         return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
@@ -75,12 +86,16 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """One forward and backward pass; a loss that is no number ends the run and leaves its batch.
+        """Forward and backward pass, one for each packed row; a loss that is no number ends the run and
+        leaves its batch.
 
         Raises:
             InvalidRunError: the loss is NaN or infinite.
         """
-        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        passes = pack_batch(inputs, self.row_tokens) if self.row_tokens else [inputs]
+        loss = torch.zeros((), device=self.args.device)
+        for one in passes:  # each a part of the sum over the global batch's labels
+            loss += super().training_step(model, one, num_items_in_batch)
         if not math.isfinite(loss.item()):
             self._refuse(inputs)
         return loss
