@@ -208,10 +208,10 @@ def measure(trainer: "CausalTrainer", config: Config) -> dict[str, Any]:
 
 
 def measure_packing(trainer: "CausalTrainer", config: Config) -> dict[str, Any]:
-    """Rows of the first epoch and how full they are, the attention, and by how much packing moves a logit."""
+    """Rows of the first epoch and how full they are, the attention, and what packing moves in the logits."""
     from kit.train.packed import check_isolation, count_rows
 
-    error = check_isolation(trainer.model, trainer.processing_class, training_dtype(config))
+    isolation = check_isolation(trainer.model, trainer.processing_class, training_dtype(config))
     sampler = trainer.train_sampler()
     lengths = [sampler.lengths[row] for row in sampler]
     rows, fill = count_rows(lengths, sampler.batch_size, config.model.max_length)
@@ -220,7 +220,7 @@ def measure_packing(trainer: "CausalTrainer", config: Config) -> dict[str, Any]:
         "rows": rows,
         "fill": round(fill, 4),
         "attention": trainer.model.config._attn_implementation,
-        "isolation_error": error,
+        "isolation": isolation,
     }
 
 
