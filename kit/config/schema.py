@@ -149,6 +149,8 @@ class Checks(Section):
     """Answers that decline."""
     balance: Literal["report", "off"] = "report"
     """Rare slices, one-sided labels, answer lengths that differ between slices. No row is at fault."""
+    custom: dict[str, Severity] = {}
+    """Checks of the project's hooks, and what becomes of a row that they find a fault in."""
 
     @model_validator(mode="after")
     def _advice_begins_before_it_ends(self) -> Self:
@@ -182,6 +184,9 @@ class Data(Section):
     """Files of benchmarks, relative to the project; rows to learn from must not hold their texts."""
     split: Split = Split()
     checks: Checks = Checks()
+    num_proc: int | None = Field(default=None, ge=1)
+    """Processes that work on rows; null takes one a processor, where the rows are many. What comes out does
+    not depend on it."""
 
 
 def _name_only(value: Any) -> Any:
