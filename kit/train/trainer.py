@@ -83,6 +83,10 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
         inputs["use_cache"] = False
         return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
+    def passes(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """What goes through the model in turn: the batch, or its packed rows."""
+        return pack_batch(inputs, self.row_tokens) if self.row_tokens else [inputs]
+
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
@@ -92,9 +96,8 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
         Raises:
             InvalidRunError: the loss is NaN or infinite.
         """
-        passes = pack_batch(inputs, self.row_tokens) if self.row_tokens else [inputs]
         loss = torch.zeros((), device=self.args.device)
-        for one in passes:  # each a part of the sum over the global batch's labels
+        for one in self.passes(inputs):  # each a part of the sum over the global batch's labels
             loss += super().training_step(model, one, num_items_in_batch)
         if not math.isfinite(loss.item()):
             self._refuse(inputs)
