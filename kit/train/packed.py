@@ -2,8 +2,9 @@
 
 A row has no attention mask and position ids that begin again with every sample. From those transformers
 makes a block-diagonal mask (eager, sdpa) or the borders of samples for variable-length kernels (flash
-attention), if nothing else is asked: a mask of ones, a cache, a prefix, or several rows in one pass turn
-that off in silence. So a pass is one row, and `check_isolation` measures the loaded model before training.
+attention), if nothing else is asked: a mask of ones, a cache or a prefix turn that off in silence, and for
+flash attention several rows in one pass. So a pass is one row, and `check_isolation` measures the loaded
+model before training.
 """
 
 import random
