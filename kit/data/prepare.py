@@ -173,7 +173,7 @@ def _write(
     summary = _summary(preparation, config, identity)
     write_json(folder / "data.json", summary)
     rows = preparation.store.rows(preparation.of("train"))
-    shown = (row for row in rows if not any(find(m["content"]) for m in row.messages))
+    shown = (row for row in rows if not any(find(m["content"]) for m in row.said))
     write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer)
 
 

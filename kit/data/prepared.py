@@ -28,6 +28,10 @@ class PreparedRow:
     group: str
     source: str
     line: int
+    rejected: Message | None = None
+    """Of a pair: the answer that the last message was preferred to."""
+    label: bool | None = None
+    """Of an answer for kto: whether it is a good one."""
 
     @property
     def prompt(self) -> list[Message]:
@@ -36,7 +40,7 @@ class PreparedRow:
 
     @property
     def answer(self) -> str:
-        """The reference answer: the last assistant message."""
+        """The reference answer: the last assistant message, of a pair the chosen one."""
         return self.messages[-1]["content"]
 
 
@@ -88,10 +92,13 @@ def load_split(folder: Path, name: str) -> list[PreparedRow]:
         raise DataError(
             Problem(str(folder / name), f"cannot be read: {error}", "delete the folder and prepare again")
         ) from error
-    return [
-        PreparedRow(**{**row, "expected": json.loads(row["expected"]), "slices": json.loads(row["slices"])})
-        for row in table
-    ]
+    return [_row(row) for row in table]
+
+
+def _row(row: dict[str, Any]) -> PreparedRow:
+    (rejected,) = row.get("rejected") or [None]
+    texts = {name: json.loads(row[name]) for name in ("expected", "slices")}
+    return PreparedRow(**{**row, **texts, "rejected": rejected})
 
 
 def load_summary(folder: Path) -> dict[str, Any]:

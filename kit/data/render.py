@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kit.config.errors import DataError, Problem
 from kit.data.rows import IGNORED, Message, is_document
@@ -48,6 +48,31 @@ class Rendered:
 
     input_ids: list[int]
     labels: list[int]
+
+    @property
+    def prompt_ids(self) -> list[int]:
+        """The tokens before the first that carries loss."""
+        return self.input_ids[: self._begin]
+
+    @property
+    def completion_ids(self) -> list[int]:
+        """The tokens from the first that carries loss on."""
+        return self.input_ids[self._begin :]
+
+    @property
+    def _begin(self) -> int:
+        return next((at for at, label in enumerate(self.labels) if label != IGNORED), len(self.labels))
+
+
+class AnyRow(Protocol):
+    """A row before it is written, or as it is read again."""
+
+    @property
+    def messages(self) -> list[Message]: ...
+    @property
+    def rejected(self) -> Message | None: ...
+    @property
+    def label(self) -> bool | None: ...
 
 
 class TooLongError(DataError):
@@ -115,6 +140,59 @@ def render(
     if longest > max_length:
         raise TooLongError(longest, max_length)
     return samples
+
+
+def render_answer(
+    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> Rendered:
+    """Tokenise a dialogue with loss on its last answer alone, as preferences are learned.
+
+    Its `prompt_ids` are those of serving. The two answers of a pair are two calls, with the same prompt.
+
+    Args:
+        messages: as `render` takes them; no document.
+        max_length: most tokens the sample may have; nothing is ever cut.
+
+    Raises:
+        TooLongError: the sample is longer than `max_length`.
+        TemplateRefusedError: as `render`.
+    """
+    plain = _plain(messages)
+    _refuse_control_tokens(plain, tokenizer)
+    sample = _sample(_turn(plain, tokenizer), tokenizer)
+    if len(sample.input_ids) > max_length:
+        raise TooLongError(len(sample.input_ids), max_length)
+    return sample
+
+
+def render_pair(
+    messages: Sequence[Message], rejected: Message, tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> list[Rendered]:
+    """The samples of a pair, chosen and rejected, which share their prompt.
+
+    Raises:
+        TooLongError: one of them is longer than `max_length`.
+        TemplateRefusedError: as `render`; also where the prompt would depend on the answer.
+    """
+    dialogues = (messages, [*messages[:-1], rejected])
+    chosen, other = (render_answer(dialogue, tokenizer, max_length) for dialogue in dialogues)
+    if chosen.prompt_ids != other.prompt_ids:
+        raise _refusal("the chat template writes another prompt before the rejected answer")
+    return [chosen, other]
+
+
+def render_row(row: AnyRow, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Rendered]:
+    """What a row is trained on, whatever its stage: of a pair the chosen side first, then the rejected.
+
+    Raises:
+        TooLongError: a sample is longer than `max_length`.
+        TemplateRefusedError: as `render`.
+    """
+    if row.rejected is not None:
+        return render_pair(row.messages, row.rejected, tokenizer, max_length)
+    if row.label is not None:
+        return [render_answer(row.messages, tokenizer, max_length)]
+    return render(row.messages, tokenizer, max_length)
 
 
 def _document(text: str, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Rendered]:

@@ -1,4 +1,4 @@
-"""TRL's `SFTTrainer` with five things of ours: row order, packing, precision, a finite loss, the task score.
+"""TRL's trainers with five things of ours: row order, packing, precision, a finite loss, the task score.
 
 Only `kit.train.stages` imports this module: it loads torch, transformers and TRL.
 """
@@ -22,15 +22,13 @@ from kit.train.packed import pack_batch
 TaskScore = Callable[[Any, Any], float]
 
 
-class CausalTrainer(SFTTrainer):  # type: ignore[misc]
-    """Trains on rows that are already tokens and labels.
+class RunTrainer(Trainer):  # type: ignore[misc]
+    """What the trainer of every stage has beside TRL's own: see above. A trainer of TRL stands behind it.
 
     Args:
         run: the run's folder, where a batch with a broken loss is left.
         task_score: scores model and tokenizer on validation; higher is better.
         autocast: the type matrix products are computed in; None computes in the weights' type.
-        row_tokens: a batch is then a whole global batch, and goes through the model in packed rows of at
-            most so many tokens; None gives it to the model as it is.
     """
 
     def __init__(
@@ -39,24 +37,23 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
         run: Path,
         task_score: TaskScore | None,
         autocast: torch.dtype | None,
-        row_tokens: int | None,
         **kwargs: Any,
     ) -> None:
         self.run = run
         self.task_score = task_score
         self.autocast = autocast
-        self.row_tokens = row_tokens
         self.doing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
         """Told what runs while no step does."""
         super().__init__(*args, **kwargs)
-        self.own_loss = self.args.device.type == "cpu" and self.model_accepts_loss_kwargs
-        self.model_accepts_loss_kwargs: bool = True  # TRL's loss takes the count of labels for any model
 
     def train_sampler(self) -> "LengthGroupedSampler":
         """The order of the training rows."""
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
-        return LengthGroupedSampler(lengths, batch, self.args.seed)
+        return LengthGroupedSampler(self.row_lengths(), batch, self.args.seed)
+
+    def row_lengths(self) -> list[int]:
+        """Tokens of every training row, by which rows share batches."""
+        return [len(ids) for ids in self.train_dataset["input_ids"]]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "LengthGroupedSampler":
         return self.train_sampler()
@@ -69,23 +66,9 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
             return nullcontext()
         return torch.autocast(self.args.device.type, dtype=self.autocast, cache_enabled=bool(cache_enabled))
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Mean loss over the labelled tokens of the global batch.
-
-        TRL's loss saves memory with a fused head, written for GPUs. Without one it scores every
-        position, labelled or not, and computes entropies besides: on a CPU the model's own loss
-        gives the same number a quarter faster, if the model can be told how many labels there are.
-        """
-        if not self.own_loss:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        inputs["use_cache"] = False
-        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
-
     def passes(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
-        """What goes through the model in turn: the batch, or its packed rows."""
-        return pack_batch(inputs, self.row_tokens) if self.row_tokens else [inputs]
+        """What goes through the model in turn for one batch: the batch itself."""
+        return [inputs]
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
@@ -105,15 +88,14 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _refuse(self, inputs: dict[str, Any]) -> None:
         path = self.run / "broken_batch.json"
-        ids = inputs["input_ids"].tolist()
+        tensors = {name: value.tolist() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
         write_json(
             path,
             {
                 "step": self.state.global_step + 1,
                 "learning_rate": self._get_learning_rate(),
-                "text": self.processing_class.batch_decode(ids),
-                "input_ids": ids,
-                "labels": inputs["labels"].tolist(),
+                "text": self.processing_class.batch_decode(tensors["input_ids"]),
+                **{name: value for name, value in tensors.items() if name != "attention_mask"},
             },
         )
         raise InvalidRunError(
@@ -137,6 +119,39 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: the report writes the card, once the model is measured."""
+
+
+class CausalTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
+    """Trains on rows that are already tokens and labels.
+
+    Args:
+        row_tokens: a batch is then a whole global batch, and goes through the model in packed rows of at
+            most so many tokens; None gives it to the model as it is.
+    """
+
+    def __init__(self, *args: Any, row_tokens: int | None, **kwargs: Any) -> None:
+        self.row_tokens = row_tokens
+        super().__init__(*args, **kwargs)
+        self.own_loss = self.args.device.type == "cpu" and self.model_accepts_loss_kwargs
+        self.model_accepts_loss_kwargs: bool = True  # TRL's loss takes the count of labels for any model
+
+    def passes(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """The batch, or its packed rows."""
+        return pack_batch(inputs, self.row_tokens) if self.row_tokens else [inputs]
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean loss over the labelled tokens of the global batch.
+
+        TRL's loss saves memory with a fused head, written for GPUs. Without one it scores every
+        position, labelled or not, and computes entropies besides: on a CPU the model's own loss
+        gives the same number a quarter faster, if the model can be told how many labels there are.
+        """
+        if not self.own_loss:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs["use_cache"] = False
+        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
 
 class LengthGroupedSampler(Sampler[int]):

@@ -33,7 +33,7 @@ def examples_of(config: Config, count: int = 8) -> list[dict[str, list[int]]]:
         [turn for part in range(number % 4 + 1) for turn in dialogue(number + part)]
         for number in range(count)
     ]
-    return tokenise(dialogues, load_tokenizer(config.model), config)
+    return tokenise([{"messages": messages} for messages in dialogues], load_tokenizer(config.model), config)
 
 
 def samples_of(config: Config) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -219,7 +219,9 @@ def test_packing_is_counted_and_measured_in_the_manifest(settings, prepared, tmp
     packing = json.loads((run / "manifest.json").read_text())["packing"]
     assert (packing["samples"], packing["attention"]) == (48, "sdpa")
     assert 6 <= packing["rows"] < 48, "at least one a step, and fewer than dialogues"
-    rows = tokenise([dialogue(n) for n in range(48)], load_tokenizer(settings().model), settings())
+    rows = tokenise(
+        [{"messages": dialogue(n)} for n in range(48)], load_tokenizer(settings().model), settings()
+    )
     tokens = sum(len(row["input_ids"]) for row in rows)
     assert packing["fill"] == pytest.approx(tokens / (packing["rows"] * 256), abs=1e-4)
     assert packing["isolation"]["leak"] == 0 and packing["isolation"]["error"] < 1e-5
