@@ -285,7 +285,10 @@ class Train(Section):
     global_batch_size: int = Field(default=32, gt=0)
     """Sequences per optimiser step, over all devices and accumulation."""
     per_device_train_batch_size: int = Field(default=8, gt=0)
-    """Sequences per forward pass; the accumulation steps follow from the global batch."""
+    """Sequences per forward pass, where they are not packed; the accumulation steps follow."""
+    packing: bool = False
+    """Join the sequences of a global batch in rows of at most `model.max_length` tokens, kept apart; a
+    forward pass is then one row. The steps see what they see unpacked."""
     per_device_eval_batch_size: int = Field(default=16, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -308,7 +311,7 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
-        if self.global_batch_size % self.per_device_train_batch_size:
+        if not self.packing and self.global_batch_size % self.per_device_train_batch_size:
             raise ValueError(
                 f"`global_batch_size` ({self.global_batch_size}) must be a multiple of "
                 f"`per_device_train_batch_size` ({self.per_device_train_batch_size})"
