@@ -35,7 +35,8 @@ Method = Literal["full", "lora", "qlora"]
 TierName = Literal["tiny", "startup", "medium", "large"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 Severity = Literal["reject", "report", "off"]
-PersonalKind = Literal["secret", "email", "iban", "card", "national_id", "medical_record", "ip", "phone"]
+FormKind = Literal["secret", "email", "iban", "card", "national_id", "medical_record", "ip", "phone"]
+PersonalKind = Literal[FormKind, "name"]
 
 
 class Section(BaseModel):
@@ -198,8 +199,11 @@ class Data(Section):
     personal: Literal["report", "mask", "reject"] = "report"
     """What becomes of personal data and secrets: counted; replaced by marks such as `[EMAIL_1]`, which are
     the same wherever the value stands in a dialogue; or the row goes."""
-    personal_kinds: list[PersonalKind] = list(get_args(PersonalKind))
-    """Which kinds of personal data are looked for."""
+    personal_kinds: list[PersonalKind] = list(get_args(FormKind))
+    """Which kinds of personal data are looked for; `name` is of people, and needs `name_models`."""
+    name_models: dict[str, str] = {}
+    """What finds names of people: for each of the project's languages the package or folder of a spaCy
+    pipeline, such as `en: en_core_web_lg`. Takes `pip install 'casekit[names]'`."""
     personal_keep: list[str] = []
     """Values that are no person's and stay, such as the own hotline; `@bank.example` keeps a whole domain."""
     benchmarks: list[str] = []

@@ -162,7 +162,7 @@ def _settle_padding(tokenizer: Any, name: str) -> None:
     if tokenizer.pad_token is not None and tokenizer.pad_token not in stops:
         return
     special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    unwritten = [token for token in special if token not in tokenizer.chat_template]
+    unwritten = [token for token in special if token not in str(tokenizer.chat_template)]
     usual = ["<|endoftext|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<unk>"]
     for token in [*(token for token in usual if token in tokenizer.get_vocab()), *unwritten]:
         if token not in stops:

@@ -22,6 +22,7 @@ from kit.config.schema import Config, Stage, Tracker
 from kit.config.yaml_lines import Key
 from kit.data.answers import render_answer, render_pair
 from kit.data.preference import LABEL_STAGES, PAIR_STAGES
+from kit.data.prepared import unpacked
 from kit.data.render import render
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
@@ -38,7 +39,7 @@ TaskScore = Callable[[Any, Any], float]
 Examples = list[dict[str, Any]]
 """Training rows as tokens, in the columns that the stage's trainer reads."""
 Row = dict[str, Any]
-"""`messages`; for a pair also `rejected`, the list of one answer; for kto also `label`."""
+"""`messages` and `tools`; for a pair also `rejected`, the list of one answer; for kto also `label`."""
 
 
 def train(
@@ -178,8 +179,8 @@ def load_rows(prepared: Path, split: str, stage: Stage) -> list[Row]:
         return []
     table = datasets.load_from_disk(str(folder))
     beside = ["rejected"] if stage in PAIR_STAGES else ["label"] if stage in LABEL_STAGES else []
-    rows: list[Row] = list(table.select_columns(["messages", *beside]))
-    return rows
+    needed = [name for name in ("messages", "tools", *beside) if name in table.column_names]
+    return [unpacked(row) for row in table.select_columns(needed)]
 
 
 def fingerprint_of(prepared: Path) -> str:
@@ -196,7 +197,10 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
     """
     most = config.model.max_length
     if config.train.stage in PAIR_STAGES:
-        pairs = [render_pair(row["messages"], row["rejected"][0], tokenizer, most) for row in rows]
+        pairs = [
+            render_pair(row["messages"], row["rejected"][0], tokenizer, most, row.get("tools", ()))
+            for row in rows
+        ]
         return [
             {
                 "prompt_ids": chosen.prompt_ids,
@@ -206,12 +210,14 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
             for chosen, rejected in pairs
         ]
     if config.train.stage in LABEL_STAGES:
-        answers = [render_answer(row["messages"], tokenizer, most) for row in rows]
+        answers = [render_answer(row["messages"], tokenizer, most, row.get("tools", ())) for row in rows]
         return [
             {"prompt_ids": one.prompt_ids, "completion_ids": one.completion_ids, "label": row["label"]}
             for one, row in zip(answers, rows, strict=True)
         ]
-    samples = [sample for row in rows for sample in render(row["messages"], tokenizer, most)]
+    samples = [
+        sample for row in rows for sample in render(row["messages"], tokenizer, most, row.get("tools", ()))
+    ]
     if config.train.stage == "pretrain":
         return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in samples]
     return [{"input_ids": sample.input_ids, "labels": sample.labels} for sample in samples]
