@@ -373,6 +373,7 @@ def test_what_would_spoil_a_comparison_with_the_reference_is_refused(make_projec
         make_project(""),
         [
             "train.stage=kto",
+            "train.packing=true",
             "method.dropout=0.1",
             "method.target_modules=[q_proj, lm_head]",
             "train.per_device_train_batch_size=1",
@@ -380,6 +381,7 @@ def test_what_would_spoil_a_comparison_with_the_reference_is_refused(make_projec
         ],
     )
     assert {problem.message.split("`")[1] for problem in found} == {
+        "train.packing",
         "method.dropout",
         "method.target_modules",
         "train.per_device_train_batch_size",
