@@ -11,7 +11,7 @@ from typing import Any
 
 from kit.config.schema import Checks, Data, PersonalKind, Split
 from kit.data.near import Pair
-from kit.data.personal import redact, redact_all
+from kit.data.personal import People, redact, redact_all
 from kit.data.rows import DOCUMENT, Message, Rejection, Row, is_document, reject
 from kit.data.same import normal, turns_of
 from kit.data.store import Entry, Rejections, Store
@@ -105,7 +105,13 @@ class Personal:
 class Findings:
     """All checks of one preparation, in a fixed order, and the rows they turned away."""
 
-    def __init__(self, checks: Checks, personal: str = "report", rejected: Rejections | None = None) -> None:
+    def __init__(
+        self,
+        checks: Checks,
+        personal: str = "report",
+        rejected: Rejections | None = None,
+        people: People | None = None,
+    ) -> None:
         reports = dict.fromkeys(
             ("variant", "length", "expected", "no_group", "revision", "skipped"), "report"
         )
@@ -124,6 +130,7 @@ class Findings:
         self.not_judged = 0
         """and how many are too short to tell."""
         self._hide = personal != "report"
+        self._people = people
 
     def on(self, name: str) -> bool:
         """Whether a check is not switched off."""
@@ -139,10 +146,10 @@ class Findings:
         Unless such data is only reported, it is shortened in the row as well: nothing that is written may
         tell what was masked.
         """
-        row = redact_all(rejection.row) if self._hide else rejection.row
-        self.rejected.append(replace(rejection, reason=redact(rejection.reason), row=row))
+        row = redact_all(rejection.row, self._people) if self._hide else rejection.row
+        self.rejected.append(replace(rejection, reason=self.redact(rejection.reason), row=row))
         if self.wants(rejection.check):
-            text = f"{rejection.reason}{excerpt(rejection.row)}"
+            text = f"{rejection.reason}{self.excerpt(rejection.row)}"
             self.note(rejection.check, rejection.where, text, pair)
         else:
             self.count(rejection.check)
@@ -158,7 +165,7 @@ class Findings:
     def note_row(self, row: Row, name: str, reason: str, pair: Pair | None = None) -> None:
         """Count something about a row that stays."""
         if self.wants(name):
-            self.note(name, row.where, f"{reason}{excerpt({'messages': row.messages})}", pair)
+            self.note(name, row.where, f"{reason}{self.excerpt({'messages': row.messages})}", pair)
         else:
             self.count(name)
 
@@ -168,8 +175,23 @@ class Findings:
             self.count(name)
             return
         if pair is not None:
-            pair = replace(pair, texts=(redact(pair.texts[0]), redact(pair.texts[1])))
-        self.checks[name].add(where, redact(text), pair)
+            pair = replace(pair, texts=(self.redact(pair.texts[0]), self.redact(pair.texts[1])))
+        self.checks[name].add(where, self.redact(text), pair)
+
+    def redact(self, text: str) -> str:
+        """The text with personal data shortened."""
+        return redact(text, self._people)
+
+    def excerpt(self, row: Any) -> str:
+        """The last question of a row, shortened, to recognise it by."""
+        messages = row.get("messages") if isinstance(row, dict) else None
+        wanted = ("user", DOCUMENT)
+        turns = messages if isinstance(messages, list) else []
+        asked = [m.get("content") for m in turns if isinstance(m, dict) and m.get("role") in wanted]
+        if not asked:
+            return ""
+        text = self.redact(" ".join(str(asked[-1])[:1000].split()))
+        return f": {text if len(text) <= 80 else text[:77] + '...'}"
 
     def count(self, name: str) -> None:
         """Count what is not shown: the examples are complete."""
@@ -257,17 +279,6 @@ def check_groups(entries: Iterable[Entry], split: Split, store: Store, findings:
     """Count rows that the group column says nothing about."""
     for entry in entries if split.group_by else ():
         if not entry.named:
-            shown = excerpt({"messages": store.row(entry).messages}) if findings.wants("no_group") else ""
+            wanted = findings.wants("no_group")
+            shown = findings.excerpt({"messages": store.row(entry).messages}) if wanted else ""
             findings.note("no_group", entry.where, f"no {split.group_by}{shown}")
-
-
-def excerpt(row: Any) -> str:
-    """The last question of a row, shortened, to recognise it by."""
-    messages = row.get("messages") if isinstance(row, dict) else None
-    wanted = ("user", DOCUMENT)
-    turns = messages if isinstance(messages, list) else []
-    asked = [m.get("content") for m in turns if isinstance(m, dict) and m.get("role") in wanted]
-    if not asked:
-        return ""
-    text = redact(" ".join(str(asked[-1])[:1000].split()))
-    return f": {text if len(text) <= 80 else text[:77] + '...'}"

@@ -18,6 +18,7 @@ from kit.data.check import Findings, check_pair, check_structure
 from kit.data.clean import clean, find_cleaners
 from kit.data.custom import find_checks, passes_custom
 from kit.data.mask import check_personal, names_a_person
+from kit.data.names import Names
 from kit.data.neighbours import Mark, marks_of
 from kit.data.quality import Quality
 from kit.data.read import Reader
@@ -77,9 +78,11 @@ class RowWork:
     hooks: Hooks
     tokenizer: "PreTrainedTokenizerBase"
     benchmarks: list[Benchmark]
+    names: Names | None = None
 
     def __call__(self, batch: Batch) -> Done:
-        findings = Findings(self.config.data.checks, self.config.data.personal)
+        data = self.config.data
+        findings = Findings(data.checks, data.personal, people=self.names)
         done = Done(batch.reader.name, len(batch.records), findings)
         for record in batch.records:
             row = self._sound(batch.reader.row(record, self.config, self.hooks), done)
@@ -104,7 +107,7 @@ class RowWork:
             return None
         row.fields = {name: value for name, value in row.fields.items() if name in self._columns}
         rejection = (
-            check_personal(row, data, done.findings)
+            check_personal(row, data, done.findings, self.names)
             or check_pair(row)
             or assign(row, data.split)
             or self._measured(row)
@@ -153,7 +156,7 @@ class RowWork:
         )
         asks, whole = self._marks(row)
         sentences = sentence_hashes(row) if data.checks.boilerplate != "off" else []
-        return Sound(entry, pickle.dumps(row), asks, whole, sentences, names_a_person(row, data))
+        return Sound(entry, pickle.dumps(row), asks, whole, sentences, names_a_person(row, data, self.names))
 
     def _marks(self, row: Row) -> tuple[list[Mark], Mark | None]:
         """The marks of all prompts of a row, and of the whole."""

@@ -1,9 +1,9 @@
 """Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
 
 Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers)
-and `kto` (labelled answers); methods `full`, `lora` and `qlora`; validation by the case's own task score,
-early stopping, exact resume, curves and a manifest. Not here yet: more than one node, packing. Rows are
-grouped by length instead, which keeps dialogues apart on any device.
+and `kto` (labelled answers); methods `full`, `lora` and `qlora`; rows grouped by length, or packed and kept
+apart; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
+Not here yet: more than one node.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ from kit.data.render import render
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.manifest import begin_manifest, close_manifest
-from kit.train.methods import parameter_counts, rate_advice
+from kit.train.methods import parameter_counts, rate_advice, training_dtype
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import new_run, save_manifest, step_of
 
@@ -66,7 +66,7 @@ def train(
         ConfigError: several processes are asked for, a tracker is not installed, or `resume` cannot be
             continued with these settings.
         DataError: there is nothing to train on.
-        ModelError: the base model cannot be loaded.
+        ModelError: the base model cannot be loaded, or does not keep packed rows' dialogues apart.
         InvalidRunError: the loss became NaN or infinite, or `resume` began with another base.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the run keeps a checkpoint, if it had made a step, and the
             status `interrupted`.
@@ -223,11 +223,37 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
     return [{"input_ids": sample.input_ids, "labels": sample.labels} for sample in samples]
 
 
-def measure(trainer: "RunTrainer", config: Config) -> dict[str, int]:
-    """Parameters and optimiser steps of the run."""
+def measure(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
+    """Parameters and optimiser steps of the run, and how its rows are packed (null where they are not).
+
+    Raises:
+        ModelError: the model does not keep packed rows' dialogues apart.
+    """
     trainable, total = parameter_counts(trainer.model)
     planned = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
-    return {"trainable_parameters": trainable, "total_parameters": total, "steps": planned[-1]}
+    return {
+        "trainable_parameters": trainable,
+        "total_parameters": total,
+        "steps": planned[-1],
+        "packing": measure_packing(trainer, config) if config.train.packing else None,
+    }
+
+
+def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
+    """Rows of the first epoch and how full they are, the attention, and what packing moves in the logits."""
+    from kit.train.packed import check_isolation, count_rows
+
+    isolation = check_isolation(trainer.model, trainer.processing_class, training_dtype(config))
+    sampler = trainer.train_sampler()
+    lengths = [sampler.lengths[row] for row in sampler]
+    rows, fill = count_rows(lengths, sampler.batch_size, config.model.max_length)
+    return {
+        "samples": len(lengths),
+        "rows": rows,
+        "fill": round(fill, 4),
+        "attention": trainer.model.config._attn_implementation,
+        "isolation": isolation,
+    }
 
 
 def announce(console: Console, run: Path, manifest: dict[str, Any], config: Config) -> None:
@@ -238,8 +264,17 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
         f"on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
         f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%})"
     )
-    if advice := rate_advice(config):
-        console.print(f"[dim]advice: {advice}[/]")
+    advice = [rate_advice(config)]
+    if packing := manifest["packing"]:
+        from kit.train.packed import attention_advice
+
+        console.print(
+            f"packed: {packing['samples']:,} samples an epoch in {packing['rows']:,} rows of up to "
+            f"{config.model.max_length:,} tokens, {packing['fill']:.0%} full; none sees another"
+        )
+        advice.append(attention_advice(config, packing["attention"]))
+    for text in filter(None, advice):
+        console.print(f"[dim]advice: {text}[/]")
 
 
 def run_trainer(
