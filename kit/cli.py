@@ -234,15 +234,35 @@ def data_prepare(overrides: Overrides = None, project: Root = HERE) -> None:
 
 @data_app.command("show")
 def data_show(
-    row: Annotated[int, typer.Argument(min=0, help="Which row, from 0.")] = 0,
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ROW] [KEY=VALUE]...",
+            help="Which row: its number from 0, its id, or file:line; settings for this call.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, valid or test; train for a number, else all.")
+    ] = None,
+    rejected: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Show rejected row N, from 0, and why.")
+    ] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Show where each token ends.")] = False,
     project: Root = HERE,
 ) -> None:
     """Show a row as the model sees it; the tokens that carry loss stand out."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.terminal_rows import Look
 
-    console.print(pipeline.show_row(load_config(project), split, row), soft_wrap=True)
+    overrides = [word for word in words or [] if "=" in word]
+    rows = [word for word in words or [] if word not in overrides]
+    if len(rows) > 1 or (rejected is not None and (rows or split)):
+        raise CasekitError("more than one row is named", "give one ROW, or --rejected N alone")
+    look = Look(colour=console.color_system is not None and not console.no_color, tokens=tokens)
+    loaded = load_config(project, overrides)
+    shown = pipeline.show_rows(loaded, rows[0] if rows else "0", split, rejected, look)
+    console.print(shown, soft_wrap=True)
 
 
 @data_app.command("synth")

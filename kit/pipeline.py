@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from kit.data.prepare import CheckResult
     from kit.report.build import ReportResult
+    from kit.terminal_rows import Look
 
 
 def tokenizer(config: Config) -> Any:
@@ -87,17 +88,34 @@ def _of_files(loaded: LoadedConfig, files: Sequence[Path]) -> Data:
     )
 
 
-def show_row(loaded: LoadedConfig, split: str, index: int) -> "Text":
-    """One prepared row as the model sees it, the tokens that carry loss coloured."""
-    from kit.data.prepared import find_prepared, load_split
-    from kit.data.show import show
+def show_rows(
+    loaded: LoadedConfig, word: str, split: str | None, rejected: int | None, look: "Look"
+) -> "Text":
+    """Prepared rows as the model sees them, or one row that was rejected.
+
+    Args:
+        loaded: the project.
+        word: which rows: a number in the split, an id, or `file:line`.
+        split: where to look; None is train for a number, else every split.
+        rejected: the number of a rejected row, instead of `word`.
+        look: how tokens are told apart.
+
+    Raises:
+        DataError: the data was not prepared, or there is no such row.
+    """
+    from kit.data.lookup import find_rows, rejected_at, rejected_row
+    from kit.data.prepared import find_prepared
+    from kit.terminal_rows import rejection_text, rows_text
 
     words = tokenizer(loaded.config)
     folder = find_prepared(loaded.config, loaded.root, load_hooks(loaded.root), words)
-    rows = load_split(folder, split)
-    if index >= len(rows):
-        raise DataError(f"{split} has {len(rows)} rows, numbered from 0: there is no number {index}")
-    return show(rows[index], words)
+    if rejected is not None:
+        return rejection_text([rejected_row(folder, rejected)])
+    if places := find_rows(folder, word, split):
+        return rows_text(places, words, look)
+    if turned_away := rejected_at(folder, word):
+        return rejection_text(turned_away)
+    raise DataError(Problem(word, "gave no row: neither kept nor rejected", "name it as messages do"))
 
 
 def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:

@@ -13,7 +13,6 @@ from kit.data.fingerprint import fingerprint
 from kit.data.prepared import find_prepared, load_split, load_summary
 from kit.data.rows import Row
 from kit.data.same import key
-from kit.data.show import show
 from kit.data.summary import _tokens
 from kit.hooks import Hooks
 
@@ -232,13 +231,3 @@ def test_page_escapes_hostile_text_and_fetches_nothing(project) -> None:
     assert not {"script", "img", "b", "link"} & set(page.tags)
     assert page.links == []
     assert sum(f"{hostile} " in text for text in page.marked) == 3
-
-
-def test_show_colours_exactly_the_tokens_with_loss(project, dialogues) -> None:
-    folder = project.prepare(project.write("a.jsonl", dialogues), slices=["topic"])
-    row = load_split(folder, "train")[0]
-    text = show(row, project.tokenizer)
-    coloured = "".join(text.plain[span.start : span.end] for span in text.spans if "green" in str(span.style))
-    assert coloured == f"{row.answer}<|im_end|>"
-    assert "topic: t" in text.plain
-    assert text.plain.startswith(f"a.jsonl:{row.line}: ")
