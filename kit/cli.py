@@ -265,6 +265,32 @@ def data_show(
     console.print(shown, soft_wrap=True)
 
 
+@data_app.command("diff")
+def data_diff(
+    sets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[A] [B]", help="Prepared folders or beginnings of fingerprints; else the latest two."
+        ),
+    ] = None,
+    project: Root = HERE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Compare two prepared sets: rows, splits, checks, sources, settings, lengths."""
+    from kit.data.diff import diff, find_sets
+    from kit.terminal_diff import diff_text
+
+    if len(sets or []) > 2:
+        raise CasekitError(f"two prepared sets are compared, {len(sets or [])} are named", "name A and B")
+    found = diff(*find_sets(project, sets or []))
+    if as_json:
+        import json
+
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        console.print(diff_text(found), soft_wrap=True)
+
+
 @data_app.command("synth")
 def data_synth(
     out: Annotated[Path, typer.Argument(help="The JSONL file to write.")],

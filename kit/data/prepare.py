@@ -21,7 +21,7 @@ from kit.data.check import (
     check_structure,
 )
 from kit.data.clean import clean, find_cleaners
-from kit.data.fingerprint import fingerprint
+from kit.data.fingerprint import fingerprint, tokenizer_hash
 from kit.data.mask import check_personal, hide_group
 from kit.data.mix import mix
 from kit.data.page import write_page
@@ -102,7 +102,7 @@ def check(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokeni
     preparation = _work_through(config, root, hooks, tokenizer)
     identity = fingerprint(config, root, hooks, tokenizer)
     return CheckResult(
-        summary=_summary(preparation, config, identity),
+        summary=_summary(preparation, config, identity, tokenizer),
         rejected=_in_order(preparation.findings.rejected, preparation.sources),
         refused=_empty_splits(preparation, config),
     )
@@ -312,14 +312,17 @@ def _write(
         _write_split(preparation.of(split), folder / split, config)
     rejected = (_rejection_line(rejection) for rejection in preparation.findings.rejected)
     write_text(folder / "rejected.jsonl", "".join(rejected))
-    summary = _summary(preparation, config, identity)
+    summary = _summary(preparation, config, identity, tokenizer)
     write_json(folder / "data.json", summary)
     shown = (row for row in preparation.of("train") if not any(find(m["content"]) for m in row.messages))
     write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer)
 
 
-def _summary(done: Preparation, config: Config, identity: str) -> dict[str, Any]:
-    return summarise(done.rows, done.findings, done.sources, done.benchmarks, config, identity)
+def _summary(
+    done: Preparation, config: Config, identity: str, tokenizer: "PreTrainedTokenizerBase"
+) -> dict[str, Any]:
+    summary = summarise(done.rows, done.findings, done.sources, done.benchmarks, config, identity)
+    return summary | {"tokenizer": tokenizer_hash(tokenizer)}
 
 
 def _rejection_line(rejection: Rejection) -> str:
