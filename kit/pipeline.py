@@ -112,7 +112,7 @@ def show_rows(
     if rejected is not None:
         return rejection_text([rejected_row(folder, rejected)])
     if places := find_rows(folder, word, split):
-        return rows_text(places, words, look)
+        return rows_text(places, words, loaded.config, look)
     if turned_away := rejected_at(folder, word):
         return rejection_text(turned_away)
     raise DataError(Problem(word, "gave no row: neither kept nor rejected", "name it as messages do"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from kit.config import Config
 from kit.data.lookup import Place
 from kit.data.rows import Rejection
 from kit.data.show import Piece, pieces
@@ -29,13 +30,15 @@ class Look:
     """Whether to show where each token ends."""
 
 
-def rows_text(places: Sequence[Place], tokenizer: "PreTrainedTokenizerBase", look: Look) -> Text:
+def rows_text(
+    places: Sequence[Place], tokenizer: "PreTrainedTokenizerBase", config: Config, look: Look
+) -> Text:
     """Prepared rows, below a legend: tokens with loss in bold green or in brackets.
 
     Raises:
         DataError: the chat template cannot express a dialogue.
     """
-    shown = [(place, pieces(place.row.messages, tokenizer)) for place in places]
+    shown = [(place, pieces(place.row.messages, tokenizer, config)) for place in places]
     brackets = "" if look.colour else _brackets([piece for _, row in shown for one in row for piece in one])
     text = _legend(brackets, look)
     for place, samples in shown:

@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.config.schema import Config
 from kit.data.rows import Row, is_document
 from kit.data.show import pieces
 from kit.files import write_text
@@ -17,7 +18,11 @@ _WIDTH, _HEIGHT = 640, 120  # of the histogram's bars, in SVG units
 
 
 def write_page(
-    path: Path, summary: dict[str, Any], rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase"
+    path: Path,
+    summary: dict[str, Any],
+    rows: Sequence[Row],
+    tokenizer: "PreTrainedTokenizerBase",
+    config: Config,
 ) -> None:
     """Write the page for people; all text of the data is escaped.
 
@@ -26,6 +31,7 @@ def write_page(
         summary: the contents of `data.json`.
         rows: a few training rows, shown token by token.
         tokenizer: the one the rows were prepared for.
+        config: the settings that they were prepared by.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -47,7 +53,7 @@ def write_page(
         documents=any(is_document(row.messages) for row in rows),
         bars=_bars(summary["tokens"]["histogram"]),
         rows=[
-            {"where": row.where, "samples": pieces(row.messages, tokenizer), "tokens": row.tokens}
+            {"where": row.where, "samples": pieces(row.messages, tokenizer, config), "tokens": row.tokens}
             for row in rows
         ],
     )

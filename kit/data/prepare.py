@@ -22,6 +22,7 @@ from kit.data.check import (
 )
 from kit.data.clean import clean, find_cleaners
 from kit.data.fingerprint import fingerprint, tokenizer_hash
+from kit.data.length import fit, measure
 from kit.data.mask import check_personal, hide_group
 from kit.data.mix import mix
 from kit.data.page import write_page
@@ -31,8 +32,7 @@ from kit.data.prepared import prepared_folder
 from kit.data.progress import progress
 from kit.data.quality import check_quality
 from kit.data.read import read_source
-from kit.data.render import TooLongError, render
-from kit.data.rows import IGNORED, SPLITS, Rejection, Row, SourceInfo, SplitName, as_text
+from kit.data.rows import SPLITS, Rejection, Row, SourceInfo, SplitName, as_text
 from kit.data.split import assign, group_of
 from kit.data.summary import expected_of, summarise
 from kit.files import new_folder, write_json, write_text
@@ -85,8 +85,11 @@ def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToke
         if folder.is_dir():
             return folder
     preparation = _work_through(config, root, hooks, tokenizer)
-    if refused := _empty_splits(preparation, config):
-        raise DataError([*refused, *_first_of_every_check(preparation.findings)])
+    if refused := _refusals(preparation, config):
+        too_long = (
+            _row_problems(preparation.findings, "too_long") if config.data.over_length == "error" else []
+        )
+        raise DataError([*refused, *too_long, *_first_of_every_check(preparation.findings)])
     folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
     with new_folder(folder) as temporary:
         _write(preparation, temporary, config, folder.name, tokenizer)
@@ -104,7 +107,7 @@ def check(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokeni
     return CheckResult(
         summary=_summary(preparation, config, identity, tokenizer),
         rejected=_in_order(preparation.findings.rejected, preparation.sources),
-        refused=_empty_splits(preparation, config),
+        refused=_refusals(preparation, config),
     )
 
 
@@ -189,9 +192,11 @@ def _gather(
     return rows, sources, benchmarks
 
 
-def _row_problems(findings: Findings) -> list[Problem]:
-    """The rows turned away so far, so that one pass tells all: a file that cannot be read hides none."""
-    rejected = findings.rejected
+def _row_problems(findings: Findings, check: str = "") -> list[Problem]:
+    """The rows turned away so far, by one check or any, so that one pass tells all: a file that cannot be
+    read hides none.
+    """
+    rejected = [rejection for rejection in findings.rejected if check in ("", rejection.check)]
     shown = [Problem(rejection.where, rejection.reason) for rejection in rejected[:_MOST_ROW_PROBLEMS]]
     left = len(rejected) - len(shown)
     return [*shown, Problem("", f"… and {left} more rows are turned away")] if left else shown
@@ -247,18 +252,29 @@ def _rendered(
     """The rows that can be trained on, with their lengths in tokens."""
     kept = []
     for row in progress(rows, "counting tokens", total=len(rows)):
-        try:
-            samples = render(row.messages, tokenizer, config.model.max_length)
-        except DataError as error:
-            name = "too_long" if isinstance(error, TooLongError) else "template"
-            reason = error.problems[0].message
-            findings.turn_away(Rejection(row.where, name, reason, {"messages": row.messages, **row.fields}))
+        fitted = fit(row, tokenizer, config)
+        if isinstance(fitted, Rejection):
+            findings.turn_away(fitted)
             continue
-        row.tokens = max(len(sample.input_ids) for sample in samples)
-        row.all_tokens = sum(len(sample.input_ids) for sample in samples)
-        row.trained_tokens = sum(label != IGNORED for sample in samples for label in sample.labels)
+        if fitted.check:
+            findings.note(fitted.check, row.where, fitted.told)
+        measure(row, fitted)
         kept.append(row)
     return kept
+
+
+def _refusals(preparation: Preparation, config: Config) -> list[Problem]:
+    """Why `prepare` refuses the data."""
+    return [*_over_length(preparation.findings, config), *_empty_splits(preparation, config)]
+
+
+def _over_length(findings: Findings, config: Config) -> list[Problem]:
+    count = findings.checks["too_long"].count
+    if config.data.over_length != "error" or not count:
+        return []
+    message = f"is error, and {count} dialogues are over model.max_length ({config.model.max_length} tokens)"
+    hint = "shorten them, raise model.max_length, or choose drop, split or truncate-prompt"
+    return [Problem("data.over_length", message, hint)]
 
 
 def _empty_splits(preparation: Preparation, config: Config) -> list[Problem]:
@@ -315,7 +331,7 @@ def _write(
     summary = _summary(preparation, config, identity, tokenizer)
     write_json(folder / "data.json", summary)
     shown = (row for row in preparation.of("train") if not any(find(m["content"]) for m in row.messages))
-    write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer)
+    write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer, config)
 
 
 def _summary(

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kit.data.render import render
+from kit.config.schema import Config
+from kit.data.length import samples_of
 from kit.data.rows import IGNORED, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_NO_LIMIT = 10**9
 _HALF = "\ufffd"  # what the first bytes of a character decode to
 
 
@@ -28,15 +28,17 @@ class Piece:
         return "".join(self.units)
 
 
-def pieces(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> list[list[Piece]]:
-    """The training samples of a dialogue, each as runs of tokens with and without loss.
+def pieces(
+    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", config: Config
+) -> list[list[Piece]]:
+    """The training samples of a prepared dialogue, each as runs of tokens with and without loss.
 
     Raises:
-        DataError: the chat template cannot express the dialogue.
+        DataError: the dialogue does not fit, or the chat template cannot express it.
     """
     return [
         list(_pieces(sample.input_ids, [label != IGNORED for label in sample.labels], tokenizer))
-        for sample in render(messages, tokenizer, _NO_LIMIT)
+        for sample in samples_of(messages, tokenizer, config)
     ]
 
 

@@ -20,7 +20,7 @@ from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.layers import Origin
 from kit.config.schema import Config, Tracker
 from kit.config.yaml_lines import Key
-from kit.data.render import render
+from kit.data.length import samples_of
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.manifest import begin_manifest, close_manifest
@@ -184,9 +184,7 @@ def fingerprint_of(prepared: Path) -> str:
 
 def tokenise(dialogues: list[Messages], tokenizer: Any, config: Config) -> Examples:
     """Token ids and labels of every dialogue. `sft` labels what the assistant says, `pretrain` all of it."""
-    rendered = [
-        sample for messages in dialogues for sample in render(messages, tokenizer, config.model.max_length)
-    ]
+    rendered = [sample for messages in dialogues for sample in samples_of(messages, tokenizer, config)]
     if config.train.stage == "pretrain":
         return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in rendered]
     return [{"input_ids": sample.input_ids, "labels": sample.labels} for sample in rendered]

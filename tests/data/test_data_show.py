@@ -10,6 +10,7 @@ from dialogue_rows import dialogue
 from rich.console import Console
 
 from kit import cli
+from kit.config.schema import Config
 from kit.data.lookup import find_rows
 from kit.data.prepared import load_split
 from kit.data.show import pieces
@@ -111,7 +112,7 @@ def test_units_join_to_the_text_that_the_tokens_say(word_marks: bool) -> None:
     messages = dialogue("What does it cost? 12 euros a year 贵😀", "Ça coûte 12 € 😀😀. The card.")[
         "messages"
     ]
-    (sample,) = pieces(messages, tokenizer)
+    (sample,) = pieces(messages, tokenizer, Config())
     units = [unit for piece in sample for unit in piece.units]
     assert all(units)
     if not word_marks:  # a small vocabulary of words has no bytes to fall back on
@@ -126,12 +127,14 @@ def test_brackets_are_others_where_the_text_has_them(project) -> None:
     rows = [dialogue(f"What is ⟪{i}⟫?", f"A ⟪pair⟫ {i}.") for i in range(40)]
     folder = project.prepare(project.write("a.jsonl", rows))
     places = find_rows(folder, "0")
-    text = rows_text(places, project.tokenizer, Look(colour=False, tokens=False)).plain
+    text = rows_text(places, project.tokenizer, project.config(), Look(colour=False, tokens=False)).plain
     assert f"⦗{places[0].row.answer}<|im_end|>⦘" in text
 
 
 def test_text_that_would_steer_the_terminal_is_spelled_out(project) -> None:
     rows = [dialogue(f"What is {i}?", f"Red \x1b[31m{i}.") for i in range(40)]
     folder = project.prepare(project.write("a.jsonl", rows))
-    text = rows_text(find_rows(folder, "0"), project.tokenizer, Look(colour=True, tokens=False)).plain
+    text = rows_text(
+        find_rows(folder, "0"), project.tokenizer, project.config(), Look(colour=True, tokens=False)
+    ).plain
     assert "\x1b" not in text and "⟦U+001B⟧[31m" in text
