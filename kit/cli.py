@@ -31,7 +31,7 @@ errors = Console(stderr=True, emoji=False)
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings for this call, such as hardware.num_threads=2."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings for this call, such as hardware.num_threads=2."),
 ]
 Answer = Annotated[
     list[str] | None,
@@ -39,6 +39,7 @@ Answer = Annotated[
 ]
 Root = Annotated[Path, typer.Option("--project", "-p", help="The project's folder.", show_default="here")]
 HERE = Path()
+NO_VALUE = ""  # how the help writes the value of a flag
 INTERRUPTED = 130
 SHOWN_PROBLEMS = 50
 SCAFFOLD = "Make a project"
@@ -97,7 +98,7 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, metavar=NO_VALUE)] = False,
 ) -> None:
     pass
 
@@ -110,7 +111,10 @@ def new(
     destination: Annotated[Path, typer.Argument(help="The folder to make.")],
     recipe: Annotated[str | None, typer.Option(help="finance, medical, ecommerce or blank.")] = None,
     answer: Answer = None,
-    defaults: Annotated[bool, typer.Option("--defaults", "-l", help="Ask nothing.")] = False,
+    defaults: Annotated[bool, typer.Option("--defaults", "-l", metavar=NO_VALUE, help="Ask nothing.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", metavar=NO_VALUE, help="Do not say what to do next.")
+    ] = False,
 ) -> None:
     """Make a ready project for a case."""
     from kit.scaffold.answers import parse_answers
@@ -119,7 +123,7 @@ def new(
     answers = parse_answers(answer or [])
     if recipe is not None:
         answers["recipe"] = recipe
-    new_project(destination, answers, defaults=defaults or not sys.stdin.isatty())
+    new_project(destination, answers, defaults=defaults or not sys.stdin.isatty(), quiet=quiet)
 
 
 @app.command(rich_help_panel=SCAFFOLD)
@@ -174,7 +178,7 @@ def update(
 def config(
     overrides: Overrides = None,
     project: Root = HERE,
-    schema: Annotated[bool, typer.Option(help="Print the JSON Schema instead.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", metavar=NO_VALUE, help="Print the JSON Schema instead.")] = False,
 ) -> None:
     """Print every setting with the layer it came from."""
     if schema:
@@ -195,10 +199,10 @@ def config(
 def data_check(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE|KEY=VALUE]...", help="Files to check instead, settings for this call."),
+        typer.Argument(metavar="FILE|KEY=VALUE", help="Files to check instead, settings for this call."),
     ] = None,
     project: Root = HERE,
-    show_all: Annotated[bool, typer.Option("--all", help="List every problem, not the first 50.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", metavar=NO_VALUE, help="List every problem, not the first 50.")] = False,
 ) -> None:
     """List every problem with its file and line, and write nothing; exit 2 when there is one."""
     from kit import pipeline
@@ -212,10 +216,9 @@ def data_check(
     for line in problem_lines(found.rejected, most):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(data_table(found.summary, "listed above"))
-    refused = [] if files else found.refused  # a file alone need not fill every split
-    for problem in refused:
+    for problem in found.refused:
         _tell("[yellow]warning[/]", problem)
-    if found.rejected or refused:
+    if found.rejected or (found.refused and not files):  # a file alone need not fill every split
         raise typer.Exit(ExitCode.BAD_INPUT)
 
 
@@ -237,7 +240,7 @@ def data_show(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ROW] [KEY=VALUE]...",
+            metavar="ROW|KEY=VALUE",
             help="Which row: its number from 0, its id, or file:line; settings for this call.",
         ),
     ] = None,
@@ -247,7 +250,7 @@ def data_show(
     rejected: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Show rejected row N, from 0, and why.")
     ] = None,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Show where each token ends.")] = False,
+    tokens: Annotated[bool, typer.Option("--tokens", metavar=NO_VALUE, help="Show where each token ends.")] = False,
     project: Root = HERE,
 ) -> None:
     """Show a row as the model sees it; the tokens that carry loss stand out."""
@@ -270,11 +273,11 @@ def data_diff(
     sets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[A] [B]", help="Prepared folders or beginnings of fingerprints; else the latest two."
+            metavar="SET", help="Prepared folders or beginnings of fingerprints; else the latest two."
         ),
     ] = None,
     project: Root = HERE,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar=NO_VALUE, help="Print JSON instead.")] = False,
 ) -> None:
     """Compare two prepared sets: rows, splits, checks, sources, settings, lengths."""
     from kit.data.diff import diff, find_sets
@@ -325,7 +328,7 @@ def policy_test(
 def train(
     overrides: Overrides = None,
     project: Root = HERE,
-    resume: Annotated[bool, typer.Option(help="Continue the last run that did not finish.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", metavar=NO_VALUE, help="Continue the last run that did not finish.")] = False,
     run: Annotated[str | None, typer.Option(help="With --resume: which run.")] = None,
 ) -> None:
     """Tune the model on the prepared data."""
@@ -395,7 +398,7 @@ def chat(
     message: Annotated[str | None, typer.Argument(help="One message; without it, a conversation.")] = None,
     project: Root = HERE,
     run: Annotated[str | None, typer.Option(help="Which run; the last one if not given.")] = None,
-    base: Annotated[bool, typer.Option("--base", help="Talk to the base model instead.")] = False,
+    base: Annotated[bool, typer.Option("--base", metavar=NO_VALUE, help="Talk to the base model instead.")] = False,
 ) -> None:
     """Talk to the tuned model."""
     from kit import pipeline

@@ -55,8 +55,8 @@ def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> "CheckResult":
 
     Args:
         loaded: the project.
-        files: check these instead of the project's sources, without the columns that only those have,
-            unless the command line names some.
+        files: check these instead of the project's sources, without the columns that only all of those
+            have, unless the command line names some. A file of a source is read as that source says.
 
     Raises:
         ConfigError: files are given, and the command line names sources too.
@@ -72,20 +72,29 @@ def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> "CheckResult":
 
 def _of_files(loaded: LoadedConfig, files: Sequence[Path]) -> Data:
     """The project's data settings with other sources, and only the columns that the command line names."""
+    from kit.data.places import find_places
+
     words = {key[1:] for key, origin in loaded.origins.items() if origin.layer == "command line"}
     if ("sources",) in words:
         message = "names what to check, and so do the files"
         raise ConfigError(Problem("command line: data.sources", message, "leave one of them out"))
     data = loaded.config.data
+    sources = find_places(loaded.config, loaded.root).sources
+    known = {(loaded.root / source.path).resolve(): source for _, source in sources if source.path}
     unnamed = {name: None for name in ("column", "group_by") if ("split", name) not in words}
     return data.model_copy(
         update={
-            "sources": [Source(path=str(file.resolve())) for file in files],
+            "sources": [_whole(known.get(file.resolve(), Source(path=str(file.resolve())))) for file in files],
             "expected": data.expected if ("expected",) in words else [],
             "slices": data.slices if ("slices",) in words else [],
             "split": data.split.model_copy(update=unnamed),
         }
     )
+
+
+def _whole(source: Source) -> Source:
+    """A source without its share of a mix: every row of a file that is checked counts."""
+    return source.model_copy(update={"weight": None, "max_rows": None})
 
 
 def show_rows(
@@ -130,7 +139,7 @@ def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
 def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     """Train on the prepared data, picking the golden checkpoint by the case's own metric; the run."""
     from kit.data.prepared import find_prepared
-    from kit.evaluate.evaluate import load_metrics, task_scorer
+    from kit.evaluate.evaluate import check_labels, load_metrics, task_scorer
     from kit.train.manifest import golden_choice
     from kit.train.stages import train as train_model
 
@@ -138,6 +147,7 @@ def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     hooks = load_hooks(root)
     load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
     prepared = find_prepared(config, root, hooks, tokenizer(config))
+    check_labels(config, root, prepared, hooks)
     task_score = task_scorer(config, root, prepared, hooks) if config.evaluate.metrics else None
     chosen_by = golden_choice(config, root, hooks)
     return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin)
