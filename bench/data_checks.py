@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from kit.config.schema import Config
-from kit.data.balance import check_balance
+from kit.data.balance import check_balance, count_values
+from kit.data.boilerplate import Sentences, sentence_hashes
 from kit.data.check import Findings
 from kit.data.grammar_load import load_grammar
 from kit.data.prepare import check
-from kit.data.quality import check_quality
-from kit.data.read import read_source
+from kit.data.quality import Quality
+from kit.data.read import open_source
 from kit.data.rows import Row
 from kit.data.split import assign
 from kit.data.synth import synthesize
@@ -87,6 +88,7 @@ def settings(languages: list[str], path: Path, on: str = "") -> Config:
             "data": {
                 "sources": [{"path": path.name}],
                 "checks": {name: "report" if name == on else "off" for name in CHECKS},
+                "num_proc": 1,
             },
         }
     )
@@ -94,8 +96,9 @@ def settings(languages: list[str], path: Path, on: str = "") -> Config:
 
 def rows_of(config: Config, root: Path) -> list[Row]:
     """The rows as the checks meet them."""
-    _, items = read_source(config.data.sources[0], config, root, Hooks())
-    return [row for row in items if isinstance(row, Row) and assign(row, config.data.split) is None]
+    _, reader, records = open_source(config.data.sources[0], 0, config, root, Hooks())
+    rows = (reader.row(record, config, Hooks()) for record in records)
+    return [row for row in rows if isinstance(row, Row) and assign(row, config.data.split) is None]
 
 
 def text_of(row: dict[str, Any]) -> str:
@@ -109,7 +112,17 @@ def look(name: str, rows: list[Row], languages: list[str]) -> int:
     """One check alone; how much it found."""
     config = settings(languages, Path("rows.jsonl"), on=name)
     findings = Findings(config.data.checks)
-    check_balance(check_quality(rows, config, findings), config, findings)
+    if name == "balance":
+        check_balance(count_values(rows, config), findings)
+    elif name == "boilerplate":
+        sentences = Sentences()
+        for row in rows:
+            sentences.add(sentence_hashes(row))
+        sentences.in_more_than(0.05 * len(rows))
+    else:
+        quality = Quality(config)
+        for row in rows:
+            quality.keeps(row, findings)
     return findings.checks[name].count
 
 

@@ -1,15 +1,17 @@
-"""Which library finds near duplicates: datasketch, rensa and semhash side by side, against the exact answer.
+"""Which library finds near duplicates: datasketch, rensa and semhash side by side.
 
     pip install datasketch rensa semhash
-    python bench/near_duplicates.py [--data ../shared/data] [--rows 100000]
+    python bench/near_duplicates.py [--data ../shared/data] [--rows 10000]
 
 Part one: recall, seconds and memory on the questions of three real files, against the exact Jaccard index
-of all pairs; part two: the same without the exact answer on 10,000 made-up ones. Part three: the kit's own
-checks at 10,000 and `--rows` rows, as ratios to its check of exact duplicates. Seconds are those of the
-processor, so that others on the machine do not count; every measurement runs in a process of its own.
+of all pairs; part two: the same without the exact answer on `--rows` made-up ones. Libraries that are not
+installed are left out; `kit` is what the checks use: rensa's hashes, met in `kit/data/neighbours.py`.
+Seconds are those of the processor, so that others on the machine do not count; every measurement runs in a
+process of its own.
 """
 
 import argparse
+import importlib.util
 import json
 import random
 import resource
@@ -24,8 +26,6 @@ from kit.data.near import BANDS, ROWS, pieces
 
 FILES = ("ecom_hetpqa_en", "medical_medquad_en", "finance_multidogo_en")
 NEAR = 0.8
-SOME = 10_000
-CHECKS = ("duplicate", "near_duplicate", "near_overlap", "near_conflict")
 PERMUTATIONS = BANDS * ROWS
 Pairs = set[tuple[int, int]]
 
@@ -90,10 +90,24 @@ class _HashedPieces:
         return vectors
 
 
+def kit_pairs(texts: Sequence[str]) -> Pairs:
+    """The kit's own meeting of rensa's hashes, which bounds how many a text in a crowd meets."""
+    import numpy
+
+    from kit.data.neighbours import Marks, find_neighbours, marks_of
+
+    marks = Marks()
+    for text in texts:
+        marks.extend([(0, marks_of([text])[0][1])])  # numbers and negations aside, as the others have it
+    neighbours = find_neighbours(marks, numpy.arange(len(texts)), NEAR)
+    return {(earlier, later) for later in range(len(texts)) for earlier in neighbours.of(later)}
+
+
 LIBRARIES: dict[str, Callable[[Sequence[str]], Pairs]] = {
     "datasketch": datasketch_pairs,
     "rensa": rensa_pairs,
     "semhash": semhash_pairs,
+    "kit": kit_pairs,
 }
 
 
@@ -140,44 +154,12 @@ def many_texts(folder: Path, rows: int) -> list[str]:
     return texts
 
 
-def kit_seconds(texts: Sequence[str]) -> dict[str, float]:
-    """Seconds of the kit's exact and near duplicate checks over one-question rows."""
-    from kit.config.schema import Checks
-    from kit.data.across import finders_of
-    from kit.data.rows import Row
-
-    answers = ("Please look under My Account.", "We answer within two working days.")
-    rows = [
-        Row(
-            "bench",
-            line,
-            [{"role": "user", "content": text}, {"role": "assistant", "content": answers[line % 2]}],
-            {},
-            "test" if line % 10 == 0 else "train",
-        )
-        for line, text in enumerate(texts, start=1)
-    ]
-    seconds = {}
-    finders = finders_of(Checks(), [], rows)
-    for name in CHECKS:
-        start = time.process_time()
-        count = sum(1 for _ in finders[name](rows))
-        seconds[name] = time.process_time() - start
-        seconds[f"{name}_count"] = count
-    return seconds
-
-
 def measure(what: str, folder: Path, rows: int) -> dict[str, Any]:
     """One measurement in this process: seconds, peak memory over that of the texts, and what was found."""
     texts = many_texts(folder, rows) if rows else real_texts(folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
-    if what == "kit":
-        result: dict[str, Any] = kit_seconds(texts)
-    elif what == "exact":
-        result = {"pairs": sorted(exact_pairs(texts))}
-    else:
-        result = {"pairs": sorted(LIBRARIES[what](texts))}
+    result = {"pairs": sorted({"exact": exact_pairs, **LIBRARIES}[what](texts))}
     seconds = time.process_time() - start
     megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     return {"seconds": seconds, "megabytes": megabytes, "texts": len(texts), **result}
@@ -191,19 +173,14 @@ def in_own_process(what: str, folder: Path, rows: int = 0) -> dict[str, Any]:
 
 
 def report(folder: Path, rows: int) -> None:
-    """All three parts, as tables."""
+    """Both parts, as tables."""
     exact = in_own_process("exact", folder)
     truth = set(map(tuple, exact["pairs"]))
     print(f"{exact['texts']} real questions, {len(truth)} pairs of {NEAR} or more, {exact['seconds']:.1f} s")
-    _compare({name: in_own_process(name, folder) for name in LIBRARIES}, truth)
-    print(f"\n{SOME} made-up questions")
-    _compare({name: in_own_process(name, folder, SOME) for name in LIBRARIES})
-    for size in (SOME, rows):
-        result = in_own_process("kit", folder, size)
-        print(f"\n{size} rows, the kit's checks, {result['megabytes']:.0f} MB")
-        for name in CHECKS:
-            ratio = result[name] / result["duplicate"]
-            print(f"{name:15} {result[name]:7.2f} s {ratio:6.1f} x exact  {result[f'{name}_count']} found")
+    there = [name for name in LIBRARIES if name == "kit" or importlib.util.find_spec(name)]
+    _compare({name: in_own_process(name, folder) for name in there}, truth)
+    print(f"\n{rows} made-up questions")
+    _compare({name: in_own_process(name, folder, rows) for name in there})
 
 
 def _compare(results: dict[str, dict[str, Any]], truth: Pairs | None = None) -> None:
@@ -221,7 +198,7 @@ def main() -> None:
     """Measure everything, or (for the process of one measurement) one thing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:

@@ -20,7 +20,7 @@ from typing import Any
 
 from kit.config.schema import Config
 from kit.data import prepare
-from kit.data.check import Findings
+from kit.data.gather import gather
 from kit.data.personal import find
 from kit.hooks import Hooks
 from kit.pipeline import tokenizer, write_synthetic
@@ -81,13 +81,11 @@ def measure(folder: Path, rows: list[dict[str, Any]], texts: list[str], repeats:
     words = tokenizer(Config())
 
     def settings(**data: Any) -> Config:
-        return Config.model_validate({"data": {"sources": [{"path": "rows.jsonl"}], **data}})
+        return Config.model_validate({"data": {"sources": [{"path": "rows.jsonl"}], "num_proc": 1, **data}})
 
     def read(**data: Any) -> Callable[[], Any]:
         config = settings(**data)
-        return lambda: prepare._gather(
-            config, folder, Hooks(), Findings(config.data.checks, config.data.personal)
-        )
+        return lambda: gather(config, folder, Hooks(), words)
 
     def whole(**data: Any) -> Callable[[], Any]:
         config = settings(**data)

@@ -98,7 +98,9 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, metavar=NO_VALUE)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, metavar=NO_VALUE)
+    ] = False,
 ) -> None:
     pass
 
@@ -111,7 +113,9 @@ def new(
     destination: Annotated[Path, typer.Argument(help="The folder to make.")],
     recipe: Annotated[str | None, typer.Option(help="finance, medical, ecommerce or blank.")] = None,
     answer: Answer = None,
-    defaults: Annotated[bool, typer.Option("--defaults", "-l", metavar=NO_VALUE, help="Ask nothing.")] = False,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", "-l", metavar=NO_VALUE, help="Ask nothing.")
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", metavar=NO_VALUE, help="Do not say what to do next.")
     ] = False,
@@ -178,7 +182,9 @@ def update(
 def config(
     overrides: Overrides = None,
     project: Root = HERE,
-    schema: Annotated[bool, typer.Option("--schema", metavar=NO_VALUE, help="Print the JSON Schema instead.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", metavar=NO_VALUE, help="Print the JSON Schema instead.")
+    ] = False,
 ) -> None:
     """Print every setting with the layer it came from."""
     if schema:
@@ -202,7 +208,9 @@ def data_check(
         typer.Argument(metavar="FILE|KEY=VALUE", help="Files to check instead, settings for this call."),
     ] = None,
     project: Root = HERE,
-    show_all: Annotated[bool, typer.Option("--all", metavar=NO_VALUE, help="List every problem, not the first 50.")] = False,
+    show_all: Annotated[
+        bool, typer.Option("--all", metavar=NO_VALUE, help="List every problem, not the first 50.")
+    ] = False,
 ) -> None:
     """List every problem with its file and line, and write nothing; exit 2 when there is one."""
     from kit import pipeline
@@ -250,7 +258,9 @@ def data_show(
     rejected: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Show rejected row N, from 0, and why.")
     ] = None,
-    tokens: Annotated[bool, typer.Option("--tokens", metavar=NO_VALUE, help="Show where each token ends.")] = False,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", metavar=NO_VALUE, help="Show where each token ends.")
+    ] = False,
     project: Root = HERE,
 ) -> None:
     """Show a row as the model sees it; the tokens that carry loss stand out."""
@@ -328,7 +338,9 @@ def policy_test(
 def train(
     overrides: Overrides = None,
     project: Root = HERE,
-    resume: Annotated[bool, typer.Option("--resume", metavar=NO_VALUE, help="Continue the last run that did not finish.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", metavar=NO_VALUE, help="Continue the last run that did not finish.")
+    ] = False,
     run: Annotated[str | None, typer.Option(help="With --resume: which run.")] = None,
 ) -> None:
     """Tune the model on the prepared data."""
@@ -398,7 +410,9 @@ def chat(
     message: Annotated[str | None, typer.Argument(help="One message; without it, a conversation.")] = None,
     project: Root = HERE,
     run: Annotated[str | None, typer.Option(help="Which run; the last one if not given.")] = None,
-    base: Annotated[bool, typer.Option("--base", metavar=NO_VALUE, help="Talk to the base model instead.")] = False,
+    base: Annotated[
+        bool, typer.Option("--base", metavar=NO_VALUE, help="Talk to the base model instead.")
+    ] = False,
 ) -> None:
     """Talk to the tuned model."""
     from kit import pipeline

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,16 @@ from typing import Any
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) under a temporary name beside `path`, then move it into place."""
+    write_lines(path, [text])
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines, which bring their own ends, as they come; moved into place like a text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+            file.writelines(lines)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -84,7 +84,9 @@ def _of_files(loaded: LoadedConfig, files: Sequence[Path]) -> Data:
     unnamed = {name: None for name in ("column", "group_by") if ("split", name) not in words}
     return data.model_copy(
         update={
-            "sources": [_whole(known.get(file.resolve(), Source(path=str(file.resolve())))) for file in files],
+            "sources": [
+                _whole(known.get(file.resolve(), Source(path=str(file.resolve())))) for file in files
+            ],
             "expected": data.expected if ("expected",) in words else [],
             "slices": data.slices if ("slices",) in words else [],
             "split": data.split.model_copy(update=unnamed),

@@ -186,6 +186,9 @@ class Data(Section):
     and rows of valid and test stay whole or go."""
     split: Split = Split()
     checks: Checks = Checks()
+    num_proc: int | None = Field(default=None, ge=1)
+    """Processes that work on rows; null takes one a processor, where the rows are many. What comes out does
+    not depend on it."""
 
 
 def _name_only(value: Any) -> Any:

@@ -1,196 +1,194 @@
-"""The checks across rows: leaks between splits and from benchmarks, duplicates, conflicts; exact and near."""
+"""The checks across rows: leaks between splits, duplicates, conflicts; exact and near.
+
+They work on entries and read a row's texts only where two rows may be near, or to show what was found.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import lru_cache
 
-from kit.config.schema import Checks
-from kit.data.benchmarks import Benchmark, proves_something
-from kit.data.check import Findings, excerpt
-from kit.data.near import NearIndex, Pair, similarity
-from kit.data.rows import DOCUMENT, Row, is_document, reject
-from kit.data.same import answered, key, normal, prompt_key, turns_of
+import numpy as np
+
+from kit.data.check import Findings
+from kit.data.near import Pair, similarity
+from kit.data.neighbours import Marks, Neighbours, find_neighbours
+from kit.data.rows import SPLITS, Message, SplitName
+from kit.data.same import before_answer, normal, turns_of
+from kit.data.store import Entry, Store
+
+_MOST_COMPARED = 16
+"""So many candidates of a row are compared word by word, the most alike first."""
 
 
 @dataclass(frozen=True)
 class Found:
     """A row that a check found, why, and what it was compared with where the texts differ."""
 
-    row: Row
+    entry: Entry
     reason: str
     pair: Pair | None = None
 
 
-_OF_DOCUMENTS = ("benchmark", "group_leak", "overlap", "duplicate", "near_duplicate")
+@dataclass(frozen=True)
+class Rows:
+    """Rows on disk and their marks."""
 
-Finder = Callable[[list[Row]], Iterator[Found]]
+    store: Store
+    asks: Marks
+    """Of every prompt of every row: an entry's begin at `entry.asks`, one for each answer."""
+    wholes: Marks
+    """Of every row, at `entry.number`."""
 
 
-def check_across(rows: list[Row], findings: Findings, benchmarks: Sequence[Benchmark] = ()) -> list[Row]:
-    """Leaks, duplicates and conflicts; the rows that stay, in their old order.
+Finder = Callable[[list[Entry]], Iterator[Found]]
+
+_OF_DOCUMENTS = ("group_leak", "overlap", "duplicate", "near_duplicate")
+NEAR_CHECKS = ("near_overlap", "near_duplicate", "near_conflict")
+"""The checks that need marks."""
+
+
+def check_across(entries: list[Entry], rows: Rows, findings: Findings) -> list[Entry]:
+    """Leaks, duplicates and conflicts; the entries that stay, in their old order.
 
     Rows of test are looked at first, then valid, then train, so that of two equal rows the held-out
     one stays and the training row goes; within a split the earlier one stays.
     """
-    ranked = sorted(rows, key=_rank)
-    for name, find in finders_of(findings.settings, benchmarks, ranked).items():
+    ranked = sorted(entries, key=lambda entry: _rank(entry.split))
+    for name, find in _finders(rows, findings, ranked).items():
         severity = findings.checks[name].severity
         gone = set()
         # A document asks nothing and answers nothing: it can only be one that is there already.
-        asked = [row for row in ranked if name in _OF_DOCUMENTS or not is_document(row.messages)]
+        asked = [entry for entry in ranked if name in _OF_DOCUMENTS or not entry.document]
         for found in find(asked) if severity != "off" else ():
-            row, pair = found.row, found.pair
-            if severity == "reject":
-                findings.turn_away(reject(row, name, found.reason), pair)
-                gone.add(id(row))
-            else:
-                findings.note(name, row.where, f"{found.reason}{excerpt({'messages': row.messages})}", pair)
-        ranked = [row for row in ranked if id(row) not in gone]
-    kept = {id(row) for row in ranked}
-    return [row for row in rows if id(row) in kept]
+            if severity == "report" and not findings.wants(name):
+                findings.count(name)  # without a look at the row
+            elif not findings.found(rows.store.row(found.entry), name, found.reason, found.pair):
+                gone.add(found.entry.number)
+        ranked = [entry for entry in ranked if entry.number not in gone]
+    return sorted(ranked, key=lambda entry: entry.number)
 
 
-def finders_of(checks: Checks, benchmarks: Sequence[Benchmark], rows: list[Row]) -> dict[str, Finder]:
-    """Every check by name, each from ranked rows to what it finds.
+def _finders(rows: Rows, findings: Findings, ranked: Sequence[Entry]) -> dict[str, Finder]:
+    """Every check by name, each from ranked entries to what it finds.
 
     Order matters: a row that leaks is named as a leak, not as a duplicate, and an equal row as equal.
     """
-    near = checks.near_similarity
+    settings = findings.settings
+    near = settings.near_similarity
     # Counted before duplicates go: three rows that say the same are three votes.
-    votes = Counter((key(row.messages[:-1]), normal(row.messages[-1]["content"])) for row in rows)
+    votes = (
+        Counter((entry.keys.prompt, entry.keys.answer) for entry in ranked)
+        if settings.conflicts_keep == "majority"
+        else Counter()
+    )
     return {
-        "benchmark": lambda rows: _in_benchmarks(rows, benchmarks, near),
         "group_leak": _group_leaks,
         "overlap": _overlaps,
-        "near_overlap": lambda rows: _near_overlaps(rows, near),
+        "near_overlap": lambda ranked: _near_overlaps(ranked, rows, near),
         "duplicate": _duplicates,
-        "near_duplicate": lambda rows: _near_duplicates(rows, near),
-        "conflict": lambda rows: _conflicts(rows, checks.conflicts_keep, votes),
-        "near_conflict": lambda rows: _near_conflicts(rows, near),
+        "near_duplicate": lambda ranked: _near_duplicates(ranked, rows, near),
+        "conflict": lambda ranked: _conflicts(ranked, settings.conflicts_keep, votes),
+        "near_conflict": lambda ranked: _near_conflicts(ranked, rows, near),
         "variant": _variants,
     }
 
 
-def _in_benchmarks(rows: list[Row], benchmarks: Sequence[Benchmark], near: float) -> Iterator[Found]:
-    index: NearIndex[tuple[str, str]] = NearIndex(near)
-    for benchmark in benchmarks:
-        for where, text in benchmark.texts:
-            index.add([text], (where, text))
-    for row in rows if benchmarks else ():
-        if row.split == "test":  # nothing is learned from it, and no checkpoint chosen by it
+def _group_leaks(ranked: list[Entry]) -> Iterator[Found]:
+    held_out: dict[str, Entry] = {}
+    for entry in ranked:
+        if not entry.named:  # equal prompts are the overlap check's
             continue
-        messages = [message for message in turns_of(row.messages) if proves_something(message["content"])]
-        for message in messages:
-            if hit := index.find([message["content"]]):
-                (where, text), alike = hit
-                what = {"user": "a question", DOCUMENT: "the text"}.get(message["role"], "an answer")
-                said = "stands" if alike == 1 else f"nearly stands ({alike:.2f})"
-                pair = Pair(where, (message["content"], text), alike)
-                yield Found(row, f"{what} of it {said} in the benchmark {where}", pair)
-                break
+        first = held_out.setdefault(entry.group, entry)
+        if first.split != entry.split:
+            reason = f"{entry.split} has the group {entry.group!r} of {first.split} ({first.where})"
+            yield Found(entry, reason)
 
 
-def _group_leaks(rows: list[Row]) -> Iterator[Found]:
-    held_out: dict[str, Row] = {}
-    for row in rows:
-        if row.group == prompt_key(row.messages):  # no group named: equal prompts are the overlap check's
-            continue
-        first = held_out.setdefault(row.group, row)
-        if first.split != row.split:
-            yield Found(row, f"{row.split} has the group {row.group!r} of {first.split} ({first.where})")
-
-
-def _overlaps(rows: list[Row]) -> Iterator[Found]:
-    asked: dict[str, Row] = {}
-    for row in rows:
-        *earlier, last = [before for before, _ in answered(row.messages)]
-        first = asked.setdefault(last, row)
-        if first.split != row.split:
-            yield Found(row, f"{row.split} asks what {first.split} asks ({first.where})")
-        elif row.split == "train":
+def _overlaps(ranked: list[Entry]) -> Iterator[Found]:
+    asked: dict[bytes, Entry] = {}
+    for entry in ranked:
+        first = asked.setdefault(entry.keys.asked, entry)
+        if first.split != entry.split:
+            yield Found(entry, f"{entry.split} asks what {first.split} asks ({first.where})")
+        elif entry.split == "train":
             # Loss is on every answer, so an earlier turn that test asks would be learned all the same.
-            others = (asked.get(before) for before in earlier)
+            others = (asked.get(before) for before, _ in entry.keys.answers[:-1])
             found = next((other for other in others if other and other.split != "train"), None)
             if found:
-                yield Found(row, f"an earlier turn of it is what {found.split} asks ({found.where})")
+                yield Found(entry, f"an earlier turn of it is what {found.split} asks ({found.where})")
 
 
-def _near_overlaps(rows: list[Row], near: float) -> Iterator[Found]:
-    held_out = {"test": NearIndex[Row](near), "valid": NearIndex[Row](near)}
-    for row in rows:
-        texts = [message["content"] for message in turns_of(row.messages)]
-        # As in the overlap check, an earlier turn of a training row is learned as well.
-        ends = range(1, len(texts), 2) if row.split == "train" else [len(texts) - 1]
-        for end, (split, index) in product(ends, held_out.items()):
-            if split == row.split:
-                continue
-            hit = index.find(texts[:end])
-            if hit and not _asks_the_same(row, hit[0], end):
-                other, alike = hit
-                what = f"{row.split} asks" if end == ends[-1] else "an earlier turn of it is"
-                reason = f"{what} nearly ({alike:.2f}) what {split} asks ({other.where})"
-                texts_of_both = _spoken(row, end), _spoken(other, end)
-                yield Found(row, reason, Pair(other.where, texts_of_both, alike))
-                break
-        else:
-            if row.split in held_out:
-                held_out[row.split].add(texts[:-1], row)
-
-
-def _asks_the_same(row: Row, other: Row, end: int) -> bool:
-    """An equal prompt is the overlap check's to tell."""
-    return key(turns_of(row.messages)[:end]) == prompt_key(other.messages)
-
-
-def _spoken(row: Row, end: int | None = None) -> str:
-    """The dialogue, or its beginning, as one text for people."""
-    turns = turns_of(row.messages)[:end]
-    if len(turns) == 1:
-        return turns[0]["content"]
-    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
-
-
-def _duplicates(rows: list[Row]) -> Iterator[Found]:
-    seen: dict[str, Row] = {}
-    for row in rows:
-        first = seen.setdefault(key(row.messages), row)
-        if first is not row:
-            yield Found(row, f"same as {first.where}")
-
-
-def _near_duplicates(rows: list[Row], near: float) -> Iterator[Found]:
-    kept: dict[str, NearIndex[Row]] = {}
-    for row in rows:
-        texts = [message["content"] for message in turns_of(row.messages)]
-        index = kept.setdefault(_told(row), NearIndex(near))
-        hit = index.find(texts)
-        if hit is None:  # only rows that stay are added, so a row that goes lost to one that stays
-            index.add(texts, row)
-        elif key(hit[0].messages) != key(row.messages):
+def _near_overlaps(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Found]:
+    ends = [(entry, end) for entry in ranked for end in _ends(entry)]
+    held_out = np.array([entry.split != "train" for entry, _ in ends], dtype=np.bool_)
+    which = np.array([entry.asks + end for entry, end in ends], dtype=np.int64)
+    neighbours = find_neighbours(rows.asks, which, near, partners=held_out)
+    texts = _Texts(rows.store)
+    found: set[int] = set()
+    for number, (entry, end) in enumerate(ends):
+        if entry.number in found:
+            continue
+        others = [
+            ends[other][0]
+            for other in neighbours.of(number)
+            if ends[other][0].split != entry.split and ends[other][0].number not in found
+        ]
+        # An equal prompt is the overlap check's to tell.
+        others = [other for other in others if other.keys.asked != entry.keys.answers[end][0]]
+        if hit := _nearest(texts.until(entry, end), others, texts.asked, near):
             other, alike = hit
-            pair = Pair(other.where, (_spoken(row), _spoken(other)), alike)
-            yield Found(row, f"nearly ({alike:.2f}) the same as {other.where}", pair)
+            found.add(entry.number)
+            last = end == len(entry.keys.answers) - 1
+            what = f"{entry.split} asks" if last else "an earlier turn of it is"
+            reason = f"{what} nearly ({alike:.2f}) what {other.split} asks ({other.where})"
+            both = _spoken(before_answer(texts.turns(entry), end)), _spoken(texts.turns(other)[:-1])
+            yield Found(entry, reason, Pair(other.where, both, alike))
 
 
-def _told(row: Row) -> str:
-    """The system message: under another one, the same words may be another example."""
-    return "" if turns_of(row.messages) is row.messages else normal(row.messages[0]["content"])
+def _ends(entry: Entry) -> range:
+    """The answers that are learned or scored: as in the overlap check, every one of a training row."""
+    count = len(entry.keys.answers)
+    return range(0 if entry.split == "train" else count - 1, count)
 
 
-def _conflicts(rows: list[Row], keep: str, votes: Counter[tuple[str, str]]) -> Iterator[Found]:
-    asked: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        answers = asked.setdefault(key(row.messages[:-1]), {})
-        answers.setdefault(normal(row.messages[-1]["content"]), row)
-    for row in rows:
-        prompt, answer = key(row.messages[:-1]), normal(row.messages[-1]["content"])
+def _duplicates(ranked: list[Entry]) -> Iterator[Found]:
+    seen: dict[bytes, Entry] = {}
+    for entry in ranked:
+        first = seen.setdefault(entry.keys.whole, entry)
+        if first is not entry:
+            yield Found(entry, f"same as {first.where}")
+
+
+def _near_duplicates(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Found]:
+    which = np.array([entry.number for entry in ranked], dtype=np.int64)
+    neighbours = find_neighbours(rows.wholes, which, near, salts=_told(ranked))
+    texts = _Texts(rows.store)
+    found: set[int] = set()
+    for number, entry in enumerate(ranked):
+        # A row that was found lost to one that stays, so only those that stay can be lost to.
+        others = _staying(neighbours, number, ranked, found)
+        others = [other for other in others if other.keys.whole != entry.keys.whole]
+        if hit := _nearest(texts.spoken(entry), others, texts.spoken, near):
+            other, alike = hit
+            found.add(entry.number)
+            both = _spoken(texts.turns(entry)), _spoken(texts.turns(other))
+            reason = f"nearly ({alike:.2f}) the same as {other.where}"
+            yield Found(entry, reason, Pair(other.where, both, alike))
+
+
+def _conflicts(ranked: list[Entry], keep: str, votes: "Counter[tuple[bytes, bytes]]") -> Iterator[Found]:
+    asked: dict[bytes, dict[bytes, Entry]] = {}
+    for entry in ranked:
+        asked.setdefault(entry.keys.prompt, {}).setdefault(entry.keys.answer, entry)
+    for entry in ranked:
+        prompt, answer = entry.keys.prompt, entry.keys.answer
         answers = asked[prompt]
         if len(answers) == 1:
             continue
         if keep == "none":
             other = next(other for text, other in answers.items() if text != answer)
-            yield Found(row, f"answers the prompt of {other.where} differently, and none is kept")
+            yield Found(entry, f"answers the prompt of {other.where} differently, and none is kept")
             continue
         # Of as many votes the first wins; rows of one answer come in the order of their lines.
         kept = (
@@ -198,43 +196,96 @@ def _conflicts(rows: list[Row], keep: str, votes: Counter[tuple[str, str]]) -> I
         )
         if answer != kept:
             by = f", {votes[prompt, answer]} to {votes[prompt, kept]}" if keep == "majority" else ""
-            yield Found(row, f"answers the prompt of {answers[kept].where} differently{by}")
+            yield Found(entry, f"answers the prompt of {answers[kept].where} differently{by}")
 
 
-def _near_conflicts(rows: list[Row], near: float) -> Iterator[Found]:
-    asked: dict[str, NearIndex[Row]] = {}
-    for row in rows:
-        prompt = [message["content"] for message in turns_of(row.messages)[:-1]]
-        index = asked.setdefault(_told(row), NearIndex(near))
-        hit = index.find(prompt)
+def _near_conflicts(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Found]:
+    which = np.array([entry.asks + len(entry.keys.answers) - 1 for entry in ranked], dtype=np.int64)
+    neighbours = find_neighbours(rows.asks, which, near, salts=_told(ranked))
+    texts = _Texts(rows.store)
+    follows: set[int] = set()  # rows whose prompt is nearly an earlier one's; that one stands for both
+    for number, entry in enumerate(ranked):
+        others = _staying(neighbours, number, ranked, follows)
+        hit = _nearest(texts.asked(entry), others, texts.asked, near)
         if hit is None:
-            index.add(prompt, row)
             continue
         other, alike = hit
-        answers = row.messages[-1]["content"], other.messages[-1]["content"]
-        if prompt_key(row.messages) == prompt_key(other.messages) or _same_answer(*answers, near):
+        follows.add(entry.number)
+        answers = texts.turns(entry)[-1]["content"], texts.turns(other)[-1]["content"]
+        if entry.keys.asked == other.keys.asked or _same_answer(*answers, near):
             continue  # an equal prompt is the conflict check's to tell
+        both = _spoken(texts.turns(entry)), _spoken(texts.turns(other))
         reason = f"answers nearly ({alike:.2f}) the prompt of {other.where} differently"
-        yield Found(row, reason, Pair(other.where, (_spoken(row), _spoken(other)), alike))
+        yield Found(entry, reason, Pair(other.where, both, alike))
 
 
 def _same_answer(one: str, other: str, near: float) -> bool:
     return normal(one) == normal(other) or similarity([one], [other], near) is not None
 
 
-def _variants(rows: list[Row]) -> Iterator[Found]:
+def _variants(ranked: list[Entry]) -> Iterator[Found]:
     """Answers that carry loss and differ, where neither need be wrong: a greeting has many replies, and
     another system message may ask for another tone. So they are told, not rejected.
     """
-    seen: dict[str, tuple[Row, str]] = {}
-    for row in rows:
-        for turn, (before, answer) in enumerate(answered(row.messages), start=1):
-            first, first_answer = seen.setdefault(before, (row, answer))
-            if answer == first_answer or key(first.messages[:-1]) == key(row.messages[:-1]):
+    seen: dict[bytes, tuple[Entry, bytes]] = {}
+    for entry in ranked:
+        for turn, (before, answer) in enumerate(entry.keys.answers, start=1):
+            first, first_answer = seen.setdefault(before, (entry, answer))
+            if answer == first_answer or first.keys.prompt == entry.keys.prompt:
                 continue  # the same, or a conflict and named as one
-            yield Found(row, f"answer {turn} is another than {first.where} gives to the same turns")
+            yield Found(entry, f"answer {turn} is another than {first.where} gives to the same turns")
             break
 
 
-def _rank(row: Row) -> int:
-    return ("test", "valid", "train").index(row.split or "train")
+class _Texts:
+    """The turns of rows, read from disk; those of the last few stay, for near rows are often alike."""
+
+    def __init__(self, store: Store) -> None:
+        self.turns = lru_cache(maxsize=4096)(lambda entry: list(turns_of(store.row(entry).messages)))
+        """Without the system message."""
+
+    def spoken(self, entry: Entry) -> list[str]:
+        """All that is said."""
+        return [message["content"] for message in self.turns(entry)]
+
+    def asked(self, entry: Entry) -> list[str]:
+        """All before the last answer."""
+        return self.spoken(entry)[:-1]
+
+    def until(self, entry: Entry, end: int) -> list[str]:
+        """All before an answer, counted from 0."""
+        return [message["content"] for message in before_answer(self.turns(entry), end)]
+
+
+def _nearest(
+    turns: list[str], others: Sequence[Entry], said: Callable[[Entry], list[str]], near: float
+) -> tuple[Entry, float] | None:
+    """The nearest of the others (of equally near ones the first by estimate), and how near it is."""
+    best: tuple[Entry, float] | None = None
+    for other in others[:_MOST_COMPARED]:
+        alike = similarity(turns, said(other), max(near, best[1] if best else 0.0))
+        if alike and (best is None or alike > best[1]):
+            best = other, alike
+            if alike == 1.0:
+                break
+    return best
+
+
+def _staying(neighbours: Neighbours, number: int, ranked: Sequence[Entry], found: set[int]) -> list[Entry]:
+    return [ranked[other] for other in neighbours.of(number) if ranked[other].number not in found]
+
+
+def _told(ranked: Sequence[Entry]) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
+    """A hash of each system message: under another one, the same words may be another example."""
+    return np.array([int.from_bytes(entry.keys.told[:8], "little") for entry in ranked], dtype=np.uint64)
+
+
+def _spoken(turns: Sequence[Message]) -> str:
+    """A dialogue, or its beginning, as one text for people."""
+    if len(turns) == 1:
+        return turns[0]["content"]
+    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+
+
+def _rank(split: SplitName) -> int:
+    return SPLITS[::-1].index(split)

@@ -1,9 +1,8 @@
 """How rows spread over slices and labels: what the report could not test, and what a model could guess."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from kit.config.schema import Config
@@ -21,101 +20,134 @@ LENGTH_RATIO = 2.0
 """A slice's answers are biased if their median is so many times that of the others, or the reverse."""
 
 
-@dataclass(frozen=True)
-class _Answered:
-    row: Row
-    words: int
+@dataclass
+class Members:
+    """The rows with one value of a column."""
+
+    splits: Counter[str] = field(default_factory=Counter)
+    test_groups: set[str] = field(default_factory=set)
+    answer_words: Counter[int] = field(default_factory=Counter)
+    """Length of the last answer in words -> rows."""
+
+    def add(self, row: Row, answer_words: int) -> None:
+        self.splits[str(row.split)] += 1
+        self.answer_words[answer_words] += 1
+        if row.split == "test":
+            self.test_groups.add(row.group)
+
+    @property
+    def rows(self) -> int:
+        return self.splits.total()
 
 
-def check_balance(rows: Sequence[Row], config: Config, findings: Findings) -> None:
-    """Count rows by slice and by label into `data.json`, and note what is rare, constant or biased.
+ByValue = dict[str, Members]
+
+
+@dataclass
+class Balance:
+    """Rows by the values of the columns of `data.slices`, and of those of `data.expected` that are labels."""
+
+    slices: dict[str, ByValue]
+    labels: dict[str, ByValue]
+
+
+def count_values(rows: Iterable[Row], config: Config) -> Balance:
+    """Count rows by slice and by label, the most frequent value first."""
+    slices: dict[str, ByValue] = {column: {} for column in config.data.slices}
+    labels: dict[str, ByValue] = {column: {} for column in config.data.expected if column not in slices}
+    for row in rows:
+        length = len(words(row.messages[-1]["content"])) if slices or labels else 0
+        for column, values in slices.items():
+            values.setdefault(as_text(row.fields.get(column)), Members()).add(row, length)
+        for column, values in list(labels.items()):
+            value = row.fields.get(column)
+            if value is None:
+                continue
+            values.setdefault(as_text(value), Members()).add(row, length)
+            if isinstance(value, list | dict) or len(values) > MOST_LABEL_VALUES:
+                del labels[column]  # a text of its own, no label
+    return Balance(
+        slices={column: _most_first(values) for column, values in slices.items()},
+        labels={column: _most_first(values) for column, values in labels.items() if values},
+    )
+
+
+def check_balance(balance: Balance, findings: Findings) -> list[dict[str, Any]]:
+    """Note what is rare, constant or biased; every value with its counts, for `data.json`.
 
     Noted are slices with fewer than 30 groups in test, labels with one value nearly throughout, and
     slices whose answers are twice as long, or half as long, as the others'.
     """
     if not findings.on("balance"):
-        return
-    answered = [_Answered(row, len(words(row.messages[-1]["content"]))) for row in rows]
-    slices = {column: _by_value(answered, column) for column in config.data.slices}
-    labels = {
-        column: values
-        for column in config.data.expected
-        if column not in slices and (values := _by_label(answered, column))
-    }
-    findings.facts["balance"] = [
+        return []
+    for column, values in balance.slices.items():
+        everything = sum((members.answer_words for members in values.values()), Counter[int]())
+        for value, members in values.items():
+            _note_rare(column, value, members, findings)
+            _note_length(column, value, members, everything, findings)
+    for column, values in [*balance.slices.items(), *balance.labels.items()]:
+        _note_constant(column, values, findings)
+    return [
         _entry(kind, column, value, members)
-        for kind, columns in (("slice", slices), ("label", labels))
+        for kind, columns in (("slice", balance.slices), ("label", balance.labels))
         for column, values in columns.items()
         for value, members in values.items()
     ]
-    for column, values in slices.items():
-        for value, members in values.items():
-            _note_rare(column, value, members, findings)
-            _note_length(column, value, members, values, findings)
-    for column, values in [*slices.items(), *labels.items()]:
-        _note_constant(column, values, findings)
 
 
-def _by_value(answered: Iterable[_Answered], column: str) -> dict[str, list[_Answered]]:
-    """Rows by the value of a column, the most frequent first."""
-    found: defaultdict[str, list[_Answered]] = defaultdict(list)
-    for each in answered:
-        found[as_text(each.row.fields.get(column))].append(each)
-    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
+def _most_first(values: ByValue) -> ByValue:
+    return dict(sorted(values.items(), key=lambda item: (-item[1].rows, item[0])))
 
 
-def _by_label(answered: Sequence[_Answered], column: str) -> dict[str, list[_Answered]]:
-    """As `_by_value`, of the rows that have a value; empty if these are lists, objects or too many."""
-    having = [each for each in answered if each.row.fields.get(column) is not None]
-    if any(isinstance(each.row.fields[column], list | dict) for each in having):
-        return {}
-    values = {as_text(each.row.fields[column]) for each in having}
-    return _by_value(having, column) if len(values) <= MOST_LABEL_VALUES else {}
-
-
-def _entry(kind: str, column: str, value: str, members: Sequence[_Answered]) -> dict[str, Any]:
-    splits = Counter(each.row.split for each in members)
+def _entry(kind: str, column: str, value: str, members: Members) -> dict[str, Any]:
     return {
         "kind": kind,
         "column": column,
         "value": value,
-        "rows": len(members),
-        **{split: splits[split] for split in SPLITS},
-        "test_groups": _test_groups(members),
-        "answer_words": median(each.words for each in members),
+        "rows": members.rows,
+        **{split: members.splits[split] for split in SPLITS},
+        "test_groups": len(members.test_groups),
+        "answer_words": _median(members.answer_words),
     }
 
 
-def _test_groups(members: Iterable[_Answered]) -> int:
-    return len({each.row.group for each in members if each.row.split == "test"})
+def _median(counts: Counter[int]) -> float:
+    """Of values with their counts, as `statistics.median`."""
+    middle = counts.total() / 2
+    below, seen = None, 0
+    for value in sorted(counts):
+        seen += counts[value]
+        if below is not None:
+            return (below + value) / 2
+        if seen > middle:
+            return value
+        if seen == middle:
+            below = value
+    return 0
 
 
-def _note_rare(column: str, value: str, members: Sequence[_Answered], findings: Findings) -> None:
-    groups = _test_groups(members)
+def _note_rare(column: str, value: str, members: Members, findings: Findings) -> None:
+    groups = len(members.test_groups)
     if groups < SMALLEST_TESTED_SLICE:
         text = f"{groups} groups in test, the report tests slices of {SMALLEST_TESTED_SLICE} and more"
-        findings.note("balance", f"{column}={value}", f"{text} ({len(members)} rows in all)")
+        findings.note("balance", f"{column}={value}", f"{text} ({members.rows} rows in all)")
 
 
 def _note_length(
-    column: str,
-    value: str,
-    members: Sequence[_Answered],
-    values: Mapping[str, Sequence[_Answered]],
-    findings: Findings,
+    column: str, value: str, members: Members, everything: Counter[int], findings: Findings
 ) -> None:
-    others = [each.words for name, others in values.items() if name != value for each in others]
-    if min(len(members), len(others)) < SMALLEST_TESTED_SLICE:
+    others = everything - members.answer_words
+    if min(members.rows, others.total()) < SMALLEST_TESTED_SLICE:
         return
-    here, there = median(each.words for each in members), median(others)
+    here, there = _median(members.answer_words), _median(others)
     if max(here, there) >= LENGTH_RATIO * min(here, there):
         text = f"answers have {here:g} words, those of the other rows {there:g} (medians)"
         findings.note("balance", f"{column}={value}", text)
 
 
-def _note_constant(column: str, values: Mapping[str, Sequence[_Answered]], findings: Findings) -> None:
-    total = sum(len(members) for members in values.values())
-    value, members = next(iter(values.items()), ("", ()))
-    if total >= SMALLEST_TESTED_SLICE and len(members) >= ONE_ANSWER_SHARE * total:
-        text = f"{len(members)} of {total} rows have this value: always saying it is right as often"
+def _note_constant(column: str, values: ByValue, findings: Findings) -> None:
+    total = sum(members.rows for members in values.values())
+    value, members = next(iter(values.items()), ("", Members()))
+    if total >= SMALLEST_TESTED_SLICE and members.rows >= ONE_ANSWER_SHARE * total:
+        text = f"{members.rows} of {total} rows have this value: always saying it is right as often"
         findings.note("balance", f"{column}={value}", text)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from kit.config.errors import DataError, Problem
-from kit.data.near import words
+from kit.data.near import NearIndex, Pair, words
 from kit.data.opening import File
 from kit.data.records import open_file
+from kit.data.rows import DOCUMENT, Row
+from kit.data.same import turns_of
 from kit.files import sha256_file
 
 _FEWEST_WORDS = 5
@@ -79,3 +81,26 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _strings(item)
+
+
+class BenchmarkIndex:
+    """The texts of all benchmarks, to find those of a row among."""
+
+    def __init__(self, benchmarks: Sequence[Benchmark], near: float) -> None:
+        self._index: NearIndex[tuple[str, str]] = NearIndex(near)
+        for benchmark in benchmarks:
+            for where, text in benchmark.texts:
+                self._index.add([text], (where, text))
+
+    def find(self, row: Row) -> tuple[str, Pair] | None:
+        """Why a row must not be learned from, and the two texts; the first of its turns that says so."""
+        for message in turns_of(row.messages):
+            if not proves_something(message["content"]):
+                continue
+            if hit := self._index.find([message["content"]]):
+                (where, text), alike = hit
+                what = {"user": "a question", DOCUMENT: "the text"}.get(message["role"], "an answer")
+                said = "stands" if alike == 1 else f"nearly stands ({alike:.2f})"
+                pair = Pair(where, (message["content"], text), alike)
+                return f"{what} of it {said} in the benchmark {where}", pair
+        return None

@@ -14,7 +14,7 @@ from kit.data.near import Pair
 from kit.data.personal import redact, redact_all
 from kit.data.rows import DOCUMENT, Rejection, Row, is_document, reject
 from kit.data.same import turns_of
-from kit.data.split import group_of
+from kit.data.store import Entry, Rejections, Store
 
 MOST_EXAMPLES = 5
 
@@ -68,8 +68,7 @@ class Check:
 
     def add(self, where: str, text: str, pair: Pair | None = None) -> None:
         self.count += 1
-        if len(self.examples) < MOST_EXAMPLES:
-            self.examples.append({"where": where, "text": text, **({"pair": pair.as_json()} if pair else {})})
+        self.examples.append({"where": where, "text": text, **({"pair": pair.as_json()} if pair else {})})
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -101,7 +100,7 @@ class Personal:
 class Findings:
     """All checks of one preparation, in a fixed order, and the rows they turned away."""
 
-    def __init__(self, checks: Checks, personal: str = "report") -> None:
+    def __init__(self, checks: Checks, personal: str = "report", rejected: Rejections | None = None) -> None:
         reports = dict.fromkeys(
             ("in_samples", "shortened", "variant", "length", "expected", "no_group", "revision", "skipped"),
             "report",
@@ -113,15 +112,21 @@ class Findings:
         self.settings = checks
         severities = reports | chosen
         self.checks = {name: Check(name, severities.get(name, "reject")) for name in WHAT}
-        self.rejected: list[Rejection] = []
+        self.rejected: list[Rejection] | Rejections = [] if rejected is None else rejected
         self.personal = Personal()
-        self.facts: dict[str, Any] = {}
-        """What checks learned beside their findings, for `data.json`."""
+        self.languages: Counter[str] = Counter()
+        """How many turns are in which language,"""
+        self.not_judged = 0
+        """and how many are too short to tell."""
         self._hide = personal != "report"
 
     def on(self, name: str) -> bool:
         """Whether a check is not switched off."""
         return self.checks[name].severity != "off"
+
+    def wants(self, name: str) -> bool:
+        """Whether a check has room for one more example."""
+        return len(self.checks[name].examples) < MOST_EXAMPLES
 
     def turn_away(self, rejection: Rejection, pair: Pair | None = None) -> None:
         """Count a rejection and keep it for `rejected.jsonl`, personal data in its reason shortened.
@@ -130,24 +135,53 @@ class Findings:
         tell what was masked.
         """
         row = redact_all(rejection.row) if self._hide else rejection.row
-        text = f"{rejection.reason}{excerpt(rejection.row)}"
         self.rejected.append(replace(rejection, reason=redact(rejection.reason), row=row))
-        self.note(rejection.check, rejection.where, text, pair)
+        if self.wants(rejection.check):
+            text = f"{rejection.reason}{excerpt(rejection.row)}"
+            self.note(rejection.check, rejection.where, text, pair)
+        else:
+            self.count(rejection.check)
 
-    def found(self, row: Row, name: str, reason: str) -> bool:
+    def found(self, row: Row, name: str, reason: str, pair: Pair | None = None) -> bool:
         """Count a finding of a row by the check's severity; whether the row stays."""
-        rejection = reject(row, name, reason)
         if self.checks[name].severity == "reject":
-            self.turn_away(rejection)
+            self.turn_away(reject(row, name, reason), pair)
             return False
-        self.note(name, row.where, f"{reason}{excerpt(rejection.row)}")
+        self.note_row(row, name, reason, pair)
         return True
+
+    def note_row(self, row: Row, name: str, reason: str, pair: Pair | None = None) -> None:
+        """Count something about a row that stays."""
+        if self.wants(name):
+            self.note(name, row.where, f"{reason}{excerpt({'messages': row.messages})}", pair)
+        else:
+            self.count(name)
 
     def note(self, name: str, where: str, text: str, pair: Pair | None = None) -> None:
         """Count something that need not cost a row; personal data in what is shown is shortened."""
+        if not self.wants(name):
+            self.count(name)
+            return
         if pair is not None:
             pair = replace(pair, texts=(redact(pair.texts[0]), redact(pair.texts[1])))
         self.checks[name].add(where, redact(text), pair)
+
+    def count(self, name: str) -> None:
+        """Count what is not shown: the examples are complete."""
+        self.checks[name].count += 1
+
+    def merge(self, later: "Findings") -> None:
+        """Add what was found in later rows; the examples stay those of the first."""
+        for name, check in later.checks.items():
+            own = self.checks[name]
+            own.count += check.count
+            own.examples += check.examples[: MOST_EXAMPLES - len(own.examples)]
+        for rejection in later.rejected:
+            self.rejected.append(rejection)
+        self.personal.rows.update(later.personal.rows)
+        self.personal.values.update(later.personal.values)
+        self.languages.update(later.languages)
+        self.not_judged += later.not_judged
 
 
 def check_structure(row: Row) -> Rejection | None:
@@ -172,28 +206,27 @@ def check_structure(row: Row) -> Rejection | None:
     return None
 
 
-def check_lengths(rows: Iterable[Row], advised: tuple[int, int], findings: Findings) -> None:
+def check_lengths(entries: Iterable[Entry], advised: tuple[int, int], findings: Findings) -> None:
     """Count dialogues outside the advised band of tokens."""
     low, high = advised
-    for row in rows:
-        if not is_document(row.messages) and not low <= row.tokens <= high:
-            findings.note("length", row.where, f"{row.tokens} tokens, advised {low} to {high}")
+    for entry in entries:
+        if not entry.document and not low <= entry.tokens <= high:
+            findings.note("length", entry.where, f"{entry.tokens} tokens, advised {low} to {high}")
 
 
-def check_expected(rows: Iterable[Row], columns: Iterable[str], findings: Findings) -> None:
+def check_expected(entries: Iterable[Entry], findings: Findings) -> None:
     """Count rows that lack a value metrics will ask for."""
-    wanted = list(columns)
-    for row in rows:
-        missing = [column for column in wanted if row.fields.get(column) is None]
-        if missing:
-            findings.note("expected", row.where, f"no {', '.join(missing)}")
+    for entry in entries:
+        if entry.missing:
+            findings.note("expected", entry.where, f"no {', '.join(entry.missing)}")
 
 
-def check_groups(rows: Iterable[Row], split: Split, findings: Findings) -> None:
+def check_groups(entries: Iterable[Entry], split: Split, store: Store, findings: Findings) -> None:
     """Count rows that the group column says nothing about."""
-    for row in rows if split.group_by else ():
-        if group_of(row, split) is None:
-            findings.note("no_group", row.where, f"no {split.group_by}{excerpt({'messages': row.messages})}")
+    for entry in entries if split.group_by else ():
+        if not entry.named:
+            shown = excerpt({"messages": store.row(entry).messages}) if findings.wants("no_group") else ""
+            findings.note("no_group", entry.where, f"no {split.group_by}{shown}")
 
 
 def _alternating() -> Iterator[str]:

@@ -48,7 +48,7 @@ def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrained
 def settings(config: Config) -> dict[str, Any]:
     """The settings that decide what prepared data looks like."""
     return {
-        "data": config.data.model_dump(mode="json"),
+        "data": config.data.model_dump(mode="json", exclude={"num_proc"}),
         "languages": config.languages,
         "max_length": config.model.max_length,
         "seed": config.seed,

@@ -49,18 +49,21 @@ def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None
     return None
 
 
+def names_a_person(row: Row, data: Data) -> bool:
+    """Whether a group is called by personal data that is to be masked or turned away."""
+    column = data.split.group_by
+    value = row.fields.get(column) if column and data.personal != "report" else None
+    return value is not None and bool(_find(as_text(value), data))
+
+
 def hide_group(row: Row, data: Data, groups: dict[str, str]) -> None:
-    """Give a group another name where it is called by personal data: a number, in the order of the rows.
+    """Give a group that names a person another name: a number, in the order of the rows.
 
     The split was chosen by the old name, so rows stay where they are; no hash, for those of a telephone
     number can be tried out.
     """
-    column = data.split.group_by
-    value = row.fields.get(column) if column and data.personal != "report" else None
-    if column is None or value is None or not _find(as_text(value), data):
-        return
     row.group = groups.setdefault(row.group, f"[GROUP_{len(groups) + 1}]")
-    row.fields[column] = row.group
+    row.fields[str(data.split.group_by)] = row.group
 
 
 def _find(text: str, data: Data, question: str = "") -> list[Found]:

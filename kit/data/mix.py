@@ -8,29 +8,33 @@ from collections.abc import Sequence
 
 from kit.config.schema import Source
 from kit.data.rows import Row, SourceInfo
+from kit.data.store import Entry, Store
 from kit.files import sha256_json
 
 
-def mix(rows: list[Row], sources: Sequence[Source], infos: Sequence[SourceInfo]) -> list[Row]:
+def mix(
+    entries: list[Entry], store: Store, sources: Sequence[Source], infos: Sequence[SourceInfo]
+) -> list[Entry]:
     """The rows that stay, in their old order.
 
     Args:
-        rows: the rows that passed the checks; `row.part` is the index of their source.
+        entries: of the rows that passed the checks; `part` is the index of their source.
+        store: where their texts lie.
         sources: as the settings name them.
         infos: one for each file; what is left out of it is counted there, for it is not rejected.
     """
-    there = Counter(row.part for row in rows)
+    there = Counter(entry.part for entry in entries)
     most = allowed(there, sources)
-    chosen: set[int] = set()
+    gone: set[int] = set()
     for part, count in most.items():
-        own = [row for row in rows if row.part == part]
-        if count < len(own):
-            own = sorted(own, key=_by_content)[:count]
-        chosen |= {id(row) for row in own}
-    left_out = Counter(row.source for row in rows if id(row) not in chosen)
+        if count < there[part]:
+            own = [entry for entry in entries if entry.part == part]
+            order = {entry.number: _by_content(store.row(entry)) for entry in own}
+            gone |= {entry.number for entry in sorted(own, key=lambda entry: order[entry.number])[count:]}
+    left_out = Counter(entry.source for entry in entries if entry.number in gone)
     for info in infos:
         info.left_out = left_out[info.name]
-    return [row for row in rows if id(row) in chosen]
+    return [entry for entry in entries if entry.number not in gone]
 
 
 def allowed(there: Counter[int], sources: Sequence[Source]) -> dict[int, int]:

@@ -6,6 +6,7 @@ word put in another's place. Candidates come from MinHash LSH (Broder 1997; Indy
 verdict from the exact index. Nothing is drawn at random: the same texts give the same pairs.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter
@@ -25,6 +26,7 @@ Item = TypeVar("Item")
 _PIECE = 4  # characters
 _SHOWN = 600  # characters of a pair's texts
 BANDS, ROWS = 21, 6
+HASHES = BANDS * ROWS
 """Texts of similarity 0.8 become candidates with probability 1 - (1 - 0.8^6)^21 = 0.998."""
 _SLACK = 0.1
 """Three standard errors of the index as 126 hashes estimate it; a candidate further off is not looked at."""
@@ -116,7 +118,7 @@ class _Bucket(Generic[Item]):
         if self.lsh is None and len(self.texts) > _FEW:
             from rensa import RMinHashLSH
 
-            self.lsh = RMinHashLSH(threshold=0.8, num_perm=BANDS * ROWS, num_bands=BANDS)
+            self.lsh = RMinHashLSH(threshold=0.8, num_perm=HASHES, num_bands=BANDS)
         if self.lsh is not None:
             for others, _ in self.texts[len(self.minhashes) :]:
                 minhash = _minhash(others)
@@ -180,6 +182,12 @@ def _jaccard(left: frozenset[str], right: frozenset[str], least: float) -> float
 def _meaning(turns: Sequence[str]) -> tuple[object, ...]:
     """What near texts must have the same, turn by turn: numbers and signs in order, how many negations."""
     return tuple(_meaning_of_turn(turn) for turn in turns)
+
+
+def meaning_key(turns: Sequence[str]) -> int:
+    """What near texts must have the same, as a number of 64 bits."""
+    said = repr(_meaning(turns)).encode()
+    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "little")
 
 
 @lru_cache(maxsize=4096)
@@ -252,7 +260,7 @@ def _same_word(left: str, right: str) -> bool:
 def _minhash(turns: tuple[str, ...]) -> "RMinHash":
     from rensa import RMinHash
 
-    minhash = RMinHash(num_perm=BANDS * ROWS, seed=_SEED)
+    minhash = RMinHash(num_perm=HASHES, seed=_SEED)
     # Sorted, for a set of texts has no order that holds from one process to the next.
     minhash.update(sorted(f"{turn} {piece}" for turn, text in enumerate(turns) for piece in pieces(text)))
     return minhash

@@ -1,22 +1,17 @@
-"""What a row's text says about its quality, row by row and, for boilerplate, over all rows."""
+"""What a row's text says about its quality, row by row."""
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
 from kit.data import marks
 from kit.data.check import Findings
 from kit.data.language import LanguageDetector, language_code, language_detector, scripts_of, writes
-from kit.data.progress import progress
 from kit.data.rows import Message, Row
-from kit.data.same import normal, turns_of
-from kit.data.words import MOST_REPETITION, repetition, spelled_words, words
-
-Find = Callable[[Row], str | None]
+from kit.data.same import turns_of
+from kit.data.words import MOST_REPETITION, repetition, spelled_words
 
 SHORTEST_TURN = 5
 """Turns of fewer words are judged by their script alone: detectors err on them."""
@@ -27,46 +22,38 @@ SHORTEST_PARAGRAPH = 20
 LOOKED_AT = 200
 """each by its first characters: enough to tell, and the time does not grow with the turn."""
 
-BOILERPLATE_SHARE = 0.05
-"""A sentence in more than this share of the rows' answers is boilerplate,"""
-BOILERPLATE_ROWS = 20
-"""if so many rows have it,"""
-SHORTEST_SENTENCE = 4
-"""and if it has so many words: "Thank you." is none."""
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")
+class Quality:
+    """Language, encoding, markup, leftovers, repetition and refusals, row by row."""
 
+    def __init__(self, config: Config) -> None:
+        """Raises DataError if the language detector does not know a language of the project."""
+        checks = config.data.checks
+        named: dict[str, Callable[[Row, Findings], str | None]] = {
+            "encoding": partial(_of_messages, lambda message: marks.damaged(message["content"])),
+            "html": partial(_of_messages, lambda message: marks.markup(message["content"])),
+            "template_marks": partial(_of_messages, lambda m: marks.template_mark(m["content"], m["role"])),
+            "repetition": partial(_of_answers, _repeating),
+            "refusal": partial(_of_answers, marks.refusal),
+        }
+        if checks.language != "off":
+            named = {"language": Languages(config), **named}
+        self._finds = {name: find for name, find in named.items() if getattr(checks, name) != "off"}
 
-def check_quality(rows: list[Row], config: Config, findings: Findings) -> list[Row]:
-    """Language, encoding, markup, leftovers, repetition, refusals and boilerplate; the rows that stay.
-
-    A row is counted once by every check that finds something in it. The first check that rejects it
-    ends the search.
-
-    Raises:
-        DataError: the language detector does not know a language of the project.
-    """
-    languages = Languages(config, findings) if findings.on("language") else None
-    named: dict[str, Find | None] = {
-        "language": languages,
-        "encoding": partial(_of_messages, lambda message: marks.damaged(message["content"])),
-        "html": partial(_of_messages, lambda message: marks.markup(message["content"])),
-        "template_marks": partial(_of_messages, lambda m: marks.template_mark(m["content"], m["role"])),
-        "repetition": partial(_of_answers, _repeating),
-        "refusal": partial(_of_answers, marks.refusal),
-    }
-    finds = [(name, find) for name, find in named.items() if find and findings.on(name)]
-    kept = []
-    for row in progress(rows, "checking text", total=len(rows)) if finds else rows:
-        if all(not (reason := find(row)) or findings.found(row, name, reason) for name, find in finds):
-            kept.append(row)
-    return _without_boilerplate(kept, findings) if findings.on("boilerplate") else kept
+    def keeps(self, row: Row, findings: Findings) -> bool:
+        """Whether a row stays. It is counted once by every check that finds something in it; the first
+        check that rejects it ends the search.
+        """
+        return all(
+            not (reason := find(row, findings)) or findings.found(row, name, reason)
+            for name, find in self._finds.items()
+        )
 
 
 class Languages:
     """Finds rows in a language that is not asked for, and counts what every turn is in."""
 
-    def __init__(self, config: Config, findings: Findings) -> None:
+    def __init__(self, config: Config) -> None:
         """Raises DataError if the detector does not know a language of the project."""
         self.wanted = [language_code(language) for language in config.languages]
         try:
@@ -79,17 +66,14 @@ class Languages:
                     "use ISO 639-1 codes such as `en`, or set data.checks.language to `off`",
                 )
             ) from error
-        self.turns: Counter[str] = Counter()
-        self.record: dict[str, Any] = {"turns": self.turns, "not_judged": 0}
-        findings.facts["languages"] = self.record
 
-    def __call__(self, row: Row) -> str | None:
+    def __call__(self, row: Row, findings: Findings) -> str | None:
         """The first fault of a row's turns; the system message is not judged.
 
         A column `language` names what the answers are to be in, else the question before them does.
         """
         own = language_code(str(row.fields.get("language") or ""))
-        turns = [self._judge(message["content"]) for message in turns_of(row.messages)]
+        turns = [self._judge(message["content"], findings) for message in turns_of(row.messages)]
         for number, found in enumerate(turns, start=1):
             answers = number % 2 == 0
             turn = f"turn {number} (the {'answer' if answers else 'question'})"
@@ -105,7 +89,7 @@ class Languages:
                 return f"{turn} mixes {' and '.join(found)}"
         return None
 
-    def _judge(self, content: str) -> list[str]:
+    def _judge(self, content: str, findings: Findings) -> list[str]:
         """The languages of a turn, that of most words first; nothing if it is too short to tell."""
         found: Counter[str] = Counter()
         for beginning in _pieces(marks.without_code(content)):
@@ -118,9 +102,9 @@ class Languages:
                     found[language] += size
         languages = [language for language, _ in found.most_common()]
         if languages:
-            self.turns[languages[0]] += 1
+            findings.languages[languages[0]] += 1
         else:
-            self.record["not_judged"] += 1
+            findings.not_judged += 1
         return languages
 
     def _foreign_script(self, text: str) -> str | None:
@@ -149,63 +133,25 @@ def _pieces(text: str) -> Iterator[str]:
         yield rest
 
 
-def _of_messages(find: Callable[[Message], str | None], row: Row) -> str | None:
+def _of_messages(find: Callable[[Message], str | None], row: Row, _: Findings) -> str | None:
     for message in row.messages:
         if found := find(message):
             return f"the {message['role']}'s text {found}"
     return None
 
 
-def _of_answers(find: Callable[[str], str | None], row: Row) -> str | None:
-    for text in _answers(row):
+def _of_answers(find: Callable[[str], str | None], row: Row, _: Findings) -> str | None:
+    for text in answers_of(row):
         if found := find(text):
             return f"an answer {found}"
     return None
 
 
-def _answers(row: Row) -> Iterator[str]:
+def answers_of(row: Row) -> Iterator[str]:
+    """The texts of the assistant's turns."""
     return (message["content"] for message in row.messages if message["role"] == "assistant")
 
 
 def _repeating(text: str) -> str | None:
     share = repetition(text)
     return f"repeats itself: {share:.0%} of its 4-grams came before" if share > MOST_REPETITION else None
-
-
-def _without_boilerplate(rows: Sequence[Row], findings: Findings) -> list[Row]:
-    """Count the rows whose answers have a sentence that too many others have; the rows that stay.
-
-    A sentence is an example once, at the first row that has it, with the share of rows that do.
-    """
-    counts: Counter[int] = Counter()
-    for row in rows:
-        counts.update({hash(normal(sentence)) for sentence in _sentences(row)})
-    least = max(BOILERPLATE_ROWS, BOILERPLATE_SHARE * len(rows))
-    common = {sentence for sentence, count in counts.items() if count > least}
-    if not common:
-        return list(rows)
-    first: list[tuple[Row, str]] = []
-    later: list[tuple[Row, str]] = []
-    told: set[int] = set()
-    for row in rows:
-        found = {hash(normal(sentence)): sentence for sentence in _sentences(row)}
-        found = {which: sentence for which, sentence in found.items() if which in common}
-        if not found:
-            continue
-        which = next((each for each in found if each not in told), next(iter(found)))
-        (later if which in told else first).append((row, _boilerplate(found[which], counts[which], rows)))
-        told.add(which)
-    gone = {id(row) for row, reason in [*first, *later] if not findings.found(row, "boilerplate", reason)}
-    return [row for row in rows if id(row) not in gone]
-
-
-def _boilerplate(sentence: str, count: int, rows: Sequence[Row]) -> str:
-    shown = sentence if len(sentence) <= 80 else f"{sentence[:77]}..."
-    return f"{shown!r} stands in the answers of {count} of {len(rows)} rows ({count / len(rows):.0%})"
-
-
-def _sentences(row: Row) -> Iterator[str]:
-    for text in _answers(row):
-        for sentence in _SENTENCE_END.split(text):
-            if len(words(sentence)) >= SHORTEST_SENTENCE:
-                yield " ".join(sentence.split())

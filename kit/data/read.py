@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from kit.data.formats import CONVERTERS, Converter, check_messages, detect, used
 from kit.data.opening import File
 from kit.data.places import name_of
 from kit.data.records import Opened, open_file, open_grammar, open_hub
-from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, is_document
+from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, SplitName, is_document
 from kit.files import sha256_file
-from kit.hooks import Hooks, Reader
+from kit.hooks import Hooks
+from kit.hooks import Reader as HookReader
 
 _LIKELY = {
     "prompt": ("question", "query", "input", "problem", "instruction"),
@@ -27,14 +29,48 @@ HOOK_ERRORS = (Exception, SystemExit)
 """What a project's own code may raise on a record it was not made for: anything but Ctrl-C."""
 
 
-def read_source(
-    source: Source, config: Config, root: Path, hooks: Hooks
-) -> tuple[SourceInfo, Iterator[Row | Rejection]]:
-    """Open one source and find its format; rows are read as they are asked for.
+@dataclass(frozen=True)
+class Reader:
+    """How the records of one source become rows; small, for it travels with them to other processes."""
+
+    name: str
+    part: int
+    """The index of its source in `data.sources`."""
+    format: str
+    columns: dict[str, str]
+    split: SplitName | None
+
+    def row(self, record: Record, config: Config, hooks: Hooks) -> Row | Rejection:
+        """A row with all columns that the format did not use up, and the project's system prompt."""
+        where = f"{self.name}:{record.line}"
+        if record.value is None:
+            return Rejection(where, "unreadable", record.problem, record.raw)
+        value = _renamed(record.value, self.columns)
+        try:
+            messages, fields = _convert(value, _converter_of(self.format, hooks), self.format)
+            if is_document(messages) and config.train.stage != "pretrain":
+                raise ValueError("is a document; set train.stage: pretrain to train on it")
+        except HOOK_ERRORS as error:
+            reason = _reason(error, self.format) + _other_format(value, self.format)
+            return Rejection(where, "format", reason, plain(record.value))
+        system_prompt = config.data.system_prompt
+        if system_prompt and messages[0]["role"] not in ("system", DOCUMENT):
+            messages = [{"role": "system", "content": system_prompt}, *messages]
+        return Row(self.name, record.line, messages, fields, self.split, part=self.part)
+
+
+def open_source(
+    source: Source, part: int, config: Config, root: Path, hooks: Hooks
+) -> tuple[SourceInfo, Reader, Iterator[Record]]:
+    """Open one source and find its format; records are read as they are asked for.
+
+    Args:
+        source: one file, Hub dataset or grammar.
+        part: its index in `data.sources`.
+        config, root, hooks: the project's.
 
     Returns:
-        What the source is (its `rows` grow while reading), and a row or a rejection a record. Rows
-        carry all columns that the format did not use up, and the project's system prompt.
+        What the source is (its `rows` grow while reading), how its records become rows, the records.
 
     Raises:
         DataError: the source cannot be read, or its format is unknown or not recognised.
@@ -42,7 +78,7 @@ def read_source(
     name = name_of(source)
     opened = _open(source, config, root)
     head = list(islice(opened.records, _PEEK))
-    format_name, convert = _converter(source, head, hooks, name, config.train.stage)
+    format_name = _format_of(source, head, hooks, name, config.train.stage)
     seen = {column for record in head for column in _renamed(record.value or {}, source.columns)}
     used = [column for column in used_columns(format_name) if column in seen]
     info = SourceInfo(
@@ -55,7 +91,15 @@ def read_source(
         columns={column: source.columns.get(column, column) for column in used},
         others=sorted(plain(str(column)) for column in seen.difference(used)),
     )
-    return info, _rows(chain(head, opened.records), info, source, convert, config)
+    split = None if source.split == "auto" else source.split
+    reader = Reader(name, part, format_name, source.columns, split)
+    return info, reader, _counted(chain(head, opened.records), info)
+
+
+def _counted(records: Iterator[Record], info: SourceInfo) -> Iterator[Record]:
+    for record in records:
+        info.rows += 1
+        yield record
 
 
 def _open(source: Source, config: Config, root: Path) -> Opened:
@@ -67,14 +111,16 @@ def _open(source: Source, config: Config, root: Path) -> Opened:
     return open_file(File(root / str(source.path), name_of(source), source.sheet))
 
 
-def _converter(
-    source: Source, head: list[Record], hooks: Hooks, name: str, stage: Stage
-) -> tuple[str, Converter | Reader]:
-    """The named format or hook, or the one that the first records' columns show."""
-    if source.format in hooks.readers:
-        return source.format, hooks.readers[source.format]
-    if source.format in CONVERTERS:
-        return source.format, CONVERTERS[source.format][1]
+def _converter_of(format_name: str, hooks: Hooks) -> Converter | HookReader:
+    if format_name in hooks.readers:
+        return hooks.readers[format_name]
+    return CONVERTERS[format_name][1]
+
+
+def _format_of(source: Source, head: list[Record], hooks: Hooks, name: str, stage: Stage) -> str:
+    """The named format or hook, or the format that the first records' columns show."""
+    if source.format in hooks.readers or source.format in CONVERTERS:
+        return source.format
     if source.format != "auto":
         raise unknown_hook("format", source.format, ["auto", *CONVERTERS, *hooks.readers], name)
     for record in head:
@@ -88,7 +134,7 @@ def _converter(
                 )
             )
         if found:
-            return found, CONVERTERS[found][1]
+            return found
     raise _no_format(source, head, name)
 
 
@@ -126,37 +172,6 @@ def _likely(columns: list[str]) -> str:
     return f"{{prompt: {found['prompt']}, completion: {found['completion']}}}"
 
 
-def _rows(
-    records: Iterator[Record],
-    info: SourceInfo,
-    source: Source,
-    convert: Converter | Reader,
-    config: Config,
-) -> Iterator[Row | Rejection]:
-    system_prompt = config.data.system_prompt
-    for record in records:
-        info.rows += 1
-        where = f"{info.name}:{record.line}"
-        if record.value is None:
-            yield Rejection(where, "unreadable", record.problem, record.raw)
-            continue
-        value = _renamed(record.value, source.columns)
-        try:
-            messages, fields = _convert(value, convert, info.format)
-            if is_document(messages) and config.train.stage != "pretrain":
-                raise ValueError("is a document; set train.stage: pretrain to train on it")
-        except HOOK_ERRORS as error:
-            reason = _reason(error, info.format) + _other_format(value, info.format)
-            yield Rejection(where, "format", reason, plain(record.value))
-            continue
-        # Made from a grammar elsewhere and read back from a file, it is synthetic still.
-        info.synthetic |= str(fields.get("synthetic")).lower() == "true"
-        if system_prompt and messages[0]["role"] not in ("system", DOCUMENT):
-            messages = [{"role": "system", "content": system_prompt}, *messages]
-        split = None if source.split == "auto" else source.split
-        yield Row(info.name, record.line, messages, fields, split)
-
-
 def _other_format(value: dict[str, Any], name: str) -> str:
     """What to say of a record in another format than its file's, which must not be guessed row by row."""
     found = detect(value) if name in CONVERTERS else None
@@ -173,7 +188,7 @@ def _reason(error: BaseException, reader: str) -> str:
 
 
 def _convert(
-    value: dict[str, Any], convert: Converter | Reader, name: str
+    value: dict[str, Any], convert: Converter | HookReader, name: str
 ) -> tuple[list[Message], dict[str, Any]]:
     """Messages and the remaining columns, from one of our formats or from a project's reader."""
     result = convert(value)

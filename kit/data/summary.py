@@ -7,26 +7,31 @@ from typing import Any
 
 from kit import __version__
 from kit.config.schema import Config
+from kit.data.balance import Balance, check_balance
 from kit.data.benchmarks import Benchmark
 from kit.data.check import Findings
 from kit.data.fingerprint import settings
-from kit.data.rows import SPLITS, Row, SourceInfo, as_text
+from kit.data.rows import SPLITS, Row, SourceInfo
+from kit.data.store import Entry
 
 _WIDTHS = (5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000)
 _MOST_BINS = 16
 
 
 def summarise(
-    rows: Sequence[Row],
+    entries: Sequence[Entry],
     findings: Findings,
+    balance: Balance,
     sources: Sequence[SourceInfo],
     benchmarks: Sequence[Benchmark],
     config: Config,
     fingerprint: str,
 ) -> dict[str, Any]:
     """The contents of `data.json` (architecture page); rows read = kept + rejected + left out."""
-    kept = Counter(row.source for row in rows)
-    splits = Counter(row.split for row in rows)
+    values = check_balance(balance, findings)
+    kept = Counter(entry.source for entry in entries)
+    splits = Counter(entry.split for entry in entries)
+    languages = {"turns": findings.languages, "not_judged": findings.not_judged}
     return {
         "schema": 1,
         "fingerprint": fingerprint,
@@ -38,21 +43,21 @@ def summarise(
         ],
         "rows": {
             "read": sum(source.rows for source in sources),
-            "kept": len(rows),
+            "kept": len(entries),
             "rejected": len(findings.rejected),
             "left_out": sum(source.left_out for source in sources),
             **{split: splits[split] for split in SPLITS},
         },
         "checks": [check.as_json() for check in findings.checks.values()],
         "personal": findings.personal.as_json(config.data),
-        "tokens": _tokens(rows),
-        "over_length": _over_length(rows, findings, config),
+        "tokens": _tokens(entries),
+        "over_length": _over_length(entries, findings, config),
         "slices": {
-            column: dict(Counter(as_text(row.fields.get(column)) for row in rows).most_common())
-            for column in config.data.slices
+            column: {value: members.rows for value, members in by_value.items()}
+            for column, by_value in balance.slices.items()
         },
-        "languages": findings.facts.get("languages"),
-        "balance": findings.facts.get("balance", []),
+        "languages": languages if findings.on("language") else None,
+        "balance": values,
         "settings": settings(config),
     }
 
@@ -73,7 +78,7 @@ def parsed(value: Any) -> Any:
         return value
 
 
-def _tokens(rows: Sequence[Row]) -> dict[str, Any]:
+def _tokens(rows: Sequence[Entry | Row]) -> dict[str, Any]:
     lengths = sorted(row.tokens for row in rows)
     if not lengths:
         return {"median": 0, "p95": 0, "max": 0, "samples": 0, "supervised_share": 0.0, "histogram": []}
@@ -88,18 +93,18 @@ def _tokens(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _over_length(rows: Sequence[Row], findings: Findings, config: Config) -> dict[str, Any]:
+def _over_length(entries: Sequence[Entry], findings: Findings, config: Config) -> dict[str, Any]:
     """What became of dialogues over `model.max_length`; `rows` and what follows count those kept otherwise
     than they were found.
     """
-    changed = [row for row in rows if row.tokens_before]
+    changed = [entry for entry in entries if entry.tokens_before]
     return {
         "policy": config.data.over_length,
         "rejected": findings.checks["too_long"].count,
         "rows": len(changed),
-        "samples": sum(row.samples for row in changed),
-        "tokens_before": sum(row.tokens_before for row in changed),
-        "tokens_after": sum(row.all_tokens for row in changed),
+        "samples": sum(entry.samples for entry in changed),
+        "tokens_before": sum(entry.tokens_before for entry in changed),
+        "tokens_after": sum(entry.all_tokens for entry in changed),
     }
 
 

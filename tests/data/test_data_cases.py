@@ -51,7 +51,7 @@ def test_the_commented_example_can_be_prepared_as_it_stands(project, case: str) 
     count = 20 if case == "blank" else 60  # the guide of blank begins with twenty questions
     project.write(source["path"], records_of(case, count))
     found = project.look(source, **settings)
-    assert (found.rejected, found.refused) == ([], [])
+    assert (list(found.rejected), found.refused) == ([], [])
     assert found.summary["rows"]["kept"] == count
 
 

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from reading import read_source
 
 from kit.config.errors import DataError
 from kit.config.schema import Config
-from kit.data.read import read_source
 from kit.data.rows import Rejection, Row
 from kit.hooks import Hooks
 

@@ -11,10 +11,10 @@ import pyarrow
 import pytest
 from dialogue_rows import dialogue
 from openpyxl import Workbook
+from reading import read_source
 
 from kit.config.errors import DataError
 from kit.config.schema import Config, Source
-from kit.data.read import read_source
 from kit.data.rows import Rejection, Row, SourceInfo
 from kit.hooks import Hooks
 

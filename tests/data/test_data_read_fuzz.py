@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 from pyarrow import parquet
+from reading import read_source
 
 from kit.config.errors import DataError
 from kit.config.schema import Config
 from kit.data.check import Findings, check_structure
-from kit.data.read import read_source
 from kit.data.records import KINDS
 from kit.data.rows import Rejection, Row
 from kit.hooks import Hooks

@@ -53,7 +53,9 @@ class LoadedMetric:
 
     def unreachable(self, reference: Reference) -> str:
         """Why no answer can be right for a prompt, or nothing."""
-        return self.module.unreachable(reference) if self.module and self.applies(reference) else ""
+        if self.module is None or not self.module.applies(reference):
+            return ""
+        return self.module.unreachable(reference)
 
 
 def metric_names() -> list[str]:

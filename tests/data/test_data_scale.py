@@ -1,0 +1,158 @@
+"""Many rows: the same result from any number of processes, near rows found in a crowd, little memory."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dialogue_rows import dialogue
+
+from kit.config.errors import DataError
+from kit.data.pool import ordered_map
+from kit.files import sha256_file
+
+WORDS = [
+    "fee",
+    "card",
+    "loan",
+    "rate",
+    "home",
+    "limit",
+    "branch",
+    "refund",
+    "transfer",
+    "statement",
+    "address",
+    "travel",
+]
+
+
+def many(count: int) -> list[dict[str, Any]]:
+    """Distinct questions of a few words, and a fault of every kind now and then."""
+    rows = []
+    for i in range(count):
+        one, two, three = WORDS[i % 12], WORDS[i // 12 % 12], WORDS[i // 144 % 12]
+        asked = f"What does the {one} of my {two} and the {three} number {i} cost?"
+        rows.append(dialogue(asked, f"It costs {i} euros. Anything else I can do?", customer=f"c{i % 700}"))
+    rows[7]["messages"][1]["content"] = ""
+    rows[40] = rows[39]
+    rows[1100]["messages"][0]["content"] = "Write to me at jo.smith@mail.example, please."
+    rows[1101] = dialogue(rows[1100]["messages"][0]["content"], "Another answer.", customer="c2")
+    rows[1500]["customer"] = rows[1501]["customer"] = "+44 20 7946 0018"
+    return rows
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below a folder by its hash."""
+    return {
+        str(path.relative_to(folder)): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_number_of_processes_changes_nothing(project) -> None:
+    source = project.write("a.jsonl", many(2200))
+    settings: dict[str, Any] = {"split": {"group_by": "customer"}, "personal": "mask", "slices": ["customer"]}
+    first = project.prepare(source, num_proc=1, **settings)
+    alone = contents(first)
+    assert json.loads((first / "data.json").read_text())["rows"]["rejected"] >= 3
+    for path in sorted(first.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    first.rmdir()
+    assert project.prepare(source, num_proc=3, **settings) == first, "num_proc is in no fingerprint"
+    assert contents(first) == alone
+
+
+def test_a_fault_in_a_later_file_is_told_with_the_rows_of_all_processes(project) -> None:
+    rows = many(1600)
+    rows[1150]["messages"][0]["role"] = "robot"
+    with pytest.raises(DataError) as caught:
+        project.check(project.write("a.jsonl", rows), project.write("b.jsonl", ""), num_proc=2)
+    told = [str(problem) for problem in caught.value.problems]
+    assert "b.jsonl: the file is empty" in told[0]
+    assert any(line.startswith("a.jsonl:1151:") and "robot" in line for line in told)
+
+
+def test_results_come_in_order_and_no_batch_is_read_long_before_its_turn() -> None:
+    read: list[int] = []
+
+    def batches() -> Any:
+        for number in range(40):
+            read.append(number)
+            yield number
+
+    for done, (number, process) in enumerate(ordered_map(square_slowly_at_first, batches(), 2)):
+        assert number == done * done
+        assert process != os.getpid()
+        assert len(read) <= done + 7, "read ahead of the work"
+
+
+def square_slowly_at_first(number: int) -> tuple[int, int]:
+    time.sleep(0.05 if number == 0 else 0)
+    return number * number, os.getpid()
+
+
+def test_few_batches_start_no_process() -> None:
+    assert [process for _, process in ordered_map(square_slowly_at_first, iter(range(3)), None)] == [
+        os.getpid()
+    ] * 3
+
+
+ORPHANS = """
+import os, time
+from kit.data.pool import ordered_map
+def work(number):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+list(ordered_map(work, iter(range(2)), 2))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no kill -9 there")
+def test_processes_end_with_their_parent_even_if_it_is_killed() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    children = [int(parent.stdout.readline()) for _ in range(2)]
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + 20
+    while any(map(is_alive, children)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(is_alive, children))
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process}/stat")
+    return not (state.exists() and " Z " in state.read_text())
+
+
+def test_near_rows_are_found_in_a_crowd_of_one_template(project) -> None:
+    """Hundreds of rows share nearly every piece; the two that are near are found among them."""
+    crowd = [
+        dialogue(
+            f"Dear service team, could you tell me how I can order a new {WORDS[i % 12]} for my "
+            f"{WORDS[i // 12 % 12]} at the {WORDS[i // 144 % 12]} counter today?",
+            f"Answer {i} to it.",
+        )
+        for i in range(900)
+    ]
+    twin = json.loads(json.dumps(crowd[500]))
+    twin["messages"][0]["content"] = twin["messages"][0]["content"].replace(
+        "could you tell", "could you please tell"
+    )
+    twin["messages"][1]["content"] = "Something else."
+    found = project.check(project.write("a.jsonl", [*crowd, twin]), split={"valid": 0, "test": 0})
+    near = next(check for check in found["checks"] if check["name"] == "near_conflict")
+    pairs = {(example["where"], example["pair"]["where"]) for example in near["examples"]}
+    assert ("a.jsonl:901", "a.jsonl:501") in pairs, near
