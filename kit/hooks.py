@@ -1,4 +1,4 @@
-"""The project's own readers, cleaners and metrics, found through its entry points.
+"""The project's own readers, cleaners, checks and metrics, found through its entry points.
 
 The table `[project.entry-points."casekit.hooks"]` is read from the project's `pyproject.toml`
 rather than from what is installed, so that several projects can share one environment.
@@ -18,6 +18,7 @@ from kit.config.errors import ConfigError, Problem
 Row = dict[str, Any]
 Reader = Callable[[Row], Row]
 Cleaner = Callable[[Row], Row | None]
+RowCheck = Callable[[Row], str | None]
 Score = Callable[[Sequence[str], Sequence[dict[str, Any]]], list[float | None]]
 
 
@@ -49,6 +50,7 @@ class Hooks:
 
     readers: dict[str, Reader] = field(default_factory=dict)
     cleaners: dict[str, Cleaner] = field(default_factory=dict)
+    checks: dict[str, RowCheck] = field(default_factory=dict)
     metrics: dict[str, Metric] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     """The Python files beside and below each module: their bytes are part of the data's fingerprint."""
@@ -69,6 +71,7 @@ def load_hooks(root: Path) -> Hooks:
         hooks = Hooks(
             readers={**hooks.readers, **_offered(module, "readers")},
             cleaners={**hooks.cleaners, **_offered(module, "cleaners")},
+            checks={**hooks.checks, **_offered(module, "checks")},
             metrics={**hooks.metrics, **_offered(module, "metrics")},
             files=(*hooks.files, *sorted(Path(str(module.__file__)).parent.rglob("*.py"))),
         )

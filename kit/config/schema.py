@@ -149,6 +149,8 @@ class Checks(Section):
     """Answers that decline."""
     balance: Literal["report", "off"] = "report"
     """Rare slices, one-sided labels, answer lengths that differ between slices. No row is at fault."""
+    custom: dict[str, Severity] = {}
+    """Checks of the project's hooks, and what becomes of a row that they find a fault in."""
 
     @model_validator(mode="after")
     def _advice_begins_before_it_ends(self) -> Self:

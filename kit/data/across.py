@@ -11,13 +11,13 @@ from functools import lru_cache
 import numpy as np
 
 from kit.data.check import Findings
-from kit.data.near import Pair, similarity
+from kit.data.near import Pair, alikeness, similarity
 from kit.data.neighbours import Marks, Neighbours, find_neighbours
 from kit.data.rows import SPLITS, Message, SplitName
 from kit.data.same import before_answer, normal, turns_of
 from kit.data.store import Entry, Store
 
-_MOST_COMPARED = 16
+_MOST_COMPARED = 8
 """So many candidates of a row are compared word by word, the most alike first."""
 
 
@@ -55,7 +55,7 @@ def check_across(entries: list[Entry], rows: Rows, findings: Findings) -> list[E
     one stays and the training row goes; within a split the earlier one stays.
     """
     ranked = sorted(entries, key=lambda entry: _rank(entry.split))
-    for name, find in _finders(rows, findings, ranked).items():
+    for name, find in finders_of(rows, findings, ranked).items():
         severity = findings.checks[name].severity
         gone = set()
         # A document asks nothing and answers nothing: it can only be one that is there already.
@@ -69,7 +69,7 @@ def check_across(entries: list[Entry], rows: Rows, findings: Findings) -> list[E
     return sorted(ranked, key=lambda entry: entry.number)
 
 
-def _finders(rows: Rows, findings: Findings, ranked: Sequence[Entry]) -> dict[str, Finder]:
+def finders_of(rows: Rows, findings: Findings, ranked: Sequence[Entry]) -> dict[str, Finder]:
     """Every check by name, each from ranked entries to what it finds.
 
     Order matters: a row that leaks is named as a leak, not as a duplicate, and an equal row as equal.
@@ -260,15 +260,11 @@ class _Texts:
 def _nearest(
     turns: list[str], others: Sequence[Entry], said: Callable[[Entry], list[str]], near: float
 ) -> tuple[Entry, float] | None:
-    """The nearest of the others (of equally near ones the first by estimate), and how near it is."""
-    best: tuple[Entry, float] | None = None
+    """The first of the others that is near, which come the most alike first, and how near it is."""
     for other in others[:_MOST_COMPARED]:
-        alike = similarity(turns, said(other), max(near, best[1] if best else 0.0))
-        if alike and (best is None or alike > best[1]):
-            best = other, alike
-            if alike == 1.0:
-                break
-    return best
+        if alike := alikeness(turns, said(other), near):
+            return other, alike
+    return None
 
 
 def _staying(neighbours: Neighbours, number: int, ranked: Sequence[Entry], found: set[int]) -> list[Entry]:

@@ -55,6 +55,7 @@ WHAT = {
     "skipped": "files in a folder of data.sources that are of no kind that is read",
 }
 """Every check by name, in the order in which they are listed, and what it counts."""
+_CUSTOM = "rows in which a check of the project finds a fault"
 
 
 @dataclass
@@ -63,6 +64,8 @@ class Check:
 
     name: str
     severity: str
+    what: str
+    """What it counts."""
     count: int = 0
     examples: list[dict[str, Any]] = field(default_factory=list)
 
@@ -75,7 +78,7 @@ class Check:
             "name": self.name,
             "severity": self.severity,
             "count": self.count,
-            "what": WHAT[self.name],
+            "what": self.what,
             "examples": self.examples,
         }
 
@@ -111,7 +114,8 @@ class Findings:
         chosen |= {"personal": "reject" if personal == "reject" else "report"}
         self.settings = checks
         severities = reports | chosen
-        self.checks = {name: Check(name, severities.get(name, "reject")) for name in WHAT}
+        self.checks = {name: Check(name, severities.get(name, "reject"), what) for name, what in WHAT.items()}
+        self.checks |= {name: Check(name, severity, _CUSTOM) for name, severity in checks.custom.items()}
         self.rejected: list[Rejection] | Rejections = [] if rejected is None else rejected
         self.personal = Personal()
         self.languages: Counter[str] = Counter()

@@ -13,6 +13,7 @@ from kit.data.benchmarks import Benchmark, read_benchmarks
 from kit.data.boilerplate import Sentences
 from kit.data.check import Findings
 from kit.data.clean import find_cleaners
+from kit.data.custom import find_checks
 from kit.data.mask import hide_group
 from kit.data.neighbours import Marks
 from kit.data.places import Places, find_places, name_of
@@ -90,6 +91,9 @@ def gather(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToken
         gathered.benchmarks = read_benchmarks(config.data.benchmarks, root)
     except DataError as error:
         problems += error.problems
+    for name, check in find_checks(usable.data.checks, hooks).items():
+        said = (check.__doc__ or "").strip().partition("\n")[0]
+        gathered.findings.checks[name].what = said or gathered.findings.checks[name].what
     for name in places.skipped:
         gathered.findings.note("skipped", name, "a file of this type is not read")
     work = RowWork(usable, hooks, tokenizer, gathered.benchmarks)
@@ -118,6 +122,11 @@ def _usable(config: Config, hooks: Hooks, problems: list[Problem]) -> Config:
     except DataError as error:
         problems += error.problems
         data = data.model_copy(update={"cleaners": []})
+    try:
+        find_checks(data.checks, hooks)
+    except DataError as error:
+        problems += error.problems
+        data = data.model_copy(update={"checks": data.checks.model_copy(update={"custom": {}})})
     try:
         _ = Languages(config) if data.checks.language != "off" else None
     except DataError as error:

@@ -143,8 +143,11 @@ def similarity(left: Sequence[str], right: Sequence[str], least: float) -> float
         None if that is under `least`, or the words say that the texts mean different things. Numbers
         and negations are compared too.
     """
-    if _meaning(left) != _meaning(right):
-        return None
+    return alikeness(left, right, least) if _meaning(left) == _meaning(right) else None
+
+
+def alikeness(left: Sequence[str], right: Sequence[str], least: float) -> float | None:
+    """As `similarity`, for texts whose `meaning_key` is known to be the same."""
     lowest = 1.0
     for one, other in zip(left, right, strict=True):
         jaccard = _jaccard(pieces(one), pieces(other), least)

@@ -27,7 +27,8 @@ from kit.data.page import write_page
 from kit.data.personal import find, redact
 from kit.data.places import find_places
 from kit.data.prepared import prepared_folder
-from kit.data.rows import SPLITS, Rejection, SourceInfo, SplitName
+from kit.data.rows import SPLITS, Rejection, Row, SourceInfo, SplitName
+from kit.data.spread import spread
 from kit.data.store import Entry, Store
 from kit.data.summary import summarise
 from kit.data.write import write_split
@@ -191,9 +192,12 @@ def _write(
     write_lines(folder / "rejected.jsonl", map(_rejection_line, preparation.findings.rejected))
     summary = _summary(preparation, config, identity, tokenizer)
     write_json(folder / "data.json", summary)
-    rows = preparation.store.rows(preparation.of("train"))
-    shown = (row for row in rows if not any(find(m["content"]) for m in row.messages))
-    write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer, config)
+    rows = spread(preparation.of("train"), preparation.store, config.data.slices, _tells_no_person)
+    write_page(folder / "data.html", summary, rows, tokenizer, config)
+
+
+def _tells_no_person(row: Row) -> bool:
+    return not any(find(message["content"]) for message in row.messages)
 
 
 def _summary(

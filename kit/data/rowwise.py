@@ -14,6 +14,7 @@ from kit.data.benchmarks import Benchmark, BenchmarkIndex
 from kit.data.boilerplate import sentence_hashes
 from kit.data.check import Findings, check_structure
 from kit.data.clean import clean, find_cleaners
+from kit.data.custom import find_checks, passes_custom
 from kit.data.length import fit, measure
 from kit.data.mask import check_personal, names_a_person
 from kit.data.neighbours import Mark, marks_of
@@ -23,7 +24,7 @@ from kit.data.rows import Record, Rejection, Row, is_document
 from kit.data.same import keys_of, turns_of
 from kit.data.split import assign, group_of
 from kit.data.store import Entry
-from kit.hooks import Cleaner, Hooks
+from kit.hooks import Cleaner, Hooks, RowCheck
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -94,10 +95,13 @@ class RowWork:
         # Made from a grammar elsewhere and read back from a file, it is synthetic still.
         done.synthetic |= str(row.fields.get("synthetic")).lower() == "true"
         done.columns.update(row.fields)
+        if rejection := check_structure(row):
+            return rejection
+        if not passes_custom(row, self._checks, done.findings):
+            return None
         row.fields = {name: value for name, value in row.fields.items() if name in self._columns}
         rejection = (
-            check_structure(row)
-            or check_personal(row, data, done.findings)
+            check_personal(row, data, done.findings)
             or assign(row, data.split)
             or self._measured(row, done.findings)
         )
@@ -160,6 +164,10 @@ class RowWork:
     @cached_property
     def _cleaners(self) -> list[tuple[str, Cleaner]]:
         return find_cleaners(self.config.data.cleaners, self.hooks)
+
+    @cached_property
+    def _checks(self) -> dict[str, RowCheck]:
+        return find_checks(self.config.data.checks, self.hooks)
 
     @cached_property
     def _columns(self) -> dict[str, str]:

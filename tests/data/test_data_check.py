@@ -298,3 +298,45 @@ def test_groups_never_straddle_splits(project, dialogues) -> None:
     groups = [{row.group for row in load_split(folder, split)} for split in ("train", "valid", "test")]
     assert all(groups)
     assert len(set.union(*groups)) == sum(len(split) for split in groups) == 20
+
+
+def names_a_price(row: dict[str, Any]) -> str | None:
+    """Answers with a price of last year's list.
+
+    The new list is in force since May.
+    """
+    return "names 7 euros" if row["vip"] and "7 euros" in row["messages"][-1]["content"] else None
+
+
+def test_checks_of_the_project_run_beside_the_built_in_ones(project, dialogues) -> None:
+    rows = [{**row, "vip": number % 2 == 1} for number, row in enumerate(dialogues)]
+    source = project.write("a.jsonl", rows)
+    project.hooks = Hooks(checks={"old_price": names_a_price, "fails": lambda row: 3})
+    for severity in ("reject", "report", "off"):
+        found = project.look(source, checks={"custom": {"old_price": severity}})
+        check = next(check for check in found.summary["checks"] if check["name"] == "old_price")
+        count = 0 if severity == "off" else 6  # cards 7, 17, 27, 37, 47 and 57
+        assert (check["what"] == "Answers with a price of last year's list.") == (severity != "off")
+        assert (check["severity"], check["count"]) == (severity, count), check["examples"]
+        assert len(found.rejected) == (count if severity == "reject" else 0)
+    assert (
+        "names 7 euros" in project.look(source, checks={"custom": {"old_price": "reject"}}).rejected[0].reason
+    )
+    failed = project.look(source, checks={"custom": {"fails": "report"}}).rejected[0]
+    assert failed.reason == "the check 'fails' failed: TypeError: must return a reason or None, returned 3"
+
+
+def test_unknown_checks_and_names_of_the_kits_own_are_refused(project, dialogues) -> None:
+    project.hooks = Hooks(checks={"old_price": names_a_price, "length": names_a_price})
+    with pytest.raises(DataError) as caught:
+        project.check(
+            {"path": "absent.jsonl"},
+            project.write("a.jsonl", dialogues),
+            checks={"custom": {"old_prise": "reject", "length": "report"}},
+        )
+    problems = [(problem.where, problem.message) for problem in caught.value.problems]
+    assert problems[:2] == [
+        ("data.checks.custom", "unknown check 'old_prise'"),
+        ("data.checks.custom", "'length' is a check of the kit"),
+    ]
+    assert problems[2][0] == "absent.jsonl"

@@ -138,3 +138,43 @@ def test_text_that_would_steer_the_terminal_is_spelled_out(project) -> None:
         find_rows(folder, "0"), project.tokenizer, project.config(), Look(colour=True, tokens=False)
     ).plain
     assert "\x1b" not in text and "⟦U+001B⟧[31m" in text
+
+
+def many(count: int = 60) -> list[dict]:
+    """Rows of two slices, one row of a third, one long, one with three answers, one with a person's mail."""
+    rows = [dialogue(f"Question {i}?", f"Yes, {i}.", topic=f"t{i % 2}") for i in range(count)]
+    rows[20]["topic"] = "rare"
+    rows[21]["messages"][1]["content"] = "It costs. " * 3000
+    for turn in (1, 2):
+        rows[22]["messages"] += dialogue(f"And {turn}?", f"Then {turn}.")["messages"]
+    rows[23]["messages"][0]["content"] = "I am ana@example.org, and it is so long: " + "why? " * 500
+    return rows
+
+
+def test_the_page_shows_a_spread_of_rows_and_stays_small(project) -> None:
+    source = project.write("a.jsonl", [*many(), dialogue("Test?", "Yes.", topic="t0", split="test")])
+    split = {"column": "split", "valid": 0, "test": 0}
+    folder = project.prepare(source, max_length=100_000, slices=["topic"], split=split)
+    page = (folder / "data.html").read_text(encoding="utf-8")
+    shown = dict(re.findall(r'<span class="what">([^<]+?) <code>(a\.jsonl:\d+)</code>', page))
+    assert shown["the longest"] == "a.jsonl:22", "and not the one that names a person"
+    assert shown["the most turns"] == "a.jsonl:23"
+    assert shown["topic: rare"] == "a.jsonl:21"
+    assert "the shortest" in shown
+    assert "ana@" not in page
+    assert len(re.findall("<details", page.partition("What carries loss")[2])) >= 6
+    tokens = len(chat_tokenizer().encode("It costs. " * 3000))
+    left_out = int(re.search(r"some ([\d,]+) tokens are left out", page)[1].replace(",", ""))
+    assert 0 < tokens - left_out < 1000
+    assert len(page) < 100_000
+
+
+def test_the_page_is_the_same_whatever_the_order_of_rows(project) -> None:
+    rows = [dialogue(f"Question {i}?", f"Yes, {i}.", topic=f"t{i % 40}") for i in range(200)]
+    pages = []
+    for order in (rows, rows[::-1]):
+        folder = project.prepare(project.write("a.jsonl", order), slices=["topic"])
+        page = (folder / "data.html").read_text(encoding="utf-8").partition("What carries loss")[2]
+        pages.append(set(re.findall('<p class="soft">id <code>(.*?)</code>', page)))
+    assert len(pages[0]) == 16, "bounded, however many slices there are"
+    assert pages[0] == pages[1]
