@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -75,7 +76,7 @@ def gather(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToken
 
     Raises:
         DataError: a source cannot be read, or something that the settings name is nowhere; all such
-            problems at once, and with them the first rows that were turned away.
+            problems at once, and with them the first rows that were turned away. Or a process was killed.
     """
     if not config.data.sources:
         raise DataError(
@@ -98,10 +99,15 @@ def gather(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToken
         gathered.findings.note("skipped", name, "a file of this type is not read")
     work = RowWork(usable, hooks, tokenizer, gathered.benchmarks)
     batches = _batches(work, places, root, gathered.sources, problems)
-    with counting("reading rows") as advance:
-        for done in ordered_map(work, batches, config.data.num_proc):
-            gathered.add(done, config)
-            advance(done.records)
+    try:
+        with counting("reading rows") as advance:
+            for done in ordered_map(work, batches, config.data.num_proc):
+                gathered.add(done, config)
+                advance(done.records)
+    except BrokenProcessPool as error:
+        message = f"a process ended without a word after {len(gathered.entries)} rows: killed for its memory?"
+        hint = "set data.num_proc=1 to see what a row does to it, or to need less memory"
+        raise DataError(Problem("data.num_proc", message, hint)) from error
     for info in gathered.sources:
         info.synthetic |= info.name in gathered.synthetic
         if info.name.startswith("hub:") and "@" not in info.name:

@@ -15,6 +15,7 @@ from dialogue_rows import dialogue
 from kit.config.errors import DataError
 from kit.data.pool import ordered_map
 from kit.files import sha256_file
+from kit.hooks import Hooks
 
 WORDS = [
     "fee",
@@ -77,6 +78,12 @@ def test_a_fault_in_a_later_file_is_told_with_the_rows_of_all_processes(project)
     told = [str(problem) for problem in caught.value.problems]
     assert "b.jsonl: the file is empty" in told[0]
     assert any(line.startswith("a.jsonl:1151:") and "robot" in line for line in told)
+
+
+def test_a_process_that_is_killed_is_an_error_with_advice(project, dialogues) -> None:
+    project.hooks = Hooks(checks={"kills": lambda row: os.kill(os.getpid(), signal.SIGKILL)})
+    with pytest.raises(DataError, match=r"data.num_proc: a process ended without a word after 0 rows"):
+        project.check(project.write("a.jsonl", dialogues), checks={"custom": {"kills": "report"}}, num_proc=2)
 
 
 def test_results_come_in_order_and_no_batch_is_read_long_before_its_turn() -> None:
