@@ -14,9 +14,8 @@ from kit.config.errors import DataError, Problem
 from kit.config.explain import dotted
 from kit.config.show import leaves
 from kit.data.prepared import load_summary
-from kit.data.prepared_rows import Numbers, RowNumbers, places_of, row_numbers, text_numbers
+from kit.data.prepared_rows import Numbers, RowNumbers, places_of, row_numbers, text_hashes, text_numbers
 from kit.data.rows import SPLITS
-from kit.files import sha256_json
 
 MOST_EXAMPLES = 5
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads small numbers over all bits
@@ -160,9 +159,13 @@ def _changes(before: Path, after: Path) -> dict[str, Any]:
     same = _join(_take(old, new, _id_and_split), _take(old, new, lambda rest: rest.numbers.id))
     columns = old.numbers.columns[same.old] != new.numbers.columns[same.new]
     texts = {id(rest): text_numbers(rest.folder, len(rest.numbers.id), rest.places) for rest in (old, new)}
+
+    def said(rest: _Rest) -> Numbers:
+        return texts[id(rest)].prompt + texts[id(rest)].answer * _ODD
+
     changed = {
         "columns": _Matched(same.old[columns], same.new[columns]),
-        "system": _take(old, new, lambda rest: texts[id(rest)].prompt + texts[id(rest)].answer * _ODD),
+        "system": _take(old, new, said),
         "answer": _take(old, new, lambda rest: texts[id(rest)].prompt),
         "place": _take(old, new, lambda rest: rest.numbers.place),
     }
@@ -171,8 +174,8 @@ def _changes(before: Path, after: Path) -> dict[str, Any]:
         "same": int(len(same.old) - columns.sum()),
         "changed": {name: _told(after, part.new) for name, part in changed.items()},
         "moved": _moved(old, new, surely),
-        "out": _told(before, old.places) | {"rejected": _rejected(old, after)},
-        "in": _told(after, new.places) | {"rejected": _rejected(new, before)},
+        "out": _told(before, old.places) | {"rejected": _rejected(said(old)[old.places], after)},
+        "in": _told(after, new.places) | {"rejected": _rejected(said(new)[new.places], before)},
     }
 
 
@@ -220,13 +223,15 @@ def _told(folder: Path, places: Places) -> dict[str, Any]:
     return {"count": len(places), "examples": places_of(folder, first)}
 
 
-def _rejected(rest: _Rest, other: Path) -> dict[str, int]:
-    """Of the rows that only one set has: how many the other turned away, by check. The same messages count
-    as the same row.
+def _rejected(gone: Numbers, other: Path) -> dict[str, int]:
+    """Of the rows that only one set has: how many the other turned away, by check.
+
+    Args:
+        gone: what each of them asks and says; the same words count as the same row.
     """
-    missing = set(rest.numbers.id[rest.places].tolist())
-    found = Counter(check for number, check in _turned_away(other) if number in missing) if missing else {}
-    return dict(Counter(found).most_common())
+    missing = set(gone.tolist())
+    found = Counter(check for said, check in _turned_away(other) if said in missing) if missing else Counter()
+    return dict(found.most_common())
 
 
 def _turned_away(folder: Path) -> Iterator[tuple[int, str]]:
@@ -234,5 +239,15 @@ def _turned_away(folder: Path) -> Iterator[tuple[int, str]]:
         for line in lines:
             rejection = json.loads(line)
             row = rejection["row"]
-            if isinstance(row, dict) and "messages" in row:
-                yield int(sha256_json(row["messages"])[:16], 16), rejection["check"]
+            if isinstance(row, dict) and _is_dialogue(row.get("messages")):
+                prompt, answer = text_hashes(row["messages"])
+                yield (prompt + answer * int(_ODD)) % 2**64, rejection["check"]
+
+
+def _is_dialogue(messages: Any) -> bool:
+    """What was found may be anything; only what was read as messages can be a row of the other set."""
+    return (
+        isinstance(messages, list)
+        and bool(messages)
+        and all(isinstance(message, dict) and "role" in message for message in messages)
+    )

@@ -1,7 +1,7 @@
 """Prepared rows as numbers: what two sets of a million rows are compared by, without holding their texts."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -69,9 +69,16 @@ def text_numbers(folder: Path, count: int, wanted: NDArray[np.intp]) -> TextNumb
     prompt, answer = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
     dialogues = _chosen(folder, wanted, lambda batch: batch["messages"].to_pylist())
     for place, messages in zip(wanted, dialogues, strict=True):
-        asked, last = _parts(messages)
-        prompt[place], answer[place] = _hash(asked), _hash(last)
+        prompt[place], answer[place] = text_hashes(messages)
     return TextNumbers(prompt, answer)
+
+
+def text_hashes(messages: Sequence[Message]) -> tuple[int, int]:
+    """Of a dialogue's prompt, the system message aside, and of its last answer; a document is all prompt."""
+    plain = [{name: value for name, value in message.items() if value is not None} for message in messages]
+    turns = list(turns_of(plain))
+    prompt, answer = (turns, []) if len(messages) == 1 else (turns[:-1], turns[-1:])
+    return _hash(prompt), _hash(answer)
 
 
 def places_of(folder: Path, wanted: NDArray[np.intp]) -> list[str]:
@@ -109,13 +116,6 @@ def _batches(folder: Path) -> Iterator[tuple[int, Any]]:
 
 def _places(batch: Any) -> Iterator[tuple[str, int]]:
     return zip(batch["source"].to_pylist(), batch["line"].to_pylist(), strict=True)
-
-
-def _parts(messages: list[Message]) -> tuple[list[Message], Message | None]:
-    if len(messages) == 1:
-        return messages, None
-    turns = list(turns_of(messages))
-    return turns[:-1], turns[-1]
 
 
 def _hash(value: Any) -> int:
