@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from kit.config.errors import CasekitError, ExitCode, Problem
+from kit.cli_data import data_app
+from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell
+from kit.config.errors import CasekitError, ExitCode
 
 if TYPE_CHECKING:
     from kit.report.build import ReportResult
@@ -21,27 +23,15 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Check, prepare, show and make data.", no_args_is_help=True)
 policy_app = typer.Typer(help="The case's rules.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Work on a project")
 app.add_typer(policy_app, name="policy", rich_help_panel="Work on a project")
 
-console = Console(emoji=False)  # line 100 of a file is `file:100:`, not a picture
-errors = Console(stderr=True, emoji=False)
-
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings for this call, such as hardware.num_threads=2."),
-]
 Answer = Annotated[
     list[str] | None,
     typer.Option("--answer", "-d", metavar="KEY=VALUE", help="Answers a question, such as ci=gitlab."),
 ]
-Root = Annotated[Path, typer.Option("--project", "-p", help="The project's folder.", show_default="here")]
-HERE = Path()
-NO_VALUE = ""  # how the help writes the value of a flag
 INTERRUPTED = 130
-SHOWN_PROBLEMS = 50
 SCAFFOLD = "Make a project"
 WORK = "Work on a project"
 
@@ -52,7 +42,7 @@ def main() -> None:
         app()
     except CasekitError as error:
         for problem in error.problems:
-            _tell("[bold red]error[/]", problem)
+            tell("[bold red]error[/]", problem)
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
@@ -64,27 +54,11 @@ def main() -> None:
         raise
 
 
-def _tell(kind: str, problem: Problem) -> None:
-    errors.print(f"{kind} {_plain(problem.where)}", end=" " if problem.where else "", soft_wrap=True)
-    errors.print(problem.message, markup=False, highlight=False, soft_wrap=True)
-    if problem.hint:
-        errors.print(f"      {problem.hint}", markup=False, highlight=False, style="dim", soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
-
-
-def _say(what: str, path: Path) -> None:
-    console.print(f"[green]{what}[/] ", end="")
-    console.print(str(path), markup=False, highlight=False, soft_wrap=True)
-
-
 def _finish(result: "ReportResult") -> None:
     from kit.terminal import headline
 
     console.print(headline([result.folder]))
-    _say("report", result.folder / "report.html")
+    say("report", result.folder / "report.html")
     raise typer.Exit(int(result.exit_code))
 
 
@@ -169,7 +143,7 @@ def update(
             soft_wrap=True,
         )
     for problem in result.problems:
-        _tell("[bold red]error[/]", problem)
+        tell("[bold red]error[/]", problem)
     if result.conflicts or result.lost_edits or result.problems:
         raise typer.Exit(ExitCode.GATE_FAILED)
     console.print("up to date, nothing lost")
@@ -199,123 +173,6 @@ def config(
 
     table = settings_table(load_config(project, overrides or []))
     (console if console.is_terminal else Console(width=200)).print(table)
-
-
-@data_app.command("check")
-def data_check(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FILE|KEY=VALUE", help="Files to check instead, settings for this call."),
-    ] = None,
-    project: Root = HERE,
-    show_all: Annotated[
-        bool, typer.Option("--all", metavar=NO_VALUE, help="List every problem, not the first 50.")
-    ] = False,
-) -> None:
-    """List every problem with its file and line, and write nothing; exit 2 when there is one."""
-    from kit import pipeline
-    from kit.config import load_config
-    from kit.terminal import data_table, problem_lines
-
-    overrides = [word for word in words or [] if "=" in word and not Path(word).is_file()]
-    files = [Path(word) for word in words or [] if word not in overrides]
-    found = pipeline.check(load_config(project, overrides), files)
-    most = len(found.rejected) if show_all else SHOWN_PROBLEMS
-    for line in problem_lines(found.rejected, most):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(data_table(found.summary, "listed above"))
-    for problem in found.refused:
-        _tell("[yellow]warning[/]", problem)
-    if found.rejected or (found.refused and not files):  # a file alone need not fill every split
-        raise typer.Exit(ExitCode.BAD_INPUT)
-
-
-@data_app.command("prepare")
-def data_prepare(overrides: Overrides = None, project: Root = HERE) -> None:
-    """Read, check, clean and split the data."""
-    from kit import pipeline
-    from kit.config import load_config
-    from kit.data.prepared import load_summary
-    from kit.terminal import data_table
-
-    folder = pipeline.prepare(load_config(project, overrides or []))
-    console.print(data_table(load_summary(folder), "in rejected.jsonl"))
-    _say("data", folder / "data.html")
-
-
-@data_app.command("show")
-def data_show(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="ROW|KEY=VALUE",
-            help="Which row: its number from 0, its id, or file:line; settings for this call.",
-        ),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="train, valid or test; train for a number, else all.")
-    ] = None,
-    rejected: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Show rejected row N, from 0, and why.")
-    ] = None,
-    tokens: Annotated[
-        bool, typer.Option("--tokens", metavar=NO_VALUE, help="Show where each token ends.")
-    ] = False,
-    project: Root = HERE,
-) -> None:
-    """Show a row as the model sees it; the tokens that carry loss stand out."""
-    from kit import pipeline
-    from kit.config import load_config
-    from kit.terminal_rows import Look
-
-    overrides = [word for word in words or [] if "=" in word]
-    rows = [word for word in words or [] if word not in overrides]
-    if len(rows) > 1 or (rejected is not None and (rows or split)):
-        raise CasekitError("more than one row is named", "give one ROW, or --rejected N alone")
-    look = Look(colour=console.color_system is not None and not console.no_color, tokens=tokens)
-    loaded = load_config(project, overrides)
-    shown = pipeline.show_rows(loaded, rows[0] if rows else "0", split, rejected, look)
-    console.print(shown, soft_wrap=True)
-
-
-@data_app.command("diff")
-def data_diff(
-    sets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SET", help="Prepared folders or beginnings of fingerprints; else the latest two."
-        ),
-    ] = None,
-    project: Root = HERE,
-    as_json: Annotated[bool, typer.Option("--json", metavar=NO_VALUE, help="Print JSON instead.")] = False,
-) -> None:
-    """Compare two prepared sets: rows, splits, checks, sources, settings, lengths."""
-    from kit.data.diff import diff, find_sets
-    from kit.terminal_diff import diff_text
-
-    if len(sets or []) > 2:
-        raise CasekitError(f"two prepared sets are compared, {len(sets or [])} are named", "name A and B")
-    found = diff(*find_sets(project, sets or []))
-    if as_json:
-        import json
-
-        print(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        console.print(diff_text(found), soft_wrap=True)
-
-
-@data_app.command("synth")
-def data_synth(
-    out: Annotated[Path, typer.Argument(help="The JSONL file to write.")],
-    grammar: Annotated[Path, typer.Option(help="The phrase grammar.")] = Path("conf/dialogues.yaml"),
-    count: Annotated[int, typer.Option(min=1, help="How many dialogues.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0)] = 42,
-) -> None:
-    """Make synthetic dialogues from a phrase grammar."""
-    from kit import pipeline
-
-    pipeline.write_synthetic(grammar, out, count, seed)
-    _say("synthetic dialogues", out)
 
 
 @policy_app.command("test")
@@ -351,7 +208,7 @@ def train(
         raise CasekitError(f"--run {run} names a run to resume", "add --resume, or leave --run out")
     loaded = load_config(project, overrides or [])
     folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
-    _say("run", folder)
+    say("run", folder)
 
 
 @app.command(rich_help_panel=WORK)
@@ -364,7 +221,7 @@ def evaluate(
     from kit import pipeline
     from kit.config import load_config
 
-    _say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run))
+    say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run))
 
 
 @app.command(rich_help_panel=WORK)
@@ -402,7 +259,7 @@ def reports(
         raise CasekitError(f"no report in {places}", "make one with `casekit run`")
     console.print(headline(folders))
     for folder in folders:
-        _say("report", folder / "report.html")
+        say("report", folder / "report.html")
 
 
 @app.command(rich_help_panel=WORK)

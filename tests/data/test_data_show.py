@@ -9,7 +9,7 @@ from chat_tokenizers import chat_tokenizer
 from dialogue_rows import dialogue
 from rich.console import Console
 
-from kit import cli
+from kit import cli_data
 from kit.config.schema import Config
 from kit.data.lookup import find_rows
 from kit.data.prepared import load_split
@@ -48,12 +48,12 @@ def test_with_colour_green_is_exactly_what_carries_loss_and_no_bracket_is_needed
     casekit, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = load_split(prepared, "train")[0]
-    monkeypatch.setattr(cli, "console", Console(force_terminal=True, color_system="standard"))
+    monkeypatch.setattr(cli_data, "console", Console(force_terminal=True, color_system="standard"))
     _, out, _ = casekit("data", "show", *WORDS)
     assert "⟪" not in out
     green = re.findall("\x1b\\[1;32m(.*?)\x1b\\[0m", out, flags=re.DOTALL)
     assert green == ["bold green", f"{row.answer}<|im_end|>"]
-    monkeypatch.setattr(cli, "console", Console(force_terminal=True, no_color=True))
+    monkeypatch.setattr(cli_data, "console", Console(force_terminal=True, no_color=True))
     assert "⟪trained on⟫" in casekit("data", "show", *WORDS)[1]
 
 
