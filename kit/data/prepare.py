@@ -85,7 +85,8 @@ def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToke
             return folder
     preparation = _work_through(config, root, hooks, tokenizer)
     if refused := _refusals(preparation, config):
-        raise DataError([*refused, *_first_of_every_check(preparation.findings)])
+        findings = preparation.findings
+        raise DataError([*refused, *_too_long(findings, config), *_first_of_every_check(findings)])
     folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
     with new_folder(folder) as temporary:
         _write(preparation, temporary, config, folder.name, tokenizer)
@@ -131,13 +132,23 @@ def _refusals(preparation: Preparation, config: Config) -> list[Problem]:
     count = preparation.findings.checks["too_long"].count
     if config.data.over_length != "error" or not count:
         return _empty_splits(preparation, config)
-    limit = config.model.max_length
+    message = f"is error, and {count} dialogues are over model.max_length ({config.model.max_length} tokens)"
     hint = "shorten them, raise model.max_length, or choose drop, split or truncate-prompt"
-    too_long = (each for each in preparation.findings.rejected if each.check == "too_long")
-    rows = [Problem(each.where, each.reason) for each in islice(too_long, _MOST_ROW_PROBLEMS)]
-    left = [Problem("", f"… and {count - len(rows)} more")] if count > len(rows) else []
-    message = f"is error, and {count} dialogues are over model.max_length ({limit} tokens)"
-    return [Problem("data.over_length", message, hint), *rows, *left, *_empty_splits(preparation, config)]
+    return [Problem("data.over_length", message, hint), *_empty_splits(preparation, config)]
+
+
+def _too_long(findings: Findings, config: Config) -> list[Problem]:
+    """The first dialogues that are too long, where they are an error."""
+    if config.data.over_length != "error":
+        return []
+    found = (each for each in findings.rejected if each.check == "too_long")
+    shown = [Problem(each.where, each.reason) for each in islice(found, _MOST_ROW_PROBLEMS)]
+    left = findings.checks["too_long"].count - len(shown)
+    return (
+        [*shown, Problem("", f"… and {left} more; `casekit data check --all` lists every one")]
+        if left
+        else shown
+    )
 
 
 def _empty_splits(preparation: Preparation, config: Config) -> list[Problem]:
