@@ -98,7 +98,8 @@ def rejection_text(rejections: Sequence[Rejection]) -> Text:
     """Rejected rows: where, by which check and why, then the row as `rejected.jsonl` has it."""
     text = Text()
     for rejection in rejections:
-        text.append(f"\n{visible(rejection.where)}: rejected by the check {rejection.check}\n", style="bold")
+        text.append("\n" if text else "")
+        text.append(f"{visible(rejection.where)}: rejected by the check {rejection.check}\n", style="bold")
         text.append(f"{visible(rejection.reason)}\n\n", style="red")
         text.append(visible(_found(rejection.row)))
         text.append("\n")

@@ -92,7 +92,7 @@ def test_a_rejected_row_is_shown_with_its_check_its_reason_and_what_was_found(
     for words in (["--rejected", "0"], ["a.jsonl:8"]):
         code, out, _ = casekit("data", "show", *words, *WORDS)
         assert code == 0
-        assert "a.jsonl:8: rejected by the check empty\nturn 2 (the assistant's) is empty\n" in out
+        assert out.startswith("a.jsonl:8: rejected by the check empty\nturn 2 (the assistant's) is empty\n")
         assert 'user: Why?\nassistant: \ntopic: "t7"' in out
     _, out, _ = casekit("data", "show", "--rejected", "1", *WORDS)
     assert "a.jsonl:10: rejected by the check duplicate\nsame as a.jsonl:9\n" in out
