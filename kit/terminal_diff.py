@@ -12,7 +12,7 @@ from kit.report.formatting import visible
 
 _CHANGED = {
     "columns": "the same messages, other labels or slices",
-    "system": "another system message",
+    "system": "another system message, rejected answer or label",
     "answer": "the same prompt, another answer",
     "place": "the same file and line, another prompt",
 }

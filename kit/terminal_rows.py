@@ -10,7 +10,7 @@ from rich.text import Text
 from kit.config import Config
 from kit.data.lookup import Place
 from kit.data.rows import Rejection
-from kit.data.show import Piece, pieces
+from kit.data.show import Piece, pieces, title
 from kit.report.formatting import visible
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def rows_text(
     Raises:
         DataError: the chat template cannot express a dialogue.
     """
-    shown = [(place, pieces(place.row.messages, tokenizer, config)) for place in places]
+    shown = [(place, pieces(place.row, tokenizer, config)) for place in places]
     brackets = "" if look.colour else _brackets([piece for _, row in shown for one in row for piece in one])
     text = _legend(brackets, look)
     for place, samples in shown:
@@ -47,6 +47,8 @@ def rows_text(
             for piece in sample:
                 _append(text, piece, brackets, look)
             text.append("\n")
+        if place.row.label is not None:
+            text.append(f"label: {str(place.row.label).lower()}\n", style="cyan")
         for column, value in place.row.expected.items():
             text.append(f"{visible(column)}: {visible(str(value))}\n", style="cyan")
     text.rstrip()
@@ -78,7 +80,7 @@ def _title(place: Place, samples: Sequence[Sequence[Piece]], number: int) -> str
     total = sum(piece.tokens for piece in sample)
     trained = sum(piece.tokens for piece in sample if piece.trained)
     where = f"{place.split} {place.number}, {visible(place.row.source)}:{place.row.line}, id {place.row.id}"
-    part = f", sample {number} of {len(samples)}" if len(samples) > 1 else ""
+    part = f", {title(place.row, number, len(samples))}" if len(samples) > 1 else ""
     return f"\n{where}{part}: {total} tokens, {trained} with loss\n"
 
 

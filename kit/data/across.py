@@ -44,6 +44,8 @@ class Rows:
 Finder = Callable[[list[Entry]], Iterator[Found]]
 
 _OF_DOCUMENTS = ("group_leak", "overlap", "duplicate", "near_duplicate")
+_OF_ANSWERS = ("near_conflict", "variant")
+"""Checks of rows that teach their answers: of preferences many answers to one prompt are wanted."""
 NEAR_CHECKS = ("near_overlap", "near_duplicate", "near_conflict")
 """The checks that need marks."""
 
@@ -59,7 +61,12 @@ def check_across(entries: list[Entry], rows: Rows, findings: Findings) -> list[E
         severity = findings.checks[name].severity
         gone = set()
         # A document asks nothing and answers nothing: it can only be one that is there already.
-        asked = [entry for entry in ranked if name in _OF_DOCUMENTS or not entry.document]
+        asked = [
+            entry
+            for entry in ranked
+            if (name in _OF_DOCUMENTS or not entry.document)
+            and (name not in _OF_ANSWERS or entry.learned == "answer")
+        ]
         for found in find(asked) if severity != "off" else ():
             if severity == "report" and not findings.wants(name):
                 findings.count(name)  # without a look at the row
@@ -111,7 +118,7 @@ def _overlaps(ranked: list[Entry]) -> Iterator[Found]:
         first = asked.setdefault(entry.keys.asked, entry)
         if first.split != entry.split:
             yield Found(entry, f"{entry.split} asks what {first.split} asks ({first.where})")
-        elif entry.split == "train":
+        elif entry.split == "train" and entry.learned == "answer":
             # Loss is on every answer, so an earlier turn that test asks would be learned all the same.
             others = (asked.get(before) for before, _ in entry.keys.answers[:-1])
             found = next((other for other in others if other and other.split != "train"), None)
@@ -149,7 +156,7 @@ def _near_overlaps(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Fou
 def _ends(entry: Entry) -> range:
     """The answers that are learned or scored: as in the overlap check, every one of a training row."""
     count = len(entry.keys.answers)
-    return range(0 if entry.split == "train" else count - 1, count)
+    return range(0 if entry.split == "train" and entry.learned == "answer" else count - 1, count)
 
 
 def _duplicates(ranked: list[Entry]) -> Iterator[Found]:
@@ -172,9 +179,16 @@ def _near_duplicates(ranked: list[Entry], rows: Rows, near: float) -> Iterator[F
         if hit := _nearest(texts.spoken(entry), others, texts.spoken, near):
             other, alike = hit
             found.add(entry.number)
-            both = _spoken(texts.turns(entry)), _spoken(texts.turns(other))
+            both = _spoken(texts.said(entry)), _spoken(texts.said(other))
             reason = f"nearly ({alike:.2f}) the same as {other.where}"
             yield Found(entry, reason, Pair(other.where, both, alike))
+
+
+_DIFFERS = {
+    "answer": "answers the prompt of {} differently",
+    "pair": "states the pair of {} the other way round",
+    "label": "labels the answer of {} otherwise",
+}
 
 
 def _conflicts(ranked: list[Entry], keep: str, votes: "Counter[tuple[bytes, bytes]]") -> Iterator[Found]:
@@ -188,7 +202,7 @@ def _conflicts(ranked: list[Entry], keep: str, votes: "Counter[tuple[bytes, byte
             continue
         if keep == "none":
             other = next(other for text, other in answers.items() if text != answer)
-            yield Found(entry, f"answers the prompt of {other.where} differently, and none is kept")
+            yield Found(entry, f"{_DIFFERS[entry.learned].format(other.where)}, and none is kept")
             continue
         # Of as many votes the first wins; rows of one answer come in the order of their lines.
         kept = (
@@ -196,7 +210,7 @@ def _conflicts(ranked: list[Entry], keep: str, votes: "Counter[tuple[bytes, byte
         )
         if answer != kept:
             by = f", {votes[prompt, answer]} to {votes[prompt, kept]}" if keep == "majority" else ""
-            yield Found(entry, f"answers the prompt of {answers[kept].where} differently{by}")
+            yield Found(entry, f"{_DIFFERS[entry.learned].format(answers[kept].where)}{by}")
 
 
 def _near_conflicts(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Found]:
@@ -241,16 +255,20 @@ class _Texts:
     """The turns of rows, read from disk; those of the last few stay, for near rows are often alike."""
 
     def __init__(self, store: Store) -> None:
-        self.turns = lru_cache(maxsize=4096)(lambda entry: list(turns_of(store.row(entry).messages)))
-        """Without the system message."""
+        self.said = lru_cache(maxsize=4096)(lambda entry: list(turns_of(store.row(entry).said)))
+        """Without the system message, of a pair with both answers."""
+
+    def turns(self, entry: Entry) -> list[Message]:
+        """The dialogue, of a pair with the chosen answer."""
+        return self.said(entry)[:-1] if entry.learned == "pair" else self.said(entry)
 
     def spoken(self, entry: Entry) -> list[str]:
         """All that is said."""
-        return [message["content"] for message in self.turns(entry)]
+        return [message["content"] for message in self.said(entry)]
 
     def asked(self, entry: Entry) -> list[str]:
         """All before the last answer."""
-        return self.spoken(entry)[:-1]
+        return [message["content"] for message in self.turns(entry)[:-1]]
 
     def until(self, entry: Entry, end: int) -> list[str]:
         """All before an answer, counted from 0."""

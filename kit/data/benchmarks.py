@@ -94,7 +94,7 @@ class BenchmarkIndex:
 
     def find(self, row: Row) -> tuple[str, Pair] | None:
         """Why a row must not be learned from, and the two texts; the first of its turns that says so."""
-        for message in turns_of(row.messages):
+        for message in turns_of(row.said):
             if not proves_something(message["content"]):
                 continue
             if hit := self._index.find([message["content"]]):

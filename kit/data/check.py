@@ -13,7 +13,7 @@ from kit.config.schema import Checks, Data, PersonalKind, Split
 from kit.data.near import Pair
 from kit.data.personal import redact, redact_all
 from kit.data.rows import DOCUMENT, Rejection, Row, is_document, reject
-from kit.data.same import turns_of
+from kit.data.same import normal, turns_of
 from kit.data.store import Entry, Rejections, Store
 
 MOST_EXAMPLES = 5
@@ -23,6 +23,7 @@ WHAT = {
     "format": "records that do not have the columns or types of their format",
     "cleaner": "rows that a cleaner of the project turned away",
     "personal": "rows with personal data or secrets",
+    "same_answers": "pairs whose chosen and rejected answers are the same",
     "roles": "dialogues that are not: system (optional), then user and assistant in turn, assistant last",
     "empty": "dialogues with an empty message",
     "split": "rows whose split column names no split",
@@ -36,7 +37,7 @@ WHAT = {
     "near_overlap": "rows whose prompt is nearly that of a split held out from theirs",
     "duplicate": "rows equal to an earlier one after Unicode NFKC, case and white space",
     "near_duplicate": "rows whose every turn is nearly that of an earlier row",
-    "conflict": "rows that answer another row's prompt differently",
+    "conflict": "rows that answer another row's prompt differently, or prefer otherwise",
     "near_conflict": "rows that answer nearly the prompt of an earlier row differently",
     "variant": "rows that answer otherwise what another row answers in an earlier turn, or under another "
     "system message",
@@ -207,6 +208,17 @@ def check_structure(row: Row) -> Rejection | None:
             return reject(row, "empty", f"turn {number} (the {message['role']}'s) is empty")
     if turns is not row.messages and not row.messages[0]["content"]:
         return reject(row, "empty", "the system message is empty")
+    return None
+
+
+def check_pair(row: Row) -> Rejection | None:
+    """A pair with two different answers, neither empty."""
+    if row.rejected is None:
+        return None
+    if not row.rejected["content"]:
+        return reject(row, "empty", "the rejected answer is empty")
+    if normal(row.rejected["content"]) == normal(row.messages[-1]["content"]):
+        return reject(row, "same_answers", "the chosen and the rejected answer are the same")
     return None
 
 

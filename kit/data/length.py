@@ -7,13 +7,14 @@ answer without what it answers teaches to invent. Every answer carries loss in e
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
+from kit.data.answers import AnyRow, render_row
 from kit.data.render import Rendered, TooLongError, render
 from kit.data.rows import IGNORED, Message, Rejection, Row, reject
 from kit.data.words import CJK
@@ -54,24 +55,26 @@ def fit(row: Row, tokenizer: "PreTrainedTokenizerBase", config: Config) -> Fitte
     """
     limit, policy = config.model.max_length, config.data.over_length
     try:
-        return Fitted(row.messages, render(row.messages, tokenizer, limit))
+        return Fitted(row.messages, render_row(row, tokenizer, limit))
     except TooLongError as error:
         before, reason = error.tokens, error.problems[0].message
     except DataError as error:
         return reject(row, "template", error.problems[0].message)
-    if policy in ("error", "drop"):
+    if policy in ("error", "drop") or (policy == "split" and row.beside):  # a pair is learned as one
         return reject(row, "too_long", reason)
     if row.split != "train":
         return reject(row, "too_long", f"{reason}; what {row.split} asks is asked whole")
     try:
         if policy == "split":
-            samples = samples_of(row.messages, tokenizer, config)
-            return Fitted(row.messages, samples, before, "in_samples", _told(before, samples))
-        messages = shorter(row.messages, tokenizer, limit, before)
-        samples = render(messages, tokenizer, limit)
+            samples = dialogue_samples(row.messages, tokenizer, config)
+            most = _longest(samples)
+            told = f"{before} tokens became {len(samples)} samples of at most {most}"
+            return Fitted(row.messages, samples, before, "in_samples", told)
+        messages = shorter(row, tokenizer, limit, before)
+        samples = render_row(replace(row, messages=messages), tokenizer, limit)
     except DataError as error:
         return reject(row, "too_long", f"{reason}; {error.problems[0].message}")
-    told = f"{_told(before, samples)}; left out: {_left_out(row.messages, messages)}"
+    told = f"{before} tokens became {_longest(samples)}; left out: {_left_out(row.messages, messages)}"
     return Fitted(messages, samples, before, "shortened", told)
 
 
@@ -84,10 +87,21 @@ def measure(row: Row, fitted: Fitted) -> None:
     row.tokens_before = fitted.before
 
 
-def samples_of(
+def samples_of(row: AnyRow, tokenizer: "PreTrainedTokenizerBase", config: Config) -> list[Rendered]:
+    """What a prepared row is trained on; of a pair the chosen side first, then the rejected.
+
+    Raises:
+        DataError: the row is too long, or `render` refuses it.
+    """
+    if row.rejected is not None or row.label is not None:
+        return render_row(row, tokenizer, config.model.max_length)
+    return dialogue_samples(row.messages, tokenizer, config)
+
+
+def dialogue_samples(
     messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", config: Config
 ) -> list[Rendered]:
-    """What a prepared row is trained on: its one sample, or several where `data.over_length` is `split`.
+    """What a dialogue is trained on: as `render`, or in more samples where `data.over_length` is `split`.
 
     Raises:
         DataError: the dialogue is too long, with `split` one exchange alone; or `render` refuses it.
@@ -100,31 +114,42 @@ def samples_of(
             raise
         # Pretraining learns every token, so one that is context would be learned twice.
         context = 0.0 if config.train.stage == "pretrain" else _CONTEXT
-        return _Dialogue(messages, tokenizer, limit, error.tokens).samples(context)
+        dialogue = _Dialogue(
+            messages, tokenizer, lambda part: render(part, tokenizer, limit), limit, error.tokens
+        )
+        return dialogue.samples(context)
 
 
-def shorter(
-    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", limit: int, before: int
-) -> list[Message]:
-    """The dialogue without its oldest exchanges, and if that is not enough without the first words of the
-    user message that is left. The system message and the last answer stay whole.
+def shorter(row: Row, tokenizer: "PreTrainedTokenizerBase", limit: int, before: int) -> list[Message]:
+    """The row's dialogue without its oldest exchanges, and if that is not enough without the first words of
+    the user message that is left. The system message and the last answer stay whole.
 
     Args:
-        messages: a dialogue whose longest sample has `before` tokens, more than `limit`.
+        row: its longest sample has `before` tokens, more than `limit`; of a pair both answers must fit.
 
     Raises:
         DataError: the last answer alone is too long.
     """
-    return _Dialogue(messages, tokenizer, limit, before).shorter()
+
+    def rendered(messages: list[Message]) -> list[Rendered]:
+        return render_row(replace(row, messages=messages), tokenizer, limit)
+
+    return _Dialogue(row.messages, tokenizer, rendered, limit, before).shorter()
 
 
 class _Dialogue:
     """A dialogue in exchanges, their lengths estimated, so that few ways to cut it need be rendered."""
 
     def __init__(
-        self, messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", limit: int, tokens: int
+        self,
+        messages: Sequence[Message],
+        tokenizer: "PreTrainedTokenizerBase",
+        rendered: Callable[[list[Message]], list[Rendered]],
+        limit: int,
+        tokens: int,
     ) -> None:
         self.tokenizer = tokenizer
+        self.rendered = rendered
         self.limit = limit
         self.system = list(messages[:1]) if messages[0]["role"] == "system" else []
         self.exchanges: list[Exchange] = []
@@ -226,7 +251,7 @@ class _Dialogue:
     def _rendered(self, messages: list[Message]) -> list[Rendered] | None:
         """The samples, or None if one is too long."""
         try:
-            return render(messages, self.tokenizer, self.limit)
+            return self.rendered(messages)
         except TooLongError:
             return None
 
@@ -249,11 +274,8 @@ def _without_loss(samples: list[Rendered], known: int) -> list[Rendered]:
     return [Rendered(sample.input_ids, labels)]
 
 
-def _told(before: int, samples: list[Rendered]) -> str:
-    most = max(len(sample.input_ids) for sample in samples)
-    if len(samples) == 1:
-        return f"{before} tokens became {most}"
-    return f"{before} tokens became {len(samples)} samples of at most {most}"
+def _longest(samples: list[Rendered]) -> int:
+    return max(len(sample.input_ids) for sample in samples)
 
 
 def _left_out(found: Sequence[Message], kept: Sequence[Message]) -> str:

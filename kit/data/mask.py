@@ -26,10 +26,11 @@ def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None
     """
     columns = _columns(row, data)
     found: list[tuple[str, Found]] = []
-    question = ""
+    question = before = ""
     for place, message in _checked(row, data):
-        found += [(place, one) for one in _find(message["content"], data, question)]
-        question = message["content"]
+        if message is not row.rejected:  # it answers the question before the chosen answer
+            question, before = message["content"], question
+        found += [(place, one) for one in _find(message["content"], data, before)]
     for column in columns:
         for text in _texts(row.fields[column]):
             found += [(f"column {column}", one) for one in _find(text, data)]
@@ -89,7 +90,7 @@ def _columns(row: Row, data: Data) -> list[str]:
 
 def _mask(row: Row, columns: list[str], found: list[Found], data: Data) -> None:
     """Replace every value, also where it stands without what gave it away: `so it is 5551234567?`"""
-    masks = _masks(found, "\n".join(message["content"] for message in row.messages))
+    masks = _masks(found, "\n".join(message["content"] for message in row.said))
     # A short one, such as a PIN, may be a year or an amount elsewhere.
     known = {one.text: masks[one.kind, one.key] for one in found if len(one.text) >= _SURE}
     longest_first = "|".join(re.escape(value) for value in sorted(known, key=len, reverse=True))
@@ -130,10 +131,16 @@ def _checked(row: Row, data: Data) -> list[tuple[str, Message]]:
     """
     first = row.messages[0]["role"] != "system"  # turns are counted from 1, without the system message
     return [
-        ("the system message" if message["role"] == "system" else f"turn {number}", message)
-        for number, message in enumerate(row.messages, start=int(first))
+        (_place(row, message, number), message)
+        for number, message in enumerate(row.said, start=int(first))
         if message["role"] != "system" or message["content"] != data.system_prompt
     ]
+
+
+def _place(row: Row, message: Message, number: int) -> str:
+    if message is row.rejected:
+        return "the rejected answer"
+    return "the system message" if message["role"] == "system" else f"turn {number}"
 
 
 def _texts(value: Any) -> Iterator[str]:

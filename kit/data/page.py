@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config.schema import Config
 from kit.data.rows import Row, is_document
-from kit.data.show import Piece, pieces
+from kit.data.show import Piece, pieces, title
 from kit.data.spread import Shown
 from kit.files import write_text
 
@@ -54,7 +54,7 @@ def write_page(
         columns=_columns(summary),
         documents=any(is_document(row.messages) for _, row in rows),
         bars=_bars(summary["tokens"]["histogram"]),
-        rows=[_row(why, row, pieces(row.messages, tokenizer, config)) for why, row in rows],
+        rows=[_row(why, row, pieces(row, tokenizer, config)) for why, row in rows],
     )
     write_text(path, text)
 
@@ -65,7 +65,11 @@ def _row(why: str, row: Row, samples: Sequence[Sequence[Piece]]) -> dict[str, An
         "why": why,
         "where": row.where,
         "id": row.id,
-        "samples": [_sample(sample, _MOST_UNITS // len(shown)) for sample in shown],
+        "label": row.label,
+        "samples": [
+            {"title": title(row, number, len(samples)), **_sample(sample, _MOST_UNITS // len(shown))}
+            for number, sample in enumerate(shown, start=1)
+        ],
         "more": len(samples) - len(shown),
     }
 

@@ -208,7 +208,7 @@ def _write(
 
 
 def _tells_no_person(row: Row) -> bool:
-    return not any(find(message["content"]) for message in row.messages)
+    return not any(find(message["content"]) for message in row.said)
 
 
 def _summary(

@@ -30,6 +30,10 @@ class PreparedRow:
     group: str
     source: str
     line: int
+    rejected: Message | None = None
+    """Of a pair: the answer that the last message was preferred to."""
+    label: bool | None = None
+    """Of an answer for kto: whether it is a good one."""
 
     @property
     def prompt(self) -> list[Message]:
@@ -38,7 +42,7 @@ class PreparedRow:
 
     @property
     def answer(self) -> str:
-        """The reference answer: the last assistant message."""
+        """The reference answer: the last assistant message, of a pair the chosen one."""
         return self.messages[-1]["content"]
 
 
@@ -112,9 +116,9 @@ def load_table(folder: Path, name: str) -> "Dataset":
 
 
 def _row(row: dict[str, Any]) -> PreparedRow:
-    return PreparedRow(
-        **{**row, "expected": json.loads(row["expected"]), "slices": json.loads(row["slices"])}
-    )
+    (rejected,) = row.get("rejected") or [None]
+    texts = {name: json.loads(row[name]) for name in ("expected", "slices")}
+    return PreparedRow(**{**row, **texts, "rejected": rejected})
 
 
 def load_summary(folder: Path) -> dict[str, Any]:

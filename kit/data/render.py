@@ -49,6 +49,20 @@ class Rendered:
     input_ids: list[int]
     labels: list[int]
 
+    @property
+    def prompt_ids(self) -> list[int]:
+        """The tokens before the first that carries loss."""
+        return self.input_ids[: self._begin]
+
+    @property
+    def completion_ids(self) -> list[int]:
+        """The tokens from the first that carries loss on."""
+        return self.input_ids[self._begin :]
+
+    @property
+    def _begin(self) -> int:
+        return next((at for at, label in enumerate(self.labels) if label != IGNORED), len(self.labels))
+
 
 class TooLongError(DataError):
     """A sample has more tokens than `model.max_length`; `tokens` says how many."""

@@ -52,11 +52,33 @@ class Row:
     """How many samples it is trained in; set by rendering, as the next is."""
     tokens_before: int = 0
     """Length in tokens before a too long dialogue was cut into samples or its prompt shortened."""
+    rejected: Message | None = None
+    """Of a pair: the answer that the last message was preferred to."""
+    label: bool | None = None
+    """Of an answer for kto: whether it is a good one."""
 
     @property
     def id(self) -> str:
-        """The same for the same messages, in any file and any run."""
-        return sha256_json(self.messages)[:16]
+        """The same for the same messages and what stands beside them, in any file and any run."""
+        beside = self.beside
+        return sha256_json({"messages": self.messages, **beside} if beside else self.messages)[:16]
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """The rejected answer of a pair or the label of an answer, by name; nothing for other rows."""
+        found = {"rejected": self.rejected, "label": self.label}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def for_hooks(self) -> dict[str, Any]:
+        """The row as cleaners and checks of the project see it, the rejected answer as text."""
+        rejected = {"rejected": self.rejected["content"]} if self.rejected else {}
+        return {"messages": self.messages, **self.fields, **self.beside, **rejected}
+
+    @property
+    def said(self) -> list[Message]:
+        """All messages, the rejected answer last."""
+        return self.messages if self.rejected is None else [*self.messages, self.rejected]
 
     @property
     def where(self) -> str:
@@ -103,7 +125,7 @@ def is_document(messages: Sequence[Message]) -> bool:
 
 def reject(row: Row, check: str, reason: str) -> Rejection:
     """A rejection that shows the row as it would have been used."""
-    return Rejection(row.where, check, reason, {"messages": row.messages, **row.fields})
+    return Rejection(row.where, check, reason, {"messages": row.messages, **row.fields, **row.beside})
 
 
 def as_text(value: Any) -> str:

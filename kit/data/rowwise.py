@@ -12,7 +12,7 @@ from kit.config.schema import Config
 from kit.data.across import NEAR_CHECKS
 from kit.data.benchmarks import Benchmark, BenchmarkIndex
 from kit.data.boilerplate import sentence_hashes
-from kit.data.check import Findings, check_structure
+from kit.data.check import Findings, check_pair, check_structure
 from kit.data.clean import clean, find_cleaners
 from kit.data.custom import find_checks, passes_custom
 from kit.data.length import fit, measure
@@ -102,6 +102,7 @@ class RowWork:
         row.fields = {name: value for name, value in row.fields.items() if name in self._columns}
         rejection = (
             check_personal(row, data, done.findings)
+            or check_pair(row)
             or assign(row, data.split)
             or self._measured(row, done.findings)
         )
@@ -138,13 +139,14 @@ class RowWork:
             group=row.group,
             named=group_of(row, data.split) is not None,
             document=is_document(row.messages),
+            learned="pair" if row.rejected else "answer" if row.label is None else "label",
             tokens=row.tokens,
             all_tokens=row.all_tokens,
             trained_tokens=row.trained_tokens,
             samples=row.samples,
             tokens_before=row.tokens_before,
             missing=tuple(column for column in data.expected if row.fields.get(column) is None),
-            keys=keys_of(row.messages),
+            keys=keys_of(row.messages, row.rejected, row.label),
         )
         asks, whole = self._marks(row)
         sentences = sentence_hashes(row) if data.checks.boilerplate != "off" else []
@@ -154,11 +156,12 @@ class RowWork:
         """The marks of all prompts of a row, and of the whole."""
         if not self._looks_for_near:
             return [], None
-        turns = turns_of(row.messages)
+        turns = turns_of(row.said)
         marks = marks_of([message["content"] for message in turns])
         if is_document(row.messages):
             return marks, marks[0]
-        ends = [place for place, message in enumerate(turns) if message["role"] == "assistant"]
+        dialogue = turns_of(row.messages)
+        ends = [place for place, message in enumerate(dialogue) if message["role"] == "assistant"]
         return [marks[end - 1] for end in ends], marks[-1]
 
     @cached_property

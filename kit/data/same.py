@@ -65,13 +65,15 @@ class Keys:
     """The hashes by which rows are compared; rows share one exactly when they share what it is of."""
 
     whole: bytes
-    """Of all messages."""
+    """Of all messages, and of the rejected answer or the label."""
     prompt: bytes
-    """Of all but the last, the system message included."""
+    """Of all but the last, the system message included: what other rows must not answer differently. Of a
+    pair with its two answers, whichever is the better; of a labelled answer with the answer."""
     told: bytes
-    """Of the system message; empty without one."""
+    """Of the system message and the label; empty without them."""
     answers: tuple[tuple[bytes, bytes], ...]
-    """For every assistant turn: of the turns before it, the system message aside, and of the answer."""
+    """For every assistant turn: of the turns before it, the system message aside, and of the answer; last
+    of a labelled answer, of the label."""
 
     @property
     def asked(self) -> bytes:
@@ -84,15 +86,27 @@ class Keys:
         return self.answers[-1][1]
 
 
-def keys_of(messages: Sequence[Message]) -> Keys:
-    """The keys of a row whose messages are in order."""
+def keys_of(messages: Sequence[Message], rejected: Message | None = None, label: bool | None = None) -> Keys:
+    """The keys of a row whose messages are in order.
+
+    Args:
+        messages: the dialogue, of a pair with the chosen answer.
+        rejected: the other answer of a pair.
+        label: whether the answer is a good one, where that is what is learned.
+    """
     told = "" if turns_of(messages) is messages else normal(messages[0]["content"])
-    return Keys(
-        whole=bytes.fromhex(key(messages)),
-        prompt=bytes.fromhex(key(messages[:-1])),
-        told=_hash(told) if told else b"",
-        answers=tuple((bytes.fromhex(before), _hash(answer)) for before, answer in answered(messages)),
-    )
+    whole, prompt = key(messages), key(messages[:-1])
+    answers = tuple((bytes.fromhex(before), _hash(answer)) for before, answer in answered(messages))
+    if rejected is not None:
+        sides = [key([messages[-1]]), key([rejected])]
+        whole, prompt = f"{whole}{sides[1]}", f"{prompt}{''.join(sorted(sides))}"
+    if label is not None:
+        # One answer with two labels is to them what one prompt with two answers is to others.
+        answers = (*answers[:-1], (answers[-1][0], _hash(str(label))))
+        whole, prompt, told = f"{whole}{label}", whole, f"{told}\0{label}"
+    if rejected is not None or label is not None:
+        whole, prompt = _hash(whole).hex(), _hash(prompt).hex()
+    return Keys(bytes.fromhex(whole), bytes.fromhex(prompt), _hash(told) if told else b"", answers)
 
 
 def _hash(text: str) -> bytes:

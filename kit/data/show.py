@@ -1,12 +1,13 @@
 """A dialogue as the model sees it, token by token, with the tokens that carry loss told apart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kit.config.schema import Config
+from kit.data.answers import AnyRow
 from kit.data.length import samples_of
-from kit.data.rows import IGNORED, Message
+from kit.data.rows import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,17 +29,15 @@ class Piece:
         return "".join(self.units)
 
 
-def pieces(
-    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", config: Config
-) -> list[list[Piece]]:
-    """The training samples of a prepared dialogue, each as runs of tokens with and without loss.
+def pieces(row: AnyRow, tokenizer: "PreTrainedTokenizerBase", config: Config) -> list[list[Piece]]:
+    """The training samples of a row, each as runs of tokens with and without loss; see `samples_of`.
 
     Raises:
-        DataError: the dialogue does not fit, or the chat template cannot express it.
+        DataError: the row does not fit, or the chat template cannot express it.
     """
     return [
         list(_pieces(sample.input_ids, [label != IGNORED for label in sample.labels], tokenizer))
-        for sample in samples_of(messages, tokenizer, config)
+        for sample in samples_of(row, tokenizer, config)
     ]
 
 
@@ -66,3 +65,10 @@ def _units(ids: list[int], start: int, end: int, tokenizer: "PreTrainedTokenizer
 
 def _decoded(ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> str:
     return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+
+
+def title(row: AnyRow, number: int, count: int) -> str:
+    """What a sample is called beside the others of its row."""
+    if row.rejected is not None:
+        return "chosen" if number == 1 else "rejected"
+    return f"sample {number} of {count}"

@@ -29,6 +29,8 @@ def write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
             "group": text,
             "source": text,
             "line": Value("int64"),
+            "rejected": List({"role": text, "content": text}),
+            "label": Value("bool"),
         }
     )
     schema = features.arrow_schema  # keeps its columns when empty
@@ -59,4 +61,6 @@ def _prepared(row: Row, config: Config) -> dict[str, Any]:
         "group": row.group,
         "source": row.source,
         "line": row.line,
+        "rejected": [row.rejected] if row.rejected else None,
+        "label": row.label,
     }

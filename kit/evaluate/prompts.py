@@ -36,7 +36,8 @@ class Prompt:
 
 
 def load_prompts(split: Path) -> list[Prompt]:
-    """All dialogues of a prepared split (`test/` or `valid/`) as prompts; documents ask nothing.
+    """All dialogues of a prepared split (`test/` or `valid/`) as prompts; documents ask nothing, and an
+    answer labelled bad is no reference to compare with.
 
     Raises:
         DataError: the split is missing, empty, or holds nothing to ask.
@@ -48,7 +49,12 @@ def load_prompts(split: Path) -> list[Prompt]:
     if not rows:
         hint = f"raise `data.split.{split.name}`, or mark rows for it with `data.split.column`"
         raise DataError(Problem(str(split), f"the {split.name} split is empty: nothing to evaluate on", hint))
-    asked = [row for row in rows if row.prompt]
+    asked = [row for row in rows if row.prompt and row.label is not False]
+    if not asked and any(row.prompt for row in rows):
+        hint = f"answers labelled true are the references; add some with `split: {split.name}`"
+        raise DataError(
+            Problem(str(split), f"every answer of the {split.name} split is labelled false", hint)
+        )
     if not asked:
         hint = (
             f"add dialogues with `split: {split.name}`; a run on documents alone has `evaluate.metrics: []`, "

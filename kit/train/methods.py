@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import ConfigError, Problem
+from kit.config.preference import LOSSES
 from kit.config.schema import Config, MethodConfig
 from kit.models.loading import device, dtype, load_model
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 LORA_BAND = (3e-5, 1e-4)
 FULL_SHARE = 0.2
 """Full fine-tuning is advised a fifth of the LoRA rate."""
+PREFERENCE_BAND = (5e-6, 5e-5)
+"""For dpo and kto by LoRA. In full a tenth: Tunstall et al. 2023 (Zephyr) 5e-7, Rafailov et al. 2023 1e-6."""
+PREFERENCE_FULL_SHARE = 0.1
 
 
 def load_for_training(config: Config) -> Any:
@@ -88,13 +92,17 @@ def rate_advice(config: Config) -> str | None:
 
     The band 3e-5 to 1e-4 for LoRA, and a fifth of it for full fine-tuning, is practice for models of
     billions of parameters. Small models want more, so this is advice and never an error, and none for tiny.
+    Preferences are learned more slowly: see `PREFERENCE_BAND`.
     """
     if config.train.stage == "pretrain" or config.model.name == "tiny":
         return None
-    share = FULL_SHARE if config.method.name == "full" else 1.0
-    low, high = LORA_BAND[0] * share, LORA_BAND[1] * share
+    preference = config.train.stage in LOSSES
+    band, full = (PREFERENCE_BAND, PREFERENCE_FULL_SHARE) if preference else (LORA_BAND, FULL_SHARE)
+    share = full if config.method.name == "full" else 1.0
+    low, high = band[0] * share, band[1] * share
     rate = config.train.learning_rate
     if low <= rate <= high:
         return None
     side = "below" if rate < low else "above"
-    return f"learning rate {rate:g} is {side} the usual {low:g} to {high:g} for {config.method.name}"
+    what = f"{config.train.stage} by {config.method.name}" if preference else config.method.name
+    return f"learning rate {rate:g} is {side} the usual {low:g} to {high:g} for {what}"

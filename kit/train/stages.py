@@ -1,9 +1,9 @@
 """Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
 
-Features: stages `sft` (assistant tokens only) and `pretrain` (every token); methods `full`, `lora` and
-`qlora`; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
-Not here yet: more than one node, preference learning, packing. Rows are grouped by length instead,
-which keeps dialogues apart on any device.
+Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers)
+and `kto` (labelled answers); methods `full`, `lora` and `qlora`; validation by the case's own task score,
+early stopping, exact resume, curves and a manifest. Not here yet: more than one node, packing. Rows are
+grouped by length instead, which keeps dialogues apart on any device.
 """
 
 import importlib.util
@@ -18,9 +18,11 @@ from rich.console import Console
 
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.layers import Origin
-from kit.config.schema import Config, Tracker
+from kit.config.schema import Config, Stage, Tracker
 from kit.config.yaml_lines import Key
-from kit.data.length import samples_of
+from kit.data.answers import render_answer, render_pair
+from kit.data.length import dialogue_samples
+from kit.data.preference import LABEL_STAGES, PAIR_STAGES
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.manifest import begin_manifest, close_manifest
@@ -29,12 +31,14 @@ from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import new_run, save_manifest, step_of
 
 if TYPE_CHECKING:
-    from kit.train.trainer import CausalTrainer
+    from kit.train.trainer import RunTrainer
     from kit.train.watch import Golden, Interruption
 
 TaskScore = Callable[[Any, Any], float]
-Messages = list[dict[str, str]]
-Examples = list[dict[str, list[int]]]
+Examples = list[dict[str, Any]]
+"""Training rows as tokens, in the columns that the stage's trainer reads."""
+Row = dict[str, Any]
+"""`messages`; for a pair also `rejected`, the list of one answer; for kto also `label`."""
 
 
 def train(
@@ -68,8 +72,8 @@ def train(
     """
     refuse_many_processes()
     check_trackers(config.tracking.report_to)
-    dialogues = {split: load_messages(prepared, split) for split in ("train", "valid")}
-    data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(dialogues)}
+    rows = {split: load_rows(prepared, split, config.train.stage) for split in ("train", "valid")}
+    data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(rows)}
     chosen_by = golden_choice or {}
     checkpoint = check_resumable(resume, config, data, chosen_by) if resume else None
     base_sha256 = weights_sha256(model_folder(config.model))
@@ -77,7 +81,7 @@ def train(
         check_same_base(resume, base_sha256)
 
     tokenizer = load_tokenizer(config.model)
-    examples = {split: tokenise(rows, tokenizer, config) for split, rows in dialogues.items()}
+    examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
@@ -155,11 +159,11 @@ def check_trackers(trackers: list[Tracker]) -> None:
         )
 
 
-def load_messages(prepared: Path, split: str) -> list[Messages]:
-    """The dialogues of a prepared split; none where the split has no rows.
+def load_rows(prepared: Path, split: str, stage: Stage) -> list[Row]:
+    """The rows of a prepared split, with what their stage learns from; none where the split has no rows.
 
     Raises:
-        DataError: `prepared` is not a prepared data folder.
+        DataError: `prepared` is not a prepared data folder, or was prepared for another stage.
     """
     import datasets
 
@@ -172,8 +176,10 @@ def load_messages(prepared: Path, split: str) -> list[Messages]:
         )
     if not any(folder.glob("*.arrow")):  # an empty split is saved without a table, and does not load
         return []
-    messages: list[Messages] = list(datasets.load_from_disk(str(folder))["messages"])
-    return messages
+    table = datasets.load_from_disk(str(folder))
+    beside = ["rejected"] if stage in PAIR_STAGES else ["label"] if stage in LABEL_STAGES else []
+    rows: list[Row] = list(table.select_columns(["messages", *beside]))
+    return rows
 
 
 def fingerprint_of(prepared: Path) -> str:
@@ -182,15 +188,36 @@ def fingerprint_of(prepared: Path) -> str:
     return str(summary["fingerprint"])
 
 
-def tokenise(dialogues: list[Messages], tokenizer: Any, config: Config) -> Examples:
-    """Token ids and labels of every dialogue. `sft` labels what the assistant says, `pretrain` all of it."""
-    rendered = [sample for messages in dialogues for sample in samples_of(messages, tokenizer, config)]
+def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
+    """Token ids of every row, and what is learned of them.
+
+    `sft` labels what the assistant says, `pretrain` all of it. `dpo` and `orpo` take the prompt and either
+    answer apart, `kto` prompt and answer.
+    """
+    most = config.model.max_length
+    if config.train.stage in PAIR_STAGES:
+        pairs = [render_pair(row["messages"], row["rejected"][0], tokenizer, most) for row in rows]
+        return [
+            {
+                "prompt_ids": chosen.prompt_ids,
+                "chosen_ids": chosen.completion_ids,
+                "rejected_ids": rejected.completion_ids,
+            }
+            for chosen, rejected in pairs
+        ]
+    if config.train.stage in LABEL_STAGES:
+        answers = [render_answer(row["messages"], tokenizer, most) for row in rows]
+        return [
+            {"prompt_ids": one.prompt_ids, "completion_ids": one.completion_ids, "label": row["label"]}
+            for one, row in zip(answers, rows, strict=True)
+        ]
+    samples = [sample for row in rows for sample in dialogue_samples(row["messages"], tokenizer, config)]
     if config.train.stage == "pretrain":
-        return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in rendered]
-    return [{"input_ids": sample.input_ids, "labels": sample.labels} for sample in rendered]
+        return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in samples]
+    return [{"input_ids": sample.input_ids, "labels": sample.labels} for sample in samples]
 
 
-def measure(trainer: "CausalTrainer", config: Config) -> dict[str, int]:
+def measure(trainer: "RunTrainer", config: Config) -> dict[str, int]:
     """Parameters and optimiser steps of the run."""
     trainable, total = parameter_counts(trainer.model)
     planned = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
@@ -210,7 +237,7 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
 
 
 def run_trainer(
-    trainer: "CausalTrainer",
+    trainer: "RunTrainer",
     golden: "Golden",
     checkpoint: Path | None,
     interruption: "Interruption",

@@ -1,4 +1,4 @@
-"""TRL's `SFTTrainer` with four things of ours: row order, precision, a finite loss, the task score.
+"""TRL's trainers with four things of ours: row order, precision, a finite loss, the task score.
 
 Only `kit.train.stages` imports this module: it loads torch, transformers and TRL.
 """
@@ -21,8 +21,8 @@ from kit.files import write_json
 TaskScore = Callable[[Any, Any], float]
 
 
-class CausalTrainer(SFTTrainer):  # type: ignore[misc]
-    """Trains on rows that are already tokens and labels.
+class RunTrainer(Trainer):  # type: ignore[misc]
+    """What the trainer of every stage has beside TRL's own: see above. A trainer of TRL stands behind it.
 
     Args:
         run: the run's folder, where a batch with a broken loss is left.
@@ -45,10 +45,13 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
         """Told what runs while no step does."""
         super().__init__(*args, **kwargs)
 
+    def row_lengths(self) -> list[int]:
+        """Tokens of every training row, by which rows share batches."""
+        return [len(ids) for ids in self.train_dataset["input_ids"]]
+
     def _get_train_sampler(self, train_dataset: Any = None) -> "LengthGroupedSampler":
-        rows = train_dataset if train_dataset is not None else self.train_dataset
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler([len(ids) for ids in rows["input_ids"]], batch, self.args.seed)
+        return LengthGroupedSampler(self.row_lengths(), batch, self.args.seed)
 
     def autocast_smart_context_manager(
         self, cache_enabled: bool | None = True
@@ -57,20 +60,6 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
         if self.autocast is None:
             return nullcontext()
         return torch.autocast(self.args.device.type, dtype=self.autocast, cache_enabled=bool(cache_enabled))
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Mean loss over the labelled tokens of the global batch.
-
-        TRL's loss saves memory with a fused head, written for GPUs. Without one it scores every
-        position, labelled or not, and computes entropies besides: on a CPU the model's own loss
-        gives the same number a quarter faster.
-        """
-        if self.args.device.type != "cpu":
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        inputs["use_cache"] = False
-        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
@@ -87,15 +76,14 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _refuse(self, inputs: dict[str, Any]) -> None:
         path = self.run / "broken_batch.json"
-        ids = inputs["input_ids"].tolist()
+        tensors = {name: value.tolist() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
         write_json(
             path,
             {
                 "step": self.state.global_step + 1,
                 "learning_rate": self._get_learning_rate(),
-                "text": self.processing_class.batch_decode(ids),
-                "input_ids": ids,
-                "labels": inputs["labels"].tolist(),
+                "text": self.processing_class.batch_decode(tensors["input_ids"]),
+                **{name: value for name, value in tensors.items() if name != "attention_mask"},
             },
         )
         raise InvalidRunError(
@@ -119,6 +107,24 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: the report writes the card, once the model is measured."""
+
+
+class CausalTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
+    """Trains on rows that are already tokens and labels."""
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean loss over the labelled tokens of the global batch.
+
+        TRL's loss saves memory with a fused head, written for GPUs. Without one it scores every
+        position, labelled or not, and computes entropies besides: on a CPU the model's own loss
+        gives the same number a quarter faster.
+        """
+        if self.args.device.type != "cpu":
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs["use_cache"] = False
+        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
 
 class LengthGroupedSampler(Sampler[int]):

@@ -11,7 +11,7 @@ from dialogue_rows import dialogue
 from test_data_render import REWRITES_HISTORY, real_templates
 
 from kit.config.schema import Config
-from kit.data.length import Fitted, fit, samples_of
+from kit.data.length import Fitted, dialogue_samples, fit
 from kit.data.prepared import load_split, load_summary
 from kit.data.render import TemplateRefusedError, prompt_ids, render
 from kit.data.rows import IGNORED, Rejection, Row
@@ -150,7 +150,7 @@ def test_rows_of_valid_and_test_stay_whole_or_go(policy: str) -> None:
 def test_pretraining_learns_every_token_of_a_split_dialogue_once() -> None:
     tokenizer = TOKENIZERS["one sample a dialogue"]
     messages = long_dialogue(12)
-    samples = tokenise([messages], tokenizer, config("split", 256, "pretrain"))
+    samples = tokenise([{"messages": messages}], tokenizer, config("split", 256, "pretrain"))
     learned = "".join(tokenizer.decode(sample["labels"]) for sample in samples)
     assert all(learned.count(message["content"].strip()) == 1 for message in messages[1:])
 
@@ -167,7 +167,7 @@ def test_split_is_sound_for_every_real_template() -> None:
             )
         except TemplateRefusedError:
             continue
-        samples = samples_of(messages, tokenizer, config("split", (shortest + longest) // 2))
+        samples = dialogue_samples(messages, tokenizer, config("split", (shortest + longest) // 2))
         assert max(len(one.input_ids) for one in samples) < longest
         together = "".join(text for one in samples for text in answers_of(one.labels, tokenizer))
         assert [together.count(f"Answer {number}:") for number in range(6)] == [1] * 6, path.name
@@ -245,7 +245,7 @@ def test_split_counts_samples_apart_from_rows_and_trains_what_it_says(casekit, r
     train = load_split(folder, "train")
     assert sum(row.line > 40 for row in train) == 2, "a row stays a row, in one split and group"
     settings = Config.model_validate(summary_settings(summary))
-    samples = tokenise([row.messages for row in train], chat_tokenizer(), settings)
+    samples = tokenise([{"messages": row.messages} for row in train], chat_tokenizer(), settings)
     assert len(samples) == len(train) - 2 + told["samples"]
     assert max(len(sample["input_ids"]) for sample in samples) <= 128
     page = (folder / "data.html").read_text()
@@ -276,3 +276,26 @@ def test_truncate_prompt_writes_the_shorter_prompt_and_tells_both_lengths(caseki
     assert (
         f"{told['tokens_before']} tokens became {told['tokens_after']}" in (folder / "data.html").read_text()
     )
+
+
+def pair_row(prompt: list[dict[str, str]], chosen: str, rejected: str) -> Row:
+    row_ = row([*prompt, {"role": "assistant", "content": chosen}])
+    row_.rejected = {"role": "assistant", "content": rejected}
+    return row_
+
+
+def test_a_pair_is_learned_as_one_and_both_answers_must_fit() -> None:
+    tokenizer, limit = TOKENIZERS["one sample a dialogue"], 128
+    prompt = [*long_dialogue(6), {"role": "user", "content": "Which card?"}]
+    pair = pair_row(prompt, "The first card.", "it costs euros " * 20)
+    split = fit(pair, tokenizer, config("split", limit))
+    assert isinstance(split, Rejection)
+    assert split.check == "too_long"
+    found = fit(pair, tokenizer, config("truncate-prompt", limit))
+    assert isinstance(found, Fitted)
+    assert found.messages[-1] == pair.messages[-1]
+    assert len(found.samples) == 2, "the chosen side and the rejected"
+    assert max(len(one.input_ids) for one in found.samples) <= limit
+    assert found.samples[0].prompt_ids == found.samples[1].prompt_ids
+    too_long = pair_row(prompt, "The first card.", "it costs euros " * 200)
+    assert isinstance(fit(too_long, tokenizer, config("truncate-prompt", limit)), Rejection)

@@ -13,6 +13,7 @@ from kit import cli_data
 from kit.config.schema import Config
 from kit.data.lookup import find_rows
 from kit.data.prepared import load_split
+from kit.data.rows import Row
 from kit.data.show import pieces
 from kit.terminal_rows import Look, rows_text
 
@@ -112,7 +113,7 @@ def test_units_join_to_the_text_that_the_tokens_say(word_marks: bool) -> None:
     messages = dialogue("What does it cost? 12 euros a year 贵😀", "Ça coûte 12 € 😀😀. The card.")[
         "messages"
     ]
-    (sample,) = pieces(messages, tokenizer, Config())
+    (sample,) = pieces(Row("a", 1, messages, {}), tokenizer, Config())
     units = [unit for piece in sample for unit in piece.units]
     assert all(units)
     if not word_marks:  # a small vocabulary of words has no bytes to fall back on

@@ -47,7 +47,7 @@ def test_several_gpus_in_sight_do_not_change_the_batch(settings, tmp_path):
 def trainer_of(config, tmp_path):
     tokenizer = load_tokenizer(config.model)
     messages = [{"role": "user", "content": "hello you"}, {"role": "assistant", "content": "well met"}]
-    examples = {"train": tokenise([messages] * 16, tokenizer, config), "valid": []}
+    examples = {"train": tokenise([{"messages": messages}] * 16, tokenizer, config), "valid": []}
     (tmp_path / "run").mkdir()
     return make_trainer(config, tmp_path / "run", examples, tokenizer, None, None, "base")[0]
 
