@@ -35,7 +35,8 @@ Method = Literal["full", "lora", "qlora"]
 TierName = Literal["tiny", "startup", "medium", "large"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 Severity = Literal["reject", "report", "off"]
-PersonalKind = Literal["secret", "email", "iban", "card", "national_id", "medical_record", "ip", "phone"]
+FormKind = Literal["secret", "email", "iban", "card", "national_id", "medical_record", "ip", "phone"]
+PersonalKind = Literal[FormKind, "name"]
 
 
 class Section(BaseModel):
@@ -198,8 +199,11 @@ class Data(Section):
     personal: Literal["report", "mask", "reject"] = "report"
     """What becomes of personal data and secrets: counted; replaced by marks such as `[EMAIL_1]`, which are
     the same wherever the value stands in a dialogue; or the row goes."""
-    personal_kinds: list[PersonalKind] = list(get_args(PersonalKind))
-    """Which kinds of personal data are looked for."""
+    personal_kinds: list[PersonalKind] = list(get_args(FormKind))
+    """Which kinds of personal data are looked for; `name` is of people, and needs `name_models`."""
+    name_models: dict[str, str] = {}
+    """What finds names of people: for each of the project's languages the package or folder of a spaCy
+    pipeline, such as `en: en_core_web_lg`. Takes `pip install 'casekit[names]'`."""
     personal_keep: list[str] = []
     """Values that are no person's and stay, such as the own hotline; `@bank.example` keeps a whole domain."""
     benchmarks: list[str] = []
@@ -285,7 +289,10 @@ class Train(Section):
     global_batch_size: int = Field(default=32, gt=0)
     """Sequences per optimiser step, over all devices and accumulation."""
     per_device_train_batch_size: int = Field(default=8, gt=0)
-    """Sequences per forward pass; the accumulation steps follow from the global batch."""
+    """Sequences per forward pass, where they are not packed; the accumulation steps follow."""
+    packing: bool = False
+    """Join the sequences of a global batch in rows of at most `model.max_length` tokens, kept apart; a
+    forward pass is then one row. The steps see what they see unpacked."""
     per_device_eval_batch_size: int = Field(default=16, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -308,7 +315,7 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
-        if self.global_batch_size % self.per_device_train_batch_size:
+        if not self.packing and self.global_batch_size % self.per_device_train_batch_size:
             raise ValueError(
                 f"`global_batch_size` ({self.global_batch_size}) must be a multiple of "
                 f"`per_device_train_batch_size` ({self.per_device_train_batch_size})"

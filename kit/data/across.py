@@ -16,6 +16,7 @@ from kit.data.neighbours import Marks, Neighbours, find_neighbours
 from kit.data.rows import SPLITS, Message, SplitName
 from kit.data.same import before_answer, normal, turns_of
 from kit.data.store import Entry, Store
+from kit.data.tools import said
 
 _MOST_COMPARED = 8
 """So many candidates of a row are compared word by word, the most alike first."""
@@ -175,7 +176,12 @@ def _near_duplicates(ranked: list[Entry], rows: Rows, near: float) -> Iterator[F
     for number, entry in enumerate(ranked):
         # A row that was found lost to one that stays, so only those that stay can be lost to.
         others = _staying(neighbours, number, ranked, found)
-        others = [other for other in others if other.keys.whole != entry.keys.whole]
+        # Calls are data, and thoughts are many: those that are spelt nearly the same are others.
+        others = [
+            other
+            for other in others
+            if other.keys.whole != entry.keys.whole and other.keys.beside == entry.keys.beside
+        ]
         if hit := _nearest(texts.spoken(entry), others, texts.spoken, near):
             other, alike = hit
             found.add(entry.number)
@@ -225,7 +231,7 @@ def _near_conflicts(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Fo
             continue
         other, alike = hit
         follows.add(entry.number)
-        answers = texts.turns(entry)[-1]["content"], texts.turns(other)[-1]["content"]
+        answers = said(texts.turns(entry)[-1]), said(texts.turns(other)[-1])
         if entry.keys.asked == other.keys.asked or _same_answer(*answers, near):
             continue  # an equal prompt is the conflict check's to tell
         both = _spoken(texts.turns(entry)), _spoken(texts.turns(other))
@@ -264,23 +270,23 @@ class _Texts:
 
     def spoken(self, entry: Entry) -> list[str]:
         """All that is said."""
-        return [message["content"] for message in self.said(entry)]
+        return [said(message) for message in self.said(entry)]
 
     def asked(self, entry: Entry) -> list[str]:
         """All before the last answer."""
-        return [message["content"] for message in self.turns(entry)[:-1]]
+        return [said(message) for message in self.turns(entry)[:-1]]
 
     def until(self, entry: Entry, end: int) -> list[str]:
         """All before an answer, counted from 0."""
-        return [message["content"] for message in before_answer(self.turns(entry), end)]
+        return [said(message) for message in before_answer(self.turns(entry), end)]
 
 
 def _nearest(
-    turns: list[str], others: Sequence[Entry], said: Callable[[Entry], list[str]], near: float
+    turns: list[str], others: Sequence[Entry], turns_of_other: Callable[[Entry], list[str]], near: float
 ) -> tuple[Entry, float] | None:
     """The first of the others that is near, which come the most alike first, and how near it is."""
     for other in others[:_MOST_COMPARED]:
-        if alike := alikeness(turns, said(other), near):
+        if alike := alikeness(turns, turns_of_other(other), near):
             return other, alike
     return None
 
@@ -290,15 +296,15 @@ def _staying(neighbours: Neighbours, number: int, ranked: Sequence[Entry], found
 
 
 def _told(ranked: Sequence[Entry]) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
-    """A hash of each system message: under another one, the same words may be another example."""
+    """A hash of each system message and tools: under others, the same words may be another example."""
     return np.array([int.from_bytes(entry.keys.told[:8], "little") for entry in ranked], dtype=np.uint64)
 
 
 def _spoken(turns: Sequence[Message]) -> str:
     """A dialogue, or its beginning, as one text for people."""
     if len(turns) == 1:
-        return turns[0]["content"]
-    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+        return said(turns[0])
+    return "\n".join(f"{turn['role']}: {said(turn)}" for turn in turns)
 
 
 def _rank(split: SplitName) -> int:

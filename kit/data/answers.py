@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from kit.config.errors import Problem
-from kit.data.render import Rendered, TemplateRefusedError, render
-from kit.data.rows import IGNORED, Message
+from kit.data.chat_template import refusal
+from kit.data.render import Rendered, render
+from kit.data.rows import IGNORED, Message, Tool
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,6 +16,8 @@ class AnyRow(Protocol):
 
     @property
     def messages(self) -> list[Message]: ...
+    @property
+    def tools(self) -> list[Tool]: ...
     @property
     def rejected(self) -> Message | None: ...
     @property
@@ -30,14 +32,18 @@ def render_row(row: AnyRow, tokenizer: "PreTrainedTokenizerBase", max_length: in
         TemplateRefusedError: as `render`.
     """
     if row.rejected is not None:
-        return render_pair(row.messages, row.rejected, tokenizer, max_length)
+        return render_pair(row.messages, row.rejected, tokenizer, max_length, row.tools)
     if row.label is not None:
-        return [render_answer(row.messages, tokenizer, max_length)]
-    return render(row.messages, tokenizer, max_length)
+        return [render_answer(row.messages, tokenizer, max_length, row.tools)]
+    return render(row.messages, tokenizer, max_length, row.tools)
 
 
 def render_pair(
-    messages: Sequence[Message], rejected: Message, tokenizer: "PreTrainedTokenizerBase", max_length: int
+    messages: Sequence[Message],
+    rejected: Message,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    tools: Sequence[Tool] = (),
 ) -> list[Rendered]:
     """The samples of a pair, chosen and rejected, which share their prompt.
 
@@ -46,15 +52,17 @@ def render_pair(
         TemplateRefusedError: as `render`; also where the prompt would depend on the answer.
     """
     dialogues = (messages, [*messages[:-1], rejected])
-    chosen, other = (render_answer(dialogue, tokenizer, max_length) for dialogue in dialogues)
+    chosen, other = (render_answer(dialogue, tokenizer, max_length, tools) for dialogue in dialogues)
     if chosen.prompt_ids != other.prompt_ids:
-        message = "the chat template writes another prompt before the rejected answer"
-        raise TemplateRefusedError(Problem(where="", message=message))
+        raise refusal("the chat template writes another prompt before the rejected answer")
     return [chosen, other]
 
 
 def render_answer(
-    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", max_length: int
+    messages: Sequence[Message],
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    tools: Sequence[Tool] = (),
 ) -> Rendered:
     """A dialogue with loss on its last answer and the token that ends it. Its `prompt_ids` are those of
     serving, earlier answers among them.
@@ -67,7 +75,7 @@ def render_answer(
         TooLongError: the sample is longer than `max_length`.
         TemplateRefusedError: as `render`.
     """
-    last = render(messages, tokenizer, max_length)[-1]
+    last = render(messages, tokenizer, max_length, tools)[-1]
     # The answer is the end of the sample, and what stands before it is no answer.
     begin = len(last.labels)
     while begin and last.labels[begin - 1] != IGNORED:

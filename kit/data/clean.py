@@ -5,6 +5,7 @@ from kit.data.formats import check_messages
 from kit.data.preference import label_of, rejected_answer
 from kit.data.read import HOOK_ERRORS, plain, unknown_hook
 from kit.data.rows import Message, Rejection, Row, reject
+from kit.data.tools import read_tools
 from kit.hooks import Cleaner, Hooks
 
 
@@ -34,6 +35,7 @@ def clean(row: Row, cleaners: list[tuple[str, Cleaner]]) -> Row | Rejection:
             if not isinstance(result, dict):
                 raise TypeError(f"must return the row or None, returned {type(result).__name__}")
             messages = check_messages(result.get("messages"))
+            row.tools = read_tools(result.get("tools", row.tools))
             rejected = rejected_answer(result.pop("rejected", None)) if row.rejected else None
             label = None if row.label is None else label_of(result.get("label"))
         except HOOK_ERRORS as error:
@@ -42,13 +44,17 @@ def clean(row: Row, cleaners: list[tuple[str, Cleaner]]) -> Row | Rejection:
         row.rejected = _tidy([rejected])[0] if rejected else None
         row.label = label
         row.fields = {
-            plain(str(column)): plain(value) for column, value in result.items() if column != "messages"
+            plain(str(column)): plain(value)
+            for column, value in result.items()
+            if column not in ("messages", "tools")
         }
     return row
 
 
 def _tidy(messages: list[Message]) -> list[Message]:
-    return [{"role": m["role"], "content": _tidy_text(m["content"])} for m in messages]
+    """Text that people and models wrote; the arguments of calls are data and stay."""
+    told = ("content", "reasoning_content")
+    return [{key: _tidy_text(value) if key in told else value for key, value in m.items()} for m in messages]
 
 
 def _tidy_text(text: str) -> str:

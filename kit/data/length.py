@@ -16,7 +16,7 @@ from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
 from kit.data.answers import AnyRow, render_row
 from kit.data.render import Rendered, TooLongError, render
-from kit.data.rows import IGNORED, Message, Rejection, Row, reject
+from kit.data.rows import IGNORED, Message, Rejection, Row, Tool, reject
 from kit.data.words import CJK
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ def fit(row: Row, tokenizer: "PreTrainedTokenizerBase", config: Config) -> Fitte
         before, reason = error.tokens, error.problems[0].message
     except DataError as error:
         return reject(row, "template", error.problems[0].message)
-    if policy in ("error", "drop") or (policy == "split" and row.beside):  # a pair is learned as one
+    if policy in ("error", "drop") or (policy == "split" and _is_one(row)):
         return reject(row, "too_long", reason)
     if row.split != "train":
         return reject(row, "too_long", f"{reason}; what {row.split} asks is asked whole")
     try:
         if policy == "split":
-            samples = dialogue_samples(row.messages, tokenizer, config)
+            samples = dialogue_samples(row.messages, tokenizer, config, row.tools)
             most = _longest(samples)
             told = f"{before} tokens became {len(samples)} samples of at most {most}"
             return Fitted(row.messages, samples, before, "in_samples", told)
@@ -93,13 +93,21 @@ def samples_of(row: AnyRow, tokenizer: "PreTrainedTokenizerBase", config: Config
     Raises:
         DataError: the row is too long, or `render` refuses it.
     """
-    if row.rejected is not None or row.label is not None:
+    if _is_one(row):
         return render_row(row, tokenizer, config.model.max_length)
-    return dialogue_samples(row.messages, tokenizer, config)
+    return dialogue_samples(row.messages, tokenizer, config, row.tools)
+
+
+def _is_one(row: AnyRow) -> bool:
+    """Whether a row is learned as one, as a pair and a labelled answer are."""
+    return row.rejected is not None or row.label is not None
 
 
 def dialogue_samples(
-    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", config: Config
+    messages: Sequence[Message],
+    tokenizer: "PreTrainedTokenizerBase",
+    config: Config,
+    tools: Sequence[Tool] = (),
 ) -> list[Rendered]:
     """What a dialogue is trained on: as `render`, or in more samples where `data.over_length` is `split`.
 
@@ -108,14 +116,14 @@ def dialogue_samples(
     """
     limit = config.model.max_length
     try:
-        return render(messages, tokenizer, limit)
+        return render(messages, tokenizer, limit, tools)
     except TooLongError as error:
         if config.data.over_length != "split":
             raise
         # Pretraining learns every token, so one that is context would be learned twice.
         context = 0.0 if config.train.stage == "pretrain" else _CONTEXT
         dialogue = _Dialogue(
-            messages, tokenizer, lambda part: render(part, tokenizer, limit), limit, error.tokens
+            messages, tokenizer, lambda part: render(part, tokenizer, limit, tools), limit, error.tokens
         )
         return dialogue.samples(context)
 

@@ -13,6 +13,7 @@ from kit.config.schema import Stage
 from kit.data.formats import CONVERTERS, Record
 from kit.data.rows import Message
 from kit.data.same import normal
+from kit.data.tools import said
 
 PAIR_STAGES: tuple[Stage, ...] = ("dpo", "orpo")
 """Stages that learn from pairs."""
@@ -96,9 +97,7 @@ def convert_pair(record: Record, format_name: str) -> Pair:
         if turns[-1]["role"] != "assistant":
             raise ValueError(f"{side} ends with the {turns[-1]['role']}'s turn, expected an answer")
     chosen, rejected = dialogues.values()
-    before = [
-        [(turn["role"], normal(turn["content"])) for turn in turns[:-1]] for turns in (chosen, rejected)
-    ]
+    before = [[(turn["role"], normal(said(turn))) for turn in turns[:-1]] for turns in (chosen, rejected)]
     if before[0] != before[1]:
         alike = [one == other for one, other in zip(*before, strict=False)]
         turn = alike.index(False) + 1 if False in alike else len(alike) + 1
@@ -114,7 +113,7 @@ def used_by(format_name: str, stage: Stage) -> tuple[str, ...]:
     if format_name not in PREFERENCE:
         return ("label",) if stage in LABEL_STAGES else ()
     also = {"preference_alpaca": ("input", "system", "history")}.get(format_name, ("system",))
-    return PREFERENCE[format_name][0] + also
+    return (*PREFERENCE[format_name][0], *also, "tools")
 
 
 def detect_pairs(columns: Collection[str]) -> str | None:

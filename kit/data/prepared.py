@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
-from kit.data.rows import SPLITS, Message
+from kit.data.rows import SPLITS, Message, Tool
+from kit.data.tools import said
 from kit.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -22,7 +23,11 @@ class PreparedRow:
 
     id: str
     messages: list[Message]
-    """System (optional) first, then user and assistant in turn, an assistant message last."""
+    """System (optional) first, then user and assistant in turn, after tool calls what they gave; an assistant
+    message last.
+    """
+    tools: list[Tool]
+    """The functions that the assistant may call."""
     expected: dict[str, Any]
     """Labels and facts for metrics; null where the row's source had none."""
     slices: dict[str, str]
@@ -42,8 +47,15 @@ class PreparedRow:
 
     @property
     def answer(self) -> str:
-        """The reference answer: the last assistant message, of a pair the chosen one."""
-        return self.messages[-1]["content"]
+        """The reference answer: the last assistant message, of a pair the chosen one, without its reasoning;
+        its calls, if it makes some, as JSON, one a line.
+        """
+        return said(self.messages[-1])
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the last assistant message has reasoning, and is asked for as one that has."""
+        return "reasoning_content" in self.messages[-1]
 
 
 def prepared_folder(root: Path, fingerprint: str) -> Path:
@@ -116,9 +128,47 @@ def load_table(folder: Path, name: str) -> "Dataset":
 
 
 def _row(row: dict[str, Any]) -> PreparedRow:
+    row = unpacked(row)
     (rejected,) = row.get("rejected") or [None]
     texts = {name: json.loads(row[name]) for name in ("expected", "slices")}
     return PreparedRow(**{**row, **texts, "rejected": rejected})
+
+
+MESSAGE_COLUMNS = ("role", "content", "reasoning_content", "tool_calls", "name", "tool_call_id")
+"""What a prepared message consists of; null where it has none. `tool_calls` is JSON text, as are a row's
+`tools`: arguments and schemas have no columns that fit every row.
+"""
+
+
+def packed(messages: Sequence[Message]) -> list[dict[str, str | None]]:
+    """Messages as they are prepared."""
+    return [
+        {
+            name: json_or_none(message.get(name)) if name == "tool_calls" else message.get(name)
+            for name in MESSAGE_COLUMNS
+        }
+        for message in messages
+    ]
+
+
+def unpacked(row: dict[str, Any]) -> dict[str, Any]:
+    """A prepared row with its messages and tools as they were before they were written."""
+    dialogues = {name: row[name] for name in ("messages", "rejected") if row.get(name)}
+    messages = {name: [_message(message) for message in dialogue] for name, dialogue in dialogues.items()}
+    return {**row, **messages, "tools": json.loads(row.get("tools") or "[]")}
+
+
+def _message(columns: dict[str, str | None]) -> Message:
+    return {
+        name: json.loads(value) if name == "tool_calls" else value
+        for name, value in columns.items()
+        if value is not None
+    }
+
+
+def json_or_none(value: Any) -> str | None:
+    """JSON text; null for what is missing or empty."""
+    return json.dumps(value, ensure_ascii=False) if value else None
 
 
 def load_summary(folder: Path) -> dict[str, Any]:

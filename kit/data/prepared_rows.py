@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kit.config.errors import DataError, Problem
+from kit.data.prepared import json_or_none
 from kit.data.rows import SPLITS, Message
 from kit.data.same import turns_of
 
@@ -75,7 +76,14 @@ def text_numbers(folder: Path, count: int, wanted: NDArray[np.intp]) -> TextNumb
 
 def text_hashes(messages: Sequence[Message]) -> tuple[int, int]:
     """Of a dialogue's prompt, the system message aside, and of its last answer; a document is all prompt."""
-    plain = [{name: value for name, value in message.items() if value is not None} for message in messages]
+    plain = [
+        {
+            name: value if isinstance(value, str) else json_or_none(value)
+            for name, value in message.items()
+            if value
+        }
+        for message in messages
+    ]
     turns = list(turns_of(plain))
     prompt, answer = (turns, []) if len(messages) == 1 else (turns[:-1], turns[-1:])
     return _hash(prompt), _hash(answer)

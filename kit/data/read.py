@@ -23,7 +23,8 @@ from kit.data.preference import (
     used_by,
 )
 from kit.data.records import Opened, open_file, open_grammar, open_hub
-from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, SplitName, is_document
+from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, SplitName, Tool, is_document
+from kit.data.tools import read_tools
 from kit.files import sha256_file
 from kit.hooks import Hooks
 from kit.hooks import Reader as HookReader
@@ -61,7 +62,7 @@ class Reader:
             return Rejection(where, "unreadable", record.problem, record.raw)
         value = _renamed(record.value, self.columns)
         try:
-            messages, fields = _convert(value, _converter_of(self.format, hooks), self.format)
+            messages, tools, fields = _convert(value, _converter_of(self.format, hooks), self.format)
             if is_document(messages) and config.train.stage != "pretrain":
                 raise ValueError("is a document; set train.stage: pretrain to train on it")
             rejected, label = beside(value, fields, self.format, config.train.stage)
@@ -71,7 +72,7 @@ class Reader:
         system_prompt = config.data.system_prompt
         if system_prompt and messages[0]["role"] not in ("system", DOCUMENT):
             messages = [{"role": "system", "content": system_prompt}, *messages]
-        row = Row(self.name, record.line, messages, fields, self.split, part=self.part)
+        row = Row(self.name, record.line, messages, fields, self.split, part=self.part, tools=tools)
         row.rejected, row.label = rejected, label
         return row
 
@@ -176,7 +177,7 @@ def _detected(records: list[dict[str, Any]], stage: Stage) -> str | None:
 
 def _asks_only(record: dict[str, Any], format_name: str) -> bool:
     try:
-        return CONVERTERS[format_name][1](record)[-1]["role"] == "user"
+        return str(CONVERTERS[format_name][1](record)[-1]["role"]) in ("user", "tool")
     except ValueError:
         return False
 
@@ -233,22 +234,25 @@ def _reason(error: BaseException, reader: str) -> str:
 
 def _convert(
     value: dict[str, Any], convert: Converter | HookReader, name: str
-) -> tuple[list[Message], dict[str, Any]]:
-    """Messages and the remaining columns, from one of our formats or from a project's reader."""
+) -> tuple[list[Message], list[Tool], dict[str, Any]]:
+    """Messages, tools and the remaining columns, from one of our formats or from a project's reader."""
     result = convert(value)
     if isinstance(result, list):
-        return result, {
-            plain(str(column)): plain(item) for column, item in value.items() if column not in _USED_UP
-        }
+        fields = {plain(str(column)): plain(item) for column, item in value.items() if column not in _USED_UP}
+        return result, read_tools(value.get("tools")), fields
     if not isinstance(result, dict) or "messages" not in result:
         raise ValueError(
             f"the reader {name!r} must return a row with `messages`, found {type(result).__name__}"
         )
-    fields = {plain(str(column)): plain(item) for column, item in result.items() if column != "messages"}
-    return check_messages(result["messages"]), fields
+    fields = {
+        plain(str(column)): plain(item)
+        for column, item in result.items()
+        if column not in ("messages", "tools")
+    }
+    return check_messages(result["messages"]), read_tools(result.get("tools")), fields
 
 
-_USED_UP = {"messages", "conversations", "history"}  # whole dialogues; they would only be stored twice
+_USED_UP = {"messages", "conversations", "history", "tools"}  # they would only be stored twice
 
 
 def _renamed(record: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:

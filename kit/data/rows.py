@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 from kit.files import sha256_json
 
-Message = dict[str, str]
+Message = dict[str, Any]
+"""`role` and `content`, both texts; what else there may be is told in `kit.data.tools`."""
+Tool = dict[str, Any]
+"""A function that the assistant may call: `{"type": "function", "function": its JSON schema}`."""
 DOCUMENT = "document"
 """The role of plain text for pretraining: it stands alone, and carries loss on every token."""
 IGNORED = -100
@@ -52,6 +55,8 @@ class Row:
     """How many samples it is trained in; set by rendering, as the next is."""
     tokens_before: int = 0
     """Length in tokens before a too long dialogue was cut into samples or its prompt shortened."""
+    tools: list[Tool] = field(default_factory=list)
+    """The functions that its assistant may call."""
     rejected: Message | None = None
     """Of a pair: the answer that the last message was preferred to."""
     label: bool | None = None
@@ -65,14 +70,15 @@ class Row:
 
     @property
     def beside(self) -> dict[str, Any]:
-        """The rejected answer of a pair or the label of an answer, by name; nothing for other rows."""
-        found = {"rejected": self.rejected, "label": self.label}
+        """The tools, the rejected answer of a pair, the label of an answer, by name; of these what it has."""
+        found = {"tools": self.tools or None, "rejected": self.rejected, "label": self.label}
         return {name: value for name, value in found.items() if value is not None}
 
     @property
     def for_hooks(self) -> dict[str, Any]:
-        """The row as cleaners and checks of the project see it, the rejected answer as text."""
-        rejected = {"rejected": self.rejected["content"]} if self.rejected else {}
+        """The row as cleaners and checks of the project see it, the rejected answer as text if it is one."""
+        is_text = self.rejected is not None and len(self.rejected) == 2
+        rejected = {"rejected": self.rejected["content"]} if self.rejected and is_text else {}
         return {"messages": self.messages, **self.fields, **self.beside, **rejected}
 
     @property

@@ -17,6 +17,7 @@ from kit.data.clean import clean, find_cleaners
 from kit.data.custom import find_checks, passes_custom
 from kit.data.length import fit, measure
 from kit.data.mask import check_personal, names_a_person
+from kit.data.names import Names
 from kit.data.neighbours import Mark, marks_of
 from kit.data.quality import Quality
 from kit.data.read import Reader
@@ -24,6 +25,7 @@ from kit.data.rows import Record, Rejection, Row, is_document
 from kit.data.same import keys_of, turns_of
 from kit.data.split import assign, group_of
 from kit.data.store import Entry
+from kit.data.tools import said
 from kit.hooks import Cleaner, Hooks, RowCheck
 
 if TYPE_CHECKING:
@@ -74,9 +76,11 @@ class RowWork:
     hooks: Hooks
     tokenizer: "PreTrainedTokenizerBase"
     benchmarks: list[Benchmark]
+    names: Names | None = None
 
     def __call__(self, batch: Batch) -> Done:
-        findings = Findings(self.config.data.checks, self.config.data.personal)
+        data = self.config.data
+        findings = Findings(data.checks, data.personal, people=self.names)
         done = Done(batch.reader.name, len(batch.records), findings)
         for record in batch.records:
             row = self._sound(batch.reader.row(record, self.config, self.hooks), done)
@@ -101,7 +105,7 @@ class RowWork:
             return None
         row.fields = {name: value for name, value in row.fields.items() if name in self._columns}
         rejection = (
-            check_personal(row, data, done.findings)
+            check_personal(row, data, done.findings, self.names)
             or check_pair(row)
             or assign(row, data.split)
             or self._measured(row, done.findings)
@@ -146,18 +150,18 @@ class RowWork:
             samples=row.samples,
             tokens_before=row.tokens_before,
             missing=tuple(column for column in data.expected if row.fields.get(column) is None),
-            keys=keys_of(row.messages, row.rejected, row.label),
+            keys=keys_of(row.messages, row.tools, row.rejected, row.label),
         )
         asks, whole = self._marks(row)
         sentences = sentence_hashes(row) if data.checks.boilerplate != "off" else []
-        return Sound(entry, pickle.dumps(row), asks, whole, sentences, names_a_person(row, data))
+        return Sound(entry, pickle.dumps(row), asks, whole, sentences, names_a_person(row, data, self.names))
 
     def _marks(self, row: Row) -> tuple[list[Mark], Mark | None]:
         """The marks of all prompts of a row, and of the whole."""
         if not self._looks_for_near:
             return [], None
         turns = turns_of(row.said)
-        marks = marks_of([message["content"] for message in turns])
+        marks = marks_of([said(message) for message in turns])
         if is_document(row.messages):
             return marks, marks[0]
         dialogue = turns_of(row.messages)

@@ -25,6 +25,8 @@ def load_for_training(config: Config) -> Any:
     `lora` keeps the frozen base in the model's own type and the adapter in float32; `qlora` holds the
     base in 4-bit NF4.
     """
+    from kit.train.packed import attention_for
+
     method = config.method
     weights = training_dtype(config)
     base = load_model(
@@ -33,8 +35,21 @@ def load_for_training(config: Config) -> Any:
         quantize_4bit=method.name == "qlora",
         double_quantization=method.double_quantization,
         weights=weights,
+        attention=attention_for(config, weights),
     )
+    keep_differentiable(base)
     return base if method.name == "full" else add_adapter(base, method)
+
+
+def keep_differentiable(base: Any) -> None:
+    """Keep 4-bit weights in the layout that gradients pass through.
+
+    On CPUs with AVX512-BF16 bitsandbytes lays them out anew at the first forward pass in evaluation mode, for
+    a kernel without a backward pass. A validation would then cut the gradients of all later steps.
+    """
+    for module in base.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def training_dtype(config: Config) -> "torch.dtype":

@@ -79,7 +79,7 @@ def trainer_of(config: Config, tokenizer: Any) -> tuple[type[RunTrainer], dict[s
         from kit.train.preference import preference_trainer
 
         return preference_trainer(config, tokenizer)
-    return CausalTrainer, {}
+    return CausalTrainer, {"row_tokens": config.model.max_length if config.train.packing else None}
 
 
 def tensorboard(run: Path, step: int) -> TensorBoardCallback:
@@ -123,6 +123,8 @@ def training_arguments(
     """Our settings in TRL's words."""
     settings = config.train
     on = device(config.hardware)
+    # Packed, the trainer cuts a global batch into passes; unpacked, TRL accumulates over equal ones.
+    batch = settings.global_batch_size if settings.packing else settings.per_device_train_batch_size
     kind, own = own_arguments(config)
     arguments: TrainingArguments = kind(
         output_dir=str(run / "checkpoints"),
@@ -133,9 +135,9 @@ def training_arguments(
         warmup_steps=settings.warmup_ratio,  # below 1 it is a share of all steps
         num_train_epochs=settings.num_train_epochs,
         max_steps=settings.max_steps,
-        per_device_train_batch_size=settings.per_device_train_batch_size,
+        per_device_train_batch_size=batch,
         per_device_eval_batch_size=settings.per_device_eval_batch_size,
-        gradient_accumulation_steps=settings.global_batch_size // settings.per_device_train_batch_size,
+        gradient_accumulation_steps=settings.global_batch_size // batch,
         weight_decay=settings.weight_decay,
         # From scratch gradients change fast: average their squares over fewer steps, as is usual there.
         adam_beta2=0.95 if settings.stage == "pretrain" else 0.999,

@@ -1,9 +1,9 @@
 """Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
 
 Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers)
-and `kto` (labelled answers); methods `full`, `lora` and `qlora`; validation by the case's own task score,
-early stopping, exact resume, curves and a manifest. Not here yet: more than one node, packing. Rows are
-grouped by length instead, which keeps dialogues apart on any device.
+and `kto` (labelled answers); methods `full`, `lora` and `qlora`; rows grouped by length, or packed and kept
+apart; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
+Not here yet: more than one node.
 """
 
 import importlib.util
@@ -23,10 +23,11 @@ from kit.config.yaml_lines import Key
 from kit.data.answers import render_answer, render_pair
 from kit.data.length import dialogue_samples
 from kit.data.preference import LABEL_STAGES, PAIR_STAGES
+from kit.data.prepared import unpacked
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.manifest import begin_manifest, close_manifest
-from kit.train.methods import parameter_counts, rate_advice
+from kit.train.methods import parameter_counts, rate_advice, training_dtype
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import new_run, save_manifest, step_of
 
@@ -38,7 +39,7 @@ TaskScore = Callable[[Any, Any], float]
 Examples = list[dict[str, Any]]
 """Training rows as tokens, in the columns that the stage's trainer reads."""
 Row = dict[str, Any]
-"""`messages`; for a pair also `rejected`, the list of one answer; for kto also `label`."""
+"""`messages` and `tools`; for a pair also `rejected`, the list of one answer; for kto also `label`."""
 
 
 def train(
@@ -65,7 +66,7 @@ def train(
         ConfigError: several processes are asked for, a tracker is not installed, or `resume` cannot be
             continued with these settings.
         DataError: there is nothing to train on.
-        ModelError: the base model cannot be loaded.
+        ModelError: the base model cannot be loaded, or does not keep packed rows' dialogues apart.
         InvalidRunError: the loss became NaN or infinite, or `resume` began with another base.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the run keeps a checkpoint, if it had made a step, and the
             status `interrupted`.
@@ -178,8 +179,8 @@ def load_rows(prepared: Path, split: str, stage: Stage) -> list[Row]:
         return []
     table = datasets.load_from_disk(str(folder))
     beside = ["rejected"] if stage in PAIR_STAGES else ["label"] if stage in LABEL_STAGES else []
-    rows: list[Row] = list(table.select_columns(["messages", *beside]))
-    return rows
+    needed = [name for name in ("messages", "tools", *beside) if name in table.column_names]
+    return [unpacked(row) for row in table.select_columns(needed)]
 
 
 def fingerprint_of(prepared: Path) -> str:
@@ -196,7 +197,10 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
     """
     most = config.model.max_length
     if config.train.stage in PAIR_STAGES:
-        pairs = [render_pair(row["messages"], row["rejected"][0], tokenizer, most) for row in rows]
+        pairs = [
+            render_pair(row["messages"], row["rejected"][0], tokenizer, most, row.get("tools", ()))
+            for row in rows
+        ]
         return [
             {
                 "prompt_ids": chosen.prompt_ids,
@@ -206,22 +210,52 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
             for chosen, rejected in pairs
         ]
     if config.train.stage in LABEL_STAGES:
-        answers = [render_answer(row["messages"], tokenizer, most) for row in rows]
+        answers = [render_answer(row["messages"], tokenizer, most, row.get("tools", ())) for row in rows]
         return [
             {"prompt_ids": one.prompt_ids, "completion_ids": one.completion_ids, "label": row["label"]}
             for one, row in zip(answers, rows, strict=True)
         ]
-    samples = [sample for row in rows for sample in dialogue_samples(row["messages"], tokenizer, config)]
+    samples = [
+        sample
+        for row in rows
+        for sample in dialogue_samples(row["messages"], tokenizer, config, row.get("tools", ()))
+    ]
     if config.train.stage == "pretrain":
         return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in samples]
     return [{"input_ids": sample.input_ids, "labels": sample.labels} for sample in samples]
 
 
-def measure(trainer: "RunTrainer", config: Config) -> dict[str, int]:
-    """Parameters and optimiser steps of the run."""
+def measure(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
+    """Parameters and optimiser steps of the run, and how its rows are packed (null where they are not).
+
+    Raises:
+        ModelError: the model does not keep packed rows' dialogues apart.
+    """
     trainable, total = parameter_counts(trainer.model)
     planned = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
-    return {"trainable_parameters": trainable, "total_parameters": total, "steps": planned[-1]}
+    return {
+        "trainable_parameters": trainable,
+        "total_parameters": total,
+        "steps": planned[-1],
+        "packing": measure_packing(trainer, config) if config.train.packing else None,
+    }
+
+
+def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
+    """Rows of the first epoch and how full they are, the attention, and what packing moves in the logits."""
+    from kit.train.packed import check_isolation, count_rows
+
+    isolation = check_isolation(trainer.model, trainer.processing_class, training_dtype(config))
+    sampler = trainer.train_sampler()
+    lengths = [sampler.lengths[row] for row in sampler]
+    rows, fill = count_rows(lengths, sampler.batch_size, config.model.max_length)
+    return {
+        "samples": len(lengths),
+        "rows": rows,
+        "fill": round(fill, 4),
+        "attention": trainer.model.config._attn_implementation,
+        "isolation": isolation,
+    }
 
 
 def announce(console: Console, run: Path, manifest: dict[str, Any], config: Config) -> None:
@@ -232,8 +266,17 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
         f"on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
         f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%})"
     )
-    if advice := rate_advice(config):
-        console.print(f"[dim]advice: {advice}[/]")
+    advice = [rate_advice(config)]
+    if packing := manifest["packing"]:
+        from kit.train.packed import attention_advice
+
+        console.print(
+            f"packed: {packing['samples']:,} samples an epoch in {packing['rows']:,} rows of up to "
+            f"{config.model.max_length:,} tokens, {packing['fill']:.0%} full; none sees another"
+        )
+        advice.append(attention_advice(config, packing["attention"]))
+    for text in filter(None, advice):
+        console.print(f"[dim]advice: {text}[/]")
 
 
 def run_trainer(

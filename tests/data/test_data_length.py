@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from chat_tokenizers import chat_tokenizer
 from dialogue_rows import dialogue
-from test_data_render import REWRITES_HISTORY, real_templates
+from test_data_render import REWRITES_HISTORY
+from test_data_templates import REAL
 
 from kit.config.schema import Config
 from kit.data.length import Fitted, dialogue_samples, fit
@@ -155,10 +156,10 @@ def test_pretraining_learns_every_token_of_a_split_dialogue_once() -> None:
     assert all(learned.count(message["content"].strip()) == 1 for message in messages[1:])
 
 
-@pytest.mark.skipif(not real_templates(), reason="no chat_templates in the shared test data")
+@pytest.mark.skipif(not REAL, reason="no chat_templates in the shared test data")
 def test_split_is_sound_for_every_real_template() -> None:
     messages = long_dialogue(6, words=6)[1:]
-    for path in real_templates():
+    for path in REAL:
         tokenizer = chat_tokenizer(path.read_text(encoding="utf-8"), eos="<|EOS|>", bos="<|BOS|>")
         try:
             shortest, longest = (
@@ -299,3 +300,36 @@ def test_a_pair_is_learned_as_one_and_both_answers_must_fit() -> None:
     assert found.samples[0].prompt_ids == found.samples[1].prompt_ids
     too_long = pair_row(prompt, "The first card.", "it costs euros " * 200)
     assert isinstance(fit(too_long, tokenizer, config("truncate-prompt", limit)), Rejection)
+
+
+def test_tool_calls_and_their_results_stay_together() -> None:
+    tokenizer = chat_tokenizer(
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + (m.content or '') }}"
+        "{% for call in m.tool_calls or [] %}{{ '<call>' + call.function.name }}"
+        "{{ call.function.arguments | tojson }}{% endfor %}{{ '<|im_end|>\\n' }}{% endfor %}"
+        "{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    )
+    plain = long_dialogue(8)
+    found = fit(row(plain), tokenizer, config("split", 256))
+    assert isinstance(found, Fitted)
+    exchanges = [[plain[i], plain[i + 1]] for i in range(1, len(plain), 2)]
+    call = {"type": "function", "function": {"name": "price", "arguments": {"card": "blue"}}}
+    with_tools = [SYSTEM]
+    for asked, answered in exchanges:
+        with_tools += [
+            asked,
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "name": "price", "content": "12"},
+            answered,
+        ]
+    samples = dialogue_samples(with_tools, tokenizer, config("split", 384))
+    trained = [text for sample in samples for text in answers_of(sample.labels, tokenizer)]
+    assert sum("price" in text for text in trained) == 8, "every call is trained once"
+    assert [text.split(":")[0] for text in trained if text.startswith("Answer")] == [
+        f"Answer {number}" for number in range(8)
+    ]
+    for sample in samples:
+        assert len(sample.input_ids) <= 384
+        text = tokenizer.decode(sample.input_ids)
+        assert text.index("<|im_start|>user") < text.index("<call>"), "no call without its question"
