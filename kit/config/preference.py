@@ -100,6 +100,13 @@ def _weights(stage: str, preference: Preference) -> Iterator[Finding]:
 
 
 def _batch(stage: str, preference: Preference, train: dict[str, Any]) -> Iterator[Finding]:
+    if train.get("packing") is True:
+        yield Finding(
+            ("train", "packing"),
+            f"`train.packing` joins dialogues, and {stage} compares answers one by one",
+            "set it to false: rows of like length share a batch, so that little is padding",
+            needs_rest=True,
+        )
     size = train.get("per_device_train_batch_size", Train().per_device_train_batch_size)
     if stage == "kto" and losses_of(stage, preference) == ["kto"] and size == 1:
         yield Finding(

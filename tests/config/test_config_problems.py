@@ -374,6 +374,7 @@ def test_what_would_spoil_a_comparison_with_the_reference_is_refused(make_projec
         make_project(""),
         [
             "train.stage=kto",
+            "train.packing=true",
             "method.dropout=0.1",
             "method.target_modules=[q_proj, lm_head]",
             "train.per_device_train_batch_size=1",
@@ -381,6 +382,7 @@ def test_what_would_spoil_a_comparison_with_the_reference_is_refused(make_projec
         ],
     )
     assert {problem.message.split("`")[1] for problem in found} == {
+        "train.packing",
         "method.dropout",
         "method.target_modules",
         "train.per_device_train_batch_size",
@@ -396,7 +398,7 @@ def test_what_would_spoil_a_comparison_with_the_reference_is_refused(make_projec
 @pytest.mark.parametrize("stage", ["dpo", "kto", "orpo"])
 def test_rows_of_preferences_are_not_packed(make_project: Make, stage: str) -> None:
     (found,) = problems_of(make_project(""), [f"train.stage={stage}", "train.packing=true"])
-    assert found.message.startswith(f"`train.packing` is true, and train.stage is {stage}")
+    assert found.message == f"`train.packing` joins dialogues, and {stage} compares answers one by one"
     assert "sft and pretrain" in found.hint
     load_config(make_project(""), [f"train.stage={stage}", "train.packing=false"])
     load_config(make_project(""), ["train.stage=pretrain", "train.packing=true"])
