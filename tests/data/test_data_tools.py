@@ -401,12 +401,12 @@ def test_what_is_trained_is_what_is_asked(project, prepared: Path) -> None:
 
 def test_calls_are_shown_with_loss_and_results_without(project, prepared: Path) -> None:
     row = load_split(prepared, "train")[0]
-    (sample,) = pieces(row, project.tokenizer)
+    (sample,) = pieces(row, project.tokenizer, project.config())
     trained = "".join(piece.text for piece in sample if piece.trained)
     assert "card_price" in trained and "Blue" in trained and ANSWER["content"] in trained
     assert PRICED["content"] not in trained and "Looks up" not in trained
     page = (prepared / "data.html").read_text(encoding="utf-8")
-    assert "tool_call" in page
+    assert "tool_call" in re.sub("</?i>", "", page), "each token is an element"
 
 
 @pytest.mark.parametrize("page", ["how-to/bring-your-own-data.md", "reference/data.md"])
