@@ -10,7 +10,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from kit.config.explain import sections_in
-from kit.config.schema import Config, Section
+from kit.config.schema import Config
+from kit.config.section import Section
 
 _HEAD = """\
 # Configuration

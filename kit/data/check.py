@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kit.config.schema import Checks, Data, PersonalKind, Split
+from kit.config.schema_data import Checks, Data, PersonalKind, Split
 from kit.data.near import Pair
 from kit.data.personal import People, redact, redact_all
 from kit.data.rows import DOCUMENT, Message, Rejection, Row, is_document, reject

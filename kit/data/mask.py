@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-from kit.config.schema import Data
+from kit.config.schema_data import Data
 from kit.data.check import Findings
 from kit.data.names import Names, mentions, name_key, whole_names
 from kit.data.personal import Found, People, find, find_answered

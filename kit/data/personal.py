@@ -18,7 +18,7 @@ from stdnum.fr import nir
 from stdnum.gb import nhs
 from stdnum.us import ssn
 
-from kit.config.schema import FormKind, PersonalKind
+from kit.config.schema_data import FormKind, PersonalKind
 from kit.data.credentials import find_secrets
 from kit.data.phones import find_phones
 from kit.data.scan import Span, digits, said_before, scan
