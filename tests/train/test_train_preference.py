@@ -216,19 +216,37 @@ def test_a_golden_adapter_is_one_adapter_and_its_base_is_untouched(settings, pai
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "loss"), [("dpo", "sigmoid"), ("dpo", "simpo"), ("orpo", "orpo"), ("kto", "apo_zero_unpaired")]
+)
 def test_cutting_the_batch_into_passes_changes_nothing_but_rounding(
-    settings, pairs, tmp_path, exact_arithmetic
+    stage, loss, settings, pairs, labelled, tmp_path, exact_arithmetic
 ):
+    """Also where passes differ in size: the second step has ten rows, which are seven and three."""
+    cut = {"global_batch_size": 14, "preference": {"loss_type": [loss]}, "num_train_epochs": 2}
     runs = [
         train(
-            settings("full", stage="dpo", per_device_train_batch_size=size, max_steps=3),
+            settings("full", stage=stage, per_device_train_batch_size=size, **cut),
             tmp_path / str(size),
-            pairs,
+            labelled if stage == "kto" else pairs,
             task_score=None,
         )
-        for size in (8, 4)
+        for size in (14, 7)
     ]
+    assert len(losses_of(runs[0])) == 4
     assert losses_of(runs[1]) == pytest.approx(losses_of(runs[0]), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["orpo", "simpo"])
+def test_an_adapter_without_a_reference_hashes_no_weights(loss, settings, pairs, tmp_path, monkeypatch):
+    """A hash over a base of many gigabytes takes long, and would name a reference nothing asks for."""
+    hashed: list[object] = []
+    monkeypatch.setattr("trl.trainer.dpo_trainer.hash_module", hashed.append)
+    stage = "orpo" if loss == "orpo" else "dpo"
+    config = settings("lora", stage=stage, preference={"loss_type": [loss]}, max_steps=1)
+    train(config, tmp_path, pairs, task_score=None)
+    assert not hashed
 
 
 @pytest.mark.slow
