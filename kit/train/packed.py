@@ -81,13 +81,17 @@ def attention_for(config: Config, weights: torch.dtype) -> str | None:
     """
     from transformers.utils import is_flash_attn_2_available
 
-    if not config.train.packing or weights not in (torch.float16, torch.bfloat16):
-        return None
+    half = weights in (torch.float16, torch.bfloat16)
+    flash = config.train.packing and half and is_flash_attn_2_available() and flash_works(config)
+    return "flash_attention_2" if flash else None
+
+
+def flash_works(config: Config) -> bool:
+    """Whether flash attention 2 has kernels for the GPU and the model; a CPU has none."""
     on = device(config.hardware)
     if on.type != "cuda" or torch.cuda.get_device_capability(on) < (8, 0):
-        return None
-    flash = is_flash_attn_2_available() and knows_flash(model_folder(config.model))
-    return "flash_attention_2" if flash else None
+        return False
+    return knows_flash(model_folder(config.model))
 
 
 FLASH_HEAD = 256
@@ -99,7 +103,10 @@ def knows_flash(folder: Path) -> bool:
     another kernel from the Hub."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
-    facts = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    try:
+        facts = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError):  # loading the model says what is wrong with it
+        return False
     kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(facts), None)
     layers = facts.get_text_config().per_layer_config
     widths = [getattr(layer, "head_dim", None) or 0 for layer in layers]
@@ -113,11 +120,12 @@ def attention_advice(config: Config, attention: str) -> str | None:
     if device(config.hardware).type != "cuda" or "flash" in attention:
         return None
     tokens = config.model.max_length
-    return (
+    cost = (
         f"attention is {attention}: a packed row of {tokens:,} tokens has a mask of "
-        f"{tokens**2 / 2**20:,.1f} MiB and scores every pair in it; flash attention does neither "
-        "(`pip install flash-attn`, 16-bit weights)"
+        f"{tokens**2 / 2**20:,.1f} MiB and scores every pair in it"
     )
+    way_out = "; flash attention does neither (`pip install flash-attn`, 16-bit weights)"
+    return cost + (way_out if flash_works(config) else "")
 
 
 def check_isolation(model: Any, tokenizer: Any, weights: torch.dtype) -> dict[str, float]:

@@ -198,13 +198,19 @@ def test_flash_attention_is_asked_for_where_it_can_be_had(change, wanted, settin
 def test_flash_attention_is_not_asked_of_a_model_that_fails_with_it(architecture, known, tmp_path):
     getattr(transformers, f"{architecture}Config")().save_pretrained(tmp_path)
     assert knows_flash(tmp_path) == known
+    (tmp_path / "config.json").write_text("{}")
+    assert not knows_flash(tmp_path), "what is wrong with it is said when it loads"
 
 
 def test_what_a_mask_takes_on_a_gpu_is_told(settings, monkeypatch):
     config = settings("lora", packing=True)
     assert attention_advice(config, "sdpa") is None, "on a CPU there is nothing else"
     monkeypatch.setattr("kit.train.packed.device", lambda hardware: torch.device("cuda"))
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda on: (8, 0))
     assert attention_advice(config, "flash_attention_2") is None
     config = config.model_copy(update={"model": config.model.model_copy(update={"max_length": 8192})})
     said = attention_advice(config, "sdpa")
     assert said is not None and "8,192 tokens has a mask of 64.0 MiB" in said and "flash-attn" in said
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda on: (7, 5))
+    said = attention_advice(config, "sdpa")
+    assert said is not None and "64.0 MiB" in said and "flash" not in said, "it would not run there"
