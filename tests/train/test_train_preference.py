@@ -10,6 +10,7 @@ import pytest
 import torch
 from train_world import dialogue, losses_of, refusal, weights_of, write_labelled, write_preferences
 
+from kit.config.errors import DataError
 from kit.config.schema import Config, Hardware, Model
 from kit.data.answers import render_pair
 from kit.data.render import prompt_ids
@@ -182,11 +183,21 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(stage, settings, pairs,
             assert tokenizer.decode(example[side]) == f"{answer['content']}<|im_end|>"
 
 
+@pytest.mark.parametrize("stage", ["dpo", "kto", "orpo"])
+def test_data_that_was_prepared_for_another_stage_is_refused(stage, settings, prepared, tmp_path):
+    with pytest.raises(DataError, match="from which"):
+        train(settings("lora", stage=stage), tmp_path, prepared, task_score=None)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["dpo", "kto"])
-def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(stage, settings, pairs, labelled, tmp_path):
+@pytest.mark.parametrize(("stage", "method"), [("dpo", "lora"), ("kto", "lora"), ("dpo", "full")])
+def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(
+    stage, method, settings, pairs, labelled, tmp_path
+):
+    """In full too the reference is the base again, not the checkpoint."""
     config = settings(
-        "lora", stage=stage, num_train_epochs=2, eval_steps=2, save_steps=100, early_stopping_patience=9
+        method, stage=stage, num_train_epochs=2, eval_steps=2, save_steps=100, early_stopping_patience=9
     )
     prepared = pairs if stage == "dpo" else labelled
     unbroken = train(config, tmp_path / "a", prepared, InterruptAt(99))
