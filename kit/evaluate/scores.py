@@ -7,9 +7,9 @@ from typing import Any
 
 import kit
 from kit.config.schema import Config
-from kit.evaluate import statistics
 from kit.evaluate.compare import Settings, compare, compare_slices
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
+from kit.evaluate.power import minimum_detectable_effect
 from kit.evaluate.predictions import Key, Line
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency, unscored_response_time
@@ -64,9 +64,7 @@ def build_scores(
         "groups": groups,
         "seeds": 1,
         "validity": {d: {s: _validity(answered[d, s].invalid) for s in SYSTEMS} for d in decodings},
-        "minimum_detectable_effect": statistics.minimum_detectable_effect(
-            groups, confidence=config.evaluate.confidence
-        ),
+        "minimum_detectable_effect": minimum_detectable_effect(groups, confidence=config.evaluate.confidence),
         "metrics": entries,
         "unscored": unscored,
         "latency": summarise_latency(latency, settings),

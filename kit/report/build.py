@@ -24,10 +24,6 @@ from kit.report.view import ClaimRow, GateRow, Verdict, View
 if TYPE_CHECKING:
     from kit.evaluate.gates import ClaimResult, GateResult
 
-PLANNED_DISCORDANCE = 0.2
-"""The share of prompts base and tuned are taken to disagree on when evidence is planned
-(`statistics.minimum_detectable_effect`); no difference larger than it can be planned for."""
-
 
 @dataclass(frozen=True)
 class ReportResult:
@@ -294,6 +290,8 @@ def _power(found: Json) -> str:
     groups: int = found["groups"] if "groups" in found else found["prompts"]
     if groups < found["prompts"]:  # the effect was computed from groups
         prompts += f" in {plural(groups, 'group')}"
+    from kit.evaluate.power import PLANNED_DISCORDANCE
+
     if effect >= PLANNED_DISCORDANCE:
         return f"{prompts} are too few: most differences would go unseen."
     return (
