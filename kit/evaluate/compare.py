@@ -8,6 +8,7 @@ import numpy as np
 
 from kit.data.balance import SMALLEST_TESTED_SLICE
 from kit.evaluate import bootstrap, statistics
+from kit.evaluate.multiplicity import benjamini_hochberg
 from kit.evaluate.statistics import Interval, Outcome
 
 NOTHING = {"estimate": None, "low": None, "high": None, "method": "not scored"}
@@ -204,8 +205,24 @@ def compare_slices(
         )
         tested = compared is not None and compared.groups >= SMALLEST_TESTED_SLICE
         entry = compared.as_json(tested) if compared else _not_scored()
+        entry["difference"]["q_value"] = None
         found.append({"column": column, "value": value, "tested": tested, **entry})
     return found
+
+
+def explore(entries: Sequence[dict[str, Any]], confidence: float) -> None:
+    """Put a q-value to every tested slice of all metrics, and call a change shown only where it is small.
+
+    Args:
+        entries: the `metrics` entries of one decoding, changed in place. Many slices are looked at, and of
+            those called improved or worse no more than 1 - confidence are expected to be so by chance.
+    """
+    tested = [part for entry in entries for part in entry["slices"] if part["tested"]]
+    q_values = benjamini_hochberg([part["difference"]["p_value"] for part in tested])
+    for part, q_value in zip(tested, q_values, strict=True):
+        part["difference"]["q_value"] = q_value
+        if 1 - q_value <= confidence:  # 1 - 0.95 rounds to more than 0.05
+            part["verdict"] = "not shown"
 
 
 def _not_scored() -> dict[str, Any]:

@@ -76,6 +76,7 @@ def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, 
         "verdict": _verdict(ratio, p_value, [line["id"] for line in timed["base"]], settings),
         "slices": [],
         "details": {"base": {}, "tuned": {}},
+        "severities": None,
     }
 
 

@@ -22,7 +22,8 @@ from kit.report.transcripts import pick_transcripts
 from kit.report.view import ClaimRow, GateRow, Verdict, View
 
 if TYPE_CHECKING:
-    from kit.evaluate.gates import ClaimResult, GateResult
+    from kit.evaluate.claims import ClaimResult
+    from kit.evaluate.gates import GateResult
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
 
 
 def _judge(found: Json, config: Config) -> _Judgement:
-    from kit.evaluate.gates import judge_claims, judge_gates, verdict
+    from kit.evaluate.claims import judge_claims
+    from kit.evaluate.gates import judge_gates, verdict
 
     gates = judge_gates(found, config.gates, config.languages)
     overall = verdict(found, gates)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from kit.config.schema import Claim, Gate
+from kit.config.gates import Claim, Gate
 from kit.report.formatting import (
     MINUS,
     NONE,

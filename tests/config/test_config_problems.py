@@ -78,7 +78,7 @@ def test_where_a_file_cannot_be_read_only_what_is_certain_is_said(make_project: 
         "project.yaml:3",
     ]
     assert "expected a number" in found[1].message
-    assert "exactly one of `at_least` and `at_most`" in found[2].message
+    assert "exactly one of `at_least`, `at_most`" in found[2].message
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.config.schema import Claim, Gate
+from kit.config.gates import Claim, Gate
 from kit.report import formatting, words
 
 
