@@ -153,7 +153,8 @@ def report(loaded: LoadedConfig, evaluation_id: str | None = None) -> "ReportRes
     evaluation = find_evaluation(loaded.root, evaluation_id)
     run = run_of(loaded.root, evaluation)
     config = as_trained(loaded, run)
-    return write_report(config, loaded.root, evaluation, run, prepared_of(loaded.root, run))
+    prepared = prepared_of(loaded.root, run)
+    return write_report(config, loaded.root, evaluation, run, prepared, loaded.recipe_gates)
 
 
 def run(loaded: LoadedConfig) -> "ReportResult":

@@ -5,25 +5,32 @@ agree by construction.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kit.config.errors import ExitCode
+from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.files import new_folder, write_json, write_text
-from kit.report import provenance, scores, words
+from kit.report import provenance, scores
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.html import page
+from kit.report.judgement import (
+    Judgement,
+    claim_rows,
+    dropped_gates,
+    earlier_verdicts,
+    gate_rows,
+    judge,
+    report_json,
+)
 from kit.report.markdown import markdown
 from kit.report.read import Inputs, Json, read_inputs
 from kit.report.transcripts import pick_transcripts
-from kit.report.view import ClaimRow, GateRow, Verdict, View
-
-if TYPE_CHECKING:
-    from kit.evaluate.claims import ClaimResult
-    from kit.evaluate.gates import GateResult
+from kit.report.view import DroppedGate, View
 
 
 @dataclass(frozen=True)
@@ -36,17 +43,15 @@ class ReportResult:
     """`{"status", "exit_code", "sentence"}`, as in `report.json`."""
 
 
-@dataclass(frozen=True)
-class _Judgement:
-    """What the gates and claims came to."""
-
-    gates: list["GateResult"]
-    claims: list["ClaimResult"]
-    verdict: Verdict
-
-
-def write_report(config: Config, root: Path, evaluation: Path, run: Path, prepared: Path) -> ReportResult:
-    """Judge an evaluation and write `reports/<evaluation id>/`.
+def write_report(
+    config: Config,
+    root: Path,
+    evaluation: Path,
+    run: Path,
+    prepared: Path,
+    recipe_gates: Sequence[Gate] = (),
+) -> ReportResult:
+    """Judge an evaluation and write `reports/<evaluation id>/`; an earlier verdict there stays listed.
 
     Args:
         config: the project's settings: gates, claims, what the recipe is not for.
@@ -54,24 +59,33 @@ def write_report(config: Config, root: Path, evaluation: Path, run: Path, prepar
         evaluation: the folder with `scores.json`.
         run: the folder with `manifest.json` and `metrics.jsonl`.
         prepared: the folder with `data.json`.
+        recipe_gates: those of the recipe and its tier; the report names the ones the project dropped.
 
     Raises:
         DataError: an input is absent or broken.
         ConfigError: a gate names a metric that was not measured.
     """
     inputs = read_inputs(evaluation, run, prepared)
-    judged = _judge(inputs.scores, config)
-    view = build_view(config, root, evaluation, inputs, judged)
     folder = root / "reports" / evaluation.name
+    judged = judge(inputs.scores, config, evaluation, folder)
+    dropped = dropped_gates(recipe_gates, config, inputs.scores)
+    view = build_view(config, root, evaluation, inputs, judged, dropped)
     with new_folder(folder) as temporary:
         write_text(temporary / "report.html", page(view))
         write_text(temporary / "report.md", markdown(view))
-        write_json(temporary / "report.json", _report_json(inputs.scores, judged))
+        write_json(temporary / "report.json", report_json(inputs.scores, judged, dropped))
         write_text(temporary / "MODEL_CARD.md", model_card(view))
     return ReportResult(folder, ExitCode(judged.verdict.exit_code), asdict(judged.verdict))
 
 
-def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, judged: _Judgement) -> View:
+def build_view(
+    config: Config,
+    root: Path,
+    evaluation: Path,
+    inputs: Inputs,
+    judged: Judgement,
+    dropped: list[DroppedGate],
+) -> View:
     """Everything the faces show, as words."""
     found, manifest = inputs.scores, inputs.manifest
     licence, licence_note = _licence(found["model"], config)
@@ -94,7 +108,7 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
         hub_base=_hub_base(found["model"], root),
         method=manifest["method"],
         tuned_by=provenance.method_label(manifest["method"], config),
-        confidence=quantity(config.evaluate.confidence, "rate").replace(".0%", "%"),
+        confidence=quantity(found["confidence"], "rate").replace(".0%", "%"),
         prompts=count(found["prompts"]),
         seeds=count(found["seeds"]),
         seeds_note=_seeds_note(found["seeds"]),
@@ -103,8 +117,10 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
         tiny=tiny,
         notices=_notices(found, synthetic, tiny),
         verdict=judged.verdict,
-        gates=_gate_rows(judged.gates, config, found),
-        claims=_claim_rows(judged.claims, config, found),
+        gates=gate_rows(judged.gates, config, found),
+        dropped_gates=dropped,
+        earlier=earlier_verdicts(judged),
+        claims=claim_rows(judged.claims, config, found),
         changes=scores.change_notes(found),
         scores=tables,
         methods=scores.methods(tables),
@@ -123,80 +139,6 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
         limits=_limits(found, synthetic, tiny),
         card_metrics=scores.card_metrics(found),
     )
-
-
-def _judge(found: Json, config: Config) -> _Judgement:
-    from kit.evaluate.claims import judge_claims
-    from kit.evaluate.gates import judge_gates, verdict
-
-    gates = judge_gates(found, config.gates, config.languages)
-    overall = verdict(found, gates)
-    return _Judgement(
-        gates=gates,
-        claims=judge_claims(found, config.claims),
-        verdict=Verdict(overall.status, int(overall.exit_code), overall.sentence),
-    )
-
-
-def _report_json(found: Json, judged: _Judgement) -> Json:
-    return {
-        **{key: value for key, value in found.items() if key != "items"},
-        "gates": [asdict(gate) for gate in judged.gates],
-        "claims": [asdict(claim) for claim in judged.claims],
-        "verdict": asdict(judged.verdict),
-    }
-
-
-def _gate_rows(results: list["GateResult"], config: Config, found: Json) -> list[GateRow]:
-    gates = {gate.name: gate for gate in config.gates}
-    rows = []
-    for result in results:
-        gate = gates[result.name]
-        metric = _metric(found, gate.metric, gate.decoding)
-        unit = scores.unit_of(metric) if metric else "score"
-        rows.append(
-            GateRow(
-                name=result.name,
-                asks=words.gate_asks(gate, metric["label"] if metric else gate.metric),
-                wanted=words.gate_wanted(gate, unit),
-                found=words.threshold(result.found, gate.of, unit),
-                found_interval=words.gate_interval(result, gate, unit),
-                n=count(result.n),
-                groups=plural(result.groups, "group") if result.groups < result.n else "",
-                status=result.status,
-                because=result.because,
-                why=words.gate_why(result, gate, unit),
-                slice=(result.slice or "").partition("=")[2],
-            )
-        )
-    return rows
-
-
-def _claim_rows(results: list["ClaimResult"], config: Config, found: Json) -> list[ClaimRow]:
-    claims = {claim.name: claim for claim in config.claims}
-    rows = []
-    for result in results:
-        claim = claims[result.name]
-        metric = _metric(found, claim.metric, "greedy") if claim.metric else None
-        unit = scores.unit_of(metric) if metric else "score"
-        value, span = words.claim_found(result.found, claim, unit)
-        rows.append(
-            ClaimRow(
-                name=result.name,
-                claimed=words.claim_claimed(claim, unit),
-                found=value,
-                found_interval=span,
-                status=result.status,
-                source=result.source,
-                why=words.sentence(result.why),
-            )
-        )
-    return rows
-
-
-def _metric(found: Json, name: str, decoding: str) -> Json | None:
-    named = (m for m in found["metrics"] if m["name"] == name and m["decoding"] == decoding)
-    return next(named, None)
 
 
 def _rule_titles(config: Config, root: Path) -> dict[str, str]:
@@ -273,7 +215,8 @@ def _limits(found: Json, synthetic: bool, tiny: bool) -> list[str]:
         limits.append("Tiny is too small a model to serve anyone; its scores say nothing of a larger one.")
     limits.append(
         "Metrics are rules and counts, not judgement: each one's blind spots stand on its card. "
-        "Every metric is tested by itself, without correction for how many there are."
+        "Every metric is tested by itself, without correction for how many there are; gates that ask for "
+        "significance are corrected together (Holm), slices too (Benjamini–Hochberg)."
     )
     return [limit for limit in limits if limit]
 

@@ -76,7 +76,8 @@ def _head(view: View) -> list[str]:
 
 def _gates(view: View) -> list[str]:
     if not view.gates:
-        return ["## Gates", "The project names no gates: nothing says which scores would do."]
+        said = "The project names no gates: nothing says which scores would do."
+        return ["## Gates", said, *_beside_gates(view)]
     rows = [
         [
             f"{escape(gate.name)}<br>{escape(gate.asks)}{f': {escape(gate.slice)}' if gate.slice else ''}"
@@ -89,7 +90,23 @@ def _gates(view: View) -> list[str]:
         ]
         for gate in view.gates
     ]
-    return ["## Gates", table(["gate", ">asks", ">found", ">prompts", "result"], rows)]
+    return ["## Gates", table(["gate", ">asks", ">found", ">prompts", "result"], rows), *_beside_gates(view)]
+
+
+def _beside_gates(view: View) -> list[str]:
+    """The recipe's gates that the project dropped, and the verdicts given before."""
+    parts = []
+    if view.dropped_gates:
+        said = [f"{gate.name}: {gate.asks} {gate.wanted}, {gate.now}" for gate in view.dropped_gates]
+        parts += ["Gates of the recipe that this project does not set as the recipe does:", bullets(said)]
+    if view.earlier:
+        said = [
+            f"{verdict.status} (exit code {verdict.exit_code}), by {verdict.changed}: {verdict.sentence} "
+            f"Gates then: {verdict.gates}."
+            for verdict in view.earlier
+        ]
+        parts += ["This evaluation was judged before:", bullets(said)]
+    return parts
 
 
 def _claims(view: View) -> list[str]:
@@ -97,8 +114,8 @@ def _claims(view: View) -> list[str]:
         return []
     rows = [
         [
-            escape(claim.name),
-            claim.claimed,
+            f"{escape(claim.name)}{f'<br>{escape(claim.definition)}' if claim.definition else ''}",
+            f"{claim.claimed} {claim.margin}".strip(),
             f"{claim.found} {claim.found_interval}".strip(),
             f"{mark(claim.status)} {claim.status}",
             escape(claim.why),
@@ -143,11 +160,12 @@ def _slices(slices: Sequence[SliceRow]) -> list[str]:
             row.base,
             f"{row.tuned} {row.tuned_interval}",
             f"{row.difference} {row.difference_interval}",
+            escape(row.q),
             row.verdict,
         ]
         for row in slices
     ]
-    columns = ["slice", "metric", ">n", ">base", ">tuned", ">difference", "verdict"]
+    columns = ["slice", "metric", ">n", ">base", ">tuned", ">difference", ">q", "verdict"]
     return ["## Slices, worst first", table(columns, rows)]
 
 

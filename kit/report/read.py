@@ -41,6 +41,16 @@ def read_inputs(evaluation: Path, run: Path, prepared: Path) -> Inputs:
     return inputs
 
 
+def read_earlier(report: Path) -> Json | None:
+    """The `report.json` in a report's folder; None where there is none that could be read."""
+    try:
+        value = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    readable = isinstance(value, dict) and {"verdict", "gates"} <= value.keys()
+    return value if readable else None
+
+
 def _read_json(path: Path, command: str, problems: list[Problem]) -> Json:
     text = _read_text(path, command, problems)
     if text is None:

@@ -199,6 +199,7 @@ def _slice_row(metric: Json, part: Json) -> SliceRow:
         tuned_interval=interval(tuned["low"], tuned["high"], unit),
         difference=difference(change.get("estimate"), unit),
         difference_interval=interval(low, high, unit),
+        q=p_value(change.get("q_value")).replace("p", "q", 1),
         verdict=part["verdict"] if part["tested"] else "too few to test",
     )
 

@@ -46,12 +46,37 @@ class ClaimRow:
     """One published figure beside what this evaluation found."""
 
     name: str
+    definition: str
     claimed: str
+    margin: str
+    """How far from the claimed figure still counts; empty where nothing does."""
     found: str
     found_interval: str
     status: str
     source: str
     why: str
+
+
+@dataclass(frozen=True)
+class DroppedGate:
+    """A gate of the recipe that the project does not set as the recipe does."""
+
+    name: str
+    asks: str
+    wanted: str
+    now: str
+    """`dropped` or `set otherwise`."""
+
+
+@dataclass(frozen=True)
+class EarlierVerdict:
+    """What a report said of this evaluation before, and what has changed since."""
+
+    status: str
+    exit_code: int
+    sentence: str
+    changed: str
+    gates: str
 
 
 @dataclass(frozen=True)
@@ -97,6 +122,8 @@ class SliceRow:
     tuned_interval: str
     difference: str
     difference_interval: str
+    q: str
+    """The q-value over all slices and metrics; an en dash where too few prompts were there to test."""
     verdict: str
 
 
@@ -300,6 +327,8 @@ class View:
     notices: list[str]
     verdict: Verdict
     gates: list[GateRow]
+    dropped_gates: list[DroppedGate]
+    earlier: list[EarlierVerdict]
     claims: list[ClaimRow]
     changes: list[ChangeNote]
     scores: list[ScoreTable]
