@@ -11,6 +11,7 @@ from rich.console import Console
 from kit.config.errors import CasekitError, ExitCode, Problem
 
 if TYPE_CHECKING:
+    from kit.evaluate.plan import Plan
     from kit.report.build import ReportResult
 
 app = typer.Typer(
@@ -77,6 +78,16 @@ def _plain(text: str) -> str:
 def _say(what: str, path: Path) -> None:
     console.print(f"[green]{what}[/] ", end="")
     console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def _announce(plan: "Plan") -> None:
+    """Say what so many prompts could show; warnings go where errors go."""
+    from kit.terminal import power_table
+
+    console.print(power_table(plan))
+    for warning in plan.warnings:
+        errors.print("warning ", style="yellow", end="")
+        errors.print(_plain(f"gate {warning}"), soft_wrap=True)
 
 
 def _finish(result: "ReportResult") -> None:
@@ -303,7 +314,7 @@ def evaluate(
     from kit import pipeline
     from kit.config import load_config
 
-    _say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run))
+    _say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run, _announce))
 
 
 @app.command(rich_help_panel=WORK)
@@ -325,7 +336,7 @@ def run_all(overrides: Overrides = None, project: Root = HERE) -> None:
     from kit import pipeline
     from kit.config import load_config
 
-    _finish(pipeline.run(load_config(project, overrides or [])))
+    _finish(pipeline.run(load_config(project, overrides or []), _announce))
 
 
 @app.command(rich_help_panel=WORK)

@@ -5,12 +5,15 @@ from statistics import NormalDist
 
 from kit.evaluate.statistics import normal_quantile
 
+POWER = 0.8
+"""How often a difference as large as the smallest detectable one is shown: four times in five."""
+
 PLANNED_DISCORDANCE = 0.2
 """The share of prompts on which base and tuned are taken to disagree, where nothing is known yet."""
 
 
 def minimum_detectable_effect(
-    n: int, discordance: float = PLANNED_DISCORDANCE, confidence: float = 0.95, power: float = 0.8
+    n: int, discordance: float = PLANNED_DISCORDANCE, confidence: float = 0.95, power: float = POWER
 ) -> float:
     """The smallest paired difference of rates that n prompts would show with the given power.
 
@@ -27,3 +30,23 @@ def minimum_detectable_effect(
         needed = z_test * math.sqrt(discordance) + z_power * math.sqrt(max(0.0, discordance - middle**2))
         low, high = (middle, high) if middle < needed / math.sqrt(n) else (low, middle)
     return high
+
+
+def detectable_deviations(n: int, confidence: float = 0.95, power: float = POWER) -> float:
+    """The smallest mean paired difference of scores that n prompts would show, in standard deviations of it.
+
+    (z_a + z_b) / sqrt(n), for n large enough that the mean is nearly normal.
+    """
+    return (normal_quantile(confidence) + NormalDist().inv_cdf(power)) / math.sqrt(n)
+
+
+def groups_for_no_loss(
+    margin: float, discordance: float = PLANNED_DISCORDANCE, confidence: float = 0.95, power: float = POWER
+) -> int:
+    """How many prompts it takes to rule out a loss of a rate by the margin, where there is no difference.
+
+    D·((z_a + z_b) / margin)², with D the share of pairs that disagree, from the normal approximation to
+    the lower bound of the paired difference.
+    """
+    both = normal_quantile(confidence) + NormalDist().inv_cdf(power)
+    return math.ceil(discordance * (both / margin) ** 2)

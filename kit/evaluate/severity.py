@@ -18,6 +18,15 @@ def names_rules(metric: LoadedMetric) -> Literal["never", "must"] | None:
     return metric.module.rule_kind if isinstance(metric.module, PolicyMetric) else None
 
 
+def rules_of(metric: LoadedMetric, prompt: Prompt) -> dict[str, Severity]:
+    """The rules that a metric judges a prompt's answers by: id -> severity; empty where by none."""
+    kind = names_rules(metric)
+    if kind is None or not isinstance(metric.module, PolicyMetric):
+        return {}
+    rules = metric.module.policy.applicable(prompt.reference)
+    return {rule.id: rule.severity for rule in rules if getattr(rule, kind)}
+
+
 def count_severities(
     metric: LoadedMetric,
     results: Mapping[str, MetricResult],
@@ -35,14 +44,9 @@ def count_severities(
         `{"critical": {"tuned": {"n", "groups", "found", "rules": {id: answers}}, "base": {…}}, …}`, where n
         is the answers to prompts that such a rule applies to; None for metrics that judge by no rules.
     """
-    kind = names_rules(metric)
-    if kind is None or not isinstance(metric.module, PolicyMetric):
+    if names_rules(metric) is None:
         return None
-    policy = metric.module.policy
-    applicable = [
-        {rule.id: rule.severity for rule in policy.applicable(prompt.reference) if getattr(rule, kind)}
-        for prompt in prompts
-    ]
+    applicable = [rules_of(metric, prompt) for prompt in prompts]
     counted: dict[str, dict[str, Any]] = {}
     for place, severity in enumerate(SEVERITIES):
         counted[severity] = {
