@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.config.explain import Finding, dotted, unknown_choice
-from kit.config.preference import LOSSES, check_preference
+from kit.config.preference import check_preference
 from kit.config.schema import Train
 from kit.config.yaml_lines import Key
 
@@ -32,7 +32,6 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_gates(settings),
         *_languages(settings),
         *_documents(settings),
-        *_packing(settings),
         *check_preference(tree),
     ]
 
@@ -157,17 +156,6 @@ def _documents(settings: _Settings) -> Iterator[Finding]:
                 "set train.stage to pretrain, which learns every token, or bring dialogues",
                 needs_rest=True,
             )
-
-
-def _packing(settings: _Settings) -> Iterator[Finding]:
-    stage = settings.get("train", "stage")
-    if settings.get("train", "packing") is True and stage in LOSSES and settings.stands("train", "stage"):
-        yield Finding(
-            ("train", "packing"),
-            f"`train.packing` is true, and train.stage is {stage}, which compares whole answers row by row",
-            "set it to false: rows are packed for the stages sft and pretrain",
-            needs_rest=True,
-        )
 
 
 def _languages(settings: _Settings) -> Iterator[Finding]:

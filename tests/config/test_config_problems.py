@@ -397,7 +397,7 @@ def test_what_would_spoil_a_comparison_with_the_reference_is_refused(make_projec
 @pytest.mark.parametrize("stage", ["dpo", "kto", "orpo"])
 def test_rows_of_preferences_are_not_packed(make_project: Make, stage: str) -> None:
     (found,) = problems_of(make_project(""), [f"train.stage={stage}", "train.packing=true"])
-    assert found.message.startswith(f"`train.packing` is true, and train.stage is {stage}")
+    assert found.message == f"`train.packing` joins dialogues, and {stage} compares answers one by one"
     assert "sft and pretrain" in found.hint
     load_config(make_project(""), [f"train.stage={stage}", "train.packing=false"])
     load_config(make_project(""), ["train.stage=pretrain", "train.packing=true"])
