@@ -86,7 +86,8 @@ def power_table(plan: "Plan") -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("where base and tuned disagree on")
     for metric in plan.metrics:
-        share = f"{quantity(metric.discordance, 'rate')} ({metric.source})"
+        share = quantity(metric.discordance, "rate")
+        share += f" ({'measured' if metric.source else 'assumed'})"
         if metric.effect is None:
             shown = "none: no prompt is scored"
         elif metric.in_deviations:
@@ -96,6 +97,8 @@ def power_table(plan: "Plan") -> Table:
         else:
             shown = difference(metric.effect, "rate").removeprefix("+")
         table.add_row(Text(visible(metric.name)), str(metric.n), str(metric.groups), shown, share)
+    measured = next((metric.source for metric in plan.metrics if metric.source), "")
+    table.caption = Text(f"measured in {measured}", justify="left") if measured else None
     return table
 
 

@@ -90,15 +90,15 @@ def _significant(part: Part, context: Context) -> Found:
     raw = p_in_the_good_direction(part, context.higher_is_better)
     adjusted = holm([*context.others, raw])[-1]
     family = len(context.others) + 1
-    corrected = f" after correction for {family} such gates" if family > 1 else ""
+    corrected = f"corrected for {family} such gates (Holm)" if family > 1 else ""
     shown = low > 0 if context.higher_is_better else high < 0
     holds = shown and 1 - adjusted > context.confidence  # 1 - 0.95 rounds to more than 0.05
     if holds:
-        why = f"p = {adjusted:.2g}{corrected}"
+        why = corrected
     elif estimate == 0 or (estimate > 0) != context.higher_is_better:
         why = "tuned is not better than base"
     else:
-        why = f"chance alone could explain it: p = {adjusted:.2g}{corrected}"
+        why = f"chance alone could explain it{f', {corrected}' if corrected else ''}"
     p_value = float(figure["p_value"])
     return Found(estimate, estimate, low, high, holds, why=why, p_value=p_value, adjusted_p=adjusted)
 

@@ -30,7 +30,8 @@ class Planned:
 
     `effect` is a difference of rates, or of scores in standard deviations of their difference
     (`in_deviations`); None where no prompt is scored. `discordance` is the share of prompts on which base
-    and tuned are taken to disagree, `source` where that is from: `assumed`, or an earlier evaluation.
+    and tuned are taken to disagree, `source` the evaluation that
+    measured it; empty where it is assumed.
     """
 
     name: str
@@ -106,7 +107,7 @@ def _planned(
 ) -> Planned:
     asked = [prompt for prompt in prompts if metric.applies(prompt.reference)]
     groups, confidence = len({prompt.group for prompt in asked}), config.evaluate.confidence
-    discordance, source = PLANNED_DISCORDANCE, "assumed"
+    discordance, source = PLANNED_DISCORDANCE, ""
     if metric.name in measured:
         discordance, source = measured[metric.name]
     effect = None

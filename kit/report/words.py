@@ -137,7 +137,7 @@ def gate_interval(result: "GateResult", gate: Gate, unit: Unit) -> str:
     span = interval(result.low, result.high, side)
     if gate.kind == "threshold" and gate.bound == "estimate":
         return span
-    return f"{threshold(result.estimate, result.of, unit)} {span}"
+    return f"estimate {threshold(result.estimate, result.of, unit)} {span}"
 
 
 def claim_claimed(claim: Claim, unit: Unit) -> str:

@@ -47,7 +47,7 @@ def test_each_metric_has_its_own_prompts_and_groups(make_plan):
     violations, disclosures, overlap = make_plan(make_prompts(200, per_group=2)).metrics
     assert (violations.n, violations.groups) == (200, 100)
     assert violations.effect == pytest.approx(0.124, abs=0.001), "100 groups show 12.4 points"
-    assert (violations.discordance, violations.source) == (0.2, "assumed")
+    assert (violations.discordance, violations.source) == (0.2, "")
     assert (disclosures.n, disclosures.groups) == (100, 100), "the must-rule is about funds only"
     assert overlap.in_deviations and overlap.effect == pytest.approx(2.80 / 10, abs=0.01)
 
@@ -57,7 +57,7 @@ def test_what_earlier_systems_disagreed_on_is_taken_where_it_is_known(make_plan)
     violations, disclosures, _ = make_plan(make_prompts(200), measured=measured).metrics
     assert (violations.discordance, violations.source) == (0.5, "r1-1234")
     assert violations.effect == pytest.approx(minimum_detectable_effect(200, 0.5))
-    assert disclosures.source == "assumed"
+    assert disclosures.source == ""
 
 
 def test_disagreement_is_read_from_the_newest_evaluation_of_the_same_data(tmp_path):
@@ -155,7 +155,12 @@ def test_the_command_prints_what_so_many_prompts_show(make_plan, capsys):
     printed = capsys.readouterr()
     assert "Smallest difference shown in four cases of five" in printed.out
     row = next(line for line in printed.out.splitlines() if line.startswith("violation_rate"))
-    assert row.split()[1:3] == ["60", "60"] and "hardly any" in row and "10.0% (r1-1234)" in row
+    assert (
+        row.split()[1:3] == ["60", "60"]
+        and "hardly any" in row
+        and "10.0% (measured)" in row
+        and "measured in r1-1234" in printed.out
+    )
     assert "0.36 SD" in printed.out
     assert printed.err == "warning gate [few]: cannot pass: none in 60 still allows 6%\n"
 

@@ -29,8 +29,8 @@ def test_a_bound_stands_beside_its_estimate(tmp_path: Path) -> None:
     with_metric(sample, tuned={"estimate": 0.05, "low": 0.03, "high": 0.09, "method": "Wilson"})
     folder = write_report(*sample.arguments).folder
     page, markdown = texts(folder)
-    assert '<span class="estimate">9.0%</span> <span class="span">5.0% [3.0, 9.0]</span>' in page
-    assert "9.0% 5.0% [3.0, 9.0]" in markdown
+    assert '<span class="estimate">9.0%</span> <span class="span">estimate 5.0% [3.0, 9.0]</span>' in page
+    assert "9.0% estimate 5.0% [3.0, 9.0]" in markdown
     (found,) = json.loads((folder / "report.json").read_text("utf-8"))["gates"]
     assert (found["found"], found["estimate"], found["kind"]) == (0.09, 0.05, "threshold")
 
