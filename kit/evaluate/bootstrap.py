@@ -88,8 +88,8 @@ def bca_shares(
     return normal.cdf(bias + (bias - z) / down), normal.cdf(bias + (bias + z) / up)
 
 
-def t_quantile(confidence: float, degrees: int) -> float:
-    """The two-sided quantile of Student's t, within 1% from 5 degrees of freedom on, too small below.
+def t_quantile(confidence: float, degrees: float) -> float:
+    """The two-sided quantile of Student's t, within 1% from 3 degrees of freedom on, too small below.
 
     Fisher and Cornish's expansion in 1/degrees: Abramowitz and Stegun 1964, 26.7.5.
     """

@@ -57,7 +57,7 @@ def build_scores(
     unscored += unscored_response_time(latency)
     groups = len({prompt.group for prompt in prompts})
     return {
-        "schema": 1,
+        "schema": 2,
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
@@ -206,6 +206,7 @@ def _item(
         "prompt": prompt.reference["prompt"],
         "answer": prompt.reference["answer"],
         "slices": prompt.slices,
+        "group": prompt.group,
     }
     for decoding in decodings:
         item[decoding] = {}

@@ -65,15 +65,20 @@ def write_report(
         DataError: an input is absent or broken.
         ConfigError: a gate names a metric that was not measured.
     """
+    from kit.evaluate.seeds import find_seeds, seed_factor
+
     inputs = read_inputs(evaluation, run, prepared)
     folder = root / "reports" / evaluation.name
     judged = judge(inputs.scores, config, evaluation, folder)
     dropped = dropped_gates(recipe_gates, config, inputs.scores)
-    view = build_view(config, root, evaluation, inputs, judged, dropped)
+    by_seed = find_seeds(root, evaluation)
+    factor = seed_factor(by_seed)
+    seeds = len(by_seed) or 1
+    view = build_view(config, root, evaluation, inputs, judged, dropped, seeds, factor)
     with new_folder(folder) as temporary:
         write_text(temporary / "report.html", page(view))
         write_text(temporary / "report.md", markdown(view))
-        write_json(temporary / "report.json", report_json(inputs.scores, judged, dropped))
+        write_json(temporary / "report.json", report_json(inputs.scores, judged, dropped, factor))
         write_text(temporary / "MODEL_CARD.md", model_card(view))
     return ReportResult(folder, ExitCode(judged.verdict.exit_code), asdict(judged.verdict))
 
@@ -85,6 +90,8 @@ def build_view(
     inputs: Inputs,
     judged: Judgement,
     dropped: list[DroppedGate],
+    seeds: int,
+    factor: list[Json],
 ) -> View:
     """Everything the faces show, as words."""
     found, manifest = inputs.scores, inputs.manifest
@@ -110,8 +117,9 @@ def build_view(
         tuned_by=provenance.method_label(manifest["method"], config),
         confidence=quantity(found["confidence"], "rate").replace(".0%", "%"),
         prompts=count(found["prompts"]),
-        seeds=count(found["seeds"]),
-        seeds_note=_seeds_note(found["seeds"]),
+        seeds=count(seeds),
+        seeds_note=seeds_note(seeds),
+        seed_rows=scores.seed_rows(factor, found),
         power=_power(found),
         synthetic=synthetic,
         tiny=tiny,
@@ -136,7 +144,7 @@ def build_view(
         latency=provenance.latency(found),
         conditions=provenance.conditions(inputs, evaluation),
         not_for=config.recipe.not_for,
-        limits=_limits(found, synthetic, tiny),
+        limits=_limits(found, seeds, synthetic, tiny),
         card_metrics=scores.card_metrics(found),
     )
 
@@ -204,8 +212,8 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     return notices
 
 
-def _limits(found: Json, synthetic: bool, tiny: bool) -> list[str]:
-    limits = [_seeds_note(found["seeds"]), _power(found)]
+def _limits(found: Json, seeds: int, synthetic: bool, tiny: bool) -> list[str]:
+    limits = [seeds_note(seeds), _power(found)]
     if synthetic:
         limits.append(
             "The held-out prompts come from the same phrase grammar as the training data; only their names, "
@@ -221,10 +229,18 @@ def _limits(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     return [limit for limit in limits if limit]
 
 
-def _seeds_note(seeds: int) -> str:
+def seeds_note(seeds: int) -> str:
+    """What the intervals say of the luck of training, by the number of runs that differ by the seed only."""
+    from kit.evaluate.seeds import FEWEST_SEEDS
+
     if seeds == 1:
         return "One training seed: the intervals cover the choice of prompts, not the luck of training."
-    return f"{count(seeds)} training seeds."
+    if seeds < FEWEST_SEEDS:
+        return f"{count(seeds)} training seeds: too few to tell the luck of training apart."
+    return (
+        f"{count(seeds)} training seeds: the table by seeds covers the luck of training too; all other "
+        "intervals are of this run alone and cover the choice of prompts."
+    )
 
 
 def _power(found: Json) -> str:

@@ -115,7 +115,9 @@ def _condition(gate: Gate) -> Json:
     return gate.model_dump(exclude={"name", "because"})
 
 
-def report_json(found: Json, judged: Judgement, dropped: Sequence[DroppedGate]) -> Json:
+def report_json(
+    found: Json, judged: Judgement, dropped: Sequence[DroppedGate], seed_factor: list[Json]
+) -> Json:
     """The contents of `report.json`."""
     return {
         **{key: value for key, value in found.items() if key != "items"},
@@ -125,6 +127,7 @@ def report_json(found: Json, judged: Judgement, dropped: Sequence[DroppedGate]) 
         "judged_by": judged.judged_by,
         "dropped_gates": [asdict(gate) for gate in dropped],
         "earlier": judged.earlier,
+        "seed_factor": seed_factor,
     }
 
 

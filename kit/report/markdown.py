@@ -20,6 +20,7 @@ def markdown(view: View) -> str:
     parts = [*_head(view), *_gates(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores)
+    parts += _seeds(view)
     parts += _slices(view.worst_slices)
     parts += _regressions(view)
     parts += _validity(view)
@@ -147,6 +148,23 @@ def _scores(scores: ScoreTable) -> list[str]:
     ]
     columns = ["metric", ">n", ">base", ">tuned", ">difference", ">p", "verdict"]
     return [f"## Scores, {scores.decoding}", table(columns, rows)]
+
+
+def _seeds(view: View) -> list[str]:
+    if not view.seed_rows:
+        return []
+    rows = [
+        [
+            escape(row.label),
+            row.tuned,
+            f"{row.difference} {row.difference_interval}",
+            row.by_prompts,
+            row.by_seeds,
+        ]
+        for row in view.seed_rows
+    ]
+    columns = ["metric", ">tuned, by run", ">difference", ">error by prompts", ">error by seeds"]
+    return ["## Training seeds", escape(view.seeds_note), table(columns, rows)]
 
 
 def _slices(slices: Sequence[SliceRow]) -> list[str]:

@@ -24,6 +24,7 @@ from kit.report.view import (
     Figure,
     ScoreRow,
     ScoreTable,
+    SeedRow,
     SliceRow,
     SliceTable,
     ValidityRow,
@@ -83,6 +84,26 @@ def methods(tables: list[ScoreTable]) -> list[tuple[str, str]]:
         if row.label not in labels:
             labels.append(row.label)
     return [(", ".join(labels), how) for how, labels in alike.items()]
+
+
+def seed_rows(factor: list[Json], scores: Json) -> list[SeedRow]:
+    """Every metric over the training seeds: what each run reached, and what seeds and prompts leave open."""
+    units = {metric["name"]: unit_of(metric) for metric in _greedy(scores)}
+    rows = []
+    for found in factor:
+        unit, gap = units[found["name"]], found["difference"]
+        errors = [difference(gap[key], unit).removeprefix("+") for key in ("prompt_error", "seed_error")]
+        rows.append(
+            SeedRow(
+                label=found["label"],
+                tuned=", ".join(quantity(value, unit) for value in found["tuned"]),
+                difference=difference(gap["estimate"], unit),
+                difference_interval=interval(gap["low"], gap["high"], unit),
+                by_prompts=errors[0],
+                by_seeds=errors[1],
+            )
+        )
+    return rows
 
 
 def unscored(scores: Json) -> list[str]:

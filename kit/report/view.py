@@ -110,6 +110,21 @@ class ScoreTable:
 
 
 @dataclass(frozen=True)
+class SeedRow:
+    """One metric over runs that differ by the training seed only."""
+
+    label: str
+    tuned: str
+    """The tuned score of every run."""
+    difference: str
+    difference_interval: str
+    """Over seeds and prompts."""
+    by_prompts: str
+    by_seeds: str
+    """The two parts of the standard error."""
+
+
+@dataclass(frozen=True)
 class SliceRow:
     """One metric on the prompts that share a value of a column."""
 
@@ -321,6 +336,7 @@ class View:
     prompts: str
     seeds: str
     seeds_note: str
+    seed_rows: list[SeedRow]
     power: str
     synthetic: bool
     tiny: bool

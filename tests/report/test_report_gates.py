@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from report_samples import Sample, build, config
+from report_samples import Sample, build, config, save
 
 from kit.config.errors import ExitCode
 from kit.config.gates import Gate
@@ -128,3 +128,37 @@ def test_a_claim_says_what_it_means_and_how_near_is_near_enough(tmp_path: Path) 
 def test_intervals_are_named_by_the_confidence_they_were_made_with(sample: Sample) -> None:
     sample.change_scores(confidence=0.9)
     assert "90% intervals" in texts(write_report(*sample.arguments).folder)[0]
+
+
+def evaluated_with(sample: Sample, seed: int) -> None:
+    """The sample's evaluation once more, as if of another run that differs by the seed only."""
+    scores = sample.scores()
+    folder = sample.evaluation
+    if seed != 1:
+        folder = sample.evaluation.parent / f"seed{seed}"
+        for place, item in enumerate(scores["items"]):
+            item["greedy"]["tuned"]["scores"]["violation_rate"] = float(place % (20 * seed) == 0)
+        save(folder / "scores.json", scores)
+    save(folder / "evaluation.json", {"run": f"s{seed}", "generation": {"seed": seed}, "scoring": "x"})
+    save(sample.root / "runs" / f"s{seed}" / "config.yaml", {"seed": seed, "train": {"max_steps": 9}})
+
+
+def test_three_seeds_are_a_table_and_fewer_are_said_in_words(sample: Sample) -> None:
+    items = sample.scores()["items"]
+    for item in items:
+        item["group"] = item["id"]
+    sample.change_scores(items=items)
+    evaluated_with(sample, 1)
+    assert all("One training seed" in text for text in texts(write_report(*sample.arguments).folder))
+    evaluated_with(sample, 2)
+    assert all("2 training seeds: too few" in text for text in texts(write_report(*sample.arguments).folder))
+    evaluated_with(sample, 3)
+    folder = write_report(*sample.arguments).folder
+    for text in texts(folder):
+        assert "3 training seeds: the table by seeds covers the luck of training too" in text
+    (row, *_) = json.loads((folder / "report.json").read_text("utf-8"))["seed_factor"]
+    shown = ", ".join(f"{100 * value:.1f}%" for value in row["tuned"])
+    gap = row["difference"]
+    for text in texts(folder):
+        assert shown in text and f"{100 * gap['seed_error']:.1f} points" in text
+        assert f"{100 * gap['prompt_error']:.1f} points" in text
