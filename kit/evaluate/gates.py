@@ -152,12 +152,20 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
     if entry is None:
         return _open(gate, NOT_SCORED, None, "no prompt was scored for both systems")
     refuse_missing_figure(entry, gate.of, where)
+    _refuse_meaningless_margin(entry, gate, where)
     compares = gate.kind != "threshold" or gate.of != "tuned"
     broken = compares and mostly_invalid(scores, "base", gate.decoding)
     context = Context(entry["higher_is_better"], scores["confidence"], others)
     if gate.worst is not None:
         return _judge_worst(entry, gate, context, broken, languages if gate.worst == LANGUAGE else ())
     return _judge_part(entry, gate, context, None, broken)
+
+
+def _refuse_meaningless_margin(entry: Scores, gate: Gate, where: str) -> None:
+    """A margin of 2 for two points would let every loss pass."""
+    if gate.non_inferior is not None and entry["kind"] == "rate" and gate.non_inferior.margin >= 1:
+        hint = "a rate's margin is a share: write 0.02 for two points"
+        raise ConfigError(Problem(where, f"no rate can lose {gate.non_inferior.margin:g}", hint))
 
 
 def _judge_rules(scores: Scores, gate: Gate, where: str) -> GateResult:

@@ -194,3 +194,13 @@ def test_a_claim_has_a_margin_a_unit_and_a_least_n(scores):
     few = judge_claims(scores, [Claim(**claim, min_n=500)])[0]
     assert few.status == "not testable" and few.found["low"] == 0.85
     assert "takes 500 groups of prompts" in few.why and "there are 200" in few.why
+
+
+def test_a_margin_that_no_rate_can_lose_is_an_error(scores):
+    """`margin: 2`, meant as two points, would pass whatever happened."""
+    scores["metrics"] = [better_by(-0.9, -1.0, -0.8, 0.001)]
+    with pytest.raises(ConfigError, match="no rate can lose 2") as caught:
+        judge(scores, metric="m", non_inferior={"margin": 2})
+    assert "0.02 for two points" in caught.value.problems[0].hint
+    scores["metrics"][0]["kind"] = "score"
+    assert judge(scores, metric="m", non_inferior={"margin": 2}).status == "passed"
