@@ -21,7 +21,6 @@ from kit.report.html import page
 from kit.report.judgement import (
     Judgement,
     claim_rows,
-    dropped_gates,
     earlier_verdicts,
     gate_rows,
     judge,
@@ -30,7 +29,7 @@ from kit.report.judgement import (
 from kit.report.markdown import markdown
 from kit.report.read import Inputs, Json, read_inputs
 from kit.report.transcripts import pick_transcripts
-from kit.report.view import DroppedGate, View
+from kit.report.view import View
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,14 @@ class ReportResult:
     exit_code: ExitCode
     verdict: dict[str, Any]
     """`{"status", "exit_code", "sentence"}`, as in `report.json`."""
+
+
+@dataclass(frozen=True)
+class _Seeds:
+    """How many runs differ by the training seed only, and what they come to together."""
+
+    runs: int
+    factor: list[Json]
 
 
 def write_report(
@@ -69,29 +76,20 @@ def write_report(
 
     inputs = read_inputs(evaluation, run, prepared)
     folder = root / "reports" / evaluation.name
-    judged = judge(inputs.scores, config, evaluation, folder)
-    dropped = dropped_gates(recipe_gates, config, inputs.scores)
+    judged = judge(inputs.scores, config, evaluation, folder, recipe_gates)
     by_seed = find_seeds(root, evaluation)
-    factor = seed_factor(by_seed)
-    seeds = len(by_seed) or 1
-    view = build_view(config, root, evaluation, inputs, judged, dropped, seeds, factor)
+    seeds = _Seeds(len(by_seed) or 1, seed_factor(by_seed))
+    view = build_view(config, root, evaluation, inputs, judged, seeds)
     with new_folder(folder) as temporary:
         write_text(temporary / "report.html", page(view))
         write_text(temporary / "report.md", markdown(view))
-        write_json(temporary / "report.json", report_json(inputs.scores, judged, dropped, factor))
+        write_json(temporary / "report.json", report_json(inputs.scores, judged, seeds.factor))
         write_text(temporary / "MODEL_CARD.md", model_card(view))
     return ReportResult(folder, ExitCode(judged.verdict.exit_code), asdict(judged.verdict))
 
 
 def build_view(
-    config: Config,
-    root: Path,
-    evaluation: Path,
-    inputs: Inputs,
-    judged: Judgement,
-    dropped: list[DroppedGate],
-    seeds: int,
-    factor: list[Json],
+    config: Config, root: Path, evaluation: Path, inputs: Inputs, judged: Judgement, seeds: _Seeds
 ) -> View:
     """Everything the faces show, as words."""
     found, manifest = inputs.scores, inputs.manifest
@@ -117,16 +115,16 @@ def build_view(
         tuned_by=provenance.method_label(manifest["method"], config),
         confidence=quantity(found["confidence"], "rate").replace(".0%", "%"),
         prompts=count(found["prompts"]),
-        seeds=count(seeds),
-        seeds_note=seeds_note(seeds),
-        seed_rows=scores.seed_rows(factor, found),
+        seeds=count(seeds.runs),
+        seeds_note=seeds_note(seeds.runs),
+        seed_rows=scores.seed_rows(seeds.factor, found),
         power=_power(found),
         synthetic=synthetic,
         tiny=tiny,
         notices=_notices(found, synthetic, tiny),
         verdict=judged.verdict,
         gates=gate_rows(judged.gates, config, found),
-        dropped_gates=dropped,
+        dropped_gates=judged.dropped,
         earlier=earlier_verdicts(judged),
         claims=claim_rows(judged.claims, config, found),
         changes=scores.change_notes(found),
@@ -144,7 +142,7 @@ def build_view(
         latency=provenance.latency(found),
         conditions=provenance.conditions(inputs, evaluation),
         not_for=config.recipe.not_for,
-        limits=_limits(found, seeds, synthetic, tiny),
+        limits=_limits(found, seeds.runs, synthetic, tiny),
         card_metrics=scores.card_metrics(found),
     )
 

@@ -29,15 +29,20 @@ class Judgement:
     """Hashes of the gates and of the scores: the same ones give the same verdict."""
     earlier: list[Json]
     """What `report.json` said of this evaluation before, judged by other gates or on other scores."""
+    dropped: list[DroppedGate]
+    """The recipe's gates that the project does not set as the recipe does."""
 
 
-def judge(found: Json, config: Config, evaluation: Path, report: Path) -> Judgement:
+def judge(
+    found: Json, config: Config, evaluation: Path, report: Path, recipe_gates: Sequence[Gate]
+) -> Judgement:
     """Judge an evaluation's scores.
 
     Args:
         evaluation: the folder of `scores.json`.
         report: the report's folder, whose verdict is kept where it came about otherwise: nobody can turn a
             failed gate into a passed one by another threshold without the report saying so.
+        recipe_gates: those of the recipe and its tier.
 
     Raises:
         ConfigError: a gate or claim names a metric that was not measured.
@@ -57,6 +62,7 @@ def judge(found: Json, config: Config, evaluation: Path, report: Path) -> Judgem
         verdict=Verdict(overall.status, int(overall.exit_code), overall.sentence),
         judged_by=judged_by,
         earlier=_earlier(read_earlier(report), judged_by),
+        dropped=_dropped(recipe_gates, config, found),
     )
 
 
@@ -90,7 +96,7 @@ def earlier_verdicts(judged: Judgement) -> list[EarlierVerdict]:
     return rows
 
 
-def dropped_gates(recipe_gates: Sequence[Gate], config: Config, found: Json) -> list[DroppedGate]:
+def _dropped(recipe_gates: Sequence[Gate], config: Config, found: Json) -> list[DroppedGate]:
     """The recipe's gates that the project does not set, or sets otherwise."""
     own = {gate.name: gate for gate in config.gates}
     rows = []
@@ -115,9 +121,7 @@ def _condition(gate: Gate) -> Json:
     return gate.model_dump(exclude={"name", "because"})
 
 
-def report_json(
-    found: Json, judged: Judgement, dropped: Sequence[DroppedGate], seed_factor: list[Json]
-) -> Json:
+def report_json(found: Json, judged: Judgement, seed_factor: list[Json]) -> Json:
     """The contents of `report.json`."""
     return {
         **{key: value for key, value in found.items() if key != "items"},
@@ -125,7 +129,7 @@ def report_json(
         "claims": [asdict(claim) for claim in judged.claims],
         "verdict": asdict(judged.verdict),
         "judged_by": judged.judged_by,
-        "dropped_gates": [asdict(gate) for gate in dropped],
+        "dropped_gates": [asdict(gate) for gate in judged.dropped],
         "earlier": judged.earlier,
         "seed_factor": seed_factor,
     }
