@@ -1,0 +1,74 @@
+"""The metrics on real rows, where the right answer is known: what their cards say was measured."""
+
+import json
+import os
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from kit.config.schema import MetricUse
+from kit.evaluate.metrics import load_metric, score
+from kit.evaluate.numbers import quantities
+from kit.hooks import Hooks
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("CASEKIT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+def read(name):
+    path = DATA / name
+    if not path.is_file():
+        pytest.skip(f"real data is not here: {path} (set CASEKIT_SHARED_DATA to its folder)")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def judge(name, answers, references, **params):
+    metric = load_metric(MetricUse(name=name, params=params), Hooks(), Path("/"))
+    return score(metric, answers, references)
+
+
+def listed(row):
+    return row["answer"] if isinstance(row["answer"], list) else [str(row["answer"])]
+
+
+def said(row, figures):
+    scale = {"percent": "%", "": ""}.get(row["scale"], f" {row['scale']}")
+    return f"It was {' and '.join(figure + scale for figure in figures)}."
+
+
+def times_ten(figure):
+    return re.sub(r"(\d)(?=(\.\d+)?\)?$)", r"\g<1>0", figure.replace(",", ""))
+
+
+def test_the_figures_of_reports_are_right_in_their_scale_and_wrong_ten_times_too_large():
+    rows = read("finance_tatqa_en.jsonl")
+    references = [{"figures": listed(row), "scale": row["scale"]} for row in rows]
+    right = judge("number_fidelity", [said(row, listed(row)) for row in rows], references)
+    assert Counter(right.items) == {1.0: 764, None: 136}
+    figures = [
+        row for row in rows if all(re.fullmatch(r"[($-]*[1-9][\d,]*(\.\d+)?\)?", a) for a in listed(row))
+    ]
+    references = [{"figures": listed(row), "scale": row["scale"]} for row in figures]
+    ten = [
+        [re.sub(r"(\d)(?=(\.\d+)?\)?$)", r"\g<1>0", a.replace(",", "")) for a in listed(row)]
+        for row in figures
+    ]
+    wrong = judge("number_fidelity", [said(row, a) for row, a in zip(figures, ten, strict=True)], references)
+    assert len(figures) > 400 and wrong.mean == 0
+    scaled = [row for row in figures if row["scale"] in ("thousand", "million", "billion")]
+    references = [{"figures": listed(row), "scale": row["scale"]} for row in scaled]
+    without = judge("number_fidelity", [f"It was {' and '.join(listed(row))}." for row in scaled], references)
+    assert len(scaled) > 200 and without.mean == 0  # the scale left out is another figure
+
+
+def test_problems_have_the_same_figures_in_english_french_and_spanish():
+    problems = defaultdict(dict)
+    for row in read("eval_mgsm_multi.jsonl"):
+        figures = quantities(row["question"], row["language"])
+        problems[row["idx"]][row["language"]] = {(figure.value, figure.unit) for figure in figures}
+    found = problems.values()
+    assert len(found) == 150
+    assert sum(figures["fr"] == figures["en"] for figures in found) == 124
+    assert sum(figures["es"] == figures["en"] for figures in found) == 137
