@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import kit
 from kit.config.schema import Config
 from kit.evaluate import statistics
 from kit.evaluate.compare import Settings, compare, compare_slices
+from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
 from kit.evaluate.predictions import Key, Line
 from kit.evaluate.prompts import Prompt
@@ -86,12 +87,15 @@ def _judge_invalid(
     metric: LoadedMetric, result: MetricResult, invalid: Sequence[str | None], prompts: Sequence[Prompt]
 ) -> MetricResult:
     items, details = list(result.items), list(result.details)
+    counts = None if result.counts is None else list(result.counts)
     for place, reason in enumerate(invalid):
         # A hook says by None which prompts do not concern it; the kit's own metrics are asked.
         concerned = metric.hook is None or items[place] is not None
         if reason is not None and concerned and metric.applies(prompts[place].reference):
             items[place], details[place] = metric.invalid_item, [f"invalid answer ({reason})"]
-    return MetricResult(items, details)
+            if counts is not None and isinstance(metric.module, CorpusMetric):
+                counts[place] = metric.module.counts("", prompts[place].reference)
+    return replace(result, items=items, details=details, counts=counts)
 
 
 def _answered(
@@ -144,13 +148,15 @@ def compare_metric(
     groups, slices = [prompt.group for prompt in prompts], [prompt.slices for prompt in prompts]
     seen = {item for item in [*base.items, *tuned.items] if item is not None}
     kind = metric.kind or ("rate" if seen <= {0.0, 1.0} else "score")
+    told = [result.items if result.counts is None else result.counts for result in (base, tuned)]
     compared = compare(
-        base.items,
-        tuned.items,
+        told[0],
+        told[1],
         groups,
         kind=kind,
         higher_is_better=metric.higher_is_better,
         settings=settings,
+        statistic=base.statistic,
     )
     if compared is None:
         return None
@@ -162,13 +168,14 @@ def compare_metric(
         **compared.as_json(),
         "ratio": None,
         "slices": compare_slices(
-            base.items,
-            tuned.items,
+            told[0],
+            told[1],
             groups,
             slices,
             kind=kind,
             higher_is_better=metric.higher_is_better,
             settings=settings,
+            statistic=base.statistic,
         ),
         "details": _counts(base, tuned),
     }

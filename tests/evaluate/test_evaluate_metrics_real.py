@@ -72,3 +72,26 @@ def test_problems_have_the_same_figures_in_english_french_and_spanish():
     assert len(found) == 150
     assert sum(figures["fr"] == figures["en"] for figures in found) == 124
     assert sum(figures["es"] == figures["en"] for figures in found) == 137
+
+
+def test_pubmedqa_accuracy_and_macro_f1_are_the_published_ones():
+    rows = [row for row in read("paired/pubmedqa_human_pair.jsonl") if row["test_split"]]
+    references = [{"label": row["gold"]} for row in rows]
+    answers = {
+        "always yes": ["yes"] * len(rows),
+        "without the conclusion": [row["reasoning_required"] for row in rows],
+        "with it": [f"The answer is {row['reasoning_free']}." for row in rows],
+    }
+    found = {
+        name: [
+            round(100 * judge(metric, given, references, labels=["yes", "no", "maybe"]).mean, 1)
+            for metric in ("closed_accuracy", "macro_f1")
+        ]
+        for name, given in answers.items()
+    }
+    # Jin et al. 2019, table 4: human performance 78.0 and 72.2.
+    assert found == {
+        "always yes": [55.2, 23.7],
+        "without the conclusion": [78.0, 72.2],
+        "with it": [90.4, 84.2],
+    }

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from kit.config.errors import ConfigError, Problem
 from kit.config.explain import suggest
 from kit.config.schema import MetricUse
 from kit.data.read import HOOK_ERRORS
-from kit.evaluate.item_metric import ItemMetric, Reference
+from kit.evaluate.compare import Statistic
+from kit.evaluate.item_metric import CorpusMetric, ItemMetric, Reference
 from kit.hooks import Hooks
 from kit.hooks import Metric as HookMetric
 
@@ -25,10 +28,16 @@ class MetricResult:
 
     items: list[float | None]
     details: list[list[str]]
+    counts: list[list[float] | None] | None = None
+    """Of a metric of all answers together: what each adds to the sums that `statistic` is made from."""
+    statistic: Statistic | None = None
 
     @property
     def mean(self) -> float | None:
-        """The mean of the items that are numbers."""
+        """The metric over all prompts: the mean of the items that are numbers, or the sums' figure."""
+        counted = [count for count in self.counts or [] if count is not None]
+        if self.statistic is not None and counted:
+            return float(self.statistic(np.sum(counted, axis=0)))
         numbers = [item for item in self.items if item is not None]
         return sum(numbers) / len(numbers) if numbers else None
 
@@ -117,6 +126,8 @@ def score(metric: LoadedMetric, predictions: Sequence[str], references: Sequence
     assert metric.module is not None  # noqa: S101  # a loaded metric is one or the other
     texts = [json.dumps(reference, ensure_ascii=False) for reference in references]
     result = metric.module.compute(predictions=list(predictions), references=texts, **metric.params)
+    if isinstance(metric.module, CorpusMetric):
+        return MetricResult(result["items"], result["details"], result["counts"], metric.module.statistic)
     return MetricResult(result["items"], result["details"])
 
 
