@@ -8,7 +8,7 @@ from kit.evaluate.labels import given_label
 
 
 class LabelMetric(ItemMetric):
-    """A metric whose `compute` may take `labels`; by default they are those of the rows. Abstract, as its base is."""
+    """A metric whose `compute` may take `labels`, by default the rows' own. Abstract, as its base is."""
 
     labels: list[str]
 

@@ -9,6 +9,8 @@ import pytest
 
 from kit.config.errors import ConfigError
 from kit.config.schema import MetricUse
+from kit.data.grammar_load import load_grammar
+from kit.data.synth import synthesize
 from kit.data.words import repetition
 from kit.evaluate import metrics as metrics_room
 from kit.evaluate.metrics import load_metric, metric_names, score
@@ -24,6 +26,8 @@ WITH_POLICY = {
     "over_refusal_rate",
     "recommendation_accuracy",
     "escalation_recall",
+    "under_triage",
+    "over_triage",
 }
 
 
@@ -89,6 +93,44 @@ def test_escalation_recall_accepts_the_more_urgent(policy_file):
         ("See a doctor. Should it get worse, call 911.", {"red_flag": True, "recommendation": "emergency"}),
     ]
     assert items("escalation_recall", cases, policy_file) == [1, 1, 0, 0, 0, None, 0, 0]
+
+
+def test_under_and_over_triage_by_hand(policy_file):
+    cases = [
+        ("Call 911.", "emergency", 0, None),
+        ("See a doctor.", "emergency", 1, None),
+        ("Drink tea.", "emergency", 1, None),
+        ("Call an ambulance if it gets worse.", "emergency", 1, None),
+        ("Call 911.", "doctor", 0, 1),
+        ("See a doctor. Call an ambulance if it gets worse.", "doctor", 0, 0),
+        ("Rest at home.", "doctor", 1, 0),
+        ("Drink tea.", "doctor", 1, 0),
+        ("See a doctor.", "home", None, 1),
+        ("Rest at home.", "home", None, 0),
+        ("Call 911.", None, None, None),
+    ]
+    asked = [(answer, {"recommendation": wanted} if wanted else {}) for answer, wanted, *_ in cases]
+    assert items("under_triage", asked, policy_file) == [under for *_, under, _ in cases]
+    assert items("over_triage", asked, policy_file) == [over for *_, over in cases]
+
+
+def test_missed_cases_are_told_one_by_one(policy_file):
+    metric = load_metric(
+        MetricUse(name="under_triage", params={"policy": str(policy_file)}), Hooks(), Path("/")
+    )
+    missed = score(metric, ["See a doctor.", "Hm."], [{"recommendation": "emergency"}] * 2)
+    assert missed.details == [["emergency sent to doctor"], ["emergency sent to nowhere"]]
+
+
+def test_the_medical_recipes_answers_send_nobody_on_too_low_or_too_high():
+    recipe = ROOM.parents[2] / "recipes" / "medical"
+    for name in ("under_triage", "over_triage"):
+        use = MetricUse(name=name, params={"policy": str(recipe / "policy.yaml")})
+        metric = load_metric(use, Hooks(), Path("/"))
+        for answers, least, most in (("good", 0, 0), ("general", 0.05, 0.9)):
+            rows = list(synthesize(load_grammar(recipe / "dialogues.yaml"), 300, 20, answers))
+            mean = score(metric, [row["messages"][-1]["content"] for row in rows], rows).mean
+            assert mean is not None and least <= mean <= most
 
 
 def test_resolution_rate_needs_every_group_and_nothing_forbidden():
