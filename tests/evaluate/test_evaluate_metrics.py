@@ -276,6 +276,9 @@ def test_every_metric_loads_alone_offline_and_has_a_card(name, policy_file, monk
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     metric = evaluate.load(str(ROOM / name))
     params = {"policy": str(policy_file)} if name in WITH_POLICY else {}
+    if name == "glossary_adherence":
+        params["glossary"] = str(policy_file.with_name("glossary.yaml"))
+        Path(params["glossary"]).write_text("terms: [{say: {en: [a]}}]")
     reference = json.dumps({"topic": "funds", "answer": "a", "language": "en", "required": [["a"]]})
     result = metric.compute(predictions=["It is guaranteed."], references=[reference], **params)
     assert set(result) - {"counts"} == {name, "n", "items", "details"}

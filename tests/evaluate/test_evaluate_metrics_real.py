@@ -95,3 +95,52 @@ def test_pubmedqa_accuracy_and_macro_f1_are_the_published_ones():
         "without the conclusion": [78.0, 72.2],
         "with it": [90.4, 84.2],
     }
+
+
+SHOP = "ecom_bagisto_parallel_en_fr_es.jsonl"
+
+
+def test_translated_shop_text_keeps_its_placeholders_but_for_two_that_are_wrong():
+    rows = read(SHOP)
+    failed = {}
+    for language in ("fr", "es"):
+        references = [{"source": row["en"], "source_language": "en", "language": language} for row in rows]
+        found = judge("placeholder_fidelity", [row[language] for row in rows], references)
+        assert sum(item is not None for item in found.items) == 91
+        failed[language] = [row[language] for row, item in zip(rows, found.items, strict=True) if item == 0]
+    assert failed == {"fr": [], "es": ["Para qty Cantidad a un precio fijo de :price", ":día"]}
+
+
+def test_texts_have_the_form_of_their_own_locale_and_often_not_of_another():
+    texts = {language: [row[language] for row in read(SHOP)] for language in ("en", "fr", "es")}
+    for row in read("ecom_mschitchat_multi.jsonl"):
+        texts[row["language"]].append(row["answer"])
+    for row in read("eval_mgsm_multi.jsonl"):
+        if row["language"] in texts:
+            texts[row["language"]].append(row["question"])
+
+    def faults(asked, written):
+        references = [{"language": asked}] * len(texts[written])
+        return judge("locale_form", texts[written], references).items.count(0)
+
+    assert {language: faults(language, language) for language in texts} == {"en": 2, "fr": 0, "es": 2}
+    assert faults("en", "es") > 200 and faults("es", "en") > 200 and faults("fr", "en") > 50
+
+
+def test_translators_follow_a_glossary_of_five_terms(tmp_path):
+    glossary = tmp_path / "glossary.yaml"
+    glossary.write_text(
+        "terms:\n"
+        "  - say: {en: [cart], fr: [panier], es: [carrito, cesta]}\n"
+        "  - say: {en: [customer], fr: [client], es: [cliente]}\n"
+        "  - say: {en: [invoice], fr: [facture], es: [factura]}\n"
+        "  - say: {en: [wishlist], fr: [liste de souhaits], es: [lista de deseos]}\n"
+        "  - say: {en: [refund], fr: [rembours], es: [reembols]}\n"
+    )
+    rows = read(SHOP)
+    for language, right in (("fr", 133), ("es", 137)):
+        references = [{"source": row["en"], "source_language": "en", "language": language} for row in rows]
+        found = judge(
+            "glossary_adherence", [row[language] for row in rows], references, glossary=str(glossary)
+        )
+        assert Counter(found.items) == {1.0: right, 0.0: 142 - right, None: len(rows) - 142}

@@ -21,6 +21,9 @@ from kit.hooks import Metric as HookMetric
 
 FOLDER = Path(__file__).parent
 
+_PATHS = frozenset({"policy", "glossary"})
+"""Parameters that are files of the project."""
+
 
 @dataclass(frozen=True)
 class MetricResult:
@@ -70,7 +73,7 @@ def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[st
     """Load a metric as the configuration names it.
 
     Args:
-        use: its name and parameters; a `policy` parameter is a path relative to `root`.
+        use: its name and parameters; `policy` and `glossary` are paths relative to `root`.
         hooks: the project's own metrics; they may not take a name of the kit's.
         languages: the project's languages, the default of metrics that have such a parameter.
 
@@ -145,8 +148,8 @@ def _module_of(name: str) -> ItemMetric:
 
 def _parameters(use: MetricUse, module: ItemMetric, root: Path, languages: Sequence[str]) -> dict[str, Any]:
     params = dict(use.params)
-    if "policy" in params:
-        params["policy"] = str(root / params["policy"])
+    for name in _PATHS & params.keys():
+        params[name] = str(root / params[name])
     if module.name == "language_fidelity" and languages:
         params.setdefault("languages", list(languages))
     return params
