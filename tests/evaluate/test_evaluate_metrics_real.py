@@ -144,3 +144,28 @@ def test_translators_follow_a_glossary_of_five_terms(tmp_path):
             "glossary_adherence", [row[language] for row in rows], references, glossary=str(glossary)
         )
         assert Counter(found.items) == {1.0: right, 0.0: 142 - right, None: len(rows) - 142}
+
+
+def test_answers_against_the_text_they_were_written_from_have_sacrebleus_figures():
+    """Of sacreBLEU 2.6.0 and rouge_score 0.1.2, which is measured on plain ASCII only."""
+    rows = read("ecom_hetpqa_en.jsonl")
+    references = [{"answer": row["answer"]} for row in rows]
+    answers = [row["candidate"] for row in rows]
+    found = {name: judge(name, answers, references).mean for name in ("chrf", "bleu", "rouge_l")}
+    assert found == pytest.approx(
+        {"chrf": 39.304020945146, "bleu": 9.732997033927, "rouge_l": 0.333984816745}, abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "mean"),
+    [
+        ("medical_medquad_en.jsonl", "answer", 0.041),
+        ("ecom_bitext_en.jsonl", "response", 0.005),
+        ("medical_toyhom_zh.jsonl", "answer", 0.020),
+    ],
+)
+def test_written_answers_repeat_little(name, column, mean):
+    answers = [row[column] or "" for row in read(name)]
+    found = judge("repetition", answers, [{} for _ in answers])
+    assert found.mean == pytest.approx(mean, abs=0.0005)
