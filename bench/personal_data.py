@@ -1,11 +1,12 @@
 """What looking for personal data costs: `data check` without and with it, on synthetic dialogues.
 
-    python bench/personal_data.py [--rows 100000] [--share 0.05]
+    python bench/personal_data.py [--rows 100000] [--share 0.05] [--names en_core_web_lg]
 
 Rows are made from the recipes' phrase grammars; `--share` of them get a value of some kind. Reading (JSON,
 cleaning, structure, split) is timed without the check, with `report` and with `mask`; then the whole
 `data check`, tokens and comparison of rows included. Every step is run `--repeats` times in turn, and the
-fastest counts. Seconds are those of the processor, for the machine may have other work.
+fastest counts. `--names` adds the same with names of people, by an English spaCy pipeline. Seconds are those
+of the processor, for the machine may have other work.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any
 from kit.config.schema import Config
 from kit.data import prepare
 from kit.data.gather import gather
-from kit.data.personal import find
+from kit.data.personal import KINDS, find
 from kit.hooks import Hooks
 from kit.pipeline import tokenizer, write_synthetic
 
@@ -45,13 +46,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--share", type=float, default=0.05)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--names", help="the package or folder of an English spaCy pipeline")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = write_rows(Path(folder), options.rows, options.share)
         texts = [message["content"] for row in rows for message in row["messages"]]
         size = sum(map(len, texts)) / 1e6
         print(f"{len(rows):,} rows, {len(texts):,} messages, {size:.1f} million characters")
-        measure(Path(folder), rows, texts, options.repeats)
+        measure(Path(folder), rows, texts, options.repeats, options.names)
 
 
 def write_rows(folder: Path, count: int, share: float) -> list[dict[str, Any]]:
@@ -76,7 +78,9 @@ def write_rows(folder: Path, count: int, share: float) -> list[dict[str, Any]]:
     return rows
 
 
-def measure(folder: Path, rows: list[dict[str, Any]], texts: list[str], repeats: int) -> None:
+def measure(
+    folder: Path, rows: list[dict[str, Any]], texts: list[str], repeats: int, names: str | None
+) -> None:
     """Time every step in turn and print its fastest run."""
     words = tokenizer(Config())
 
@@ -100,6 +104,11 @@ def measure(folder: Path, rows: list[dict[str, Any]], texts: list[str], repeats:
         "whole check, report": whole(),
         "whole check, mask": whole(personal="mask"),
     }
+    if names:
+        people = {"personal_kinds": [*KINDS, "name"], "name_models": {"en": names}}
+        steps["reading, report with names"] = read(**people)
+        steps["whole check, report with names"] = whole(**people)
+        steps["whole check, mask with names"] = whole(personal="mask", **people)
     best = dict.fromkeys(steps, float("inf"))
     for _ in range(repeats):
         for name, step in steps.items():

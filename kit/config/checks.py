@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.preference import check_preference
 from kit.config.schema import Train
 from kit.config.yaml_lines import Key
 
@@ -31,6 +32,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_gates(settings),
         *_languages(settings),
         *_documents(settings),
+        *check_preference(tree),
     ]
 
 

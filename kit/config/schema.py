@@ -9,12 +9,34 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Stage = Literal["pretrain", "sft"]
+Stage = Literal["pretrain", "sft", "dpo", "kto", "orpo"]
+PreferenceLoss = Literal[
+    "sigmoid",
+    "sigmoid_norm",
+    "hinge",
+    "ipo",
+    "robust",
+    "exo_pair",
+    "nca_pair",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sft",
+    "simpo",
+    "kto",
+    "apo_zero_unpaired",
+    "orpo",
+]
 Method = Literal["full", "lora", "qlora"]
 TierName = Literal["tiny", "startup", "medium", "large"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 Severity = Literal["reject", "report", "off"]
-PersonalKind = Literal["secret", "email", "iban", "card", "national_id", "medical_record", "ip", "phone"]
+FormKind = Literal["secret", "email", "iban", "card", "national_id", "medical_record", "ip", "phone"]
+PersonalKind = Literal[FormKind, "name"]
 
 
 class Section(BaseModel):
@@ -67,8 +89,9 @@ class Source(Section):
     dialogues: int = Field(default=2000, gt=0)
     """How many dialogues to make from a grammar."""
     format: str = "auto"
-    """`auto`, `messages`, `alpaca`, `sharegpt`, `prompt_completion`, `text` (documents, for pretraining),
-    or a reader of the project's hooks."""
+    """`auto`, `messages`, `alpaca`, `sharegpt`, `prompt_completion`, `text` (documents, for pretraining);
+    for dpo and orpo `preference`, `preference_implicit`, `preference_sharegpt`, `preference_messages`,
+    `preference_alpaca`; or a reader of the project's hooks."""
     columns: dict[str, str] = {}
     """Renames before reading: our column name -> theirs, such as `prompt: question`."""
     split: Literal["auto", "train", "valid", "test"] = "auto"
@@ -176,8 +199,11 @@ class Data(Section):
     personal: Literal["report", "mask", "reject"] = "report"
     """What becomes of personal data and secrets: counted; replaced by marks such as `[EMAIL_1]`, which are
     the same wherever the value stands in a dialogue; or the row goes."""
-    personal_kinds: list[PersonalKind] = list(get_args(PersonalKind))
-    """Which kinds of personal data are looked for."""
+    personal_kinds: list[PersonalKind] = list(get_args(FormKind))
+    """Which kinds of personal data are looked for; `name` is of people, and needs `name_models`."""
+    name_models: dict[str, str] = {}
+    """What finds names of people: for each of the project's languages the package or folder of a spaCy
+    pipeline, such as `en: en_core_web_lg`. Takes `pip install 'casekit[names]'`."""
     personal_keep: list[str] = []
     """Values that are no person's and stay, such as the own hotline; `@bank.example` keeps a whole domain."""
     benchmarks: list[str] = []
@@ -222,11 +248,33 @@ class MethodConfig(Section):
     """QLoRA only: quantise the NF4 scales as well (Dettmers et al. 2023)."""
 
 
+class Preference(Section):
+    """Learning from preferences: how far the model may go from where it began, and by which loss."""
+
+    beta: float | None = Field(default=None, gt=0)
+    """How strongly the model is held to the reference: the higher, the closer it stays (`ipo`: tau). For
+    `simpo` the scale of the reward, for `orpo` the share of the odds ratio in the loss (lambda). null is
+    what is usual: 0.1, and 2 for `simpo`."""
+    loss_type: list[PreferenceLoss] = []
+    """Losses, summed; empty is the stage's own: `sigmoid` (Rafailov et al. 2023) for dpo, `kto`, `orpo`."""
+    loss_weights: list[float] = []
+    """dpo: a factor for each of `loss_type`; empty is 1 for all."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """dpo, losses `robust`, `exo_pair`, `aot` and `aot_unpaired`: the share of pairs stated wrongly."""
+    simpo_gamma: float = Field(default=0.5, ge=0)
+    """dpo, loss `simpo`: by how much the chosen answer is to be ahead (Meng et al. 2024)."""
+    desirable_weight: float = Field(default=1.0, gt=0)
+    """kto: a factor for the loss of answers labelled true."""
+    undesirable_weight: float = Field(default=1.0, gt=0)
+    """kto: a factor for the loss of answers labelled false."""
+
+
 class Train(Section):
     """The training run. The defaults are the seed's example profile: 3e-5, batch 32, 5 epochs."""
 
     stage: Stage = "sft"
-    """`sft` learns the assistant's turns; `pretrain` learns every token."""
+    """`sft` learns the assistant's turns; `pretrain` every token; `dpo` and `orpo` pairs of a chosen and
+    a rejected answer, measured against the base or without; `kto` answers labelled good or bad."""
     learning_rate: float = Field(default=3e-5, gt=0)
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
@@ -237,7 +285,10 @@ class Train(Section):
     global_batch_size: int = Field(default=32, gt=0)
     """Sequences per optimiser step, over all devices and accumulation."""
     per_device_train_batch_size: int = Field(default=8, gt=0)
-    """Sequences per forward pass; the accumulation steps follow from the global batch."""
+    """Sequences per forward pass, where they are not packed; the accumulation steps follow."""
+    packing: bool = False
+    """Join the sequences of a global batch in rows of at most `model.max_length` tokens, kept apart; a
+    forward pass is then one row. The steps see what they see unpacked."""
     per_device_eval_batch_size: int = Field(default=16, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -256,10 +307,11 @@ class Train(Section):
     """The metric whose validation score picks the golden checkpoint; null takes the first of `evaluate`."""
     golden_prompts: int = Field(default=64, gt=0)
     """How many validation prompts are answered at each evaluation to get that score."""
+    preference: Preference = Preference()
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
-        if self.global_batch_size % self.per_device_train_batch_size:
+        if not self.packing and self.global_batch_size % self.per_device_train_batch_size:
             raise ValueError(
                 f"`global_batch_size` ({self.global_batch_size}) must be a multiple of "
                 f"`per_device_train_batch_size` ({self.per_device_train_batch_size})"

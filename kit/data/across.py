@@ -16,6 +16,7 @@ from kit.data.neighbours import Marks, Neighbours, find_neighbours
 from kit.data.rows import SPLITS, Message, SplitName
 from kit.data.same import before_answer, normal, turns_of
 from kit.data.store import Entry, Store
+from kit.data.tools import said
 
 _MOST_COMPARED = 8
 """So many candidates of a row are compared word by word, the most alike first."""
@@ -44,6 +45,8 @@ class Rows:
 Finder = Callable[[list[Entry]], Iterator[Found]]
 
 _OF_DOCUMENTS = ("group_leak", "overlap", "duplicate", "near_duplicate")
+_OF_ANSWERS = ("near_conflict", "variant")
+"""Checks of rows that teach their answers: of preferences many answers to one prompt are wanted."""
 NEAR_CHECKS = ("near_overlap", "near_duplicate", "near_conflict")
 """The checks that need marks."""
 
@@ -59,7 +62,12 @@ def check_across(entries: list[Entry], rows: Rows, findings: Findings) -> list[E
         severity = findings.checks[name].severity
         gone = set()
         # A document asks nothing and answers nothing: it can only be one that is there already.
-        asked = [entry for entry in ranked if name in _OF_DOCUMENTS or not entry.document]
+        asked = [
+            entry
+            for entry in ranked
+            if (name in _OF_DOCUMENTS or not entry.document)
+            and (name not in _OF_ANSWERS or entry.learned == "answer")
+        ]
         for found in find(asked) if severity != "off" else ():
             if severity == "report" and not findings.wants(name):
                 findings.count(name)  # without a look at the row
@@ -111,7 +119,7 @@ def _overlaps(ranked: list[Entry]) -> Iterator[Found]:
         first = asked.setdefault(entry.keys.asked, entry)
         if first.split != entry.split:
             yield Found(entry, f"{entry.split} asks what {first.split} asks ({first.where})")
-        elif entry.split == "train":
+        elif entry.split == "train" and entry.learned == "answer":
             # Loss is on every answer, so an earlier turn that test asks would be learned all the same.
             others = (asked.get(before) for before, _ in entry.keys.answers[:-1])
             found = next((other for other in others if other and other.split != "train"), None)
@@ -149,7 +157,7 @@ def _near_overlaps(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Fou
 def _ends(entry: Entry) -> range:
     """The answers that are learned or scored: as in the overlap check, every one of a training row."""
     count = len(entry.keys.answers)
-    return range(0 if entry.split == "train" else count - 1, count)
+    return range(0 if entry.split == "train" and entry.learned == "answer" else count - 1, count)
 
 
 def _duplicates(ranked: list[Entry]) -> Iterator[Found]:
@@ -168,13 +176,25 @@ def _near_duplicates(ranked: list[Entry], rows: Rows, near: float) -> Iterator[F
     for number, entry in enumerate(ranked):
         # A row that was found lost to one that stays, so only those that stay can be lost to.
         others = _staying(neighbours, number, ranked, found)
-        others = [other for other in others if other.keys.whole != entry.keys.whole]
+        # Calls are data, and thoughts are many: those that are spelt nearly the same are others.
+        others = [
+            other
+            for other in others
+            if other.keys.whole != entry.keys.whole and other.keys.beside == entry.keys.beside
+        ]
         if hit := _nearest(texts.spoken(entry), others, texts.spoken, near):
             other, alike = hit
             found.add(entry.number)
-            both = _spoken(texts.turns(entry)), _spoken(texts.turns(other))
+            both = _spoken(texts.said(entry)), _spoken(texts.said(other))
             reason = f"nearly ({alike:.2f}) the same as {other.where}"
             yield Found(entry, reason, Pair(other.where, both, alike))
+
+
+_DIFFERS = {
+    "answer": "answers the prompt of {} differently",
+    "pair": "states the pair of {} the other way round",
+    "label": "labels the answer of {} otherwise",
+}
 
 
 def _conflicts(ranked: list[Entry], keep: str, votes: "Counter[tuple[bytes, bytes]]") -> Iterator[Found]:
@@ -188,7 +208,7 @@ def _conflicts(ranked: list[Entry], keep: str, votes: "Counter[tuple[bytes, byte
             continue
         if keep == "none":
             other = next(other for text, other in answers.items() if text != answer)
-            yield Found(entry, f"answers the prompt of {other.where} differently, and none is kept")
+            yield Found(entry, f"{_DIFFERS[entry.learned].format(other.where)}, and none is kept")
             continue
         # Of as many votes the first wins; rows of one answer come in the order of their lines.
         kept = (
@@ -196,7 +216,7 @@ def _conflicts(ranked: list[Entry], keep: str, votes: "Counter[tuple[bytes, byte
         )
         if answer != kept:
             by = f", {votes[prompt, answer]} to {votes[prompt, kept]}" if keep == "majority" else ""
-            yield Found(entry, f"answers the prompt of {answers[kept].where} differently{by}")
+            yield Found(entry, f"{_DIFFERS[entry.learned].format(answers[kept].where)}{by}")
 
 
 def _near_conflicts(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Found]:
@@ -211,7 +231,7 @@ def _near_conflicts(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Fo
             continue
         other, alike = hit
         follows.add(entry.number)
-        answers = texts.turns(entry)[-1]["content"], texts.turns(other)[-1]["content"]
+        answers = said(texts.turns(entry)[-1]), said(texts.turns(other)[-1])
         if entry.keys.asked == other.keys.asked or _same_answer(*answers, near):
             continue  # an equal prompt is the conflict check's to tell
         both = _spoken(texts.turns(entry)), _spoken(texts.turns(other))
@@ -241,28 +261,32 @@ class _Texts:
     """The turns of rows, read from disk; those of the last few stay, for near rows are often alike."""
 
     def __init__(self, store: Store) -> None:
-        self.turns = lru_cache(maxsize=4096)(lambda entry: list(turns_of(store.row(entry).messages)))
-        """Without the system message."""
+        self.said = lru_cache(maxsize=4096)(lambda entry: list(turns_of(store.row(entry).said)))
+        """Without the system message, of a pair with both answers."""
+
+    def turns(self, entry: Entry) -> list[Message]:
+        """The dialogue, of a pair with the chosen answer."""
+        return self.said(entry)[:-1] if entry.learned == "pair" else self.said(entry)
 
     def spoken(self, entry: Entry) -> list[str]:
         """All that is said."""
-        return [message["content"] for message in self.turns(entry)]
+        return [said(message) for message in self.said(entry)]
 
     def asked(self, entry: Entry) -> list[str]:
         """All before the last answer."""
-        return self.spoken(entry)[:-1]
+        return [said(message) for message in self.turns(entry)[:-1]]
 
     def until(self, entry: Entry, end: int) -> list[str]:
         """All before an answer, counted from 0."""
-        return [message["content"] for message in before_answer(self.turns(entry), end)]
+        return [said(message) for message in before_answer(self.turns(entry), end)]
 
 
 def _nearest(
-    turns: list[str], others: Sequence[Entry], said: Callable[[Entry], list[str]], near: float
+    turns: list[str], others: Sequence[Entry], turns_of_other: Callable[[Entry], list[str]], near: float
 ) -> tuple[Entry, float] | None:
     """The first of the others that is near, which come the most alike first, and how near it is."""
     for other in others[:_MOST_COMPARED]:
-        if alike := alikeness(turns, said(other), near):
+        if alike := alikeness(turns, turns_of_other(other), near):
             return other, alike
     return None
 
@@ -272,15 +296,15 @@ def _staying(neighbours: Neighbours, number: int, ranked: Sequence[Entry], found
 
 
 def _told(ranked: Sequence[Entry]) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
-    """A hash of each system message: under another one, the same words may be another example."""
+    """A hash of each system message and tools: under others, the same words may be another example."""
     return np.array([int.from_bytes(entry.keys.told[:8], "little") for entry in ranked], dtype=np.uint64)
 
 
 def _spoken(turns: Sequence[Message]) -> str:
     """A dialogue, or its beginning, as one text for people."""
     if len(turns) == 1:
-        return turns[0]["content"]
-    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+        return said(turns[0])
+    return "\n".join(f"{turn['role']}: {said(turn)}" for turn in turns)
 
 
 def _rank(split: SplitName) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from kit.config.schema import Config
 from kit.data.check import Findings
 from kit.data.rows import SPLITS, Row, as_text
+from kit.data.sides import Sides, median
 from kit.data.words import words
 
 SMALLEST_TESTED_SLICE = 30
@@ -49,13 +50,17 @@ class Balance:
 
     slices: dict[str, ByValue]
     labels: dict[str, ByValue]
+    sides: Sides
+    """Of preferences."""
 
 
 def count_values(rows: Iterable[Row], config: Config) -> Balance:
     """Count rows by slice and by label, the most frequent value first."""
     slices: dict[str, ByValue] = {column: {} for column in config.data.slices}
     labels: dict[str, ByValue] = {column: {} for column in config.data.expected if column not in slices}
+    sides = Sides()
     for row in rows:
+        sides.add(row)
         length = len(words(row.messages[-1]["content"])) if slices or labels else 0
         for column, values in slices.items():
             values.setdefault(as_text(row.fields.get(column)), Members()).add(row, length)
@@ -69,17 +74,18 @@ def count_values(rows: Iterable[Row], config: Config) -> Balance:
     return Balance(
         slices={column: _most_first(values) for column, values in slices.items()},
         labels={column: _most_first(values) for column, values in labels.items() if values},
+        sides=sides,
     )
 
 
-def check_balance(balance: Balance, findings: Findings) -> list[dict[str, Any]]:
-    """Note what is rare, constant or biased; every value with its counts, for `data.json`.
+def check_balance(balance: Balance, findings: Findings) -> None:
+    """Note what is rare, constant or biased.
 
     Noted are slices with fewer than 30 groups in test, labels with one value nearly throughout, and
     slices whose answers are twice as long, or half as long, as the others'.
     """
     if not findings.on("balance"):
-        return []
+        return
     for column, values in balance.slices.items():
         everything = sum((members.answer_words for members in values.values()), Counter[int]())
         for value, members in values.items():
@@ -87,6 +93,11 @@ def check_balance(balance: Balance, findings: Findings) -> list[dict[str, Any]]:
             _note_length(column, value, members, everything, findings)
     for column, values in [*balance.slices.items(), *balance.labels.items()]:
         _note_constant(column, values, findings)
+    balance.sides.note(findings)
+
+
+def values_of(balance: Balance) -> list[dict[str, Any]]:
+    """Every value with its counts, for `data.json`."""
     return [
         _entry(kind, column, value, members)
         for kind, columns in (("slice", balance.slices), ("label", balance.labels))
@@ -107,23 +118,8 @@ def _entry(kind: str, column: str, value: str, members: Members) -> dict[str, An
         "rows": members.rows,
         **{split: members.splits[split] for split in SPLITS},
         "test_groups": len(members.test_groups),
-        "answer_words": _median(members.answer_words),
+        "answer_words": median(members.answer_words),
     }
-
-
-def _median(counts: Counter[int]) -> float:
-    """Of values with their counts, as `statistics.median`."""
-    middle = counts.total() / 2
-    below, seen = None, 0
-    for value in sorted(counts):
-        seen += counts[value]
-        if below is not None:
-            return (below + value) / 2
-        if seen > middle:
-            return value
-        if seen == middle:
-            below = value
-    return 0
 
 
 def _note_rare(column: str, value: str, members: Members, findings: Findings) -> None:
@@ -139,7 +135,7 @@ def _note_length(
     others = everything - members.answer_words
     if min(members.rows, others.total()) < SMALLEST_TESTED_SLICE:
         return
-    here, there = _median(members.answer_words), _median(others)
+    here, there = median(members.answer_words), median(others)
     if max(here, there) >= LENGTH_RATIO * min(here, there):
         text = f"answers have {here:g} words, those of the other rows {there:g} (medians)"
         findings.note("balance", f"{column}={value}", text)

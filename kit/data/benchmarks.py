@@ -11,6 +11,7 @@ from kit.data.opening import File
 from kit.data.records import open_file
 from kit.data.rows import DOCUMENT, Row
 from kit.data.same import turns_of
+from kit.data.tools import said
 from kit.files import sha256_file
 
 _FEWEST_WORDS = 5
@@ -94,13 +95,13 @@ class BenchmarkIndex:
 
     def find(self, row: Row) -> tuple[str, Pair] | None:
         """Why a row must not be learned from, and the two texts; the first of its turns that says so."""
-        for message in turns_of(row.messages):
-            if not proves_something(message["content"]):
-                continue
-            if hit := self._index.find([message["content"]]):
-                (where, text), alike = hit
-                what = {"user": "a question", DOCUMENT: "the text"}.get(message["role"], "an answer")
-                said = "stands" if alike == 1 else f"nearly stands ({alike:.2f})"
-                pair = Pair(where, (message["content"], text), alike)
-                return f"{what} of it {said} in the benchmark {where}", pair
+        for message in turns_of(row.said):
+            for own in (said(message), message.get("reasoning_content", "")):
+                hit = self._index.find([own]) if proves_something(own) else None
+                if hit:
+                    (where, text), alike = hit
+                    what = {"user": "a question", DOCUMENT: "the text"}.get(message["role"], "an answer")
+                    how = "stands" if alike == 1 else f"nearly stands ({alike:.2f})"
+                    pair = Pair(where, (own, text), alike)
+                    return f"{what} of it {how} in the benchmark {where}", pair
         return None

@@ -5,16 +5,17 @@ look) and, in the data's record, its count and up to five examples.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kit.config.schema import Checks, Data, PersonalKind, Split
 from kit.data.near import Pair
-from kit.data.personal import redact, redact_all
-from kit.data.rows import DOCUMENT, Rejection, Row, is_document, reject
-from kit.data.same import turns_of
+from kit.data.personal import People, redact, redact_all
+from kit.data.rows import DOCUMENT, Message, Rejection, Row, is_document, reject
+from kit.data.same import normal, turns_of
 from kit.data.store import Entry, Rejections, Store
+from kit.data.tools import fault_of_calls, said
 
 MOST_EXAMPLES = 5
 
@@ -23,8 +24,11 @@ WHAT = {
     "format": "records that do not have the columns or types of their format",
     "cleaner": "rows that a cleaner of the project turned away",
     "personal": "rows with personal data or secrets",
-    "roles": "dialogues that are not: system (optional), then user and assistant in turn, assistant last",
+    "same_answers": "pairs whose chosen and rejected answers are the same",
+    "roles": "dialogues that are not: system (optional), then user and assistant in turn, assistant last; "
+    "after tool calls as many results, then the assistant",
     "empty": "dialogues with an empty message",
+    "tools": "dialogues that call a function which is none of their tools, or with results of unknown calls",
     "split": "rows whose split column names no split",
     "template": "dialogues that the chat template cannot express, or that spell its control tokens",
     "too_long": "dialogues over model.max_length; nothing is ever cut",
@@ -34,7 +38,7 @@ WHAT = {
     "near_overlap": "rows whose prompt is nearly that of a split held out from theirs",
     "duplicate": "rows equal to an earlier one after Unicode NFKC, case and white space",
     "near_duplicate": "rows whose every turn is nearly that of an earlier row",
-    "conflict": "rows that answer another row's prompt differently",
+    "conflict": "rows that answer another row's prompt differently, or prefer otherwise",
     "near_conflict": "rows that answer nearly the prompt of an earlier row differently",
     "variant": "rows that answer otherwise what another row answers in an earlier turn, or under another "
     "system message",
@@ -101,7 +105,13 @@ class Personal:
 class Findings:
     """All checks of one preparation, in a fixed order, and the rows they turned away."""
 
-    def __init__(self, checks: Checks, personal: str = "report", rejected: Rejections | None = None) -> None:
+    def __init__(
+        self,
+        checks: Checks,
+        personal: str = "report",
+        rejected: Rejections | None = None,
+        people: People | None = None,
+    ) -> None:
         reports = dict.fromkeys(
             ("variant", "length", "expected", "no_group", "revision", "skipped"), "report"
         )
@@ -120,6 +130,7 @@ class Findings:
         self.not_judged = 0
         """and how many are too short to tell."""
         self._hide = personal != "report"
+        self._people = people
 
     def on(self, name: str) -> bool:
         """Whether a check is not switched off."""
@@ -135,10 +146,10 @@ class Findings:
         Unless such data is only reported, it is shortened in the row as well: nothing that is written may
         tell what was masked.
         """
-        row = redact_all(rejection.row) if self._hide else rejection.row
-        self.rejected.append(replace(rejection, reason=redact(rejection.reason), row=row))
+        row = redact_all(rejection.row, self._people) if self._hide else rejection.row
+        self.rejected.append(replace(rejection, reason=self.redact(rejection.reason), row=row))
         if self.wants(rejection.check):
-            text = f"{rejection.reason}{excerpt(rejection.row)}"
+            text = f"{rejection.reason}{self.excerpt(rejection.row)}"
             self.note(rejection.check, rejection.where, text, pair)
         else:
             self.count(rejection.check)
@@ -154,7 +165,7 @@ class Findings:
     def note_row(self, row: Row, name: str, reason: str, pair: Pair | None = None) -> None:
         """Count something about a row that stays."""
         if self.wants(name):
-            self.note(name, row.where, f"{reason}{excerpt({'messages': row.messages})}", pair)
+            self.note(name, row.where, f"{reason}{self.excerpt({'messages': row.messages})}", pair)
         else:
             self.count(name)
 
@@ -164,8 +175,23 @@ class Findings:
             self.count(name)
             return
         if pair is not None:
-            pair = replace(pair, texts=(redact(pair.texts[0]), redact(pair.texts[1])))
-        self.checks[name].add(where, redact(text), pair)
+            pair = replace(pair, texts=(self.redact(pair.texts[0]), self.redact(pair.texts[1])))
+        self.checks[name].add(where, self.redact(text), pair)
+
+    def redact(self, text: str) -> str:
+        """The text with personal data shortened."""
+        return redact(text, self._people)
+
+    def excerpt(self, row: Any) -> str:
+        """The last question of a row, shortened, to recognise it by."""
+        messages = row.get("messages") if isinstance(row, dict) else None
+        wanted = ("user", DOCUMENT)
+        turns = messages if isinstance(messages, list) else []
+        asked = [m.get("content") for m in turns if isinstance(m, dict) and m.get("role") in wanted]
+        if not asked:
+            return ""
+        text = self.redact(" ".join(str(asked[-1])[:1000].split()))
+        return f": {text if len(text) <= 80 else text[:77] + '...'}"
 
     def count(self, name: str) -> None:
         """Count what is not shown: the examples are complete."""
@@ -186,7 +212,7 @@ class Findings:
 
 
 def check_structure(row: Row) -> Rejection | None:
-    """Roles in order and no empty message; the first fault found."""
+    """Roles in order, no empty message, calls and their results that fit; the first fault found."""
     if is_document(row.messages):
         return None if row.messages[0]["content"] else reject(row, "empty", "the document is empty")
     turns = turns_of(row.messages)
@@ -194,16 +220,43 @@ def check_structure(row: Row) -> Rejection | None:
         return reject(row, "roles", "there is nothing after the system message")
     if turns is not row.messages and turns[0]["role"] == "system":
         return reject(row, "roles", "begins with two system messages; join them, or leave one out")
-    for number, (message, role) in enumerate(zip(turns, _alternating(), strict=False), start=1):
-        if message["role"] != role:
-            return reject(row, "roles", f"turn {number} is the {message['role']}'s, expected the {role}'s")
-    if turns[-1]["role"] != "assistant":
-        return reject(row, "roles", f"ends with the {turns[-1]['role']}, so there is no answer to learn")
+    if reason := _out_of_turn(turns):
+        return reject(row, "roles", reason)
     for number, message in enumerate(turns, start=1):
-        if not message["content"]:
+        # A function may give nothing back, and who calls one need not speak.
+        if not (message["content"] or message.get("tool_calls") or message["role"] == "tool"):
             return reject(row, "empty", f"turn {number} (the {message['role']}'s) is empty")
     if turns is not row.messages and not row.messages[0]["content"]:
         return reject(row, "empty", "the system message is empty")
+    reason = fault_of_calls(row.messages, row.tools)
+    return reject(row, "tools", reason) if reason else None
+
+
+def _out_of_turn(turns: Sequence[Message]) -> str:
+    """What is wrong with the order of a dialogue's turns, or nothing."""
+    results = 0  # how many calls wait for what they gave
+    expected = "user"
+    for number, message in enumerate(turns, start=1):
+        role, calls = message["role"], len(message.get("tool_calls", ()))
+        if role != expected:
+            missing = f"; {results} tool calls have no result" if expected == "tool" else ""
+            return f"turn {number} is the {role}'s, expected the {expected}'s{missing}"
+        results = calls if role == "assistant" else max(0, results - 1)
+        expected = "tool" if results else "user" if role == "assistant" else "assistant"
+    last = turns[-1]["role"]
+    return "" if last == "assistant" else f"ends with the {last}, so there is no answer to learn"
+
+
+def check_pair(row: Row) -> Rejection | None:
+    """A pair with two different answers, neither empty."""
+    if row.rejected is None:
+        return None
+    if not said(row.rejected):
+        return reject(row, "empty", "the rejected answer is empty")
+    if reason := fault_of_calls([*row.messages[:-1], row.rejected], row.tools):
+        return reject(row, "tools", f"the rejected answer: {reason}")
+    if normal(said(row.rejected)) == normal(said(row.messages[-1])):
+        return reject(row, "same_answers", "the chosen and the rejected answer are the same")
     return None
 
 
@@ -226,23 +279,6 @@ def check_groups(entries: Iterable[Entry], split: Split, store: Store, findings:
     """Count rows that the group column says nothing about."""
     for entry in entries if split.group_by else ():
         if not entry.named:
-            shown = excerpt({"messages": store.row(entry).messages}) if findings.wants("no_group") else ""
+            wanted = findings.wants("no_group")
+            shown = findings.excerpt({"messages": store.row(entry).messages}) if wanted else ""
             findings.note("no_group", entry.where, f"no {split.group_by}{shown}")
-
-
-def _alternating() -> Iterator[str]:
-    while True:
-        yield "user"
-        yield "assistant"
-
-
-def excerpt(row: Any) -> str:
-    """The last question of a row, shortened, to recognise it by."""
-    messages = row.get("messages") if isinstance(row, dict) else None
-    wanted = ("user", DOCUMENT)
-    turns = messages if isinstance(messages, list) else []
-    asked = [m.get("content") for m in turns if isinstance(m, dict) and m.get("role") in wanted]
-    if not asked:
-        return ""
-    text = redact(" ".join(str(asked[-1])[:1000].split()))
-    return f": {text if len(text) <= 80 else text[:77] + '...'}"

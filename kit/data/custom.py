@@ -32,7 +32,7 @@ def passes_custom(row: Row, checks: dict[str, RowCheck], findings: Findings) -> 
     """
     for name, check in checks.items():
         try:
-            reason = check({"messages": row.messages, **row.fields})
+            reason = check(row.for_hooks)
             if not (reason is None or (isinstance(reason, str) and reason)):
                 raise TypeError(f"must return a reason or None, returned {reason!r}")
         except HOOK_ERRORS as error:

@@ -8,6 +8,7 @@ from kit import __version__
 from kit.config.errors import DataError
 from kit.config.schema import Config, Source
 from kit.data.benchmarks import missing_benchmarks
+from kit.data.names import identity, name_problems
 from kit.data.places import find_places
 from kit.files import sha256_file, sha256_json
 from kit.hooks import Hooks
@@ -28,10 +29,12 @@ def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrained
     not noticed.
 
     Raises:
-        DataError: a source's or benchmark's file is missing, or one is named twice; all of them at once.
+        DataError: a source's or benchmark's file is missing, or one is named twice, or what finds names of
+            people is not installed; all such problems at once.
     """
     places = find_places(config, root)
-    if problems := [*places.problems, *missing_benchmarks(config.data.benchmarks, root)]:
+    missing = [*missing_benchmarks(config.data.benchmarks, root), *name_problems(config, root)]
+    if problems := [*places.problems, *missing]:
         raise DataError(problems)
     parts = {
         "sources": [_source(source, root) for _, source in places.sources],
@@ -41,6 +44,7 @@ def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrained
         "settings": settings(config),
         "kit": [__version__, *map(sha256_file, sorted(Path(__file__).parent.glob("*.py")))],
         "libraries": {name: version(name) for name in LIBRARIES},
+        "names": identity(config, root),
     }
     return sha256_json(parts)[:16]
 
@@ -65,7 +69,7 @@ def _source(source: Source, root: Path) -> list[str]:
 
 def _tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
     """Vocabulary, merges, normalisation, control tokens, the chat template and the stop tokens."""
-    from kit.data.render import named_stop_ids
+    from kit.data.chat_template import named_stop_ids
 
     backend = getattr(tokenizer, "backend_tokenizer", None)
     words = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())

@@ -1,9 +1,10 @@
 """The shapes that dialogues come in, and how each becomes `messages`.
 
-A converter gets a record and returns messages and the names of the columns it used up; a record that
-does not fit raises ValueError with the reason.
+A converter gets a record and returns messages; a record that does not fit raises ValueError with the
+reason.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from kit.config.explain import shorten
 from kit.data.json_text import fault, parse
 from kit.data.rows import DOCUMENT, Message
+from kit.data.tools import read_calls, split_thought
 
 Record = dict[str, Any]
 Converter = Callable[[Record], list[Message]]
@@ -25,19 +27,45 @@ _ROLES = {
     "chatgpt": "assistant",
     "bot": "assistant",
     "model": "assistant",
+    "function_call": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
 }
 
 
 def _from_messages(record: Record) -> list[Message]:
-    """OpenAI's form: `messages` of `{role, content}`, content a text or a list of text parts."""
+    """OpenAI's form: `messages` of `{role, content}`, content a text or a list of text parts, with
+    `tool_calls` (or the older `function_call`), `reasoning_content` and messages of role `tool`.
+    """
     return [_message(turn, "role", "content") for turn in _turns(record, "messages")]
 
 
 def _from_sharegpt(record: Record) -> list[Message]:
     """ShareGPT's form: `conversations` of `{from, value}`, in some exports of `{role, content}`; `system`
-    may stand beside them.
+    may stand beside them. In LLaMA-Factory's dialect a turn of `function_call` is a call as JSON text, or a
+    list of them, and one of `observation` what it gave, of several calls a list.
     """
-    return _system(record) + [_sharegpt_turn(turn) for turn in _turns(record, "conversations")]
+    turns = [_sharegpt_turn(turn) for turn in _turns(record, "conversations")]
+    return _system(record) + _results_apart(turns)
+
+
+def _results_apart(messages: list[Message]) -> list[Message]:
+    """One message for each call's result, where one message has the results of several as a JSON list."""
+    apart: list[Message] = []
+    for place, message in enumerate(messages):
+        calls = messages[place - 1].get("tool_calls", ()) if place else ()
+        alone = [other["role"] for other in messages[place : place + 2]] != ["tool", "tool"]
+        results = _parsed(message["content"], begins="[") if len(calls) > 1 and alone else None
+        if message["role"] == "tool" and isinstance(results, list) and len(results) == len(calls):
+            apart += [{**message, "content": _as_json_or_text(each)} for each in results]
+        else:
+            apart.append(message)
+    return apart
+
+
+def _as_json_or_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _sharegpt_turn(turn: Any) -> Message:
@@ -79,9 +107,10 @@ CONVERTERS: dict[str, tuple[tuple[str, ...], Converter]] = {
 
 
 ALSO_USED = {
-    "sharegpt": ("system",),
-    "alpaca": ("input", "system", "history"),
-    "prompt_completion": ("system",),
+    "messages": ("tools",),
+    "sharegpt": ("system", "tools"),
+    "alpaca": ("input", "system", "history", "tools"),
+    "prompt_completion": ("system", "tools"),
 }
 """Format -> the columns that it uses where they are there."""
 
@@ -124,12 +153,48 @@ def _turns(record: Record, column: str) -> list[Any]:
 def _message(turn: Any, role_key: str, text_key: str) -> Message:
     if not isinstance(turn, dict):
         raise ValueError(f"a turn must have {role_key} and {text_key}, found {shorten(turn)}")
-    if turn.get("tool_calls"):
-        raise ValueError("tool calls are not supported")
     role = turn.get(role_key)
     if not isinstance(role, str) or role.lower() not in _ROLES:
         raise ValueError(f"unknown role {shorten(role)}; known are {', '.join(_ROLES)}")
-    return {"role": _ROLES[role.lower()], "content": _content(turn.get(text_key), f"the {role}'s {text_key}")}
+    what = f"the {role}'s {text_key}"
+    if role.lower() == "function_call":
+        return {"role": "assistant", "content": "", "tool_calls": _called(turn.get(text_key), what)}
+    message: Message = {"role": _ROLES[role.lower()], "content": ""}
+    calls = read_calls(turn.get("tool_calls") or turn.get("function_call"))
+    if calls and message["role"] != "assistant":
+        raise ValueError(f"tool calls are the assistant's, found one of the {role}")
+    if not calls or turn.get(text_key) is not None:
+        message["content"] = _content(turn.get(text_key), what)
+    if message["role"] == "assistant":
+        _take_thought(message, turn, what)
+    if calls:
+        message["tool_calls"] = calls
+    for key in ("name", "tool_call_id") if message["role"] == "tool" else ():
+        if turn.get(key):
+            message[key] = _as_text(turn[key], f"the {role}'s {key}")
+    return message
+
+
+def _called(value: Any, what: str) -> list[dict[str, Any]]:
+    if not (calls := read_calls(value)):
+        raise ValueError(f"{what} must be a tool call as JSON, found {shorten(value)}")
+    return calls
+
+
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+
+
+def _take_thought(message: Message, turn: dict[str, Any], what: str) -> None:
+    """Reasoning stands beside the content, whether it came so or in `<think>` before the answer; an empty
+    block is none.
+    """
+    inline, message["content"] = split_thought(message["content"])
+    named = next((turn[key] for key in _THOUGHTS if turn.get(key)), "")
+    reasoning = _as_text(named, f"{what} (its reasoning)") if named else ""
+    if reasoning.strip() and inline and reasoning.strip() != inline:
+        raise ValueError(f"{what} begins with <think>, and its reasoning stands beside it too: keep one")
+    if reasoning := reasoning.strip() or inline:
+        message["reasoning_content"] = reasoning
 
 
 def _content(value: Any, what: str) -> str:
@@ -186,7 +251,8 @@ def _text_or_messages(record: Record, column: str, role: str) -> list[Message]:
     value = _parsed(record.get(column))
     if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
         return [_message(turn, "role", "content") for turn in value]
-    return [{"role": role, "content": _text(record, column)}]
+    text = _text(record, column)
+    return [_assistant(text) if role == "assistant" else _user(text)]
 
 
 def _system(record: Record) -> list[Message]:
@@ -214,7 +280,9 @@ def _user(content: str) -> Message:
 
 
 def _assistant(content: str) -> Message:
-    return {"role": "assistant", "content": content}
+    message = {"role": "assistant", "content": content}
+    _take_thought(message, {}, "the answer")
+    return message
 
 
 def _is_nan(value: Any) -> bool:

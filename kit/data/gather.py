@@ -16,6 +16,7 @@ from kit.data.check import Findings
 from kit.data.clean import find_cleaners
 from kit.data.custom import find_checks
 from kit.data.mask import hide_group
+from kit.data.names import Names, find_names
 from kit.data.neighbours import Marks
 from kit.data.places import Places, find_places, name_of
 from kit.data.pool import ordered_map
@@ -85,9 +86,12 @@ def gather(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToken
     places = find_places(config, root)
     problems: list[Problem] = []
     usable = _usable(config, hooks, problems)
+    names = _names(config, root, problems)
     problems += places.problems
     rejected = Rejections([name_of(source) for _, source in places.sources])
-    gathered = Gathered(Findings(config.data.checks, config.data.personal, rejected))
+    # What is not only reported is masked or gone in the rows that are compared with each other.
+    people = names if config.data.personal == "report" else None
+    gathered = Gathered(Findings(config.data.checks, config.data.personal, rejected, people))
     try:
         gathered.benchmarks = read_benchmarks(config.data.benchmarks, root)
     except DataError as error:
@@ -97,7 +101,7 @@ def gather(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToken
         gathered.findings.checks[name].what = said or gathered.findings.checks[name].what
     for name in places.skipped:
         gathered.findings.note("skipped", name, "a file of this type is not read")
-    work = RowWork(usable, hooks, tokenizer, gathered.benchmarks)
+    work = RowWork(usable, hooks, tokenizer, gathered.benchmarks, names)
     batches = _batches(work, places, root, gathered.sources, problems)
     try:
         with counting("reading rows") as advance:
@@ -139,6 +143,15 @@ def _usable(config: Config, hooks: Hooks, problems: list[Problem]) -> Config:
         problems += error.problems
         data = data.model_copy(update={"checks": data.checks.model_copy(update={"language": "off"})})
     return config.model_copy(update={"data": data})
+
+
+def _names(config: Config, root: Path, problems: list[Problem]) -> Names | None:
+    """What finds names of people, if there is nothing wrong with it."""
+    try:
+        return find_names(config, root)
+    except DataError as error:
+        problems += error.problems
+        return None
 
 
 def _batches(

@@ -6,35 +6,48 @@ but a masked number are duplicates from then on, and land in one split.
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 from kit.config.schema import Data
 from kit.data.check import Findings
-from kit.data.personal import Found, find, find_answered
+from kit.data.names import Names, mentions, name_key, whole_names
+from kit.data.personal import Found, People, find, find_answered
 from kit.data.rows import Message, Rejection, Row, as_text, reject
 from kit.data.summary import parsed
+from kit.data.tools import texts_of
 
 _SURE = 6  # characters from which on a value is looked for wherever it stands
 
 
-def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None:
+def check_personal(row: Row, data: Data, findings: Findings, names: Names | None) -> Rejection | None:
     """Look for personal data in all messages and in the columns that metrics and slices read.
 
     Masks it in place where `data.personal` is `mask`; the rejection where it is `reject`. The columns that
     name groups and splits stay: `hide_group` has the first.
     """
     columns = _columns(row, data)
+    people = names.of(row) if names else None
     found: list[tuple[str, Found]] = []
-    question = ""
+    question = before = ""
     for place, message in _checked(row, data):
-        found += [(place, one) for one in _find(message["content"], data, question)]
-        question = message["content"]
+        if message is not row.rejected:  # it answers the question before the chosen answer
+            question, before = message["content"], question
+        found += [(place, one) for one in _find(message["content"], data, people, before)]
+        found += [(place, one) for one in _find(message.get("reasoning_content", ""), data, people)]
+        for call in message.get("tool_calls", ()):
+            for name, text in _named_texts(call["function"]["arguments"]):
+                # An argument's name says what it is, as a question does: `phone_number`.
+                asked = f"{name.replace('_', ' ')}?"
+                found += [(place, one) for one in _find(text, data, people, asked)]
     for column in columns:
         for text in _texts(row.fields[column]):
-            found += [(f"column {column}", one) for one in _find(text, data)]
+            found += [(f"column {column}", one) for one in _find(text, data, people)]
     if not found:
         return None
+    whole = whole_names(one.key for _, one in found if one.kind == "name")
+    found = [(place, _renamed(one, whole)) for place, one in found]
     values: dict[tuple[str, str], tuple[str, Found]] = {}
     for place, one in found:
         values.setdefault((one.kind, one.key), (place, one))
@@ -45,15 +58,16 @@ def check_personal(row: Row, data: Data, findings: Findings) -> Rejection | None
         return reject(row, "personal", told)
     findings.note("personal", row.where, told)
     if data.personal == "mask":
-        _mask(row, columns, [one for _, one in found], data)
+        again = partial(_find_named, data=data, people=people, whole=whole)
+        _mask(row, columns, [one for _, one in found], again, data)
     return None
 
 
-def names_a_person(row: Row, data: Data) -> bool:
+def names_a_person(row: Row, data: Data, names: Names | None) -> bool:
     """Whether a group is called by personal data that is to be masked or turned away."""
     column = data.split.group_by
     value = row.fields.get(column) if column and data.personal != "report" else None
-    return value is not None and bool(_find(as_text(value), data))
+    return value is not None and bool(_find(as_text(value), data, names))
 
 
 def hide_group(row: Row, data: Data, groups: dict[str, str]) -> None:
@@ -66,9 +80,18 @@ def hide_group(row: Row, data: Data, groups: dict[str, str]) -> None:
     row.fields[str(data.split.group_by)] = row.group
 
 
-def _find(text: str, data: Data, question: str = "") -> list[Found]:
-    found = find_answered(text, question, data.personal_kinds)
+def _find(text: str, data: Data, people: People | None, question: str = "") -> list[Found]:
+    found = find_answered(text, question, data.personal_kinds, people)
     return [one for one in found if not _kept(one, tuple(data.personal_keep))] if found else found
+
+
+def _renamed(one: Found, whole: dict[str, str]) -> Found:
+    """With a name's key that of the whole name."""
+    return replace(one, key=whole.get(one.key, one.key)) if one.kind == "name" else one
+
+
+def _find_named(text: str, data: Data, people: People | None, whole: dict[str, str]) -> list[Found]:
+    return [_renamed(one, whole) for one in _find(text, data, people)]
 
 
 def _kept(one: Found, keep: tuple[str, ...]) -> bool:
@@ -78,7 +101,8 @@ def _kept(one: Found, keep: tuple[str, ...]) -> bool:
 
 @cache
 def _values(keep: tuple[str, ...]) -> set[tuple[str, str]]:
-    return {(one.kind, one.key) for value in keep for one in find(value)}
+    names: set[tuple[str, str]] = {("name", name_key(value)) for value in keep}
+    return names | {(one.kind, one.key) for value in keep for one in find(value)}
 
 
 def _columns(row: Row, data: Data) -> list[str]:
@@ -87,16 +111,21 @@ def _columns(row: Row, data: Data) -> list[str]:
     return [column for column in named if column in row.fields and column not in kept]
 
 
-def _mask(row: Row, columns: list[str], found: list[Found], data: Data) -> None:
+def _mask(
+    row: Row, columns: list[str], found: list[Found], look: Callable[[str], list[Found]], data: Data
+) -> None:
     """Replace every value, also where it stands without what gave it away: `so it is 5551234567?`"""
-    masks = _masks(found, "\n".join(message["content"] for message in row.messages))
-    # A short one, such as a PIN, may be a year or an amount elsewhere.
-    known = {one.text: masks[one.kind, one.key] for one in found if len(one.text) >= _SURE}
-    longest_first = "|".join(re.escape(value) for value in sorted(known, key=len, reverse=True))
-    pattern = re.compile(f"(?<![A-Za-z0-9])(?:{longest_first})(?![A-Za-z0-9])") if known else None
+    masks = _masks(found, "\n".join(texts_of(row.said)))
+    known = {one.text: masks[one.kind, one.key] for one in found}
+    patterns = _elsewhere(found, _values(tuple(data.personal_keep)))
+    known |= {text: masks["name", key] for text, (_, key) in patterns.items() if text not in known}
+    longest_first = "|".join(patterns[text][0] for text in sorted(patterns, key=len, reverse=True))
+    pattern = re.compile(f"(?<![A-Za-z0-9])(?:{longest_first})(?![A-Za-z0-9])") if patterns else None
 
     def masked(text: str) -> str:
-        places = [(one.start, one.end, masks[one.kind, one.key]) for one in _find(text, data)]
+        # A question may have made of a telephone number what it asked for: then the text alone tells.
+        masked_as = [(one, masks.get((one.kind, one.key), known.get(one.text))) for one in look(text)]
+        places = [(one.start, one.end, mask) for one, mask in masked_as if mask]
         for match in pattern.finditer(text) if pattern else ():
             if all(match.end() <= start or end <= match.start() for start, end, _ in places):
                 places.append((match.start(), match.end(), known[match[0]]))
@@ -106,8 +135,21 @@ def _mask(row: Row, columns: list[str], found: list[Found], data: Data) -> None:
 
     for _, message in _checked(row, data):
         message["content"] = masked(message["content"])
+        if "reasoning_content" in message:
+            message["reasoning_content"] = masked(message["reasoning_content"])
+        for call in message.get("tool_calls", ()):
+            call["function"]["arguments"] = _changed(call["function"]["arguments"], masked)
     for column in columns:
         row.fields[column] = _changed(parsed(row.fields[column]), masked)
+
+
+def _elsewhere(found: list[Found], kept: set[tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """What else is replaced wherever it stands: text -> pattern and key."""
+    # A short one, such as a PIN, may be a year or an amount elsewhere.
+    sure = [one for one in found if one.kind != "name" and len(one.text) >= _SURE]
+    said = mentions(one for one in found if one.kind == "name")
+    names = {text: (pattern, key) for text, pattern, key in said if ("name", name_key(text)) not in kept}
+    return names | {one.text: (re.escape(one.text), one.key) for one in sure}
 
 
 def _masks(found: list[Found], text: str) -> dict[tuple[str, str], str]:
@@ -130,10 +172,28 @@ def _checked(row: Row, data: Data) -> list[tuple[str, Message]]:
     """
     first = row.messages[0]["role"] != "system"  # turns are counted from 1, without the system message
     return [
-        ("the system message" if message["role"] == "system" else f"turn {number}", message)
-        for number, message in enumerate(row.messages, start=int(first))
+        (_place(row, message, number), message)
+        for number, message in enumerate(row.said, start=int(first))
         if message["role"] != "system" or message["content"] != data.system_prompt
     ]
+
+
+def _named_texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """All texts in the arguments of a call, each with the name that it stands under."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _named_texts(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _named_texts(item, name)
+    else:
+        yield from ((name, text) for text in _texts(value))
+
+
+def _place(row: Row, message: Message, number: int) -> str:
+    if message is row.rejected:
+        return "the rejected answer"
+    return "the system message" if message["role"] == "system" else f"turn {number}"
 
 
 def _texts(value: Any) -> Iterator[str]:

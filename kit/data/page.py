@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.data.rows import Row, is_document
-from kit.data.show import pieces
+from kit.data.show import pieces, title
 from kit.files import write_text
 
 if TYPE_CHECKING:
@@ -47,8 +47,16 @@ def write_page(
         documents=any(is_document(row.messages) for row in rows),
         bars=_bars(summary["tokens"]["histogram"]),
         rows=[
-            {"where": row.where, "samples": pieces(row.messages, tokenizer), "tokens": row.tokens}
-            for row in rows
+            {
+                "where": row.where,
+                "samples": [
+                    {"title": title(row, number, len(samples)), "pieces": sample}
+                    for number, sample in enumerate(samples, start=1)
+                ],
+                "tokens": row.tokens,
+                "label": row.label,
+            }
+            for row, samples in ((row, pieces(row, tokenizer)) for row in rows)
         ],
     )
     write_text(path, text)

@@ -3,11 +3,11 @@
 A value is found by its form and held against its check digits where its kind has any: python-stdnum
 knows cards, IBAN and national numbers, phonenumbers the numbering plans. What has neither check digits
 nor a form of its own counts only beside a word that says what it is (`MRN`, `SSN`, `tel.`, `password:`).
-Names of people are not looked for: that takes a model.
+Names of people have neither: names.py finds them with a model, where the settings name one.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any, get_args
@@ -18,13 +18,16 @@ from stdnum.fr import nir
 from stdnum.gb import nhs
 from stdnum.us import ssn
 
-from kit.config.schema import PersonalKind
+from kit.config.schema import FormKind, PersonalKind
 from kit.data.credentials import find_secrets
 from kit.data.phones import find_phones
 from kit.data.scan import Span, digits, said_before, scan
 
-KINDS: tuple[PersonalKind, ...] = get_args(PersonalKind)
+KINDS: tuple[FormKind, ...] = get_args(FormKind)
 """In the order in which they claim a stretch of text: a card number is no telephone number."""
+
+People = Callable[[str], Iterable[Span]]
+"""What finds names of people in a text."""
 
 
 @dataclass(frozen=True)
@@ -45,48 +48,57 @@ class Found:
         return _shortened(self.kind, self.text)
 
 
-def find(text: str, kinds: Collection[PersonalKind] = KINDS) -> list[Found]:
-    """All values of these kinds, by where they stand; none overlaps another."""
+def find(text: str, kinds: Collection[PersonalKind] = KINDS, people: People | None = None) -> list[Found]:
+    """All values of these kinds and names of people, by where they stand; none overlaps another."""
     found: list[Found] = []
     numbers = _SIX_CLOSE.search(text) is not None
     for kind in KINDS:
         if kind not in kinds or (kind in _NUMBERS and not numbers):
             continue
-        for start, end, key in _FINDERS[kind](text):
-            if all(end <= other.start or other.end <= start for other in found):
-                found.append(Found(kind, start, end, text[start:end], key))
+        _claim(found, kind, text, _FINDERS[kind](text))
+    _claim(found, "name", text, people(text) if people else ())
     return sorted(found, key=lambda one: one.start)
 
 
-def find_answered(text: str, question: str, kinds: Collection[PersonalKind] = KINDS) -> list[Found]:
+def find_answered(
+    text: str, question: str, kinds: Collection[PersonalKind] = KINDS, people: People | None = None
+) -> list[Found]:
     """As `find`, for a short message that answers a question: `What is your number?` says what it holds."""
     lead = question.rstrip(" ?.!:\u00a0")[-_SAID_WITHIN:] + ": "
     if len(text) > _SHORT or not _SIX_CLOSE.search(text) or _DIGIT.search(lead):
-        return find(text, kinds)
-    return [
+        return find(text, kinds, people)
+    found = [
         replace(one, start=one.start - len(lead), end=one.end - len(lead))
         for one in find(lead + text, kinds)
         if one.start >= len(lead)
     ]
+    _claim(found, "name", text, people(text) if people else ())
+    return sorted(found, key=lambda one: one.start)
 
 
-def redact(text: str) -> str:
+def _claim(found: list[Found], kind: PersonalKind, text: str, spans: Iterable[Span]) -> None:
+    for start, end, key in spans:
+        if all(end <= other.start or other.end <= start for other in found):
+            found.append(Found(kind, start, end, text[start:end], key))
+
+
+def redact(text: str, people: People | None = None) -> str:
     """The text with every value shortened, for reports and messages."""
     parts, at = [], 0
-    for one in find(text):
+    for one in find(text, people=people):
         parts += [text[at : one.start], one.shown]
         at = one.end
     return "".join([*parts, text[at:]])
 
 
-def redact_all(value: Any) -> Any:
+def redact_all(value: Any, people: People | None = None) -> Any:
     """A JSON value with all its texts redacted."""
     if isinstance(value, str):
-        return redact(value)
+        return redact(value, people)
     if isinstance(value, list):
-        return [redact_all(part) for part in value]
+        return [redact_all(part, people) for part in value]
     if isinstance(value, dict):
-        return {key: redact_all(part) for key, part in value.items()}
+        return {key: redact_all(part, people) for key, part in value.items()}
     return value
 
 
@@ -236,7 +248,7 @@ def _letters_and_digits(text: str) -> str:
     return "".join(character for character in text if character.isalnum()).upper()
 
 
-_FINDERS: dict[PersonalKind, Callable[[str], Iterator[Span]]] = {
+_FINDERS: dict[FormKind, Callable[[str], Iterator[Span]]] = {
     "secret": find_secrets,
     "email": _emails,
     "iban": _ibans,
@@ -265,6 +277,8 @@ def _shortened(kind: PersonalKind, value: str) -> str:
         return f"{re.split('[.:]', value)[0]}.***"
     if kind == "secret":  # a token's first letters name its issuer; of a password nothing is shown
         return f"{value[:4]}****" if len(value) >= 20 else "****"
+    if kind == "name":
+        return " ".join(f"{word[0]}***" for word in value.split())
     first, last = _SHOWN[kind]
     compact = re.sub(r"[^0-9A-Za-z+]", "", value)
     return " ".join(part for part in (compact[:first], "****", compact[-last:]) if part)

@@ -23,19 +23,22 @@ from kit.data.check import (
 from kit.data.fingerprint import fingerprint
 from kit.data.gather import gather
 from kit.data.mix import mix
+from kit.data.names import name_problems
 from kit.data.page import write_page
-from kit.data.personal import find, redact
 from kit.data.places import find_places
 from kit.data.prepared import prepared_folder
-from kit.data.rows import SPLITS, Rejection, SourceInfo, SplitName
+from kit.data.rows import SPLITS, Rejection, Row, SourceInfo, SplitName
 from kit.data.store import Entry, Store
 from kit.data.summary import summarise
+from kit.data.tools import texts_of
 from kit.data.write import write_split
 from kit.files import new_folder, write_json, write_lines
 from kit.hooks import Hooks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_LOOKED_AT = 1000  # rows, for some without personal data: to look for names takes time
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Preparation:
 
     def of(self, split: SplitName) -> list[Entry]:
         return [entry for entry in self.entries if entry.split == split]
+
+    def may_be_shown(self, row: Row) -> bool:
+        """Whether a row has no personal data."""
+        return all(self.findings.redact(text) == text for text in texts_of(row.said))
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,8 @@ def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToke
         DataError: a source cannot be read, a column that the settings name is nowhere (all such
             problems at once), or nothing usable is left to train or test on.
     """
-    if not (find_places(config, root).problems or missing_benchmarks(config.data.benchmarks, root)):
+    missing = [*missing_benchmarks(config.data.benchmarks, root), *name_problems(config, root)]
+    if not (find_places(config, root).problems or missing):
         folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
         if folder.is_dir():
             return folder
@@ -137,12 +145,13 @@ def _empty_splits(preparation: Preparation, config: Config) -> list[Problem]:
     if not named:
         return [Problem("data", message, hint)]
     (largest, count), *_ = named.most_common(1)
+    shown = preparation.findings.redact(largest)
     return [
         Problem("data", message, hint),
         Problem(
             where="data.split.group_by",
             message=f"is {data.split.group_by!r}, and a group is never divided: there are {len(named)}, "
-            f"the largest, {redact(largest)!r}, with {count} of {len(preparation.entries)} rows",
+            f"the largest, {shown!r}, with {count} of {len(preparation.entries)} rows",
             hint="name a column with more values, such as customer or ticket; or null: then only rows that "
             "ask the same stay together",
         ),
@@ -172,8 +181,8 @@ def _write(
     write_lines(folder / "rejected.jsonl", map(_rejection_line, preparation.findings.rejected))
     summary = _summary(preparation, config, identity)
     write_json(folder / "data.json", summary)
-    rows = preparation.store.rows(preparation.of("train"))
-    shown = (row for row in rows if not any(find(m["content"]) for m in row.messages))
+    rows = preparation.store.rows(preparation.of("train")[:_LOOKED_AT])
+    shown = filter(preparation.may_be_shown, rows)
     write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer)
 
 

@@ -1,13 +1,15 @@
 """Prepared data on disk, for the stages that read it: `data/prepared/<fingerprint>/`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Config
-from kit.data.rows import SPLITS, Message
+from kit.data.rows import SPLITS, Message, Tool
+from kit.data.tools import said
 from kit.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -20,7 +22,11 @@ class PreparedRow:
 
     id: str
     messages: list[Message]
-    """System (optional) first, then user and assistant in turn, an assistant message last."""
+    """System (optional) first, then user and assistant in turn, after tool calls what they gave; an assistant
+    message last.
+    """
+    tools: list[Tool]
+    """The functions that the assistant may call."""
     expected: dict[str, Any]
     """Labels and facts for metrics; null where the row's source had none."""
     slices: dict[str, str]
@@ -28,6 +34,10 @@ class PreparedRow:
     group: str
     source: str
     line: int
+    rejected: Message | None = None
+    """Of a pair: the answer that the last message was preferred to."""
+    label: bool | None = None
+    """Of an answer for kto: whether it is a good one."""
 
     @property
     def prompt(self) -> list[Message]:
@@ -36,8 +46,15 @@ class PreparedRow:
 
     @property
     def answer(self) -> str:
-        """The reference answer: the last assistant message."""
-        return self.messages[-1]["content"]
+        """The reference answer: the last assistant message, of a pair the chosen one, without its reasoning;
+        its calls, if it makes some, as JSON, one a line.
+        """
+        return said(self.messages[-1])
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the last assistant message has reasoning, and is asked for as one that has."""
+        return "reasoning_content" in self.messages[-1]
 
 
 def prepared_folder(root: Path, fingerprint: str) -> Path:
@@ -88,10 +105,51 @@ def load_split(folder: Path, name: str) -> list[PreparedRow]:
         raise DataError(
             Problem(str(folder / name), f"cannot be read: {error}", "delete the folder and prepare again")
         ) from error
+    return [_row(row) for row in table]
+
+
+def _row(row: dict[str, Any]) -> PreparedRow:
+    row = unpacked(row)
+    (rejected,) = row.get("rejected") or [None]
+    texts = {name: json.loads(row[name]) for name in ("expected", "slices")}
+    return PreparedRow(**{**row, **texts, "rejected": rejected})
+
+
+MESSAGE_COLUMNS = ("role", "content", "reasoning_content", "tool_calls", "name", "tool_call_id")
+"""What a prepared message consists of; null where it has none. `tool_calls` is JSON text, as are a row's
+`tools`: arguments and schemas have no columns that fit every row.
+"""
+
+
+def packed(messages: Sequence[Message]) -> list[dict[str, str | None]]:
+    """Messages as they are prepared."""
     return [
-        PreparedRow(**{**row, "expected": json.loads(row["expected"]), "slices": json.loads(row["slices"])})
-        for row in table
+        {
+            name: json_or_none(message.get(name)) if name == "tool_calls" else message.get(name)
+            for name in MESSAGE_COLUMNS
+        }
+        for message in messages
     ]
+
+
+def unpacked(row: dict[str, Any]) -> dict[str, Any]:
+    """A prepared row with its messages and tools as they were before they were written."""
+    dialogues = {name: row[name] for name in ("messages", "rejected") if row.get(name)}
+    messages = {name: [_message(message) for message in dialogue] for name, dialogue in dialogues.items()}
+    return {**row, **messages, "tools": json.loads(row.get("tools") or "[]")}
+
+
+def _message(columns: dict[str, str | None]) -> Message:
+    return {
+        name: json.loads(value) if name == "tool_calls" else value
+        for name, value in columns.items()
+        if value is not None
+    }
+
+
+def json_or_none(value: Any) -> str | None:
+    """JSON text; null for what is missing or empty."""
+    return json.dumps(value, ensure_ascii=False) if value else None
 
 
 def load_summary(folder: Path) -> dict[str, Any]:

@@ -31,8 +31,10 @@ class Quality:
         checks = config.data.checks
         named: dict[str, Callable[[Row, Findings], str | None]] = {
             "encoding": partial(_of_messages, lambda message: marks.damaged(message["content"])),
-            "html": partial(_of_messages, lambda message: marks.markup(message["content"])),
-            "template_marks": partial(_of_messages, lambda m: marks.template_mark(m["content"], m["role"])),
+            "html": partial(_of_messages, lambda m: _unless_data(m, marks.markup(m["content"]))),
+            "template_marks": partial(
+                _of_messages, lambda m: _unless_data(m, marks.template_mark(m["content"], m["role"]))
+            ),
             "repetition": partial(_of_answers, _repeating),
             "refusal": partial(_of_answers, marks.refusal),
         }
@@ -68,17 +70,22 @@ class Languages:
             ) from error
 
     def __call__(self, row: Row, findings: Findings) -> str | None:
-        """The first fault of a row's turns; the system message is not judged.
+        """The first fault of a row's turns; the system message and what tools gave are not judged.
 
         A column `language` names what the answers are to be in, else the question before them does.
         """
         own = language_code(str(row.fields.get("language") or ""))
-        turns = [self._judge(message["content"], findings) for message in turns_of(row.messages)]
-        for number, found in enumerate(turns, start=1):
-            answers = number % 2 == 0
+        turns = [
+            (number, message["role"] == "assistant", self._judge(message["content"], findings))
+            for number, message in enumerate(turns_of(row.messages), start=1)
+            if message["role"] != "tool" and message["content"]  # a call alone is in no language
+        ]
+        question: list[str] = []
+        for number, answers, found in turns:
             turn = f"turn {number} (the {'answer' if answers else 'question'})"
             outside = next((language for language in found if language not in self.wanted), None)
-            asked = turns[number - 2][0] if answers and turns[number - 2] else None
+            asked = question[0] if answers and question else None
+            question = question if answers else found
             if outside:
                 return f"{turn} is in {outside}, not one of {', '.join(self.wanted)}"
             if answers and own in self.wanted and found and found[0] != own:
@@ -140,6 +147,11 @@ def _of_messages(find: Callable[[Message], str | None], row: Row, _: Findings) -
     return None
 
 
+def _unless_data(message: Message, found: str | None) -> str | None:
+    """What a function gave may well be HTML, or a template."""
+    return None if message["role"] == "tool" else found
+
+
 def _of_answers(find: Callable[[str], str | None], row: Row, _: Findings) -> str | None:
     for text in answers_of(row):
         if found := find(text):
@@ -148,8 +160,9 @@ def _of_answers(find: Callable[[str], str | None], row: Row, _: Findings) -> str
 
 
 def answers_of(row: Row) -> Iterator[str]:
-    """The texts of the assistant's turns."""
-    return (message["content"] for message in row.messages if message["role"] == "assistant")
+    """The texts of the assistant's turns, reasoning and calls aside."""
+    turns = (message for message in row.messages if message["role"] == "assistant")
+    return (message["content"] for message in turns if message["content"])
 
 
 def _repeating(text: str) -> str | None:

@@ -13,8 +13,18 @@ from kit.config.schema import Config, Source, Stage
 from kit.data.formats import CONVERTERS, Converter, check_messages, detect, used_columns
 from kit.data.opening import File
 from kit.data.places import name_of
+from kit.data.preference import (
+    PAIR_STAGES,
+    PREFERENCE,
+    beside,
+    convert_pair,
+    detect_pairs,
+    refuse_for_stage,
+    used_by,
+)
 from kit.data.records import Opened, open_file, open_grammar, open_hub
-from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, SplitName, is_document
+from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, SplitName, Tool, is_document
+from kit.data.tools import read_tools
 from kit.files import sha256_file
 from kit.hooks import Hooks
 from kit.hooks import Reader as HookReader
@@ -22,6 +32,11 @@ from kit.hooks import Reader as HookReader
 _LIKELY = {
     "prompt": ("question", "query", "input", "problem", "instruction"),
     "completion": ("answer", "response", "output", "reply", "solution"),
+}
+_LIKELY_PAIR = {
+    "prompt": _LIKELY["prompt"],
+    "chosen": ("chosen_response", "response_chosen", "preferred", "accepted", "better", "win"),
+    "rejected": ("rejected_response", "response_rejected", "dispreferred", "worse", "lose"),
 }
 _PEEK = 100  # records looked at to find a source's format
 
@@ -47,16 +62,19 @@ class Reader:
             return Rejection(where, "unreadable", record.problem, record.raw)
         value = _renamed(record.value, self.columns)
         try:
-            messages, fields = _convert(value, _converter_of(self.format, hooks), self.format)
+            messages, tools, fields = _convert(value, _converter_of(self.format, hooks), self.format)
             if is_document(messages) and config.train.stage != "pretrain":
                 raise ValueError("is a document; set train.stage: pretrain to train on it")
+            rejected, label = beside(value, fields, self.format, config.train.stage)
         except HOOK_ERRORS as error:
             reason = _reason(error, self.format) + _other_format(value, self.format)
             return Rejection(where, "format", reason, plain(record.value))
         system_prompt = config.data.system_prompt
         if system_prompt and messages[0]["role"] not in ("system", DOCUMENT):
             messages = [{"role": "system", "content": system_prompt}, *messages]
-        return Row(self.name, record.line, messages, fields, self.split, part=self.part)
+        row = Row(self.name, record.line, messages, fields, self.split, part=self.part, tools=tools)
+        row.rejected, row.label = rejected, label
+        return row
 
 
 def open_source(
@@ -80,7 +98,8 @@ def open_source(
     head = list(islice(opened.records, _PEEK))
     format_name = _format_of(source, head, hooks, name, config.train.stage)
     seen = {column for record in head for column in _renamed(record.value or {}, source.columns)}
-    used = [column for column in used_columns(format_name) if column in seen]
+    wanted = used_columns(format_name) + used_by(format_name, config.train.stage)
+    used = [column for column in wanted if column in seen]
     info = SourceInfo(
         name=name,
         sha256=None if source.hub else sha256_file(root / (source.path or source.grammar or "")),
@@ -114,28 +133,53 @@ def _open(source: Source, config: Config, root: Path) -> Opened:
 def _converter_of(format_name: str, hooks: Hooks) -> Converter | HookReader:
     if format_name in hooks.readers:
         return hooks.readers[format_name]
+    if format_name in PREFERENCE:
+        return lambda record: convert_pair(record, format_name)[0]
     return CONVERTERS[format_name][1]
 
 
 def _format_of(source: Source, head: list[Record], hooks: Hooks, name: str, stage: Stage) -> str:
     """The named format or hook, or the format that the first records' columns show."""
-    if source.format in hooks.readers or source.format in CONVERTERS:
+    if source.format in hooks.readers:
         return source.format
-    if source.format != "auto":
-        raise unknown_hook("format", source.format, ["auto", *CONVERTERS, *hooks.readers], name)
-    for record in head:
-        found = detect(_renamed(record.value, source.columns)) if record.value is not None else None
-        if found == "text" and stage != "pretrain":
-            raise DataError(
-                Problem(
-                    name,
-                    "holds documents (a column `text`), and `train.stage: sft` learns answers",
-                    "set train.stage: pretrain, or rename the columns of the dialogues with `columns`",
-                )
+    known = [*CONVERTERS, *PREFERENCE]
+    if source.format not in ("auto", *known):
+        raise unknown_hook("format", source.format, ["auto", *known, *hooks.readers], name)
+    records = [_renamed(record.value, source.columns) for record in head if record.value is not None]
+    found = source.format if source.format != "auto" else _detected(records, stage)
+    if found is None:
+        raise _no_format(source, head, name, stage)
+    if found == "text" and stage != "pretrain" and source.format == "auto":
+        raise DataError(
+            Problem(
+                name,
+                f"holds documents (a column `text`), and `train.stage: {stage}` learns answers",
+                "set train.stage: pretrain, or rename the columns of the dialogues with `columns`",
             )
-        if found:
+        )
+    if records:
+        refuse_for_stage({column for record in records for column in record}, found, stage, name)
+    return found
+
+
+def _detected(records: list[dict[str, Any]], stage: Stage) -> str | None:
+    """The format that the first record shows which shows one. Pairs are looked for where they are learned
+    from, and elsewhere last: a dialogue may have a column `chosen` of its own.
+    """
+    for record in records:
+        pairs, dialogue = detect_pairs(record), detect(record)
+        if pairs and dialogue and _asks_only(record, dialogue):
+            dialogue = None  # the answers stand in `chosen` and `rejected`
+        if found := (pairs or dialogue) if stage in PAIR_STAGES else (dialogue or pairs):
             return found
-    raise _no_format(source, head, name)
+    return None
+
+
+def _asks_only(record: dict[str, Any], format_name: str) -> bool:
+    try:
+        return str(CONVERTERS[format_name][1](record)[-1]["role"]) in ("user", "tool")
+    except ValueError:
+        return False
 
 
 def unknown_hook(what: str, found: str, known: list[str], where: str) -> DataError:
@@ -143,7 +187,7 @@ def unknown_hook(what: str, found: str, known: list[str], where: str) -> DataErr
     return DataError(Problem(where, f"unknown {what} {found!r}", suggest(found, known, "known")))
 
 
-def _no_format(source: Source, head: list[Record], name: str) -> DataError:
+def _no_format(source: Source, head: list[Record], name: str, stage: Stage) -> DataError:
     columns = sorted({plain(str(column)) for record in head for column in record.value or {}})
     if not columns:
         first = next(
@@ -153,28 +197,29 @@ def _no_format(source: Source, head: list[Record], name: str) -> DataError:
         return DataError(Problem(name, f"nothing in it can be read; {first}", "open it and export it again"))
     missing = [f"{ours}: {theirs}" for ours, theirs in source.columns.items() if theirs not in columns]
     renamed = f" (renamed columns that are not there: {', '.join(missing)})" if missing else ""
-    shapes = "; ".join(f"{shape} needs {' and '.join(needed)}" for shape, (needed, _) in CONVERTERS.items())
+    formats = PREFERENCE if stage in PAIR_STAGES else CONVERTERS
+    shapes = "; ".join(f"{shape} needs {' and '.join(needed)}" for shape, (needed, _) in formats.items())
     return DataError(
         Problem(
             where=name,
             message=f"no known format has the columns {', '.join(columns)}{renamed}",
-            hint=f"rename them, such as columns: {_likely(columns)}; {shapes}",
+            hint=f"rename them, such as columns: {_likely(columns, stage)}; {shapes}",
         )
     )
 
 
-def _likely(columns: list[str]) -> str:
+def _likely(columns: list[str], stage: Stage) -> str:
     """The renames that the columns' own names suggest: told, not done, for a guess would train in silence."""
     found = {
         ours: next((column for column in columns if column.lower() in names), names[0])
-        for ours, names in _LIKELY.items()
+        for ours, names in (_LIKELY_PAIR if stage in PAIR_STAGES else _LIKELY).items()
     }
-    return f"{{prompt: {found['prompt']}, completion: {found['completion']}}}"
+    return f"{{{', '.join(f'{ours}: {theirs}' for ours, theirs in found.items())}}}"
 
 
 def _other_format(value: dict[str, Any], name: str) -> str:
     """What to say of a record in another format than its file's, which must not be guessed row by row."""
-    found = detect(value) if name in CONVERTERS else None
+    found = detect_pairs(value) if name in PREFERENCE else detect(value) if name in CONVERTERS else None
     if found in (None, name):
         return ""
     return f" (the file is read as {name}, this record looks like {found}: one format a file)"
@@ -189,22 +234,25 @@ def _reason(error: BaseException, reader: str) -> str:
 
 def _convert(
     value: dict[str, Any], convert: Converter | HookReader, name: str
-) -> tuple[list[Message], dict[str, Any]]:
-    """Messages and the remaining columns, from one of our formats or from a project's reader."""
+) -> tuple[list[Message], list[Tool], dict[str, Any]]:
+    """Messages, tools and the remaining columns, from one of our formats or from a project's reader."""
     result = convert(value)
     if isinstance(result, list):
-        return result, {
-            plain(str(column)): plain(item) for column, item in value.items() if column not in _USED_UP
-        }
+        fields = {plain(str(column)): plain(item) for column, item in value.items() if column not in _USED_UP}
+        return result, read_tools(value.get("tools")), fields
     if not isinstance(result, dict) or "messages" not in result:
         raise ValueError(
             f"the reader {name!r} must return a row with `messages`, found {type(result).__name__}"
         )
-    fields = {plain(str(column)): plain(item) for column, item in result.items() if column != "messages"}
-    return check_messages(result["messages"]), fields
+    fields = {
+        plain(str(column)): plain(item)
+        for column, item in result.items()
+        if column not in ("messages", "tools")
+    }
+    return check_messages(result["messages"]), read_tools(result.get("tools")), fields
 
 
-_USED_UP = {"messages", "conversations", "history"}  # whole dialogues; they would only be stored twice
+_USED_UP = {"messages", "conversations", "history", "tools"}  # they would only be stored twice
 
 
 def _renamed(record: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 from kit.files import sha256_json
 
-Message = dict[str, str]
+Message = dict[str, Any]
+"""`role` and `content`, both texts; what else there may be is told in `kit.data.tools`."""
+Tool = dict[str, Any]
+"""A function that the assistant may call: `{"type": "function", "function": its JSON schema}`."""
 DOCUMENT = "document"
 """The role of plain text for pretraining: it stands alone, and carries loss on every token."""
 IGNORED = -100
@@ -48,11 +51,36 @@ class Row:
     """Tokens of all samples; more than `tokens` where a dialogue becomes one sample a turn."""
     trained_tokens: int = 0
     """How many of `all_tokens` carry loss."""
+    tools: list[Tool] = field(default_factory=list)
+    """The functions that its assistant may call."""
+    rejected: Message | None = None
+    """Of a pair: the answer that the last message was preferred to."""
+    label: bool | None = None
+    """Of an answer for kto: whether it is a good one."""
 
     @property
     def id(self) -> str:
-        """The same for the same messages, in any file and any run."""
-        return sha256_json(self.messages)[:16]
+        """The same for the same messages and what stands beside them, in any file and any run."""
+        beside = self.beside
+        return sha256_json({"messages": self.messages, **beside} if beside else self.messages)[:16]
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """The tools, the rejected answer of a pair, the label of an answer, by name; of these what it has."""
+        found = {"tools": self.tools or None, "rejected": self.rejected, "label": self.label}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def for_hooks(self) -> dict[str, Any]:
+        """The row as cleaners and checks of the project see it, the rejected answer as text if it is one."""
+        is_text = self.rejected is not None and len(self.rejected) == 2
+        rejected = {"rejected": self.rejected["content"]} if self.rejected and is_text else {}
+        return {"messages": self.messages, **self.fields, **self.beside, **rejected}
+
+    @property
+    def said(self) -> list[Message]:
+        """All messages, the rejected answer last."""
+        return self.messages if self.rejected is None else [*self.messages, self.rejected]
 
     @property
     def where(self) -> str:
@@ -99,7 +127,7 @@ def is_document(messages: Sequence[Message]) -> bool:
 
 def reject(row: Row, check: str, reason: str) -> Rejection:
     """A rejection that shows the row as it would have been used."""
-    return Rejection(row.where, check, reason, {"messages": row.messages, **row.fields})
+    return Rejection(row.where, check, reason, {"messages": row.messages, **row.fields, **row.beside})
 
 
 def as_text(value: Any) -> str:

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING
 from kit.config.errors import DataError
 from kit.config.schema import Config
 from kit.data.across import NEAR_CHECKS
+from kit.data.answers import render_row
 from kit.data.benchmarks import Benchmark, BenchmarkIndex
 from kit.data.boilerplate import sentence_hashes
-from kit.data.check import Findings, check_structure
+from kit.data.check import Findings, check_pair, check_structure
 from kit.data.clean import clean, find_cleaners
 from kit.data.custom import find_checks, passes_custom
 from kit.data.mask import check_personal, names_a_person
+from kit.data.names import Names
 from kit.data.neighbours import Mark, marks_of
 from kit.data.quality import Quality
 from kit.data.read import Reader
-from kit.data.render import TooLongError, render
+from kit.data.render import TooLongError
 from kit.data.rows import IGNORED, Record, Rejection, Row, is_document, reject
 from kit.data.same import keys_of, turns_of
 from kit.data.split import assign, group_of
 from kit.data.store import Entry
+from kit.data.tools import said
 from kit.hooks import Cleaner, Hooks, RowCheck
 
 if TYPE_CHECKING:
@@ -75,9 +78,11 @@ class RowWork:
     hooks: Hooks
     tokenizer: "PreTrainedTokenizerBase"
     benchmarks: list[Benchmark]
+    names: Names | None = None
 
     def __call__(self, batch: Batch) -> Done:
-        findings = Findings(self.config.data.checks, self.config.data.personal)
+        data = self.config.data
+        findings = Findings(data.checks, data.personal, people=self.names)
         done = Done(batch.reader.name, len(batch.records), findings)
         for record in batch.records:
             row = self._sound(batch.reader.row(record, self.config, self.hooks), done)
@@ -101,7 +106,12 @@ class RowWork:
         if not passes_custom(row, self._checks, done.findings):
             return None
         row.fields = {name: value for name, value in row.fields.items() if name in self._columns}
-        rejection = check_personal(row, data, done.findings) or assign(row, data.split) or self._measured(row)
+        rejection = (
+            check_personal(row, data, done.findings, self.names)
+            or check_pair(row)
+            or assign(row, data.split)
+            or self._measured(row)
+        )
         if rejection:
             return rejection
         stays = self._quality.keeps(row, done.findings) and self._learnable(row, done.findings)
@@ -110,7 +120,7 @@ class RowWork:
     def _measured(self, row: Row) -> Rejection | None:
         """Set the row's lengths in tokens, if it can be trained on."""
         try:
-            samples = render(row.messages, self.tokenizer, self.config.model.max_length)
+            samples = render_row(row, self.tokenizer, self.config.model.max_length)
         except DataError as error:
             name = "too_long" if isinstance(error, TooLongError) else "template"
             return reject(row, name, error.problems[0].message)
@@ -137,25 +147,27 @@ class RowWork:
             group=row.group,
             named=group_of(row, data.split) is not None,
             document=is_document(row.messages),
+            learned="pair" if row.rejected else "answer" if row.label is None else "label",
             tokens=row.tokens,
             all_tokens=row.all_tokens,
             trained_tokens=row.trained_tokens,
             missing=tuple(column for column in data.expected if row.fields.get(column) is None),
-            keys=keys_of(row.messages),
+            keys=keys_of(row.messages, row.tools, row.rejected, row.label),
         )
         asks, whole = self._marks(row)
         sentences = sentence_hashes(row) if data.checks.boilerplate != "off" else []
-        return Sound(entry, pickle.dumps(row), asks, whole, sentences, names_a_person(row, data))
+        return Sound(entry, pickle.dumps(row), asks, whole, sentences, names_a_person(row, data, self.names))
 
     def _marks(self, row: Row) -> tuple[list[Mark], Mark | None]:
         """The marks of all prompts of a row, and of the whole."""
         if not self._looks_for_near:
             return [], None
-        turns = turns_of(row.messages)
-        marks = marks_of([message["content"] for message in turns])
+        turns = turns_of(row.said)
+        marks = marks_of([said(message) for message in turns])
         if is_document(row.messages):
             return marks, marks[0]
-        ends = [place for place, message in enumerate(turns) if message["role"] == "assistant"]
+        dialogue = turns_of(row.messages)
+        ends = [place for place, message in enumerate(dialogue) if message["role"] == "assistant"]
         return [marks[end - 1] for end in ends], marks[-1]
 
     @cached_property

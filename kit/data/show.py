@@ -1,13 +1,12 @@
 """A dialogue as the model sees it, with the tokens that carry loss told apart."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from kit.data.answers import AnyRow, render_row
 from kit.data.prepared import PreparedRow
-from kit.data.render import render
-from kit.data.rows import IGNORED, Message
+from kit.data.rows import IGNORED
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -25,14 +24,14 @@ class Piece:
     tokens: int
 
 
-def pieces(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> list[list[Piece]]:
-    """The training samples of a dialogue, each as runs of tokens with and without loss.
+def pieces(row: AnyRow, tokenizer: "PreTrainedTokenizerBase") -> list[list[Piece]]:
+    """The training samples of a row, each as runs of tokens with and without loss; see `render_row`.
 
     Raises:
         DataError: the chat template cannot express the dialogue.
     """
     samples = []
-    for sample in render(messages, tokenizer, _NO_LIMIT):
+    for sample in render_row(row, tokenizer, _NO_LIMIT):
         runs = groupby(
             zip(sample.input_ids, sample.labels, strict=True), key=lambda token: token[1] != IGNORED
         )
@@ -49,15 +48,24 @@ def show(row: PreparedRow, tokenizer: "PreTrainedTokenizerBase") -> "Text":
     from rich.text import Text
 
     text = Text()
-    samples = pieces(row.messages, tokenizer)
+    samples = pieces(row, tokenizer)
     for number, sample in enumerate(samples, start=1):
         trained = sum(piece.tokens for piece in sample if piece.trained)
         total = sum(piece.tokens for piece in sample)
-        part = f", sample {number} of {len(samples)}" if len(samples) > 1 else ""
+        part = f", {title(row, number, len(samples))}" if len(samples) > 1 else ""
         text.append(f"{row.source}:{row.line}{part}: {total} tokens, {trained} with loss\n", style="bold")
         for piece in sample:
             text.append(piece.text, style="bold green" if piece.trained else "dim")
         text.append("\n" if number == len(samples) else "\n\n")
+    if row.label is not None:
+        text.append(f"label: {str(row.label).lower()}\n", style="cyan")
     for column, value in row.expected.items():
         text.append(f"{column}: {value}\n", style="cyan")
     return text
+
+
+def title(row: AnyRow, number: int, count: int) -> str:
+    """What a sample is called beside the others of its row."""
+    if row.rejected is not None:
+        return "chosen" if number == 1 else "rejected"
+    return f"sample {number} of {count}"

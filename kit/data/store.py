@@ -10,7 +10,7 @@ import tempfile
 from bisect import insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from kit.data.rows import Rejection, Row, SplitName
 from kit.data.same import Keys
@@ -31,6 +31,8 @@ class Entry:
     named: bool
     """Whether a column names the group; else rows that ask the same are one."""
     document: bool
+    learned: Literal["answer", "pair", "label"]
+    """What the row teaches: its answers, which of two is better, or whether one is good."""
     tokens: int
     all_tokens: int
     trained_tokens: int

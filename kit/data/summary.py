@@ -7,7 +7,7 @@ from typing import Any
 
 from kit import __version__
 from kit.config.schema import Config
-from kit.data.balance import Balance, check_balance
+from kit.data.balance import Balance, values_of
 from kit.data.benchmarks import Benchmark
 from kit.data.check import Findings
 from kit.data.fingerprint import settings
@@ -28,7 +28,6 @@ def summarise(
     fingerprint: str,
 ) -> dict[str, Any]:
     """The contents of `data.json` (architecture page); rows read = kept + rejected + left out."""
-    values = check_balance(balance, findings)
     kept = Counter(entry.source for entry in entries)
     splits = Counter(entry.split for entry in entries)
     languages = {"turns": findings.languages, "not_judged": findings.not_judged}
@@ -56,7 +55,8 @@ def summarise(
             for column, by_value in balance.slices.items()
         },
         "languages": languages if findings.on("language") else None,
-        "balance": values,
+        "balance": values_of(balance) if findings.on("balance") else [],
+        "preference": balance.sides.as_json(),
         "settings": settings(config),
     }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.config.schema import Config
+from kit.data.prepared import MESSAGE_COLUMNS, json_or_none, packed
 from kit.data.rows import Row, as_text
 from kit.data.summary import expected_of
 
@@ -23,12 +24,15 @@ def write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
     features = Features(
         {
             "id": text,
-            "messages": List({"role": text, "content": text}),
+            "messages": List(dict.fromkeys(MESSAGE_COLUMNS, text)),
+            "tools": text,
             "expected": text,
             "slices": text,
             "group": text,
             "source": text,
             "line": Value("int64"),
+            "rejected": List(dict.fromkeys(MESSAGE_COLUMNS, text)),
+            "label": Value("bool"),
         }
     )
     schema = features.arrow_schema  # keeps its columns when empty
@@ -53,10 +57,13 @@ def _prepared(row: Row, config: Config) -> dict[str, Any]:
     slices = {column: as_text(row.fields.get(column)) for column in config.data.slices}
     return {
         "id": row.id,
-        "messages": row.messages,
+        "messages": packed(row.messages),
+        "tools": json_or_none(row.tools),
         "expected": json.dumps(expected_of(row, config), ensure_ascii=False, allow_nan=False),
         "slices": json.dumps(slices, ensure_ascii=False),
         "group": row.group,
         "source": row.source,
         "line": row.line,
+        "rejected": packed([row.rejected]) if row.rejected else None,
+        "label": row.label,
     }

@@ -38,9 +38,9 @@ def conditions(
         data: the fingerprint of the prepared data the system belongs to.
         weights: the sha256 that tells which weights these are; the one thing that may differ.
     """
-    from kit.data.render import prompt_ids, stop_ids
+    from kit.data.render import stop_ids
 
-    asked = {prompt.id: prompt_ids(prompt.messages, tokenizer) for prompt in prompts}
+    asked = {prompt.id: prompt.ids(tokenizer) for prompt in prompts}
     decoding = config.evaluate.model_dump(mode="json", include={"max_new_tokens", "batch_size", "sampling"})
     return {
         "weights": weights[:16],

@@ -16,7 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from kit.config.schema import Sampling
-from kit.data.render import prompt_ids, stop_ids
+from kit.data.chat_template import control_pattern
+from kit.data.render import stop_ids
+from kit.data.turns import thought_end
 from kit.evaluate.prompts import Prompt
 
 Decoding = Literal["greedy", "sampled"]
@@ -98,14 +100,15 @@ def generate(
     Returns:
         The answers in the order of the prompts.
     """
-    encoded = {prompt.id: prompt_ids(prompt.messages, tokenizer) for prompt in prompts}
+    encoded = {prompt.id: prompt.ids(tokenizer) for prompt in prompts}
+    thought_ends = {prompt.id: thought_end(tokenizer) for prompt in prompts if prompt.thinks}
     settings = generation_config(tokenizer, max_new_tokens)
     answers: dict[str, Answer] = {}
     with progress_bar(title) as progress:
         task = progress.add_task(title, total=done + len(prompts), completed=done)
         for batch in _batches(encoded, batch_size):
             rows = {id_: encoded[id_] for id_ in batch}
-            made = _answer_batch(model, tokenizer, rows, settings, decoding, seed, sampling)
+            made = _answer_batch(model, tokenizer, rows, thought_ends, settings, decoding, seed, sampling)
             answers.update((answer.id, answer) for answer in made)
             if on_answers:
                 on_answers(made)
@@ -133,11 +136,21 @@ def generation_config(tokenizer: Any, max_new_tokens: int) -> GenerationConfig:
     )
 
 
-def read_answer(tokenizer: Any, tokens: Sequence[int], stops: Sequence[int]) -> tuple[str, int, bool]:
-    """Text, number of tokens with the stop token, and whether one came, from a row of new tokens."""
+def read_answer(
+    tokenizer: Any, tokens: Sequence[int], stops: Sequence[int], thought_end: str = ""
+) -> tuple[str, int, bool]:
+    """Text, number of tokens with the stop token, and whether one came, from a row of new tokens.
+
+    Args:
+        thought_end: what parts reasoning and answer; of a text that has it only the answer is returned.
+    """
     end = next((place for place, token in enumerate(tokens) if token in stops), None)
     kept = list(tokens) if end is None else list(tokens[:end])
     text = tokenizer.decode(kept, skip_special_tokens=True).strip()
+    _, thought, answer = tokenizer.decode(kept).partition(thought_end) if thought_end else ("", "", "")
+    if thought:
+        controls = control_pattern(tokenizer)
+        text = (controls.sub("", answer) if controls else answer).strip()
     return text, len(kept) + (end is not None), end is not None
 
 
@@ -152,6 +165,7 @@ def _answer_batch(
     model: Any,
     tokenizer: Any,
     rows: dict[str, list[int]],
+    thought_ends: dict[str, str],
     settings: GenerationConfig,
     decoding: Decoding,
     seed: int,
@@ -177,7 +191,8 @@ def _answer_batch(
     seconds = (time.perf_counter() - start) / len(rows)
     answers = []
     for id_, tokens in zip(rows, new, strict=True):
-        output, count, finished = read_answer(tokenizer, tokens, settings.eos_token_id)
+        end = thought_ends.get(id_, "")
+        output, count, finished = read_answer(tokenizer, tokens, settings.eos_token_id, end)
         answers.append(Answer(id_, output, count, finished, seconds))
     return answers
 

@@ -13,7 +13,6 @@ import torch
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-from kit.data.render import prompt_ids
 from kit.evaluate.generate import generation_config, progress_bar, read_answer
 from kit.evaluate.prompts import Prompt
 
@@ -72,7 +71,7 @@ def measure_latency(
 
 
 def _time_one(model: Any, tokenizer: Any, prompt: Prompt, settings: GenerationConfig) -> Record:
-    ids = prompt_ids(prompt.messages, tokenizer)
+    ids = prompt.ids(tokenizer)
     inputs = torch.tensor([ids], device=next(model.parameters()).device)
     clock = FirstTokenClock()
     start = time.perf_counter()

@@ -2,15 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kit.config.errors import DataError, Problem
 from kit.data.prepared import load_split
+from kit.data.render import prompt_ids
+from kit.data.rows import Message, Tool
 from kit.evaluate.item_metric import Reference
-
-Message = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,14 @@ class Prompt:
     """The reference answer: the dialogue's last assistant message."""
     source: str = ""
     """The file or dataset it came from, as `data.json` names it."""
+    tools: list[Tool] = field(default_factory=list)
+    """The functions that may be called."""
+    thinks: bool = False
+    """Whether the reference answer begins with reasoning: then the model is asked to, as in training."""
+
+    def ids(self, tokenizer: Any) -> list[int]:
+        """The tokens that the model is given."""
+        return prompt_ids(self.messages, tokenizer, self.tools, self.thinks)
 
     @property
     def reference(self) -> Reference:
@@ -36,7 +44,8 @@ class Prompt:
 
 
 def load_prompts(split: Path) -> list[Prompt]:
-    """All dialogues of a prepared split (`test/` or `valid/`) as prompts; documents ask nothing.
+    """All dialogues of a prepared split (`test/` or `valid/`) as prompts; documents ask nothing, and an
+    answer labelled bad is no reference to compare with.
 
     Raises:
         DataError: the split is missing, empty, or holds nothing to ask.
@@ -48,7 +57,12 @@ def load_prompts(split: Path) -> list[Prompt]:
     if not rows:
         hint = f"raise `data.split.{split.name}`, or mark rows for it with `data.split.column`"
         raise DataError(Problem(str(split), f"the {split.name} split is empty: nothing to evaluate on", hint))
-    asked = [row for row in rows if row.prompt]
+    asked = [row for row in rows if row.prompt and row.label is not False]
+    if not asked and any(row.prompt for row in rows):
+        hint = f"answers labelled true are the references; add some with `split: {split.name}`"
+        raise DataError(
+            Problem(str(split), f"every answer of the {split.name} split is labelled false", hint)
+        )
     if not asked:
         hint = (
             f"add dialogues with `split: {split.name}`; a run on documents alone has `evaluate.metrics: []`, "
@@ -56,7 +70,17 @@ def load_prompts(split: Path) -> list[Prompt]:
         )
         raise DataError(Problem(str(split), f"the {split.name} split holds documents only", hint))
     return [
-        Prompt(row.id, row.prompt, row.expected, row.slices, row.group, row.answer, row.source)
+        Prompt(
+            id=row.id,
+            messages=row.prompt,
+            expected=row.expected,
+            slices=row.slices,
+            group=row.group,
+            answer=row.answer,
+            source=row.source,
+            tools=row.tools,
+            thinks=row.thinks,
+        )
         for row in asked
     ]
 

@@ -162,7 +162,7 @@ def _settle_padding(tokenizer: Any, name: str) -> None:
     if tokenizer.pad_token is not None and tokenizer.pad_token not in stops:
         return
     special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    unwritten = [token for token in special if token not in tokenizer.chat_template]
+    unwritten = [token for token in special if token not in str(tokenizer.chat_template)]
     usual = ["<|endoftext|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<unk>"]
     for token in [*(token for token in usual if token in tokenizer.get_vocab()), *unwritten]:
         if token not in stops:
@@ -217,6 +217,7 @@ def load_model(
     quantize_4bit: bool = False,
     double_quantization: bool = True,
     weights: "torch.dtype | None" = None,
+    attention: str | None = None,
 ) -> Any:
     """Load a causal language model onto its device, in evaluation mode.
 
@@ -224,6 +225,7 @@ def load_model(
         quantize_4bit: NF4 weights through bitsandbytes, for QLoRA.
         double_quantization: quantise the NF4 scales as well.
         weights: the weights' type; default: `dtype(model, device(hardware))`.
+        attention: an implementation as transformers calls it; default: its choice.
 
     Raises:
         ModelError: see `model_folder`; or transformers does not know the architecture.
@@ -248,6 +250,7 @@ def load_model(
         loaded = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=kind,
+            attn_implementation=attention,
             device_map={"": on},
             quantization_config=quantization if quantize_4bit else None,
             use_safetensors=True,

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import ConfigError, Problem
+from kit.config.preference import LOSSES
 from kit.config.schema import Config, MethodConfig
 from kit.models.loading import device, dtype, load_model
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 LORA_BAND = (3e-5, 1e-4)
 FULL_SHARE = 0.2
 """Full fine-tuning is advised a fifth of the LoRA rate."""
+PREFERENCE_BAND = (5e-6, 5e-5)
+"""For dpo and kto by LoRA. In full a tenth: Tunstall et al. 2023 (Zephyr) 5e-7, Rafailov et al. 2023 1e-6."""
+PREFERENCE_FULL_SHARE = 0.1
 
 
 def load_for_training(config: Config) -> Any:
@@ -21,6 +25,8 @@ def load_for_training(config: Config) -> Any:
     `lora` keeps the frozen base in the model's own type and the adapter in float32; `qlora` holds the
     base in 4-bit NF4.
     """
+    from kit.train.packed import attention_for
+
     method = config.method
     weights = training_dtype(config)
     base = load_model(
@@ -29,8 +35,21 @@ def load_for_training(config: Config) -> Any:
         quantize_4bit=method.name == "qlora",
         double_quantization=method.double_quantization,
         weights=weights,
+        attention=attention_for(config, weights),
     )
+    keep_differentiable(base)
     return base if method.name == "full" else add_adapter(base, method)
+
+
+def keep_differentiable(base: Any) -> None:
+    """Keep 4-bit weights in the layout that gradients pass through.
+
+    On CPUs with AVX512-BF16 bitsandbytes lays them out anew at the first forward pass in evaluation mode, for
+    a kernel without a backward pass. A validation would then cut the gradients of all later steps.
+    """
+    for module in base.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def training_dtype(config: Config) -> "torch.dtype":
@@ -88,13 +107,17 @@ def rate_advice(config: Config) -> str | None:
 
     The band 3e-5 to 1e-4 for LoRA, and a fifth of it for full fine-tuning, is practice for models of
     billions of parameters. Small models want more, so this is advice and never an error, and none for tiny.
+    Preferences are learned more slowly: see `PREFERENCE_BAND`.
     """
     if config.train.stage == "pretrain" or config.model.name == "tiny":
         return None
-    share = FULL_SHARE if config.method.name == "full" else 1.0
-    low, high = LORA_BAND[0] * share, LORA_BAND[1] * share
+    preference = config.train.stage in LOSSES
+    band, full = (PREFERENCE_BAND, PREFERENCE_FULL_SHARE) if preference else (LORA_BAND, FULL_SHARE)
+    share = full if config.method.name == "full" else 1.0
+    low, high = band[0] * share, band[1] * share
     rate = config.train.learning_rate
     if low <= rate <= high:
         return None
     side = "below" if rate < low else "above"
-    return f"learning rate {rate:g} is {side} the usual {low:g} to {high:g} for {config.method.name}"
+    what = f"{config.train.stage} by {config.method.name}" if preference else config.method.name
+    return f"learning rate {rate:g} is {side} the usual {low:g} to {high:g} for {what}"

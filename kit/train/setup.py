@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 import torch
-from transformers import PrinterCallback, set_seed
+from transformers import PrinterCallback, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
 from trl import SFTConfig
 
+from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.files import write_json
 from kit.models.loading import device
 from kit.train.methods import load_for_training
 from kit.train.runs import step_of
-from kit.train.trainer import CausalTrainer, TaskScore
+from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
 from kit.train.watch import Best, Golden, Recorder, forget_after
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def make_trainer(
     task_score: TaskScore | None,
     checkpoint: Path | None,
     base_sha256: str,
-) -> tuple[CausalTrainer, Golden]:
+) -> tuple[RunTrainer, Golden]:
     """Load and adapt the model, and put together trainer, data and watchers.
 
     Args:
@@ -43,12 +44,14 @@ def make_trainer(
     model = load_for_training(config)
     mixed = mixed_precision(device(config.hardware))
     kept = forget_after(run, step_of(checkpoint))
-    trainer = CausalTrainer(
+    kind, own = trainer_of(config, tokenizer)
+    trainer = kind(
         model=model,
         args=training_arguments(config, run, mixed, validates),
         train_dataset=datasets.Dataset.from_list(examples["train"]),
         eval_dataset=datasets.Dataset.from_list(examples["valid"]) if validates else None,
         processing_class=tokenizer,
+        **own,
         run=run,
         task_score=task_score,
         autocast=mixed if mixed == torch.bfloat16 else None,
@@ -68,6 +71,15 @@ def make_trainer(
     )
     trainer.add_callback(golden)
     return trainer, golden
+
+
+def trainer_of(config: Config, tokenizer: Any) -> tuple[type[RunTrainer], dict[str, Any]]:
+    """The trainer of the stage, and the arguments that it alone takes."""
+    if config.train.stage in LOSSES:
+        from kit.train.preference import preference_trainer
+
+        return preference_trainer(config, tokenizer)
+    return CausalTrainer, {"row_tokens": config.model.max_length if config.train.packing else None}
 
 
 def tensorboard(run: Path, step: int) -> TensorBoardCallback:
@@ -105,11 +117,16 @@ def mixed_precision(on: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if native else None
 
 
-def training_arguments(config: Config, run: Path, mixed: torch.dtype | None, validates: bool) -> SFTConfig:
+def training_arguments(
+    config: Config, run: Path, mixed: torch.dtype | None, validates: bool
+) -> TrainingArguments:
     """Our settings in TRL's words."""
     settings = config.train
     on = device(config.hardware)
-    arguments = SFTConfig(
+    # Packed, the trainer cuts a global batch into passes; unpacked, TRL accumulates over equal ones.
+    batch = settings.global_batch_size if settings.packing else settings.per_device_train_batch_size
+    kind, own = own_arguments(config)
+    arguments: TrainingArguments = kind(
         output_dir=str(run / "checkpoints"),
         seed=config.seed,
         data_seed=config.seed,
@@ -118,9 +135,9 @@ def training_arguments(config: Config, run: Path, mixed: torch.dtype | None, val
         warmup_steps=settings.warmup_ratio,  # below 1 it is a share of all steps
         num_train_epochs=settings.num_train_epochs,
         max_steps=settings.max_steps,
-        per_device_train_batch_size=settings.per_device_train_batch_size,
+        per_device_train_batch_size=batch,
         per_device_eval_batch_size=settings.per_device_eval_batch_size,
-        gradient_accumulation_steps=settings.global_batch_size // settings.per_device_train_batch_size,
+        gradient_accumulation_steps=settings.global_batch_size // batch,
         weight_decay=settings.weight_decay,
         # From scratch gradients change fast: average their squares over fewer steps, as is usual there.
         adam_beta2=0.95 if settings.stage == "pretrain" else 0.999,
@@ -128,7 +145,7 @@ def training_arguments(config: Config, run: Path, mixed: torch.dtype | None, val
         gradient_checkpointing=settings.gradient_checkpointing,
         optim="adamw_torch_fused",
         use_cpu=on.type == "cpu",
-        bf16=False,  # CausalTrainer wraps the loss alone in autocast
+        bf16=False,  # RunTrainer wraps the loss alone in autocast
         fp16=mixed == torch.float16,
         logging_steps=settings.logging_steps,
         logging_nan_inf_filter=False,
@@ -143,13 +160,22 @@ def training_arguments(config: Config, run: Path, mixed: torch.dtype | None, val
         run_name=run.name,
         disable_tqdm=True,
         max_length=None,  # rows over the limit were refused with their line; nothing is cut here
-        dataset_kwargs={"skip_prepare_dataset": True},
         dataloader_pin_memory=on.type == "cuda",
+        **own,
     )
     return on_one_device(arguments)
 
 
-def on_one_device(arguments: SFTConfig) -> SFTConfig:
+def own_arguments(config: Config) -> tuple[type[TrainingArguments], dict[str, Any]]:
+    """The kind of arguments that the stage's trainer takes, and those that it alone has."""
+    if config.train.stage in LOSSES:
+        from kit.train.preference import preference_arguments
+
+        return preference_arguments(config)
+    return SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}}
+
+
+def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
     """Keep to one GPU where the process sees several: each would add a batch to every pass otherwise."""
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments

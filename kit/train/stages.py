@@ -1,9 +1,9 @@
 """Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
 
-Features: stages `sft` (assistant tokens only) and `pretrain` (every token); methods `full`, `lora` and
-`qlora`; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
-Not here yet: more than one node, preference learning, packing. Rows are grouped by length instead,
-which keeps dialogues apart on any device.
+Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers)
+and `kto` (labelled answers); methods `full`, `lora` and `qlora`; rows grouped by length, or packed and kept
+apart; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
+Not here yet: more than one node.
 """
 
 import importlib.util
@@ -18,23 +18,28 @@ from rich.console import Console
 
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.layers import Origin
-from kit.config.schema import Config, Tracker
+from kit.config.schema import Config, Stage, Tracker
 from kit.config.yaml_lines import Key
+from kit.data.answers import render_answer, render_pair
+from kit.data.preference import LABEL_STAGES, PAIR_STAGES
+from kit.data.prepared import unpacked
 from kit.data.render import render
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.manifest import begin_manifest, close_manifest
-from kit.train.methods import parameter_counts, rate_advice
+from kit.train.methods import parameter_counts, rate_advice, training_dtype
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import new_run, save_manifest, step_of
 
 if TYPE_CHECKING:
-    from kit.train.trainer import CausalTrainer
+    from kit.train.trainer import RunTrainer
     from kit.train.watch import Golden, Interruption
 
 TaskScore = Callable[[Any, Any], float]
-Messages = list[dict[str, str]]
-Examples = list[dict[str, list[int]]]
+Examples = list[dict[str, Any]]
+"""Training rows as tokens, in the columns that the stage's trainer reads."""
+Row = dict[str, Any]
+"""`messages` and `tools`; for a pair also `rejected`, the list of one answer; for kto also `label`."""
 
 
 def train(
@@ -61,15 +66,15 @@ def train(
         ConfigError: several processes are asked for, a tracker is not installed, or `resume` cannot be
             continued with these settings.
         DataError: there is nothing to train on.
-        ModelError: the base model cannot be loaded.
+        ModelError: the base model cannot be loaded, or does not keep packed rows' dialogues apart.
         InvalidRunError: the loss became NaN or infinite, or `resume` began with another base.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the run keeps a checkpoint, if it had made a step, and the
             status `interrupted`.
     """
     refuse_many_processes()
     check_trackers(config.tracking.report_to)
-    dialogues = {split: load_messages(prepared, split) for split in ("train", "valid")}
-    data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(dialogues)}
+    rows = {split: load_rows(prepared, split, config.train.stage) for split in ("train", "valid")}
+    data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(rows)}
     chosen_by = golden_choice or {}
     checkpoint = check_resumable(resume, config, data, chosen_by) if resume else None
     base_sha256 = weights_sha256(model_folder(config.model))
@@ -77,7 +82,7 @@ def train(
         check_same_base(resume, base_sha256)
 
     tokenizer = load_tokenizer(config.model)
-    examples = {split: tokenise(rows, tokenizer, config) for split, rows in dialogues.items()}
+    examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
@@ -155,11 +160,11 @@ def check_trackers(trackers: list[Tracker]) -> None:
         )
 
 
-def load_messages(prepared: Path, split: str) -> list[Messages]:
-    """The dialogues of a prepared split; none where the split has no rows.
+def load_rows(prepared: Path, split: str, stage: Stage) -> list[Row]:
+    """The rows of a prepared split, with what their stage learns from; none where the split has no rows.
 
     Raises:
-        DataError: `prepared` is not a prepared data folder.
+        DataError: `prepared` is not a prepared data folder, or was prepared for another stage.
     """
     import datasets
 
@@ -172,8 +177,10 @@ def load_messages(prepared: Path, split: str) -> list[Messages]:
         )
     if not any(folder.glob("*.arrow")):  # an empty split is saved without a table, and does not load
         return []
-    messages: list[Messages] = list(datasets.load_from_disk(str(folder))["messages"])
-    return messages
+    table = datasets.load_from_disk(str(folder))
+    beside = ["rejected"] if stage in PAIR_STAGES else ["label"] if stage in LABEL_STAGES else []
+    needed = [name for name in ("messages", "tools", *beside) if name in table.column_names]
+    return [unpacked(row) for row in table.select_columns(needed)]
 
 
 def fingerprint_of(prepared: Path) -> str:
@@ -182,21 +189,71 @@ def fingerprint_of(prepared: Path) -> str:
     return str(summary["fingerprint"])
 
 
-def tokenise(dialogues: list[Messages], tokenizer: Any, config: Config) -> Examples:
-    """Token ids and labels of every dialogue. `sft` labels what the assistant says, `pretrain` all of it."""
-    rendered = [
-        sample for messages in dialogues for sample in render(messages, tokenizer, config.model.max_length)
+def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
+    """Token ids of every row, and what is learned of them.
+
+    `sft` labels what the assistant says, `pretrain` all of it. `dpo` and `orpo` take the prompt and either
+    answer apart, `kto` prompt and answer.
+    """
+    most = config.model.max_length
+    if config.train.stage in PAIR_STAGES:
+        pairs = [
+            render_pair(row["messages"], row["rejected"][0], tokenizer, most, row.get("tools", ()))
+            for row in rows
+        ]
+        return [
+            {
+                "prompt_ids": chosen.prompt_ids,
+                "chosen_ids": chosen.completion_ids,
+                "rejected_ids": rejected.completion_ids,
+            }
+            for chosen, rejected in pairs
+        ]
+    if config.train.stage in LABEL_STAGES:
+        answers = [render_answer(row["messages"], tokenizer, most, row.get("tools", ())) for row in rows]
+        return [
+            {"prompt_ids": one.prompt_ids, "completion_ids": one.completion_ids, "label": row["label"]}
+            for one, row in zip(answers, rows, strict=True)
+        ]
+    samples = [
+        sample for row in rows for sample in render(row["messages"], tokenizer, most, row.get("tools", ()))
     ]
     if config.train.stage == "pretrain":
-        return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in rendered]
-    return [{"input_ids": sample.input_ids, "labels": sample.labels} for sample in rendered]
+        return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in samples]
+    return [{"input_ids": sample.input_ids, "labels": sample.labels} for sample in samples]
 
 
-def measure(trainer: "CausalTrainer", config: Config) -> dict[str, int]:
-    """Parameters and optimiser steps of the run."""
+def measure(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
+    """Parameters and optimiser steps of the run, and how its rows are packed (null where they are not).
+
+    Raises:
+        ModelError: the model does not keep packed rows' dialogues apart.
+    """
     trainable, total = parameter_counts(trainer.model)
     planned = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
-    return {"trainable_parameters": trainable, "total_parameters": total, "steps": planned[-1]}
+    return {
+        "trainable_parameters": trainable,
+        "total_parameters": total,
+        "steps": planned[-1],
+        "packing": measure_packing(trainer, config) if config.train.packing else None,
+    }
+
+
+def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
+    """Rows of the first epoch and how full they are, the attention, and what packing moves in the logits."""
+    from kit.train.packed import check_isolation, count_rows
+
+    isolation = check_isolation(trainer.model, trainer.processing_class, training_dtype(config))
+    sampler = trainer.train_sampler()
+    lengths = [sampler.lengths[row] for row in sampler]
+    rows, fill = count_rows(lengths, sampler.batch_size, config.model.max_length)
+    return {
+        "samples": len(lengths),
+        "rows": rows,
+        "fill": round(fill, 4),
+        "attention": trainer.model.config._attn_implementation,
+        "isolation": isolation,
+    }
 
 
 def announce(console: Console, run: Path, manifest: dict[str, Any], config: Config) -> None:
@@ -207,12 +264,21 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
         f"on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
         f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%})"
     )
-    if advice := rate_advice(config):
-        console.print(f"[dim]advice: {advice}[/]")
+    advice = [rate_advice(config)]
+    if packing := manifest["packing"]:
+        from kit.train.packed import attention_advice
+
+        console.print(
+            f"packed: {packing['samples']:,} samples an epoch in {packing['rows']:,} rows of up to "
+            f"{config.model.max_length:,} tokens, {packing['fill']:.0%} full; none sees another"
+        )
+        advice.append(attention_advice(config, packing["attention"]))
+    for text in filter(None, advice):
+        console.print(f"[dim]advice: {text}[/]")
 
 
 def run_trainer(
-    trainer: "CausalTrainer",
+    trainer: "RunTrainer",
     golden: "Golden",
     checkpoint: Path | None,
     interruption: "Interruption",

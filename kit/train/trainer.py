@@ -1,4 +1,4 @@
-"""TRL's `SFTTrainer` with four things of ours: row order, precision, a finite loss, the task score.
+"""TRL's trainers with five things of ours: row order, packing, precision, a finite loss, the task score.
 
 Only `kit.train.stages` imports this module: it loads torch, transformers and TRL.
 """
@@ -17,12 +17,13 @@ from trl import SFTTrainer
 
 from kit.config.errors import InvalidRunError, Problem
 from kit.files import write_json
+from kit.train.packed import pack_batch
 
 TaskScore = Callable[[Any, Any], float]
 
 
-class CausalTrainer(SFTTrainer):  # type: ignore[misc]
-    """Trains on rows that are already tokens and labels.
+class RunTrainer(Trainer):  # type: ignore[misc]
+    """What the trainer of every stage has beside TRL's own: see above. A trainer of TRL stands behind it.
 
     Args:
         run: the run's folder, where a batch with a broken loss is left.
@@ -45,10 +46,17 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
         """Told what runs while no step does."""
         super().__init__(*args, **kwargs)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> "LengthGroupedSampler":
-        rows = train_dataset if train_dataset is not None else self.train_dataset
+    def train_sampler(self) -> "LengthGroupedSampler":
+        """The order of the training rows."""
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler([len(ids) for ids in rows["input_ids"]], batch, self.args.seed)
+        return LengthGroupedSampler(self.row_lengths(), batch, self.args.seed)
+
+    def row_lengths(self) -> list[int]:
+        """Tokens of every training row, by which rows share batches."""
+        return [len(ids) for ids in self.train_dataset["input_ids"]]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> "LengthGroupedSampler":
+        return self.train_sampler()
 
     def autocast_smart_context_manager(
         self, cache_enabled: bool | None = True
@@ -58,44 +66,36 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
             return nullcontext()
         return torch.autocast(self.args.device.type, dtype=self.autocast, cache_enabled=bool(cache_enabled))
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Mean loss over the labelled tokens of the global batch.
-
-        TRL's loss saves memory with a fused head, written for GPUs. Without one it scores every
-        position, labelled or not, and computes entropies besides: on a CPU the model's own loss
-        gives the same number a quarter faster.
-        """
-        if self.args.device.type != "cpu":
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        inputs["use_cache"] = False
-        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+    def passes(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """What goes through the model in turn for one batch: the batch itself."""
+        return [inputs]
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """One forward and backward pass; a loss that is no number ends the run and leaves its batch.
+        """Forward and backward pass, one for each packed row; a loss that is no number ends the run and
+        leaves its batch.
 
         Raises:
             InvalidRunError: the loss is NaN or infinite.
         """
-        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        loss = torch.zeros((), device=self.args.device)
+        for one in self.passes(inputs):  # each a part of the sum over the global batch's labels
+            loss += super().training_step(model, one, num_items_in_batch)
         if not math.isfinite(loss.item()):
             self._refuse(inputs)
         return loss
 
     def _refuse(self, inputs: dict[str, Any]) -> None:
         path = self.run / "broken_batch.json"
-        ids = inputs["input_ids"].tolist()
+        tensors = {name: value.tolist() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
         write_json(
             path,
             {
                 "step": self.state.global_step + 1,
                 "learning_rate": self._get_learning_rate(),
-                "text": self.processing_class.batch_decode(ids),
-                "input_ids": ids,
-                "labels": inputs["labels"].tolist(),
+                "text": self.processing_class.batch_decode(tensors["input_ids"]),
+                **{name: value for name, value in tensors.items() if name != "attention_mask"},
             },
         )
         raise InvalidRunError(
@@ -119,6 +119,39 @@ class CausalTrainer(SFTTrainer):  # type: ignore[misc]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: the report writes the card, once the model is measured."""
+
+
+class CausalTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
+    """Trains on rows that are already tokens and labels.
+
+    Args:
+        row_tokens: a batch is then a whole global batch, and goes through the model in packed rows of at
+            most so many tokens; None gives it to the model as it is.
+    """
+
+    def __init__(self, *args: Any, row_tokens: int | None, **kwargs: Any) -> None:
+        self.row_tokens = row_tokens
+        super().__init__(*args, **kwargs)
+        self.own_loss = self.args.device.type == "cpu" and self.model_accepts_loss_kwargs
+        self.model_accepts_loss_kwargs: bool = True  # TRL's loss takes the count of labels for any model
+
+    def passes(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """The batch, or its packed rows."""
+        return pack_batch(inputs, self.row_tokens) if self.row_tokens else [inputs]
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean loss over the labelled tokens of the global batch.
+
+        TRL's loss saves memory with a fused head, written for GPUs. Without one it scores every
+        position, labelled or not, and computes entropies besides: on a CPU the model's own loss
+        gives the same number a quarter faster, if the model can be told how many labels there are.
+        """
+        if not self.own_loss:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs["use_cache"] = False
+        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
 
 class LengthGroupedSampler(Sampler[int]):

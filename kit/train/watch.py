@@ -115,17 +115,25 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self.tokens, self.busy = state.num_input_tokens_seen, 0.0
             names = ("loss", "learning_rate", "grad_norm")
             line |= {"kind": "train", **{name: _finite(logs.get(name)) for name in names}}
+            line |= _rewards(logs, "")
             line["tokens_per_second"] = logs["tokens_per_second"] = round(speed, 1)  # for bar and trackers
         elif "eval_loss" in logs:
             line |= {
                 "kind": "eval",
                 "eval_loss": logs["eval_loss"],
                 "task_score": logs.get("eval_task_score"),
+                **_rewards(logs, "eval_"),
             }
         else:
             return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def _rewards(logs: dict[str, float], prefix: str) -> dict[str, float | None]:
+    """Of preference stages: how far chosen answers are ahead of rejected ones, and in how many pairs."""
+    names = {"reward_margin": f"{prefix}rewards/margins", "reward_accuracy": f"{prefix}rewards/accuracies"}
+    return {ours: _finite(logs[theirs]) for ours, theirs in names.items() if theirs in logs}
 
 
 def _finite(value: Any) -> float | None:

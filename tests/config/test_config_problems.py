@@ -335,3 +335,69 @@ def test_response_time_is_a_metric_only_where_it_is_measured(make_project: Make)
     assert load_config(make_project(gate)).config.gates[0].metric == "response_time"
     (problem,) = problems_of(make_project(gate + "evaluate: {latency_prompts: 0}\n"))
     assert "unknown metric 'response_time'" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "said"),
+    [
+        (["train.stage=sft", "train.preference.beta=0.2"], "beta", "train.stage is sft"),
+        (["train.stage=dpo", "train.preference.loss_type=[kto]"], "loss_type", "'kto' is no loss of dpo"),
+        (["train.stage=kto", "train.preference.loss_type=[ipo]"], "loss_type", "'ipo' is no loss of kto"),
+        (
+            ["train.stage=dpo", "train.preference.label_smoothing=0.1"],
+            "label_smoothing",
+            "no loss of sigmoid uses it",
+        ),
+        (["train.stage=dpo", "train.preference.loss_type=[exo_pair]"], "label_smoothing", "above 0"),
+        (
+            ["train.stage=dpo", "train.preference.loss_weights=[1, 2]"],
+            "loss_weights",
+            "2 weights for 1 losses",
+        ),
+        (
+            ["train.stage=dpo", "train.preference.undesirable_weight=2"],
+            "undesirable_weight",
+            "train.stage is dpo",
+        ),
+    ],
+)
+def test_settings_of_preferences_that_do_not_fit_the_stage_are_refused(
+    make_project: Make, words: list[str], key: str, said: str
+) -> None:
+    (found,) = problems_of(make_project(""), words)
+    assert found.message.startswith(f"`train.preference.{key}`") and said in found.message and found.hint
+
+
+def test_what_would_spoil_a_comparison_with_the_reference_is_refused(make_project: Make) -> None:
+    found = problems_of(
+        make_project(""),
+        [
+            "train.stage=kto",
+            "train.packing=true",
+            "method.dropout=0.1",
+            "method.target_modules=[q_proj, lm_head]",
+            "train.per_device_train_batch_size=1",
+            "train.global_batch_size=4",
+        ],
+    )
+    assert {problem.message.split("`")[1] for problem in found} == {
+        "train.packing",
+        "method.dropout",
+        "method.target_modules",
+        "train.per_device_train_batch_size",
+    }
+    assert (
+        len(problems_of(make_project(""), ["train.stage=dpo", "train.preference.loss_type=[simpo, ipo]"]))
+        == 1
+    )
+    assert len(problems_of(make_project(""), ["train.stage=dpo", "train.preference.simpo_gamma=1"])) == 1
+    load_config(make_project(""), ["train.stage=dpo", "train.preference.loss_type=[sigmoid, sft]"])
+
+
+@pytest.mark.parametrize("stage", ["dpo", "kto", "orpo"])
+def test_rows_of_preferences_are_not_packed(make_project: Make, stage: str) -> None:
+    (found,) = problems_of(make_project(""), [f"train.stage={stage}", "train.packing=true"])
+    assert found.message == f"`train.packing` joins dialogues, and {stage} compares answers one by one"
+    assert "sft and pretrain" in found.hint
+    load_config(make_project(""), [f"train.stage={stage}", "train.packing=false"])
+    load_config(make_project(""), ["train.stage=pretrain", "train.packing=true"])

@@ -30,9 +30,15 @@ class DataProject:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return {"path": name}
 
-    def config(self, *sources: dict[str, Any], max_length: int = 512, **data: Any) -> Config:
+    def config(
+        self, *sources: dict[str, Any], max_length: int = 512, stage: str = "sft", **data: Any
+    ) -> Config:
         return Config.model_validate(
-            {"data": {"sources": list(sources), **data}, "model": {"max_length": max_length}}
+            {
+                "data": {"sources": list(sources), **data},
+                "model": {"max_length": max_length},
+                "train": {"stage": stage},
+            }
         )
 
     def check(self, *sources: dict[str, Any], **settings: Any) -> dict[str, Any]:

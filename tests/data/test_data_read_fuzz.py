@@ -180,7 +180,10 @@ JSON = st.recursive(
     max_leaves=6,
 )
 COLUMNS = ["messages", "conversations", "prompt", "completion", "instruction", "output", "history", "system"]
-TURN = st.fixed_dictionaries({}, optional=dict.fromkeys(["role", "content", "from", "value"], JSON))
+COLUMNS += ["tools"]
+ROLE = st.sampled_from(["user", "assistant", "tool", "function_call", "observation"]) | JSON
+KEYS = ["content", "value", "tool_calls", "function_call", "reasoning_content", "tool_call_id", "name"]
+TURN = st.fixed_dictionaries({}, optional={"role": ROLE, "from": ROLE, **dict.fromkeys(KEYS, JSON)})
 
 
 @settings(QUICK, max_examples=200)

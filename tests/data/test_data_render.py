@@ -1,9 +1,7 @@
 """What is trained is what is served: prompts are exact prefixes, loss is on answers and their end."""
 
-from pathlib import Path
-
 import pytest
-from chat_tokenizers import CHATML, chat_tokenizer, shared_data
+from chat_tokenizers import CHATML, chat_tokenizer
 
 from kit.config.errors import DataError
 from kit.data.render import (
@@ -237,44 +235,3 @@ def test_templates_with_a_date_render_the_same_on_any_day() -> None:
 def test_stops_are_the_tokenizers_and_the_templates() -> None:
     tokenizer = chat_tokenizer(CHATML, eos="</s>")
     assert stop_ids(tokenizer) == sorted(tokenizer.convert_tokens_to_ids(["</s>", "<|im_end|>"]))
-
-
-CANNOT = {
-    "MiroThinker": "template fails in transformers",
-    "firefunction-v2": "needs functions",
-    "command-r-plus-tool_use": "needs tools",
-    "Hermes-2-Pro": "needs tools",
-    "llava_next": "takes content blocks only",
-    "smolvlm": "drops text content",
-    "Apriel-1.6": "forces reasoning",
-    "Cohere2MoE": "forces reasoning",
-    "deepseek-ai-DeepSeek-R1-Distill-Llama": "forces reasoning",
-    "llama-cpp-deepseek-r1": "forces reasoning",
-    "deepseek_r1_distill_training": "forces reasoning",
-    "deepseekv3": "forces reasoning",
-}
-"""Templates that cannot express a plain dialogue; everything else must render."""
-
-
-def real_templates() -> list[Path]:
-    return sorted((shared_data() / "chat_templates").glob("*.jinja"))
-
-
-@pytest.mark.skipif(not real_templates(), reason="no chat_templates in the shared test data")
-def test_every_real_template_is_sound_or_refused() -> None:
-    wrong = []
-    for path in real_templates():
-        refusable = any(name in path.name for name in CANNOT)
-        tokenizer = chat_tokenizer(path.read_text(encoding="utf-8"), eos="<|EOS|>", bos="<|BOS|>")
-        for messages in (SINGLE, DIALOGUE[1:], DIALOGUE):
-            try:
-                samples = render(messages, tokenizer, NO_LIMIT)
-            except TemplateRefusedError as refusal:
-                no_system = messages is DIALOGUE and "System role" in str(refusal)
-                if not (refusable or no_system):
-                    wrong.append(f"{path.name}: {refusal}")
-                continue
-            if refusable:
-                wrong.append(f"{path.name} renders now; take it off the list")
-            assert_sound(samples, messages, tokenizer)
-    assert wrong == []

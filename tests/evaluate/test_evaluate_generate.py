@@ -1,5 +1,6 @@
 """Generation on a really small random model: same answers in any batch, resumed or not."""
 
+import copy
 import json
 from contextlib import nullcontext
 
@@ -185,3 +186,47 @@ def test_chosen_prompts_are_the_same_in_any_order_and_spread_over_groups():
     assert len({prompt.group for prompt in chosen}) == 10
     assert [p.id for p in choose(many, 900)] == sorted(p.id for p in many)
     assert len(choose(many, 900, lambda prompt: prompt.group == "g3")) == 9
+
+
+THINKS = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}"
+    "{% if m.reasoning_content %}{{ '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' }}{% endif %}"
+    "{{ m.content + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if tools %}{{ tools | tojson }}{% endif %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
+    "{% if not enable_thinking %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}{% endif %}"
+)
+
+
+class Says:
+    """A model that says the same to everything, and remembers what it was asked."""
+
+    def __init__(self, tokens):
+        self.tokens, self.asked = tokens, []
+
+    def parameters(self):
+        yield torch.zeros(1)
+
+    def generate(self, input_ids, attention_mask, **_):
+        self.asked += [row[mask.bool()].tolist() for row, mask in zip(input_ids, attention_mask, strict=True)]
+        return torch.cat([input_ids, torch.tensor([self.tokens] * len(input_ids))], dim=1)
+
+
+def test_each_prompt_is_asked_as_it_is_trained_and_only_the_answer_counts(tokenizer):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = THINKS
+    tokens = tokenizer.encode("<think>\nhm\n</think>\n\nyes<|im_end|>", add_special_tokens=False)
+    question = [{"role": "user", "content": "Is it safe?"}]
+    tool = {"type": "function", "function": {"name": "look_up", "description": "Looks it up."}}
+    asked = [
+        Prompt("1", question, {}, {}, "1"),
+        Prompt("2", question, {}, {}, "2", thinks=True),
+        Prompt("3", question, {}, {}, "3", tools=[tool]),
+    ]
+    model = Says(tokens)
+    plain, thought, _ = answer(model, tokenizer, asked, batch_size=1)
+    assert thought.output == "yes"
+    assert "hm" in plain.output, "not asked to think, so what it says counts as it stands"
+    told = [tokenizer.decode(ids) for ids in sorted(model.asked, key=len)]
+    assert [text.endswith("assistant\n") for text in told] == [True, False, False]
+    assert "look_up" in told[2] and "look_up" not in told[1]

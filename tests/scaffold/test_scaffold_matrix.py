@@ -295,7 +295,8 @@ def test_no_project_can_be_named_like_a_module_that_it_imports() -> None:
     installed = {module for module, owners in modules if {canonical(owner) for owner in owners} & packages}
     installed |= {package.replace("-", "_") for package in packages}
     possible = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-    needed = {*sys.stdlib_module_names, *keyword.kwlist, *installed, "mlflow", "wandb", "trackio", "kit"}
+    extras = {"mlflow", "wandb", "trackio", "spacy", "presidio_analyzer"}
+    needed = {*sys.stdlib_module_names, *keyword.kwlist, *installed, *extras, "kit"}
     assert {name for name in needed if possible.fullmatch(name)} - reserved == set()
     assert [name for name in reserved if not possible.fullmatch(name)] == []
     assert not reserved & {"loans", "shop", "assistant", "finance_assistant"}

@@ -43,10 +43,12 @@ def status(run: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(method, settings, prepared, tmp_path):
+@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(method, packing, settings, prepared, tmp_path):
     # Two epochs of six steps, stopped within the second: order, dropout and moments must all carry over.
-    config = settings(method, num_train_epochs=2, eval_steps=4, save_steps=100, early_stopping_patience=9)
+    lasting = {"num_train_epochs": 2, "eval_steps": 4, "save_steps": 100, "early_stopping_patience": 9}
+    config = settings(method, packing=packing, **lasting)
     config = config.model_copy(update={"method": config.method.model_copy(update={"dropout": 0.1})})
     unbroken = train(config, tmp_path / "a", prepared, InterruptAt(99))
     run = interrupted(config, tmp_path / "b", prepared, evaluation=2)

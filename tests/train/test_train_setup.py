@@ -47,7 +47,7 @@ def test_several_gpus_in_sight_do_not_change_the_batch(settings, tmp_path):
 def trainer_of(config, tmp_path):
     tokenizer = load_tokenizer(config.model)
     messages = [{"role": "user", "content": "hello you"}, {"role": "assistant", "content": "well met"}]
-    examples = {"train": tokenise([messages] * 16, tokenizer, config), "valid": []}
+    examples = {"train": tokenise([{"messages": messages}] * 16, tokenizer, config), "valid": []}
     (tmp_path / "run").mkdir()
     return make_trainer(config, tmp_path / "run", examples, tokenizer, None, None, "base")[0]
 
@@ -81,6 +81,26 @@ def test_a_frozen_base_stays_as_small_as_it_was_loaded(method, settings, tmp_pat
     assert (checkpoint / "adapter_model.safetensors").stat().st_size < adapter * 1.2 + 4096
     optimiser = torch.load(checkpoint / "optimizer.pt", weights_only=True)["state"]
     assert len(optimiser) == len(trained), "no moments of frozen weights"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_validation_leaves_the_gradients_of_later_steps_alone(method, settings, tmp_path):
+    """bitsandbytes turned 4-bit weights into a form without gradients, on CPUs with AVX512-BF16."""
+    trainer = trainer_of(settings(method), tmp_path)
+    batch = next(iter(trainer.get_train_dataloader()))
+
+    def gradients() -> dict[str, torch.Tensor]:
+        trainer.model.train().zero_grad()
+        trainer.model(**batch, use_cache=False).loss.backward()
+        return {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+
+    before = gradients()
+    with torch.no_grad():
+        trainer.model.eval()(**batch, use_cache=False)
+    after = gradients()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert max(float(gradient.abs().max()) for gradient in before.values()) > 0
 
 
 def test_the_code_is_named_by_its_bytes_wherever_it_lies(tmp_path):

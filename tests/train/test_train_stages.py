@@ -163,10 +163,10 @@ def test_only_what_the_assistant_says_is_learned_in_sft_and_everything_in_pretra
     messages = [{"role": "user", "content": "hello you"}, {"role": "assistant", "content": "well met"}]
     config = settings()
     tokenizer = load_tokenizer(config.model)
-    (sft,) = tokenise([messages], tokenizer, config)
+    (sft,) = tokenise([{"messages": messages}], tokenizer, config)
     learned = tokenizer.decode([label for label in sft["labels"] if label != -100])
     assert learned == "well met<|im_end|>"
-    (pretrain,) = tokenise([messages], tokenizer, settings(stage="pretrain"))
+    (pretrain,) = tokenise([{"messages": messages}], tokenizer, settings(stage="pretrain"))
     assert pretrain["labels"] == pretrain["input_ids"] == sft["input_ids"]
 
 
@@ -180,7 +180,7 @@ def test_masked_tokens_do_not_move_the_weights(settings, tmp_path):
     config = settings()
     tokenizer = load_tokenizer(config.model)
     messages = [{"role": "user", "content": "hello you"}, {"role": "assistant", "content": "well met"}]
-    examples = tokenise([messages] * 8, tokenizer, config)
+    examples = tokenise([{"messages": messages}] * 8, tokenizer, config)
     (tmp_path / "run").mkdir()
     trainer, _ = make_trainer(
         config, tmp_path / "run", {"train": examples, "valid": []}, tokenizer, None, None, "base"
@@ -207,7 +207,7 @@ def test_the_loss_head_of_gpus_gives_the_same_loss(method, settings, tmp_path, e
     config = settings(method)
     tokenizer = load_tokenizer(config.model)
     messages = [{"role": "user", "content": "hello you"}, {"role": "assistant", "content": "well met"}]
-    examples = {"train": tokenise([messages] * 8, tokenizer, config), "valid": []}
+    examples = {"train": tokenise([{"messages": messages}] * 8, tokenizer, config), "valid": []}
     (tmp_path / "run").mkdir()
     trainer, _ = make_trainer(config, tmp_path / "run", examples, tokenizer, None, None, "base")
     batch = next(iter(trainer.get_train_dataloader()))

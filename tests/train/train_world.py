@@ -28,6 +28,34 @@ def write_prepared(folder: Path, train: int, valid: int) -> Path:
     return folder
 
 
+def refusal(number: int) -> dict[str, str]:
+    """The answer that is preferred less."""
+    return {"role": "assistant", "content": f"I do not know about that, number {number % 7}."}
+
+
+def write_preferences(folder: Path, train: int, valid: int) -> Path:
+    """As `write_prepared`, with a rejected answer beside every chosen one."""
+    import datasets
+
+    write_prepared(folder, train, valid)
+    for split, numbers in {"train": range(train), "valid": range(train, train + valid)}.items():
+        rows = {"messages": [dialogue(n) for n in numbers], "rejected": [[refusal(n)] for n in numbers]}
+        datasets.Dataset.from_dict(rows).save_to_disk(str(folder / split))
+    return folder
+
+
+def write_labelled(folder: Path, train: int, valid: int) -> Path:
+    """As `write_prepared`, every other row with the worse answer and the label false."""
+    import datasets
+
+    write_prepared(folder, train, valid)
+    for split, numbers in {"train": range(train), "valid": range(train, train + valid)}.items():
+        messages = [dialogue(n) if n % 2 else [dialogue(n)[0], refusal(n)] for n in numbers]
+        rows = {"messages": messages, "label": [bool(n % 2) for n in numbers]}
+        datasets.Dataset.from_dict(rows).save_to_disk(str(folder / split))
+    return folder
+
+
 def losses_of(run: Path) -> list[float]:
     """The training losses a run logged."""
     return [line["loss"] for line in read_metrics(run) if line["kind"] == "train"]

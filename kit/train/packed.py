@@ -1,0 +1,169 @@
+"""Packed rows: several samples in one row of a forward pass, none of which sees another.
+
+A row has no attention mask and position ids that begin again with every sample. From those transformers
+makes a block-diagonal mask (eager, sdpa) or the borders of samples for variable-length kernels (flash
+attention), if nothing else is asked: a mask of ones, a cache or a prefix turn that off in silence, and for
+flash attention several rows in one pass. So a pass is one row, and `check_isolation` measures the loaded
+model before training.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from kit.config.errors import ModelError, Problem
+from kit.config.schema import Config
+from kit.data.pack import pack
+from kit.data.rows import IGNORED
+from kit.models.loading import device
+
+LEAK = 1e-6
+"""Most that a sample's logits may move, relative to the largest, when its neighbours in the row change. The
+shapes stay, so rounding does too: 0 was measured wherever samples are kept apart, in bfloat16 as well."""
+
+ROUNDING = {torch.float32: 1e-4, torch.float16: 0.1, torch.bfloat16: 0.1}
+"""Most that packed logits may differ from those alone, by the weights' type. Measured: up to 5e-7 in float32,
+7e-3 in bfloat16; 0.4 and more where positions do not begin anew."""
+
+PROBE_LENGTHS = (7, 12, 1, 9)
+"""Tokens of the samples that a model is measured with, a single token among them."""
+
+
+def pack_batch(batch: dict[str, torch.Tensor], capacity: int) -> list[dict[str, torch.Tensor]]:
+    """The samples of a padded batch in packed rows, longest row first. Together they hold no padding.
+
+    Args:
+        batch: `input_ids`, `labels` and `attention_mask`, each (samples, tokens).
+        capacity: most tokens of a row.
+
+    Returns:
+        For each row what the model is given; see `packed_row`.
+    """
+    masks = batch["attention_mask"].bool()
+    samples = [
+        (ids[mask], labels[mask])
+        for ids, labels, mask in zip(batch["input_ids"], batch["labels"], masks, strict=True)
+    ]
+    rows = pack([len(ids) for ids, _ in samples], capacity)
+    return [packed_row([samples[index] for index in row]) for row in rows]
+
+
+def packed_row(samples: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """One row of `samples`, each its ids and labels: `input_ids`, `position_ids`, `labels` of (1, tokens).
+
+    The first token of a sample carries no label: the token before it is another sample's last.
+    """
+    position_ids = torch.cat([torch.arange(len(ids), device=ids.device) for ids, _ in samples])
+    labels = torch.cat([labels for _, labels in samples])
+    return {
+        "input_ids": torch.cat([ids for ids, _ in samples])[None],
+        "position_ids": position_ids[None],
+        "labels": labels.masked_fill(position_ids == 0, IGNORED)[None],
+    }
+
+
+def count_rows(lengths: Sequence[int], batch_size: int, capacity: int) -> tuple[int, float]:
+    """Rows that samples of these lengths make, batch by batch in this order, and the share of them in use."""
+    batches = (lengths[start : start + batch_size] for start in range(0, len(lengths), batch_size))
+    rows = sum(len(pack(batch, capacity)) for batch in batches)
+    return rows, sum(lengths) / (rows * capacity)
+
+
+def attention_for(config: Config, weights: torch.dtype) -> str | None:
+    """Flash attention for packed rows where it can be had: a GPU, 16-bit weights, `flash-attn` installed.
+
+    Its kernels are told the borders of samples and never meet the pairs across them. Elsewhere transformers'
+    own choice stays (None), which masks those pairs. There was no GPU to run this on.
+    """
+    from transformers.utils import is_flash_attn_2_available
+
+    half = weights in (torch.float16, torch.bfloat16)
+    on_gpu = device(config.hardware).type == "cuda"
+    flash = config.train.packing and on_gpu and half and is_flash_attn_2_available()
+    return "flash_attention_2" if flash else None
+
+
+def attention_advice(config: Config, attention: str) -> str | None:
+    """Advice where packed rows are masked on a GPU, with what the mask takes; None elsewhere."""
+    if device(config.hardware).type != "cuda" or "flash" in attention:
+        return None
+    tokens = config.model.max_length
+    return (
+        f"attention is {attention}: a packed row of {tokens:,} tokens has a mask of "
+        f"{tokens**2 / 2**20:,.1f} MiB and scores every pair in it; flash attention does neither "
+        "(`pip install flash-attn`, 16-bit weights)"
+    )
+
+
+def check_isolation(model: Any, tokenizer: Any, weights: torch.dtype) -> dict[str, float]:
+    """Refuse a model in which packed samples see each other, or have logits that they have not alone.
+
+    Measured on the model as it will be trained, so that neither its kind, its attention nor its adapter has
+    to be known.
+
+    Args:
+        weights: the type its weights are held in, which says what is rounding.
+
+    Returns:
+        `leak` and `error` as measured; see `LEAK` and `ROUNDING`.
+
+    Raises:
+        ModelError: one of them is too large, or the model does not take such rows.
+    """
+    draw = random.Random(0)
+    words = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
+    samples, others = (
+        [torch.tensor(draw.choices(words, k=length), device=model.device) for length in PROBE_LENGTHS]
+        for _ in range(2)
+    )
+    was_training = model.training
+    model.eval()
+    try:
+        leak, error = measure_leak(model, samples, others), measure_error(model, samples)
+    except (TypeError, ValueError, RuntimeError) as failure:
+        reason = (str(failure).strip() or type(failure).__name__).splitlines()[0]
+        raise _refused(f"the model does not take packed rows ({reason})") from failure
+    finally:
+        model.train(was_training)
+    if not leak <= LEAK:  # also where it is no number
+        raise _refused(
+            f"samples packed into one row see each other in this model: other neighbours move a sample's "
+            f"logits by {leak:.2g} of the largest, where {LEAK:g} is allowed"
+        )
+    if not error <= ROUNDING[weights]:
+        raise _refused(
+            f"packed samples have other logits than alone in this model: {error:.2g} of the largest, where "
+            f"rounding is under {ROUNDING[weights]:g}; it does not begin positions anew with each sample"
+        )
+    return {"leak": leak, "error": error}
+
+
+def measure_leak(model: Any, samples: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> float:
+    """How far the logits of every second sample move when the ones between are replaced by `others`."""
+    mixed = [one if at % 2 else other for at, (one, other) in enumerate(zip(samples, others, strict=True))]
+    before, after = _logits(model, samples), _logits(model, mixed)
+    moved = max(float((after[at] - before[at]).abs().max()) for at in range(1, len(samples), 2))
+    return moved / float(torch.cat(before).abs().max())
+
+
+def measure_error(model: Any, samples: Sequence[torch.Tensor]) -> float:
+    """How far the logits of packed samples are from those of each alone."""
+    packed = torch.cat(_logits(model, samples))
+    with torch.no_grad():
+        alone = torch.cat([model(input_ids=ids[None], use_cache=False).logits[0].float() for ids in samples])
+    return float((packed - alone).abs().max() / alone.abs().max())
+
+
+@torch.no_grad()
+def _logits(model: Any, samples: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The logits of samples packed into one row, each (tokens, vocabulary)."""
+    row = packed_row([(ids, ids) for ids in samples])
+    del row["labels"]
+    return list(model(**row, use_cache=False).logits[0].float().split([len(ids) for ids in samples]))
+
+
+def _refused(message: str) -> ModelError:
+    hint = "set `train.packing: false`: dialogues of like length share a batch, so that little is padding"
+    return ModelError(Problem(where="train.packing", message=message, hint=hint))
