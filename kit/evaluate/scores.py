@@ -11,6 +11,7 @@ from kit.evaluate import statistics
 from kit.evaluate.compare import Settings, compare, compare_slices
 from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
+from kit.evaluate.perplexity import NAME, perplexity_entry, unscored_perplexity
 from kit.evaluate.predictions import Key, Line
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency, unscored_response_time
@@ -35,6 +36,7 @@ def build_scores(
     predictions: dict[Key, Line],
     latency: Sequence[Line],
     header: dict[str, Any],
+    likelihood: Sequence[Line] = (),
 ) -> dict[str, Any]:
     """Everything of `scores.json` (see docs/explanation/architecture.md).
 
@@ -42,6 +44,7 @@ def build_scores(
         prompts: in the order of their ids, so that the order of the data changes nothing.
         predictions: an answer for every prompt, system and decoding.
         latency: lines of `latency.jsonl`, possibly none.
+        likelihood: lines of `likelihood.jsonl`, possibly none.
         header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`.
     """
     decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
@@ -55,6 +58,10 @@ def build_scores(
     timed = response_time_entry(latency, settings)
     entries += [timed] if timed else []
     unscored += unscored_response_time(latency)
+    if any(use.name == NAME for use in config.evaluate.metrics):
+        read = perplexity_entry(likelihood, prompts, settings)
+        entries += [read] if read else []
+        unscored += unscored_perplexity(likelihood)
     groups = len({prompt.group for prompt in prompts})
     return {
         "schema": 1,

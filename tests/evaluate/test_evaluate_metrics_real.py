@@ -153,7 +153,7 @@ def test_answers_against_the_text_they_were_written_from_have_sacrebleus_figures
     answers = [row["candidate"] for row in rows]
     found = {name: judge(name, answers, references).mean for name in ("chrf", "bleu", "rouge_l")}
     assert found == pytest.approx(
-        {"chrf": 39.304020945146, "bleu": 9.732997033927, "rouge_l": 0.333984816745}, abs=1e-9
+        {"chrf": 39.304020945146, "bleu": 9.732997033927, "rouge_l": 0.333984814166}, abs=1e-9
     )
 
 

@@ -21,6 +21,10 @@ from kit.hooks import Metric as HookMetric
 
 FOLDER = Path(__file__).parent
 
+_NOT_OF_ANSWERS = {
+    "response_time": "it is measured whenever `evaluate.latency_prompts` is not 0; take it out of the list",
+    "answer_perplexity": "it takes no parameters; name another `train.golden_metric`, which scores answers",
+}
 _PATHS = frozenset({"policy", "glossary"})
 """Parameters that are files of the project."""
 
@@ -94,7 +98,7 @@ def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[st
             invalid_item=hook.worst,
             hook=hook,
         )
-    if use.name not in own or use.name == "response_time":
+    if use.name not in own or use.name in _NOT_OF_ANSWERS:
         raise ConfigError(_unknown(use.name, [*own, *hooks.metrics]))
     module = _module_of(use.name)
     params = _parameters(use, module, root, languages)
@@ -156,9 +160,8 @@ def _parameters(use: MetricUse, module: ItemMetric, root: Path, languages: Seque
 
 
 def _unknown(name: str, known: list[str]) -> Problem:
-    if name == "response_time":
-        hint = "it is measured whenever `evaluate.latency_prompts` is not 0; take it out of the list"
-        return Problem("evaluate.metrics", "`response_time` does not score answers", hint)
+    if name in _NOT_OF_ANSWERS:
+        return Problem("evaluate.metrics", f"`{name}` does not score answers", _NOT_OF_ANSWERS[name])
     return Problem("evaluate.metrics", f"unknown metric {name!r}", suggest(name, sorted(known), "known"))
 
 
