@@ -29,7 +29,7 @@ demo: setup
 	for case in $(CASE); do \
 	  echo; echo "== $$case"; \
 	  rm -rf build/demo/$$case && \
-	  $(BIN)/casekit new build/demo/$$case --recipe $$case --defaults && \
+	  $(BIN)/casekit new build/demo/$$case --recipe $$case --defaults --quiet && \
 	  $(BIN)/casekit run --project build/demo/$$case || status=$$?; \
 	  if [ $$status -eq 130 ]; then exit 130; fi; \
 	done; \

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from kit.config.errors import CasekitError, ExitCode, Problem
+from kit.cli_data import data_app
+from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell
+from kit.config.errors import CasekitError, ExitCode
 
 if TYPE_CHECKING:
     from kit.report.build import ReportResult
@@ -21,26 +23,15 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Check, prepare, show and make data.", no_args_is_help=True)
 policy_app = typer.Typer(help="The case's rules.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Work on a project")
 app.add_typer(policy_app, name="policy", rich_help_panel="Work on a project")
 
-console = Console(emoji=False)  # line 100 of a file is `file:100:`, not a picture
-errors = Console(stderr=True, emoji=False)
-
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings for this call, such as hardware.num_threads=2."),
-]
 Answer = Annotated[
     list[str] | None,
     typer.Option("--answer", "-d", metavar="KEY=VALUE", help="Answers a question, such as ci=gitlab."),
 ]
-Root = Annotated[Path, typer.Option("--project", "-p", help="The project's folder.", show_default="here")]
-HERE = Path()
 INTERRUPTED = 130
-SHOWN_PROBLEMS = 50
 SCAFFOLD = "Make a project"
 WORK = "Work on a project"
 
@@ -51,7 +42,7 @@ def main() -> None:
         app()
     except CasekitError as error:
         for problem in error.problems:
-            _tell("[bold red]error[/]", problem)
+            tell("[bold red]error[/]", problem)
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
@@ -63,27 +54,11 @@ def main() -> None:
         raise
 
 
-def _tell(kind: str, problem: Problem) -> None:
-    errors.print(f"{kind} {_plain(problem.where)}", end=" " if problem.where else "", soft_wrap=True)
-    errors.print(problem.message, markup=False, highlight=False, soft_wrap=True)
-    if problem.hint:
-        errors.print(f"      {problem.hint}", markup=False, highlight=False, style="dim", soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
-
-
-def _say(what: str, path: Path) -> None:
-    console.print(f"[green]{what}[/] ", end="")
-    console.print(str(path), markup=False, highlight=False, soft_wrap=True)
-
-
 def _finish(result: "ReportResult") -> None:
     from kit.terminal import headline
 
     console.print(headline([result.folder]))
-    _say("report", result.folder / "report.html")
+    say("report", result.folder / "report.html")
     raise typer.Exit(int(result.exit_code))
 
 
@@ -97,7 +72,9 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, metavar=NO_VALUE)
+    ] = False,
 ) -> None:
     pass
 
@@ -110,7 +87,12 @@ def new(
     destination: Annotated[Path, typer.Argument(help="The folder to make.")],
     recipe: Annotated[str | None, typer.Option(help="finance, medical, ecommerce or blank.")] = None,
     answer: Answer = None,
-    defaults: Annotated[bool, typer.Option("--defaults", "-l", help="Ask nothing.")] = False,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", "-l", metavar=NO_VALUE, help="Ask nothing.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", metavar=NO_VALUE, help="Do not say what to do next.")
+    ] = False,
 ) -> None:
     """Make a ready project for a case."""
     from kit.scaffold.answers import parse_answers
@@ -119,7 +101,7 @@ def new(
     answers = parse_answers(answer or [])
     if recipe is not None:
         answers["recipe"] = recipe
-    new_project(destination, answers, defaults=defaults or not sys.stdin.isatty())
+    new_project(destination, answers, defaults=defaults or not sys.stdin.isatty(), quiet=quiet)
 
 
 @app.command(rich_help_panel=SCAFFOLD)
@@ -161,7 +143,7 @@ def update(
             soft_wrap=True,
         )
     for problem in result.problems:
-        _tell("[bold red]error[/]", problem)
+        tell("[bold red]error[/]", problem)
     if result.conflicts or result.lost_edits or result.problems:
         raise typer.Exit(ExitCode.GATE_FAILED)
     console.print("up to date, nothing lost")
@@ -174,7 +156,9 @@ def update(
 def config(
     overrides: Overrides = None,
     project: Root = HERE,
-    schema: Annotated[bool, typer.Option(help="Print the JSON Schema instead.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", metavar=NO_VALUE, help="Print the JSON Schema instead.")
+    ] = False,
 ) -> None:
     """Print every setting with the layer it came from."""
     if schema:
@@ -189,74 +173,6 @@ def config(
 
     table = settings_table(load_config(project, overrides or []))
     (console if console.is_terminal else Console(width=200)).print(table)
-
-
-@data_app.command("check")
-def data_check(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[FILE|KEY=VALUE]...", help="Files to check instead, settings for this call."),
-    ] = None,
-    project: Root = HERE,
-    show_all: Annotated[bool, typer.Option("--all", help="List every problem, not the first 50.")] = False,
-) -> None:
-    """List every problem with its file and line, and write nothing; exit 2 when there is one."""
-    from kit import pipeline
-    from kit.config import load_config
-    from kit.terminal import data_table, problem_lines
-
-    overrides = [word for word in words or [] if "=" in word and not Path(word).is_file()]
-    files = [Path(word) for word in words or [] if word not in overrides]
-    found = pipeline.check(load_config(project, overrides), files)
-    most = len(found.rejected) if show_all else SHOWN_PROBLEMS
-    for line in problem_lines(found.rejected, most):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(data_table(found.summary, "listed above"))
-    refused = [] if files else found.refused  # a file alone need not fill every split
-    for problem in refused:
-        _tell("[yellow]warning[/]", problem)
-    if found.rejected or refused:
-        raise typer.Exit(ExitCode.BAD_INPUT)
-
-
-@data_app.command("prepare")
-def data_prepare(overrides: Overrides = None, project: Root = HERE) -> None:
-    """Read, check, clean and split the data."""
-    from kit import pipeline
-    from kit.config import load_config
-    from kit.data.prepared import load_summary
-    from kit.terminal import data_table
-
-    folder = pipeline.prepare(load_config(project, overrides or []))
-    console.print(data_table(load_summary(folder), "in rejected.jsonl"))
-    _say("data", folder / "data.html")
-
-
-@data_app.command("show")
-def data_show(
-    row: Annotated[int, typer.Argument(min=0, help="Which row, from 0.")] = 0,
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
-    project: Root = HERE,
-) -> None:
-    """Show a row as the model sees it; the tokens that carry loss stand out."""
-    from kit import pipeline
-    from kit.config import load_config
-
-    console.print(pipeline.show_row(load_config(project), split, row), soft_wrap=True)
-
-
-@data_app.command("synth")
-def data_synth(
-    out: Annotated[Path, typer.Argument(help="The JSONL file to write.")],
-    grammar: Annotated[Path, typer.Option(help="The phrase grammar.")] = Path("conf/dialogues.yaml"),
-    count: Annotated[int, typer.Option(min=1, help="How many dialogues.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0)] = 42,
-) -> None:
-    """Make synthetic dialogues from a phrase grammar."""
-    from kit import pipeline
-
-    pipeline.write_synthetic(grammar, out, count, seed)
-    _say("synthetic dialogues", out)
 
 
 @policy_app.command("test")
@@ -279,7 +195,9 @@ def policy_test(
 def train(
     overrides: Overrides = None,
     project: Root = HERE,
-    resume: Annotated[bool, typer.Option(help="Continue the last run that did not finish.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", metavar=NO_VALUE, help="Continue the last run that did not finish.")
+    ] = False,
     run: Annotated[str | None, typer.Option(help="With --resume: which run.")] = None,
 ) -> None:
     """Tune the model on the prepared data."""
@@ -290,7 +208,7 @@ def train(
         raise CasekitError(f"--run {run} names a run to resume", "add --resume, or leave --run out")
     loaded = load_config(project, overrides or [])
     folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
-    _say("run", folder)
+    say("run", folder)
 
 
 @app.command(rich_help_panel=WORK)
@@ -303,7 +221,7 @@ def evaluate(
     from kit import pipeline
     from kit.config import load_config
 
-    _say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run))
+    say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run))
 
 
 @app.command(rich_help_panel=WORK)
@@ -341,7 +259,7 @@ def reports(
         raise CasekitError(f"no report in {places}", "make one with `casekit run`")
     console.print(headline(folders))
     for folder in folders:
-        _say("report", folder / "report.html")
+        say("report", folder / "report.html")
 
 
 @app.command(rich_help_panel=WORK)
@@ -349,7 +267,9 @@ def chat(
     message: Annotated[str | None, typer.Argument(help="One message; without it, a conversation.")] = None,
     project: Root = HERE,
     run: Annotated[str | None, typer.Option(help="Which run; the last one if not given.")] = None,
-    base: Annotated[bool, typer.Option("--base", help="Talk to the base model instead.")] = False,
+    base: Annotated[
+        bool, typer.Option("--base", metavar=NO_VALUE, help="Talk to the base model instead.")
+    ] = False,
 ) -> None:
     """Talk to the tuned model."""
     from kit import pipeline

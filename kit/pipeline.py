@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from kit.data.prepare import CheckResult
     from kit.report.build import ReportResult
+    from kit.terminal_rows import Look
 
 
 def tokenizer(config: Config) -> Any:
@@ -54,8 +55,8 @@ def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> "CheckResult":
 
     Args:
         loaded: the project.
-        files: check these instead of the project's sources, without the columns that only those have,
-            unless the command line names some.
+        files: check these instead of the project's sources, without the columns that only all of those
+            have, unless the command line names some. A file of a source is read as that source says.
 
     Raises:
         ConfigError: files are given, and the command line names sources too.
@@ -71,15 +72,21 @@ def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> "CheckResult":
 
 def _of_files(loaded: LoadedConfig, files: Sequence[Path]) -> Data:
     """The project's data settings with other sources, and only the columns that the command line names."""
+    from kit.data.places import find_places
+
     words = {key[1:] for key, origin in loaded.origins.items() if origin.layer == "command line"}
     if ("sources",) in words:
         message = "names what to check, and so do the files"
         raise ConfigError(Problem("command line: data.sources", message, "leave one of them out"))
     data = loaded.config.data
+    sources = find_places(loaded.config, loaded.root).sources
+    known = {(loaded.root / source.path).resolve(): source for _, source in sources if source.path}
     unnamed = {name: None for name in ("column", "group_by") if ("split", name) not in words}
     return data.model_copy(
         update={
-            "sources": [Source(path=str(file.resolve())) for file in files],
+            "sources": [
+                _whole(known.get(file.resolve(), Source(path=str(file.resolve())))) for file in files
+            ],
             "expected": data.expected if ("expected",) in words else [],
             "slices": data.slices if ("slices",) in words else [],
             "split": data.split.model_copy(update=unnamed),
@@ -87,17 +94,39 @@ def _of_files(loaded: LoadedConfig, files: Sequence[Path]) -> Data:
     )
 
 
-def show_row(loaded: LoadedConfig, split: str, index: int) -> "Text":
-    """One prepared row as the model sees it, the tokens that carry loss coloured."""
-    from kit.data.prepared import find_prepared, load_split
-    from kit.data.show import show
+def _whole(source: Source) -> Source:
+    """A source without its share of a mix: every row of a file that is checked counts."""
+    return source.model_copy(update={"weight": None, "max_rows": None})
+
+
+def show_rows(
+    loaded: LoadedConfig, word: str, split: str | None, rejected: int | None, look: "Look"
+) -> "Text":
+    """Prepared rows as the model sees them, or one row that was rejected.
+
+    Args:
+        loaded: the project.
+        word: which rows: a number in the split, an id, or `file:line`.
+        split: where to look; None is train for a number, else every split.
+        rejected: the number of a rejected row, instead of `word`.
+        look: how tokens are told apart.
+
+    Raises:
+        DataError: the data was not prepared, or there is no such row.
+    """
+    from kit.data.lookup import find_rows, rejected_at, rejected_row
+    from kit.data.prepared import find_prepared
+    from kit.terminal_rows import rejection_text, rows_text
 
     words = tokenizer(loaded.config)
     folder = find_prepared(loaded.config, loaded.root, load_hooks(loaded.root), words)
-    rows = load_split(folder, split)
-    if index >= len(rows):
-        raise DataError(f"{split} has {len(rows)} rows, numbered from 0: there is no number {index}")
-    return show(rows[index], words)
+    if rejected is not None:
+        return rejection_text([rejected_row(folder, rejected)])
+    if places := find_rows(folder, word, split):
+        return rows_text(places, words, loaded.config, look)
+    if turned_away := rejected_at(folder, word):
+        return rejection_text(turned_away)
+    raise DataError(Problem(word, "gave no row: neither kept nor rejected", "name it as messages do"))
 
 
 def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
@@ -112,7 +141,7 @@ def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
 def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     """Train on the prepared data, picking the golden checkpoint by the case's own metric; the run."""
     from kit.data.prepared import find_prepared
-    from kit.evaluate.evaluate import load_metrics, task_scorer
+    from kit.evaluate.evaluate import check_labels, load_metrics, task_scorer
     from kit.train.manifest import golden_choice
     from kit.train.stages import train as train_model
 
@@ -120,6 +149,7 @@ def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     hooks = load_hooks(root)
     load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
     prepared = find_prepared(config, root, hooks, tokenizer(config))
+    check_labels(config, root, prepared, hooks)
     task_score = task_scorer(config, root, prepared, hooks) if config.evaluate.metrics else None
     chosen_by = golden_choice(config, root, hooks)
     return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin)

@@ -5,7 +5,6 @@ the same list as the schema's, not after having mended those. Names that the sch
 unknown, not as absent: nothing that refers to them is called wrong.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -123,7 +122,7 @@ def _metrics_given_twice(settings: _Settings) -> Iterator[Finding]:
 def _gates(settings: _Settings) -> Iterator[Finding]:
     gates = settings.mappings("gates")
     slices = [column for _, column in settings.texts("data", "slices")]
-    counts = Counter(name for _, gate in gates if isinstance(name := gate.get("name"), str))
+    first: dict[str, int] = {}
     unsampled = settings.get("evaluate", "sampling", "enabled") is False
     for index, gate in gates:
         worst, name = gate.get("worst"), gate.get("name")
@@ -136,7 +135,7 @@ def _gates(settings: _Settings) -> Iterator[Finding]:
                 "set evaluate.sampling.enabled to true, or the gate's decoding to greedy",
                 needs_rest=True,
             )
-        if isinstance(name, str) and counts[name] > 1:
+        if isinstance(name, str) and first.setdefault(name, index) != index:
             yield Finding(
                 ("gates", index, "name"),
                 f"more than one gate is called {name!r}",

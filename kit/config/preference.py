@@ -104,7 +104,7 @@ def _batch(stage: str, preference: Preference, train: dict[str, Any]) -> Iterato
         yield Finding(
             ("train", "packing"),
             f"`train.packing` joins dialogues, and {stage} compares answers one by one",
-            "set it to false: rows of like length share a batch, so that little is padding",
+            "set it to false: sft and pretrain pack; here rows of like length share a batch",
             needs_rest=True,
         )
     size = train.get("per_device_train_batch_size", Train().per_device_train_batch_size)

@@ -208,6 +208,10 @@ class Data(Section):
     """Values that are no person's and stay, such as the own hotline; `@bank.example` keeps a whole domain."""
     benchmarks: list[str] = []
     """Files of benchmarks, relative to the project; rows to learn from must not hold their texts."""
+    over_length: Literal["error", "drop", "split", "truncate-prompt"] = "drop"
+    """What becomes of a training dialogue over `model.max_length`: preparing stops; the row goes; it is
+    trained in several samples, each answer once; its prompt loses its beginning. An answer is never cut,
+    and rows of valid and test stay whole or go."""
     split: Split = Split()
     checks: Checks = Checks()
     num_proc: int | None = Field(default=None, ge=1)
@@ -229,7 +233,7 @@ class Model(Section):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """Weights' type; `auto` is bfloat16 where the device computes in it, else float32."""
     max_length: int = Field(default=1024, ge=16)
-    """Longest dialogue in tokens. A longer one is refused with its line, never cut."""
+    """Longest sample in tokens. What becomes of a longer dialogue is `data.over_length`."""
 
 
 class MethodConfig(Section):

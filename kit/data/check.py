@@ -31,7 +31,9 @@ WHAT = {
     "tools": "dialogues that call a function which is none of their tools, or with results of unknown calls",
     "split": "rows whose split column names no split",
     "template": "dialogues that the chat template cannot express, or that spell its control tokens",
-    "too_long": "dialogues over model.max_length; nothing is ever cut",
+    "too_long": "dialogues over model.max_length that data.over_length does not keep",
+    "in_samples": "dialogues over model.max_length, trained in several samples, each answer once",
+    "shortened": "dialogues over model.max_length whose prompt lost its beginning",
     "benchmark": "rows of train or valid with a text that stands, or nearly, in a benchmark",
     "group_leak": "rows whose group also stands in a split that is held out from theirs",
     "overlap": "rows whose prompt (in train, also an earlier turn) is asked by a split held out from theirs",
@@ -113,7 +115,8 @@ class Findings:
         people: People | None = None,
     ) -> None:
         reports = dict.fromkeys(
-            ("variant", "length", "expected", "no_group", "revision", "skipped"), "report"
+            ("in_samples", "shortened", "variant", "length", "expected", "no_group", "revision", "skipped"),
+            "report",
         )
         chosen: dict[str, str] = {"duplicate": checks.duplicates, "conflict": checks.conflicts}
         chosen |= {"overlap": checks.overlap, "group_leak": checks.overlap}

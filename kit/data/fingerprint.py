@@ -40,7 +40,7 @@ def fingerprint(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrained
         "sources": [_source(source, root) for _, source in places.sources],
         "benchmarks": [sha256_file(root / path) for path in config.data.benchmarks],
         "hooks": [sha256_file(path) for path in hooks.files],
-        "tokenizer": _tokenizer(tokenizer),
+        "tokenizer": tokenizer_hash(tokenizer),
         "settings": settings(config),
         "kit": [__version__, *map(sha256_file, sorted(Path(__file__).parent.glob("*.py")))],
         "libraries": {name: version(name) for name in LIBRARIES},
@@ -67,8 +67,8 @@ def _source(source: Source, root: Path) -> list[str]:
     return ["file", place, sha256_file(root / place)]
 
 
-def _tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Vocabulary, merges, normalisation, control tokens, the chat template and the stop tokens."""
+def tokenizer_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """The sha256 of vocabulary, merges, normalisation, control tokens, chat template and stop tokens."""
     from kit.data.chat_template import named_stop_ids
 
     backend = getattr(tokenizer, "backend_tokenizer", None)

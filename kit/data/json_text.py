@@ -25,6 +25,11 @@ def parse(text: str) -> Any:
         raise ValueError("JSON nested too deeply") from error
 
 
+def not_json(error: json.JSONDecodeError) -> str:
+    """What is wrong and where in its line; some of Python's messages end in `at`, others do not."""
+    return f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
+
+
 def fault(value: Any) -> str:
     """Why a parsed value cannot be used, or nothing: a key that stands twice, or absurd nesting."""
     level = [value]

@@ -5,27 +5,35 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.config.schema import Config
 from kit.data.rows import Row, is_document
-from kit.data.show import pieces, title
+from kit.data.show import Piece, pieces, title
+from kit.data.spread import Shown
 from kit.files import write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _MOST_VALUES = 20  # of a column; all are in data.json
+_MOST_UNITS, _MOST_SAMPLES = 1000, 4  # shown of a row; so 16 rows of 100,000 tokens are some 500 kB
 _WIDTH, _HEIGHT = 640, 120  # of the histogram's bars, in SVG units
 
 
 def write_page(
-    path: Path, summary: dict[str, Any], rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase"
+    path: Path,
+    summary: dict[str, Any],
+    rows: Sequence[Shown],
+    tokenizer: "PreTrainedTokenizerBase",
+    config: Config,
 ) -> None:
     """Write the page for people; all text of the data is escaped.
 
     Args:
         path: where to.
         summary: the contents of `data.json`.
-        rows: a few training rows, shown token by token.
+        rows: some training rows, shown token by token, very long ones without their middle.
         tokenizer: the one the rows were prepared for.
+        config: the settings that they were prepared by.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -44,22 +52,47 @@ def write_page(
         passed=[check for check in checks if not check["count"] and check["severity"] != "off"],
         off=[check["name"] for check in checks if check["severity"] == "off"],
         columns=_columns(summary),
-        documents=any(is_document(row.messages) for row in rows),
+        documents=any(is_document(row.messages) for _, row in rows),
         bars=_bars(summary["tokens"]["histogram"]),
-        rows=[
-            {
-                "where": row.where,
-                "samples": [
-                    {"title": title(row, number, len(samples)), "pieces": sample}
-                    for number, sample in enumerate(samples, start=1)
-                ],
-                "tokens": row.tokens,
-                "label": row.label,
-            }
-            for row, samples in ((row, pieces(row, tokenizer)) for row in rows)
-        ],
+        rows=[_row(why, row, pieces(row, tokenizer, config)) for why, row in rows],
     )
     write_text(path, text)
+
+
+def _row(why: str, row: Row, samples: Sequence[Sequence[Piece]]) -> dict[str, Any]:
+    shown = samples[:_MOST_SAMPLES]
+    return {
+        "why": why,
+        "where": row.where,
+        "id": row.id,
+        "label": row.label,
+        "samples": [
+            {"title": title(row, number, len(samples)), **_sample(sample, _MOST_UNITS // len(shown))}
+            for number, sample in enumerate(shown, start=1)
+        ],
+        "more": len(samples) - len(shown),
+    }
+
+
+def _sample(sample: Sequence[Piece], most: int) -> dict[str, Any]:
+    """A sample token by token; of a long one the beginning and the end."""
+    units = [(unit, piece.trained) for piece in sample for unit in piece.units]
+    left_out = max(len(units) - most, 0)
+    parts = [units[: most // 2], units[most // 2 + left_out :]] if left_out else [units]
+    return {
+        "parts": [_runs(part) for part in parts],
+        "left_out": left_out,
+        "tokens": sum(piece.tokens for piece in sample),
+        "trained": sum(piece.tokens for piece in sample if piece.trained),
+    }
+
+
+def _runs(units: Sequence[tuple[str, bool]]) -> list[dict[str, Any]]:
+    """Tokens in runs with and without loss."""
+    return [
+        {"units": [unit for unit, _ in run], "trained": trained}
+        for trained, run in groupby(units, key=lambda unit: unit[1])
+    ]
 
 
 def _columns(summary: dict[str, Any]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from kit.data.check import (
     check_groups,
     check_lengths,
 )
-from kit.data.fingerprint import fingerprint
+from kit.data.fingerprint import fingerprint, tokenizer_hash
 from kit.data.gather import gather
 from kit.data.mix import mix
 from kit.data.names import name_problems
@@ -28,6 +28,7 @@ from kit.data.page import write_page
 from kit.data.places import find_places
 from kit.data.prepared import prepared_folder
 from kit.data.rows import SPLITS, Rejection, Row, SourceInfo, SplitName
+from kit.data.spread import spread
 from kit.data.store import Entry, Store
 from kit.data.summary import summarise
 from kit.data.tools import texts_of
@@ -38,7 +39,7 @@ from kit.hooks import Hooks
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_LOOKED_AT = 1000  # rows, for some without personal data: to look for names takes time
+_MOST_ROW_PROBLEMS = 50  # told beside the problem of them all
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class CheckResult:
     rejected: Sequence[Rejection]
     """By source, in the order of its lines."""
     refused: list[Problem]
-    """Why `prepare` would refuse the data all the same: a split without rows. Empty if it would not."""
+    """Why `prepare` would refuse the data all the same: a split without rows, or dialogues that are too long
+    where that is an error. Empty if it would not."""
 
 
 def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> Path:
@@ -88,8 +90,9 @@ def prepare(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToke
         if folder.is_dir():
             return folder
     preparation = _work_through(config, root, hooks, tokenizer)
-    if refused := _empty_splits(preparation, config):
-        raise DataError([*refused, *_first_of_every_check(preparation.findings)])
+    if refused := _refusals(preparation, config):
+        findings = preparation.findings
+        raise DataError([*refused, *_too_long(findings, config), *_first_of_every_check(findings)])
     folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
     with new_folder(folder) as temporary:
         _write(preparation, temporary, config, folder.name, tokenizer)
@@ -105,9 +108,9 @@ def check(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokeni
     preparation = _work_through(config, root, hooks, tokenizer)
     identity = fingerprint(config, root, hooks, tokenizer)
     return CheckResult(
-        summary=_summary(preparation, config, identity),
+        summary=_summary(preparation, config, identity, tokenizer),
         rejected=preparation.findings.rejected,
-        refused=_empty_splits(preparation, config),
+        refused=_refusals(preparation, config),
     )
 
 
@@ -126,6 +129,32 @@ def _work_through(
     balance = count_values(store.rows(entries), config)
     check_balance(balance, findings)
     return Preparation(entries, store, findings, balance, gathered.sources, gathered.benchmarks)
+
+
+def _refusals(preparation: Preparation, config: Config) -> list[Problem]:
+    """Why `prepare` refuses the data: dialogues that are too long, where they are an error, and splits
+    without rows.
+    """
+    count = preparation.findings.checks["too_long"].count
+    if config.data.over_length != "error" or not count:
+        return _empty_splits(preparation, config)
+    message = f"is error, and {count} dialogues are over model.max_length ({config.model.max_length} tokens)"
+    hint = "shorten them, raise model.max_length, or choose drop, split or truncate-prompt"
+    return [Problem("data.over_length", message, hint), *_empty_splits(preparation, config)]
+
+
+def _too_long(findings: Findings, config: Config) -> list[Problem]:
+    """The first dialogues that are too long, where they are an error."""
+    if config.data.over_length != "error":
+        return []
+    found = (each for each in findings.rejected if each.check == "too_long")
+    shown = [Problem(each.where, each.reason) for each in islice(found, _MOST_ROW_PROBLEMS)]
+    left = findings.checks["too_long"].count - len(shown)
+    return (
+        [*shown, Problem("", f"… and {left} more; `casekit data check --all` lists every one")]
+        if left
+        else shown
+    )
 
 
 def _empty_splits(preparation: Preparation, config: Config) -> list[Problem]:
@@ -179,17 +208,19 @@ def _write(
     for split in SPLITS:
         write_split(preparation.store.rows(preparation.of(split)), folder / split, config)
     write_lines(folder / "rejected.jsonl", map(_rejection_line, preparation.findings.rejected))
-    summary = _summary(preparation, config, identity)
+    summary = _summary(preparation, config, identity, tokenizer)
     write_json(folder / "data.json", summary)
-    rows = preparation.store.rows(preparation.of("train")[:_LOOKED_AT])
-    shown = filter(preparation.may_be_shown, rows)
-    write_page(folder / "data.html", summary, list(islice(shown, 3)), tokenizer)
+    rows = spread(preparation.of("train"), preparation.store, config.data.slices, preparation.may_be_shown)
+    write_page(folder / "data.html", summary, rows, tokenizer, config)
 
 
-def _summary(done: Preparation, config: Config, identity: str) -> dict[str, Any]:
-    return summarise(
+def _summary(
+    done: Preparation, config: Config, identity: str, tokenizer: "PreTrainedTokenizerBase"
+) -> dict[str, Any]:
+    summary = summarise(
         done.entries, done.findings, done.balance, done.sources, done.benchmarks, config, identity
     )
+    return summary | {"tokenizer": tokenizer_hash(tokenizer)}
 
 
 def _rejection_line(rejection: Rejection) -> str:

@@ -13,6 +13,7 @@ from kit.data.tools import said
 from kit.hooks import Hooks
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 
@@ -95,17 +96,35 @@ def load_split(folder: Path, name: str) -> list[PreparedRow]:
     Raises:
         DataError: there is no such split, or it cannot be read.
     """
+    return [_row(row) for row in load_table(folder, name)]
+
+
+def load_rows(folder: Path, name: str, numbers: Sequence[int]) -> list[PreparedRow]:
+    """Some rows of a split, by their numbers from 0, without reading the others.
+
+    Raises:
+        DataError: there is no such split, or it cannot be read.
+    """
+    table = load_table(folder, name) if numbers else []
+    return [_row(table[number]) for number in numbers]
+
+
+def load_table(folder: Path, name: str) -> "Dataset":
+    """A split as it lies on disk, memory-mapped.
+
+    Raises:
+        DataError: there is no such split, or it cannot be read.
+    """
     if name not in SPLITS:
         raise DataError(f"there is no split {name!r}; the splits are {', '.join(SPLITS)}")
     from datasets import load_from_disk
 
     try:
-        table = load_from_disk(str(folder / name))
+        return load_from_disk(str(folder / name))
     except (OSError, ValueError) as error:
         raise DataError(
             Problem(str(folder / name), f"cannot be read: {error}", "delete the folder and prepare again")
         ) from error
-    return [_row(row) for row in table]
 
 
 def _row(row: dict[str, Any]) -> PreparedRow:

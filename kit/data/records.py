@@ -13,7 +13,7 @@ from typing import Any
 from kit.config.errors import DataError, Problem
 from kit.config.schema import Source
 from kit.data.formats import detect
-from kit.data.json_text import fault, parse, repeated_key
+from kit.data.json_text import fault, not_json, parse, repeated_key
 from kit.data.opening import PACKINGS, SHOWN, UTF8_BOM, File, look_inside, not_utf8, to_the_end
 from kit.data.rows import Record
 from kit.data.tables import read_arrow, read_csv, read_parquet, read_tsv, read_xlsx
@@ -126,7 +126,7 @@ def _json_record(line: int, raw: bytes) -> Record:
         place = f"at position {error.start + 1} of the line"
         return Record(line, None, not_utf8(raw[error.start], place), shown)
     except json.JSONDecodeError as error:
-        return Record(line, None, f"not JSON: {error.msg} at column {error.colno}", shown)
+        return Record(line, None, not_json(error), shown)
     except ValueError as error:
         return Record(line, None, f"not usable: {error}", shown)
     return _as_record(line, value, shown)
@@ -153,9 +153,7 @@ def _json(file: File) -> Iterator[Record]:
         if error.msg == "Extra data":
             yield from _jsonl(file)
             return
-        raise file.unreadable(
-            f"line {error.lineno}: not JSON: {error.msg} at column {error.colno}"
-        ) from error
+        raise file.unreadable(f"line {error.lineno}: {not_json(error)}") from error
     except ValueError as error:
         raise file.unreadable(f"not usable: {error}") from error
     if isinstance(value, dict):

@@ -51,6 +51,10 @@ class Row:
     """Tokens of all samples; more than `tokens` where a dialogue becomes one sample a turn."""
     trained_tokens: int = 0
     """How many of `all_tokens` carry loss."""
+    samples: int = 1
+    """How many samples it is trained in; set by rendering, as the next is."""
+    tokens_before: int = 0
+    """Length in tokens before a too long dialogue was cut into samples or its prompt shortened."""
     tools: list[Tool] = field(default_factory=list)
     """The functions that its assistant may call."""
     rejected: Message | None = None

@@ -8,22 +8,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kit.config.errors import DataError
 from kit.config.schema import Config
 from kit.data.across import NEAR_CHECKS
-from kit.data.answers import render_row
 from kit.data.benchmarks import Benchmark, BenchmarkIndex
 from kit.data.boilerplate import sentence_hashes
 from kit.data.check import Findings, check_pair, check_structure
 from kit.data.clean import clean, find_cleaners
 from kit.data.custom import find_checks, passes_custom
+from kit.data.length import fit, measure
 from kit.data.mask import check_personal, names_a_person
 from kit.data.names import Names
 from kit.data.neighbours import Mark, marks_of
 from kit.data.quality import Quality
 from kit.data.read import Reader
-from kit.data.render import TooLongError
-from kit.data.rows import IGNORED, Record, Rejection, Row, is_document, reject
+from kit.data.rows import Record, Rejection, Row, is_document
 from kit.data.same import keys_of, turns_of
 from kit.data.split import assign, group_of
 from kit.data.store import Entry
@@ -110,23 +108,21 @@ class RowWork:
             check_personal(row, data, done.findings, self.names)
             or check_pair(row)
             or assign(row, data.split)
-            or self._measured(row)
+            or self._measured(row, done.findings)
         )
         if rejection:
             return rejection
         stays = self._quality.keeps(row, done.findings) and self._learnable(row, done.findings)
         return row if stays else None
 
-    def _measured(self, row: Row) -> Rejection | None:
-        """Set the row's lengths in tokens, if it can be trained on."""
-        try:
-            samples = render_row(row, self.tokenizer, self.config.model.max_length)
-        except DataError as error:
-            name = "too_long" if isinstance(error, TooLongError) else "template"
-            return reject(row, name, error.problems[0].message)
-        row.tokens = max(len(sample.input_ids) for sample in samples)
-        row.all_tokens = sum(len(sample.input_ids) for sample in samples)
-        row.trained_tokens = sum(label != IGNORED for sample in samples for label in sample.labels)
+    def _measured(self, row: Row, findings: Findings) -> Rejection | None:
+        """Set the row's lengths in tokens, and its prompt if it has to be shorter."""
+        fitted = fit(row, self.tokenizer, self.config)
+        if isinstance(fitted, Rejection):
+            return fitted
+        if fitted.check:
+            findings.note(fitted.check, row.where, fitted.told)
+        measure(row, fitted)
         return None
 
     def _learnable(self, row: Row, findings: Findings) -> bool:
@@ -151,6 +147,8 @@ class RowWork:
             tokens=row.tokens,
             all_tokens=row.all_tokens,
             trained_tokens=row.trained_tokens,
+            samples=row.samples,
+            tokens_before=row.tokens_before,
             missing=tuple(column for column in data.expected if row.fields.get(column) is None),
             keys=keys_of(row.messages, row.tools, row.rejected, row.label),
         )

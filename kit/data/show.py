@@ -1,67 +1,70 @@
-"""A dialogue as the model sees it, with the tokens that carry loss told apart."""
+"""A dialogue as the model sees it, token by token, with the tokens that carry loss told apart."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-from kit.data.answers import AnyRow, render_row
-from kit.data.prepared import PreparedRow
+from kit.config.schema import Config
+from kit.data.answers import AnyRow
+from kit.data.length import samples_of
 from kit.data.rows import IGNORED
 
 if TYPE_CHECKING:
-    from rich.text import Text
     from transformers import PreTrainedTokenizerBase
 
-_NO_LIMIT = 10**9
+_HALF = "\ufffd"  # what the first bytes of a character decode to
 
 
 @dataclass(frozen=True)
 class Piece:
     """A run of tokens, all with loss or all without."""
 
-    text: str
+    units: list[str]
+    """Its text token by token; tokens that share a character, as bytes do, are one unit."""
     trained: bool
     tokens: int
 
+    @property
+    def text(self) -> str:
+        return "".join(self.units)
 
-def pieces(row: AnyRow, tokenizer: "PreTrainedTokenizerBase") -> list[list[Piece]]:
-    """The training samples of a row, each as runs of tokens with and without loss; see `render_row`.
+
+def pieces(row: AnyRow, tokenizer: "PreTrainedTokenizerBase", config: Config) -> list[list[Piece]]:
+    """The training samples of a row, each as runs of tokens with and without loss; see `samples_of`.
 
     Raises:
-        DataError: the chat template cannot express the dialogue.
+        DataError: the row does not fit, or the chat template cannot express it.
     """
-    samples = []
-    for sample in render_row(row, tokenizer, _NO_LIMIT):
-        runs = groupby(
-            zip(sample.input_ids, sample.labels, strict=True), key=lambda token: token[1] != IGNORED
-        )
-        sample_pieces = []
-        for trained, tokens in runs:
-            ids = [token_id for token_id, _ in tokens]
-            sample_pieces.append(Piece(str(tokenizer.decode(ids)), trained, len(ids)))
-        samples.append(sample_pieces)
-    return samples
+    return [
+        list(_pieces(sample.input_ids, [label != IGNORED for label in sample.labels], tokenizer))
+        for sample in samples_of(row, tokenizer, config)
+    ]
 
 
-def show(row: PreparedRow, tokenizer: "PreTrainedTokenizerBase") -> "Text":
-    """A prepared row for the terminal: tokens with loss in bold green, the others dim."""
-    from rich.text import Text
+def _pieces(ids: list[int], trained: list[bool], tokenizer: "PreTrainedTokenizerBase") -> Iterator[Piece]:
+    start = 0
+    for end in range(1, len(ids) + 1):
+        if end == len(ids) or trained[end] != trained[start]:
+            yield Piece(list(_units(ids, start, end, tokenizer)), trained[start], end - start)
+            start = end
 
-    text = Text()
-    samples = pieces(row, tokenizer)
-    for number, sample in enumerate(samples, start=1):
-        trained = sum(piece.tokens for piece in sample if piece.trained)
-        total = sum(piece.tokens for piece in sample)
-        part = f", {title(row, number, len(samples))}" if len(samples) > 1 else ""
-        text.append(f"{row.source}:{row.line}{part}: {total} tokens, {trained} with loss\n", style="bold")
-        for piece in sample:
-            text.append(piece.text, style="bold green" if piece.trained else "dim")
-        text.append("\n" if number == len(samples) else "\n\n")
-    if row.label is not None:
-        text.append(f"label: {str(row.label).lower()}\n", style="cyan")
-    for column, value in row.expected.items():
-        text.append(f"{column}: {value}\n", style="cyan")
-    return text
+
+def _units(ids: list[int], start: int, end: int, tokenizer: "PreTrainedTokenizerBase") -> Iterator[str]:
+    """The texts of `ids[start:end]`. Each is what the text grows by, decoded after the token before: alone,
+    many tokenizers drop the space that a token begins with.
+    """
+    before = max(start - 1, 0)
+    for position in range(start + 1, end + 1):
+        known = _decoded(ids[before:start], tokenizer)
+        grown = _decoded(ids[before:position], tokenizer)
+        whole = len(grown) > len(known) and not grown.endswith(_HALF)
+        if whole or position == end:
+            yield grown[len(known) :]
+            before, start = start, position
+
+
+def _decoded(ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> str:
+    return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
 
 def title(row: AnyRow, number: int, count: int) -> str:

@@ -36,6 +36,9 @@ class Entry:
     tokens: int
     all_tokens: int
     trained_tokens: int
+    samples: int
+    tokens_before: int
+    """0, or its length before a too long dialogue was cut into samples or its prompt shortened."""
     missing: tuple[str, ...]
     """Columns of `data.expected` without a value."""
     keys: Keys

@@ -50,6 +50,7 @@ def summarise(
         "checks": [check.as_json() for check in findings.checks.values()],
         "personal": findings.personal.as_json(config.data),
         "tokens": _tokens(entries),
+        "over_length": _over_length(entries, findings, config),
         "slices": {
             column: {value: members.rows for value, members in by_value.items()}
             for column, by_value in balance.slices.items()
@@ -80,14 +81,30 @@ def parsed(value: Any) -> Any:
 def _tokens(rows: Sequence[Entry | Row]) -> dict[str, Any]:
     lengths = sorted(row.tokens for row in rows)
     if not lengths:
-        return {"median": 0, "p95": 0, "max": 0, "supervised_share": 0.0, "histogram": []}
+        return {"median": 0, "p95": 0, "max": 0, "samples": 0, "supervised_share": 0.0, "histogram": []}
     share = sum(row.trained_tokens for row in rows) / sum(row.all_tokens for row in rows)
     return {
         "median": lengths[len(lengths) // 2],
         "p95": lengths[-(-len(lengths) * 95 // 100) - 1],  # the nearest rank
         "max": lengths[-1],
+        "samples": sum(row.samples for row in rows),
         "supervised_share": round(share, 4),
         "histogram": _histogram(lengths),
+    }
+
+
+def _over_length(entries: Sequence[Entry], findings: Findings, config: Config) -> dict[str, Any]:
+    """What became of dialogues over `model.max_length`; `rows` and what follows count those kept otherwise
+    than they were found.
+    """
+    changed = [entry for entry in entries if entry.tokens_before]
+    return {
+        "policy": config.data.over_length,
+        "rejected": findings.checks["too_long"].count,
+        "rows": len(changed),
+        "samples": sum(entry.samples for entry in changed),
+        "tokens_before": sum(entry.tokens_before for entry in changed),
+        "tokens_after": sum(entry.all_tokens for entry in changed),
     }
 
 

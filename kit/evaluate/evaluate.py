@@ -15,6 +15,7 @@ from typing import Any
 import kit
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.schema import Config, MetricUse
+from kit.data.prepared import load_split
 from kit.evaluate.conditions import (
     Conditions,
     conditions,
@@ -132,6 +133,31 @@ def task_scorer(config: Config, root: Path, prepared: Path, hooks: Hooks) -> Tas
         return sign * (metric.invalid_item if mean is None else mean)
 
     return task_score
+
+
+def check_labels(config: Config, root: Path, prepared: Path, hooks: Hooks) -> None:
+    """Refuse held-out rows that no answer could be right for, before anything is trained.
+
+    Raises:
+        ConfigError: a metric cannot be loaded.
+        DataError: every label that a metric cannot score, with how many rows have it and the first of them.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    metrics = load_metrics(config, hooks, root)
+    for split in ("valid", "test") if metrics else ():
+        for row in load_split(prepared, split):
+            reference = {**row.expected, "answer": row.answer}
+            for metric in metrics:
+                if reason := metric.unreachable(reference):
+                    found.setdefault((metric.name, reason), []).append(f"{row.source}:{row.line}")
+    if found:
+        hint = "give the policy phrases for it, correct the rows, or take the metric out of evaluate.metrics"
+        raise DataError(
+            [
+                Problem(places[0], f"{name}: {reason}; {len(places)} held-out rows have it", hint)
+                for (name, reason), places in found.items()
+            ]
+        )
 
 
 def find_evaluation(root: Path, evaluation_id: str | None = None) -> Path:

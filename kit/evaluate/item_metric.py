@@ -61,6 +61,12 @@ class ItemMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships 
     def judge(self, prediction: str, reference: Reference) -> Judgement:
         """The item of one answer to a prompt that the metric applies to, and why it failed."""
 
+    def unreachable(self, reference: Reference) -> str:
+        """Why no answer can be right for a prompt that the metric applies to, such as a label that the policy
+        does not know; usually nothing.
+        """
+        return ""
+
     def _info(self) -> Any:
         features = {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
         return evaluate.MetricInfo(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.config.errors import DataError, Problem
+from kit.data.json_text import not_json
 
 SCHEMA = 1
 
@@ -48,7 +49,7 @@ def _read_json(path: Path, command: str, problems: list[Problem]) -> Json:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        problems.append(Problem(f"{path}:{error.lineno}", f"not JSON: {error.msg}", f"run `{command}` again"))
+        problems.append(Problem(f"{path}:{error.lineno}", not_json(error), f"run `{command}` again"))
         return {}
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         found = value.get("schema") if isinstance(value, dict) else type(value).__name__
@@ -68,7 +69,7 @@ def _read_lines(path: Path, command: str, problems: list[Problem]) -> list[Json]
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError as error:
-            problems.append(Problem(f"{path}:{number}", f"not JSON: {error.msg}", f"run `{command}` again"))
+            problems.append(Problem(f"{path}:{number}", not_json(error), f"run `{command}` again"))
     return records
 
 

@@ -15,7 +15,9 @@ from kit.scaffold.answers import check_answers
 from kit.scaffold.source import copier_errors, provenance, scaffold_root
 
 
-def new_project(destination: Path, answers: Mapping[str, object], defaults: bool) -> None:
+def new_project(
+    destination: Path, answers: Mapping[str, object], defaults: bool, quiet: bool = False
+) -> None:
     """Render the project for a recipe into `destination` and say what to do next (on stderr).
 
     The bytes are those of `copier copy`: the person's own Copier settings are left out, so that the
@@ -25,6 +27,7 @@ def new_project(destination: Path, answers: Mapping[str, object], defaults: bool
         destination: the folder to make.
         answers: answers to the questions of `copier.yml`, by name; the rest is asked.
         defaults: ask nothing and take defaults.
+        quiet: do not say what to do next.
 
     Raises:
         ConfigError: an unknown question, an answer that is not allowed, a destination in use; all at once
@@ -36,7 +39,7 @@ def new_project(destination: Path, answers: Mapping[str, object], defaults: bool
     with copier_errors(where="casekit new"):
         run_copy(
             str(root),
-            destination,
+            destination.resolve(),  # its name is the project's, also where it is given as `.`
             data={**given, **provenance(root)},
             # The template of this very checkout; Copier's own choice would be the last release.
             vcs_ref="HEAD" if (root / ".git").exists() else None,
@@ -45,7 +48,8 @@ def new_project(destination: Path, answers: Mapping[str, object], defaults: bool
             unsafe=False,
             settings=Settings(),
         )
-    print(_next_steps(root, destination), file=sys.stderr)
+    if not quiet:
+        print(_next_steps(root, destination), file=sys.stderr)
     if _uncommitted(root):
         print(
             f"Made from uncommitted changes in {root}: this project cannot be updated later. "

@@ -21,9 +21,9 @@ from kit.config.layers import Origin
 from kit.config.schema import Config, Stage, Tracker
 from kit.config.yaml_lines import Key
 from kit.data.answers import render_answer, render_pair
+from kit.data.length import dialogue_samples
 from kit.data.preference import LABEL_STAGES, PAIR_STAGES
 from kit.data.prepared import unpacked
-from kit.data.render import render
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.manifest import begin_manifest, close_manifest
@@ -216,7 +216,9 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
             for one, row in zip(answers, rows, strict=True)
         ]
     samples = [
-        sample for row in rows for sample in render(row["messages"], tokenizer, most, row.get("tools", ()))
+        sample
+        for row in rows
+        for sample in dialogue_samples(row["messages"], tokenizer, config, row.get("tools", ()))
     ]
     if config.train.stage == "pretrain":
         return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in samples]

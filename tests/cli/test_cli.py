@@ -242,3 +242,11 @@ def test_synthetic_data_is_written_and_says_so(casekit: Run, tmp_path: Path) -> 
     assert len(rows) == 20
     assert all(row["synthetic"] for row in rows)
     assert rows[0]["messages"][-1]["role"] == "assistant"
+
+
+def test_help_names_no_type_for_a_flag_and_brackets_what_may_be_left_out_once(casekit: Run) -> None:
+    for words in (["train"], ["new"], ["config"], ["chat"], ["data", "check"], ["data", "show"]):
+        _, out, _ = casekit(*words, "--help")
+        flags = [line for line in out.splitlines() if "<bool>" in line and "--help" not in line]
+        assert flags == []
+        assert "[[" not in out

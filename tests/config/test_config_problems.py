@@ -321,8 +321,9 @@ def test_a_gate_on_sampled_answers_needs_sampling(make_project: Make) -> None:
 
 def test_gate_names_are_unique(make_project: Make) -> None:
     gate = "{name: g, metric: violation_rate, at_most: 0}"
-    found = problems_of(make_project(f"gates: [{gate}, {gate}]"))
-    assert all("more than one gate" in problem.message for problem in found)
+    found = problems_of(make_project(f"gates: [{gate}, {gate}, {gate}]"))
+    names = [problem for problem in found if "more than one gate is called 'g'" in problem.message]
+    assert len(names) == 2, "the second and the third, and each once"
 
 
 def test_words_that_are_no_settings(make_project: Make) -> None:

@@ -1,6 +1,8 @@
 """A small project to prepare data in."""
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,12 @@ import pytest
 from chat_tokenizers import chat_tokenizer
 from dialogue_rows import dialogue
 
+from kit import cli
 from kit.config.schema import Config
 from kit.data.prepare import CheckResult, check, prepare
 from kit.hooks import Hooks
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 class DataProject:
@@ -68,3 +73,35 @@ def dialogues() -> list[dict[str, Any]]:
         )
         for i in range(60)
     ]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    chat_tokenizer().save_pretrained(folder)
+    (folder / "config.json").write_text('{"model_type": "qwen3"}')
+    (folder / "model.safetensors").touch()  # data needs the tokenizer only
+    return folder
+
+
+@pytest.fixture
+def casekit(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """The command in a project whose one source is a.jsonl."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/project.yaml").write_text(
+        f"model: {{name: {model}, max_length: 512}}\n"
+        "data: {sources: [{path: a.jsonl}], slices: [topic], split: {column: null, group_by: topic}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["casekit", *words])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return run

@@ -77,7 +77,7 @@ def test_people_without_a_name_are_not_one_person(project, case: str, nobody: st
 def test_the_settings_of_the_how_to_are_valid_on_every_recipe(tmp_path: Path, case: str) -> None:
     page = (ROOT / "docs/how-to/bring-your-own-data.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     (tmp_path / "conf").mkdir()
     shutil.copy(ROOT / "recipes" / case / "recipe.yaml", tmp_path / "conf")
     for block in blocks:

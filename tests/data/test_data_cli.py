@@ -2,49 +2,12 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from chat_tokenizers import chat_tokenizer
 from dialogue_rows import dialogue
 
-from kit import cli
-
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    chat_tokenizer().save_pretrained(folder)
-    (folder / "config.json").write_text('{"model_type": "qwen3"}')
-    (folder / "model.safetensors").touch()  # data needs the tokenizer only
-    return folder
-
-
-@pytest.fixture
-def casekit(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """The command in a project whose one source is a.jsonl."""
-    (tmp_path / "conf").mkdir()
-    (tmp_path / "conf/project.yaml").write_text(
-        f"model: {{name: {model}, max_length: 512}}\n"
-        "data: {sources: [{path: a.jsonl}], slices: [topic], split: {column: null, group_by: topic}}\n"
-    )
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["casekit", *words])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
 
 
 def good(count: int) -> list[str]:
@@ -133,3 +96,55 @@ def test_check_tells_what_every_source_was_read_as(casekit: Run) -> None:
     told = "b.csv: CSV in UTF-8; read as prompt_completion (prompt from question, completion from answer)"
     assert f"{told}; beside it topic" in " ".join(out.split())
     assert re.search(r"left out +5 ", out)
+
+
+def test_a_file_of_a_source_is_checked_as_the_source_says(casekit: Run) -> None:
+    Path("b.csv").write_text("q,a,topic\n" + "".join(f"Q {i}?,A {i}.,t{i}\n" for i in range(60)))
+    project = Path("conf/project.yaml").read_text()
+    columns = "{prompt: q, completion: a}"
+    both = f"{{path: a.jsonl}}, {{path: b.csv, columns: {columns}, max_rows: 5}}"
+    Path("conf/project.yaml").write_text(project.replace("{path: a.jsonl}", both))
+    write(*good(60))
+    for name in ("b.csv", str(Path("b.csv").resolve())):
+        code, out, err = casekit("data", "check", name)
+        assert (code, err) == (0, "")
+        assert "b.csv: CSV in UTF-8; read as prompt_completion (prompt from q, completion from a)" in (
+            " ".join(out.split())
+        )
+        assert re.search(r"kept +60 ", out), "the share of a mix is no matter of one file"
+
+
+def test_a_file_alone_that_would_leave_a_split_empty_is_warned_of_and_passes(casekit: Run) -> None:
+    write(*good(3), name="other.jsonl")
+    code, _, err = casekit("data", "check", "other.jsonl")
+    assert code == 0
+    assert "warning data nothing usable is left in " in err
+
+
+def test_a_broken_line_says_at_once(casekit: Run) -> None:
+    write(*good(60), '{"messages": "a\tb"}', '{"messages" 1}')
+    _, out, _ = casekit("data", "check")
+    assert "a.jsonl:61: not JSON: Invalid control character at column 16" in out
+    assert "a.jsonl:62: not JSON: Expecting ':' delimiter at column 13" in out
+
+
+def test_a_label_that_the_policy_does_not_know_is_told_before_training(casekit: Run) -> None:
+    Path("conf/policy.yaml").write_text("recommendations: {emergency: ['call 911'], home: ['rest']}\n")
+    rows = good(60)
+    for number, label in ((58, "hospital"), (59, "hospital"), (57, "home")):
+        row = dialogue(f"Ill {number}?", "Rest.", topic=f"t{number}", advice=label, part="test")
+        rows[number] = json.dumps(row)
+    write(*rows)
+    words = (
+        "data.split.group_by=null",
+        "data.split.column=part",
+        "data.sources=[{path: a.jsonl, columns: {recommendation: advice}}]",
+        "data.expected=[recommendation]",
+        "evaluate.metrics=[{name: recommendation_accuracy, params: {policy: conf/policy.yaml}}]",
+    )
+    assert casekit("data", "prepare", *words)[0] == 0
+    code, _, err = casekit("train", *words)
+    assert code == 2
+    assert "a.jsonl:59 recommendation_accuracy: the label 'hospital' is none of `recommendations`" in err
+    assert "(emergency, home); 2 held-out rows have it" in err
+    assert not Path("runs").exists()

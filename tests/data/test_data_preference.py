@@ -1,14 +1,17 @@
 """Pairs and labelled answers: how they are read, what is wrong with them, what is written."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kit.config.errors import DataError
+from kit.data.lookup import find_rows
 from kit.data.prepared import load_split, load_summary
 from kit.hooks import Hooks
+from kit.terminal_rows import Look, rows_text
 
 
 def pair(prompt: str, chosen: str, rejected: str, **fields: Any) -> dict[str, Any]:
@@ -420,7 +423,7 @@ def test_chosen_answers_that_are_longer_are_told(project) -> None:
     assert any("the chosen answer is the longer one in 90% of the pairs" in text for text in texts)
     page = (folder / "data.html").read_text()
     assert "longer one in 90% of them" in page and "12 words chosen" in page
-    assert ", chosen," in page and ", rejected," in page
+    assert ">Chosen, " in page and ">Rejected, " in page
 
     even = load_summary(project.prepare(project.write("b.jsonl", pairs(60)), stage="dpo"))
     assert "pairs" not in json.dumps(next(c for c in even["checks"] if c["name"] == "balance"))
@@ -450,12 +453,13 @@ def test_prepared_pairs_load_as_trl_reads_them(project) -> None:
 
 
 def test_show_has_both_sides_with_loss_on_the_last_answer_alone(project) -> None:
-    from kit.data.show import show
-
     before = [said("user", "Hello."), said("assistant", "Hi, how can I help?")]
     rows = [row | {"prompt": [*before, said("user", row["prompt"])]} for row in pairs(60)]
-    row = rows_of(project.prepare(project.write("a.jsonl", rows), stage="dpo"))[1]
-    text = show(row, project.tokenizer)
-    assert "a.jsonl:1, chosen:" in text.plain and "a.jsonl:1, rejected:" in text.plain
-    trained = [text.plain[span.start : span.end] for span in text.spans if span.style == "bold green"]
+    source = project.write("a.jsonl", rows)
+    places = find_rows(project.prepare(source, stage="dpo"), "a.jsonl:1")
+    config = project.config(source, stage="dpo")
+    text = rows_text(places, project.tokenizer, config, Look(colour=True, tokens=False))
+    assert re.search(r"a\.jsonl:1, id \w+, chosen: ", text.plain)
+    assert re.search(r"a\.jsonl:1, id \w+, rejected: ", text.plain)
+    _, *trained = [text.plain[span.start : span.end] for span in text.spans if span.style == "bold green"]
     assert trained == ["Card 0 costs 0 euros.<|im_end|>", "Ask counter 0 for it.<|im_end|>"]

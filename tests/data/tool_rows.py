@@ -37,6 +37,7 @@ TOOLS = [tool("card_price", card="string", years="integer"), tool("fund_risk", p
 PRICE = call("card_price", card='Blue "Gold"', years=3)
 RISK = call("fund_risk", product="fund")
 PRICED = result('{"price": 12}')
+CALLED = [ASK, calls(PRICE), PRICED, ANSWER]
 
 SCENARIOS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
     "plain": ([ASK, ANSWER], []),

@@ -44,7 +44,11 @@ def copy_scaffold(
 
 
 def render(source: Path | str, destination: Path, **answers: Any) -> Path:
-    """What `copier copy` makes, in process, with no trust and none of this machine's own settings."""
+    """What `copier copy` makes, in process, with no trust and none of this machine's own settings; named
+    after the recipe, not after the test's folder.
+    """
+    if "recipe" in answers:
+        answers = {"project_name": f"{answers['recipe']}-assistant"} | answers
     run_copy(
         str(source),
         destination,

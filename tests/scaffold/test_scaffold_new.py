@@ -35,7 +35,7 @@ def copier_copy(source: str, destination: Path, cwd: Path, *words: str, **variab
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_new_gives_the_bytes_of_copier_copy(recipe: str, from_repository: Path, tmp_path: Path) -> None:
     new_project(tmp_path / "new", {"recipe": recipe}, defaults=True)
-    copied = copier_copy(str(from_repository), tmp_path / "copied", tmp_path, "-d", f"recipe={recipe}")
+    copied = copier_copy(str(from_repository), tmp_path / "copied/new", tmp_path, "-d", f"recipe={recipe}")
     assert contents(tmp_path / "new") == copied
 
 
@@ -43,7 +43,7 @@ def test_a_relative_source_is_recorded_so_that_an_update_finds_it(
     from_repository: Path, tmp_path: Path
 ) -> None:
     new_project(tmp_path / "new", {"recipe": "blank"}, defaults=True)
-    copied = copier_copy("casekit", tmp_path / "copied", tmp_path, "-d", "recipe=blank")
+    copied = copier_copy("casekit", tmp_path / "copied/new", tmp_path, "-d", "recipe=blank")
     assert contents(tmp_path / "new") == copied
     assert yaml.safe_load(copied[".copier-answers.yml"])["_src_path"] == str(from_repository)
 
@@ -168,3 +168,32 @@ def test_recipes_are_listed_and_shown() -> None:
 def test_the_scaffold_is_found_in_a_checkout() -> None:
     assert scaffold_root() == ROOT
     assert git(ROOT, "ls-files", "copier.yml").strip() == "copier.yml"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("my-x", "my-x"),
+        ("My Bank (2)", "my-bank-2"),
+        ("7up", "blank-assistant"),  # no project can be called so
+        ("json", "blank-assistant"),
+    ],
+)
+def test_a_project_is_called_as_its_folder(
+    folder: str, name: str, from_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / folder)
+    new_project(Path(), {"recipe": "blank"}, defaults=True)
+    recorded = yaml.safe_load(Path(".copier-answers.yml").read_text())
+    assert recorded["project_name"] == name
+    assert Path("src", name.replace("-", "_")).is_dir()
+
+
+def test_what_to_do_next_can_be_left_unsaid(
+    from_repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_project(tmp_path / "loud", {"recipe": "blank"}, defaults=True)
+    assert "Next:" in capsys.readouterr().err
+    new_project(tmp_path / "quiet", {"recipe": "blank"}, defaults=True, quiet=True)
+    assert "Next:" not in capsys.readouterr().err

@@ -75,12 +75,12 @@ def test_a_project_from_the_wheel_has_the_bytes_of_one_from_the_tag(
 ) -> None:
     done = casekit(wheel, repository, "new", str(tmp_path / "new"), "--recipe", "medical", "--defaults")
     assert done.returncode == 0, done.stderr
-    copier = ["copier", "copy", ADDRESS, str(tmp_path / "copied"), "--defaults", "-d", "recipe=medical"]
+    copier = ["copier", "copy", ADDRESS, str(tmp_path / "copied/new"), "--defaults", "-d", "recipe=medical"]
     done = subprocess.run(
         [sys.executable, "-m", *copier], env=redirect(repository), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert contents(tmp_path / "new") == contents(tmp_path / "copied")
+    assert contents(tmp_path / "new") == contents(tmp_path / "copied/new")
     recorded = yaml.safe_load((tmp_path / "new/.copier-answers.yml").read_text())
     assert (recorded["_src_path"], recorded["_commit"]) == (ADDRESS, TAG)
 

@@ -10,6 +10,7 @@ from kit import pipeline
 from kit.config import load_config
 from kit.config.errors import DataError
 from kit.data.prepared import load_split
+from kit.terminal_rows import Look
 
 pytestmark = pytest.mark.slow
 
@@ -47,8 +48,8 @@ def test_a_folder_of_text_is_prepared_and_trained_on(base: Path, tmp_path: Path)
     assert manifest["golden"]["metric"] == "minus validation loss"
     losses = losses_of(run)
     assert losses[-1] < losses[0] - 0.5
-    shown = pipeline.show_row(loaded, "train", 0).plain
-    tokens, with_loss = (int(word) for word in shown.splitlines()[0].split(": ")[1].split() if word.isdigit())
+    title = pipeline.show_rows(loaded, "0", "train", None, Look(True, False)).plain.splitlines()[2]
+    tokens, with_loss = (int(word) for word in title.split(": ")[1].split() if word.isdigit())
     assert tokens == with_loss
     assert load_split(prepared, "test")[0].messages[0]["role"] == "document"
     with pytest.raises(DataError, match="holds documents only"):

@@ -15,6 +15,7 @@ from kit.config.errors import ConfigError, InvalidRunError, ModelError
 from kit.config.yaml_lines import load_yaml
 from kit.files import sha256_file, sha256_json
 from kit.models.loading import model_folder, weights_sha256
+from kit.terminal_rows import Look
 from kit.train.runs import resolved_yaml
 from kit.train.watch import Recorder
 
@@ -158,7 +159,7 @@ def test_any_text_survives_in_saved_settings(project):
 def test_data_is_checked_before_any_weights_are_there(project):
     (Path(loaded(project).config.model.name) / "model.safetensors").unlink()
     assert pipeline.check(loaded(project)).summary["rows"]["train"] == 48
-    assert "user" in pipeline.show_row(loaded(project), "train", 0).plain
+    assert "user" in pipeline.show_rows(loaded(project), "0", "train", None, Look(True, False)).plain
     with pytest.raises(ModelError, match=r"no .safetensors file is there"):
         pipeline.train(loaded(project))
     assert not (project / "runs").exists()

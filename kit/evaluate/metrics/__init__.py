@@ -67,6 +67,12 @@ class LoadedMetric:
         """Whether the metric says anything about a prompt, whatever the answer."""
         return self.module is None or self.module.applies(reference)
 
+    def unreachable(self, reference: Reference) -> str:
+        """Why no answer can be right for a prompt, or nothing."""
+        if self.module is None or not self.module.applies(reference):
+            return ""
+        return self.module.unreachable(reference)
+
 
 def metric_names() -> list[str]:
     """The kit's own metrics, in alphabetical order."""

@@ -19,6 +19,13 @@ class RecommendationAccuracy(PolicyMetric):
         """Whether the row has an expected `recommendation`."""
         return bool(reference.get("recommendation"))
 
+    def unreachable(self, reference: Reference) -> str:
+        """A label for which the policy has no phrases: whatever the answer, it is scored as wrong."""
+        wanted, known = str(reference["recommendation"]), self.policy.recommendations
+        if wanted in known:
+            return ""
+        return f"the label {wanted!r} is none of `recommendations` in {self.policy.path} ({', '.join(known)})"
+
     def judge(self, prediction: str, reference: Reference) -> Judgement:
         """1, or 0 with what was recommended and what was expected."""
         found, wanted = self.policy.recommendation(prediction), str(reference["recommendation"])
