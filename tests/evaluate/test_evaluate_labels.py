@@ -124,3 +124,36 @@ def test_a_mean_as_sums_has_the_interval_of_a_mean():
     _, _, difference, p_value = compare_sums(counts, worse, groups, mean, draws=4000)
     assert difference.estimate == pytest.approx(-0.2 * plain.estimate)
     assert difference.high < 0 and p_value < 0.001
+
+
+def test_sets_of_labels_by_hand():
+    pressure = ["high blood pressure", "hypertension"]
+    cases = [
+        ("You have asthma and hypertension.", ["asthma", pressure]),
+        ("You have asthma and no hypertension.", ["Asthma", pressure]),
+        ("It is diabetes insipidus.", ["diabetes insipidus"]),
+        ("It is diabetes.", ["diabetes"]),
+        ("It is asthma.", []),
+        ("It is nothing.", []),
+        ("It is nothing.", ["asthma"]),
+        ("It is asthma.", None),
+    ]
+    references = [{} if labels is None else {"labels": labels} for _, labels in cases]
+    found = score(load("label_set_f1"), [answer for answer, _ in cases], references)
+    assert found.items == pytest.approx([1, 2 / 3, 1, 1, 0, 1, 0, None])
+    # right: 2 + 1 + 1 + 1; named: 2 + 1 + 1 + 1 + 1; expected: 2 + 2 + 1 + 1 + 1.
+    assert found.mean == pytest.approx(2 * 5 / (6 + 7))
+    assert found.details[1] == ["misses an expected label"]
+    assert found.details[4] == ["names a label that is not expected"]
+
+
+def test_labels_that_no_row_expects_can_be_named_wrongly():
+    references, answers = [{"labels": ["asthma"]}], ["Asthma or pneumonia."]
+    assert score(load("label_set_f1"), answers, references).mean == 1
+    assert score(load("label_set_f1", labels=["pneumonia"]), answers, references).mean == pytest.approx(2 / 3)
+    with pytest.raises(ConfigError, match=r"labels=\[\.\.\.\]"):
+        load("label_set_f1", labels="pneumonia")
+
+
+def test_a_set_metric_applies_before_any_answer_is_scored():
+    assert load("label_set_f1").applies({"labels": ["a"]}) and not load("label_set_f1").applies({})

@@ -169,3 +169,25 @@ def test_written_answers_repeat_little(name, column, mean):
     answers = [row[column] or "" for row in read(name)]
     found = judge("repetition", answers, [{} for _ in answers])
     assert found.mean == pytest.approx(mean, abs=0.0005)
+
+
+def test_the_diagnoses_of_clinical_notes_are_found_and_denied_ones_are_not():
+    notes = [
+        row["section_text"]
+        for row in read("medical_mtsdialog_en.jsonl")
+        if row["section_header"] in ("DIAGNOSIS", "ASSESSMENT") and re.match(r"1\.\s", row["section_text"])
+    ]
+    sets = [
+        [part.strip(" .") for part in re.split(r"\s*\d+\.\s+", note) if part.strip(" .")] for note in notes
+    ]
+    references = [{"labels": labels} for labels in sets]
+
+    def f1(answers):
+        return judge("label_set_f1", answers, references).mean
+
+    assert (len(notes), sum(map(len, sets))) == (20, 59)
+    assert f1(notes) == 1
+    assert f1([f"The patient has {' and '.join(labels)}." for labels in sets]) > 0.98
+    assert f1([f"The patient has {labels[0]}." for labels in sets]) == pytest.approx(0.506, abs=0.001)
+    assert f1([f"There is no {' and no '.join(labels)}." for labels in sets]) == 0
+    assert f1(notes[1:] + notes[:1]) == 0

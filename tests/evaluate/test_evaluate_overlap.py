@@ -1,5 +1,6 @@
 """Overlap with a reference: chrF and BLEU against sacreBLEU's figures, ROUGE-L, length, repetition."""
 
+import json
 from itertools import combinations
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from kit.config.schema import MetricUse
 from kit.evaluate.compare import Settings
+from kit.evaluate.evaluate import evaluate, task_scorer
 from kit.evaluate.metrics import load_metric, score
 from kit.evaluate.ngrams import longest_common_subsequence
 from kit.evaluate.prompts import Prompt
@@ -113,3 +115,25 @@ def test_answer_length_is_a_distance_both_ways():
 
 def test_repetition_counts_what_was_said_before():
     assert judge("repetition", [("a b c d a b c d", ""), ("a b c", "")]).items == pytest.approx([1 / 5, 0])
+
+
+@pytest.mark.slow
+def test_figures_of_sums_are_reported_by_an_evaluation_and_can_pick_the_golden_checkpoint(
+    project, model, tokenizer
+):
+    config, root, prepared, run = project
+    uses = [MetricUse(name=name) for name in ("chrf", "bleu", "macro_f1", "rouge_l", "number_fidelity")]
+    changed = {
+        "evaluate": config.evaluate.model_copy(update={"metrics": uses}),
+        "train": config.train.model_copy(update={"golden_metric": "chrf", "golden_prompts": 4}),
+    }
+    config = config.model_copy(update=changed)
+    folder = evaluate(config, root, prepared, run, Hooks())
+    scores = json.loads((folder / "scores.json").read_text())
+    entries = {entry["name"]: entry for entry in scores["metrics"] if entry["decoding"] == "greedy"}
+    assert {"chrf", "bleu", "rouge_l"} <= set(entries)
+    assert {lost["name"] for lost in scores["unscored"]} >= {"macro_f1", "number_fidelity"}  # no such rows
+    assert entries["chrf"]["n"] == 24 and "sums" in entries["chrf"]["tuned"]["method"]
+    assert entries["chrf"]["slices"][0]["n"] == 24
+    score_of = task_scorer(config, root, prepared, Hooks())
+    assert 0 <= score_of(model, tokenizer) <= 100
