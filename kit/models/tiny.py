@@ -53,11 +53,14 @@ TRAINING = Train(
 
 
 MAKERS = (
+    "data/chat_template.py",
     "data/grammar.py",
     "data/grammar_load.py",
     "data/render.py",
     "data/same.py",
     "data/synth.py",
+    "data/tools.py",
+    "data/turns.py",
     "models/copying.py",
     "models/tiny.py",
     "train/setup.py",
