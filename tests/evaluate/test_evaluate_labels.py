@@ -7,12 +7,11 @@ import pytest
 
 from kit.config.errors import ConfigError
 from kit.config.schema import MetricUse
-from kit.evaluate.compare import Settings
+from kit.evaluate.compare import Settings, compare
 from kit.evaluate.labels import given_label
 from kit.evaluate.metrics import load_metric, score
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.scores import compare_metric, score_answers
-from kit.evaluate.statistics import bootstrap_mean
 from kit.evaluate.sums import compare_sums
 from kit.hooks import Hooks
 
@@ -116,9 +115,14 @@ def test_a_mean_as_sums_has_the_interval_of_a_mean():
         return sums[..., 0] / sums[..., 1]
 
     found, twice, difference, p_value = compare_sums(counts, 2 * counts, groups, mean, draws=4000)
-    plain = bootstrap_mean(values, groups, draws=4000)
+    as_items = compare(
+        list(values), list(values), groups, kind="score", higher_is_better=True, settings=SETTINGS
+    )
+    assert as_items is not None
+    plain = as_items.base
     assert found.estimate == pytest.approx(plain.estimate)
-    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.03)
+    width = plain.high - plain.low
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.15 * width)
     assert twice == found and difference.low == difference.high == 0 and p_value == 1
     worse = counts * [0.8, 1.0]
     _, _, difference, p_value = compare_sums(counts, worse, groups, mean, draws=4000)
@@ -157,3 +161,16 @@ def test_labels_that_no_row_expects_can_be_named_wrongly():
 
 def test_a_set_metric_applies_before_any_answer_is_scored():
     assert load("label_set_f1").applies({"labels": ["a"]}) and not load("label_set_f1").applies({})
+
+
+def test_a_figure_of_few_groups_shows_nothing_however_clear_it_looks():
+    counts = np.array([[0.0, 1.0]] * 4)
+    better = counts + [1.0, 0.0]
+
+    def mean(sums):
+        return sums[..., 0] / sums[..., 1]
+
+    _, _, difference, p_value = compare_sums(counts, better, list("abcd"), mean, draws=500)
+    assert difference.low == difference.high == 1 and p_value == 2 / 2**4
+    _, _, _, p_value = compare_sums(counts, better, list("aaaa"), mean, draws=500)
+    assert p_value == 1
