@@ -36,6 +36,7 @@ def perplexity_entry(
         "label": AnswerPerplexity.label,
         "kind": AnswerPerplexity.kind,
         "higher_is_better": AnswerPerplexity.higher_is_better,
+        "of_sums": True,
         "decoding": "greedy",
         **compared.as_json(),
         "ratio": None,

@@ -172,6 +172,7 @@ def compare_metric(
         "label": metric.label,
         "kind": kind,
         "higher_is_better": metric.higher_is_better,
+        "of_sums": base.statistic is not None,
         **compared.as_json(),
         "ratio": None,
         "slices": compare_slices(

@@ -93,7 +93,7 @@ def test_base_and_tuned_are_compared_by_their_macro_f1_and_each_slice_by_its_own
     base = score_answers(metric, ["yes"] * 90, done, prompts)
     tuned = score_answers(metric, labels, done, prompts)
     entry = compare_metric(metric, base, tuned, prompts, SETTINGS)
-    assert entry is not None and entry["kind"] == "score"
+    assert entry is not None and entry["kind"] == "score" and entry["of_sums"]
     assert entry["base"]["estimate"] == pytest.approx((2 * 60 / 150 + 0) / 2)  # accuracy would be 0.67
     assert entry["tuned"]["estimate"] == 1.0 and entry["verdict"] == "improved"
     assert entry["difference"]["low"] > 0.5 and entry["difference"]["p_value"] < 0.01
