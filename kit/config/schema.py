@@ -141,7 +141,8 @@ class Checks(Section):
     conflicts: Literal["reject", "report"] = "reject"
     """Rows that answer another row's prompt differently."""
     conflicts_keep: Literal["first", "majority", "none"] = "first"
-    """Which of differing answers stays: the first row's, that of the most rows (as read), or none."""
+    """Which of differing answers to one question, or nearly one, stays: the first row's, that of the most
+    rows (as read), or none."""
     overlap: Literal["reject", "report"] = "reject"
     """Training rows whose prompt also stands in valid or test; the training row goes."""
     benchmark: Literal["reject", "report"] = "reject"
