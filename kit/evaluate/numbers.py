@@ -134,7 +134,7 @@ _UNIT = re.compile(
     rf"[\s-]?(?:d'|de\s|of\s)?(?P<unit>{_either(_UNITS)})(?:\s?/\s?(?P<per>kg|m2|d?l|ml)\b)?", re.I
 )
 _RANGE = re.compile(r"\s?(?:-|–|—|/|to|and|or|à|et|ou|a|y|o)\s?", re.IGNORECASE)
-_HALVES = re.compile(r"(\d+)?([½¼¾])")
+_HALVES = re.compile(r"(?<!\d)(\d+)?([½¼¾])")
 _PARTS = {"½": ".5", "¼": ".25", "¾": ".75"}
 _LIST_NUMBER = re.compile(r"(?m)^\s*\d{1,2}[.)]\s")
 _FALL = re.compile(
@@ -214,7 +214,7 @@ def _plain(text: str) -> str:
 
 def _mark(space: re.Match[str]) -> str:
     """A space inside a number, where up to three digits stand before it: "12 500" but not "2019 500"."""
-    before = re.search(r"\d+\Z", space.string[: space.start()])
+    before = re.search(r"\d+\Z", space.string[max(0, space.start() - 4) : space.start()])
     whole = before is not None and len(before.group()) <= 3 and not before.group().startswith("0")
     return _GAP if whole else space.group()
 

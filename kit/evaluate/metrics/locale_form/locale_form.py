@@ -90,8 +90,9 @@ def _missing_marks(text: str, language: str) -> bool:
     """A Spanish question or exclamation that nothing opens, or opening marks in another language."""
     if language != "es":
         return re.search("[¿¡]", text) is not None
-    sentences = re.findall(r"[^.!?\n]*[!?]+", re.sub(r"\S*(?:://|@|\{)\S*", " ", text))
-    return any(re.search(r"\w", sentence) and not re.search("[¿¡]", sentence) for sentence in sentences)
+    words = [word for word in re.split(r"(?<= )|(?<=\n)", text) if not re.search(r"://|@|\{", word)]
+    sentences = re.findall(r"[^.!?\n]+[.!?\n]*", "".join(words))
+    return any(re.search(r"\w[^\w¿¡]*[!?]", part) and not re.search("[¿¡]", part) for part in sentences)
 
 
 def _wrong_quotes(text: str, language: str) -> bool:

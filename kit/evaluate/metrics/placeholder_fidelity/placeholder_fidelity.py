@@ -7,7 +7,9 @@ from collections import Counter
 from kit.evaluate.item_metric import ItemMetric, Judgement, Reference
 from kit.evaluate.numbers import quantities
 
-_ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"')\]]+|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.IGNORECASE
+)
 _PLACEHOLDER = re.compile(
     r"\{\{[^{}]+\}\}|[%$]?\{[^{}\s]+\}|%(?:\d\$)?[sd](?!\w)|(?<![\w:/.]):[a-z]\w+(?![\w:])|\[[A-Z][A-Z_ ]+\]"
 )
