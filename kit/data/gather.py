@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,7 +101,8 @@ def gather(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToken
         gathered.findings.checks[name].what = said or gathered.findings.checks[name].what
     for name in places.skipped:
         gathered.findings.note("skipped", name, "a file of this type is not read")
-    work = RowWork(usable, hooks, tokenizer, gathered.benchmarks, names)
+    # Metrics are not asked here, and one that cannot be sent to other processes must not matter.
+    work = RowWork(usable, replace(hooks, metrics={}), tokenizer, gathered.benchmarks, names)
     batches = _batches(work, places, root, gathered.sources, problems)
     try:
         with counting("reading rows") as advance:
