@@ -1,6 +1,6 @@
 """Where rows wait between the checks: on disk, so that data larger than memory can be prepared.
 
-A row's texts are read when they are needed; in memory stays an `Entry`, some hundred bytes of hashes and
+A row's texts are read when they are needed; in memory stays an `Entry`, about a kilobyte of hashes and
 numbers. The file has no name: whatever ends the process, nothing is left behind.
 """
 

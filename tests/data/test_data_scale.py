@@ -18,6 +18,7 @@ from dialogue_rows import dialogue
 from kit.config.errors import DataError
 from kit.data.near import pieces
 from kit.data.pool import ordered_map
+from kit.data.write import _parts
 from kit.files import sha256_file
 from kit.hooks import Hooks, Metric
 
@@ -174,6 +175,29 @@ def test_what_was_found_in_long_documents_is_not_kept_in_memory() -> None:
     assert pieces(line) is of_line
     assert pieces(page) is not of_page
     assert pieces(page) == of_page
+
+
+def test_long_records_are_worked_on_and_written_few_at_a_time(
+    project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five hundred books would not fit in memory, nor ten thousand in one batch of Arrow."""
+    source = project.write("a.jsonl", cards(60))
+    usual = project.check(source)
+    sizes: list[int] = []
+
+    def watched(work: Any, batches: Any, processes: int | None) -> Any:
+        for batch in batches:
+            sizes.append(len(batch.records))
+            yield work(batch)
+
+    monkeypatch.setattr("kit.data.gather.ordered_map", watched)
+    monkeypatch.setattr("kit.data.gather._LETTERS", 1000)
+    assert project.check(source) == usual
+    assert sum(sizes) == 60
+    assert 1 < max(sizes) < 30
+    monkeypatch.setattr("kit.data.write._LETTERS_AT_ONCE", 100)
+    parts = list(_parts({"messages": [{"content": "a" * 60}]} for _ in range(5)))
+    assert [len(part) for part in parts] == [2, 2, 1]
 
 
 ORPHANS = """
