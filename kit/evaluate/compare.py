@@ -1,18 +1,23 @@
 """One metric's items of base and tuned, compared: the entry of `scores.json` for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from kit.data.balance import SMALLEST_TESTED_SLICE
-from kit.evaluate import statistics
+from kit.evaluate import bootstrap, statistics
+from kit.evaluate.multiplicity import benjamini_hochberg
 from kit.evaluate.statistics import Interval, Outcome
+from kit.evaluate.sums import compare_sums
 
 NOTHING = {"estimate": None, "low": None, "high": None, "method": "not scored"}
 
-Items = Sequence[float | None]
+Items = Sequence[float | list[float] | None]
+"""A number a prompt, or several that a `Statistic` is made from; None where a metric does not apply."""
+Statistic = Callable[[statistics.Floats], statistics.Floats]
+"""The figure of each row of added-up counts: (..., counts) -> (...)."""
 Slices = Sequence[Mapping[str, str]]
 
 
@@ -60,12 +65,14 @@ def compare(
     kind: Literal["rate", "score"],
     higher_is_better: bool,
     settings: Settings,
+    statistic: Statistic | None = None,
 ) -> Compared | None:
     """Compare two systems on the prompts where both have an item; None if there are none.
 
     Args:
         base, tuned: the items of the same prompts, in the same order.
         groups: each prompt's group; prompts of one group count as dependent.
+        statistic: for items that are counts, the figure that their sums make.
     """
     pairs = [
         (b, t, g) for b, t, g in zip(base, tuned, groups, strict=True) if b is not None and t is not None
@@ -74,6 +81,8 @@ def compare(
         return None
     x, y = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
     shared = [pair[2] for pair in pairs]
+    if statistic is not None:
+        return _compare_sums(x, y, shared, higher_is_better, settings, statistic)
     if kind == "rate":
         return _compare_rates(x, y, shared, higher_is_better, settings)
     return _compare_scores(x, y, shared, higher_is_better, settings)
@@ -90,10 +99,10 @@ def _compare_rates(
     difference = statistics.newcombe(table, confidence)
     p_value = statistics.mcnemar(table.only_base, table.only_tuned)
     reduction = None if higher_is_better else statistics.reduction(table, confidence)
-    if statistics.clustered(groups):
+    if bootstrap.clustered(groups):
         base, tuned = _widen(base, x, groups, settings), _widen(tuned, y, groups, settings)
         difference = _widen(difference, y - x, groups, settings)
-        drawn = statistics.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
+        drawn = bootstrap.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
         p_value = max(p_value, drawn)
         reduction = _widen_reduction(reduction, x, y, groups, settings) if reduction else None
     return Compared(
@@ -113,7 +122,7 @@ def _compare_scores(
 ) -> Compared:
     """Bootstrap over groups, for real-valued items."""
     difference = _bootstrap(y - x, groups, settings)
-    p_value = statistics.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
+    p_value = bootstrap.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
     return Compared(
         n=len(x),
         groups=len(set(groups)),
@@ -126,11 +135,41 @@ def _compare_scores(
     )
 
 
+def _compare_sums(
+    x: statistics.Floats,
+    y: statistics.Floats,
+    groups: list[str],
+    higher_is_better: bool,
+    settings: Settings,
+    statistic: Statistic,
+) -> Compared:
+    """Bootstrap over groups of a figure made from sums; both systems from the same draws."""
+    base, tuned, difference, p_value = compare_sums(
+        x,
+        y,
+        groups,
+        statistic,
+        draws=settings.draws,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    return Compared(
+        n=len(x),
+        groups=len(set(groups)),
+        base=base,
+        tuned=tuned,
+        difference=_with_method(difference, f"paired {difference.method}"),
+        p_value=p_value,
+        reduction=None,
+        verdict=_verdict(difference, p_value, groups, higher_is_better, settings),
+    )
+
+
 def _verdict(
     difference: Interval, p_value: float, groups: list[str], higher_is_better: bool, settings: Settings
 ) -> Outcome:
     """Shown only where interval and test agree and there are groups enough to show anything."""
-    if not statistics.enough_clusters(groups, settings.confidence):
+    if not bootstrap.enough_clusters(groups, settings.confidence):
         return "not shown"
     return statistics.outcome(
         difference.low,
@@ -142,7 +181,7 @@ def _verdict(
 
 
 def _bootstrap(values: statistics.Floats, groups: list[str], settings: Settings) -> Interval:
-    return statistics.bootstrap_mean(
+    return bootstrap.bootstrap_mean(
         values, groups, draws=settings.draws, confidence=settings.confidence, seed=settings.seed
     )
 
@@ -162,7 +201,7 @@ def _widen_reduction(
     settings: Settings,
 ) -> statistics.Reduction:
     """The reduction's interval, stretched like the others."""
-    low, high = statistics.bootstrap_reduction(
+    low, high = bootstrap.bootstrap_reduction(
         x, y, groups, draws=settings.draws, confidence=settings.confidence, seed=settings.seed
     )
     return replace(
@@ -186,6 +225,7 @@ def compare_slices(
     kind: Literal["rate", "score"],
     higher_is_better: bool,
     settings: Settings,
+    statistic: Statistic | None = None,
 ) -> list[dict[str, Any]]:
     """The comparison for every value of every slice column, columns and values in alphabetical order.
 
@@ -201,11 +241,28 @@ def compare_slices(
             kind=kind,
             higher_is_better=higher_is_better,
             settings=settings,
+            statistic=statistic,
         )
         tested = compared is not None and compared.groups >= SMALLEST_TESTED_SLICE
         entry = compared.as_json(tested) if compared else _not_scored()
+        entry["difference"]["q_value"] = None
         found.append({"column": column, "value": value, "tested": tested, **entry})
     return found
+
+
+def explore(entries: Sequence[dict[str, Any]], confidence: float) -> None:
+    """Put a q-value to every tested slice of all metrics, and call a change shown only where it is small.
+
+    Args:
+        entries: the `metrics` entries of one decoding, changed in place. Many slices are looked at, and of
+            those called improved or worse no more than 1 - confidence are expected to be so by chance.
+    """
+    tested = [part for entry in entries for part in entry["slices"] if part["tested"]]
+    q_values = benjamini_hochberg([part["difference"]["p_value"] for part in tested])
+    for part, q_value in zip(tested, q_values, strict=True):
+        part["difference"]["q_value"] = q_value
+        if 1 - q_value <= confidence:  # 1 - 0.95 rounds to more than 0.05
+            part["verdict"] = "not shown"
 
 
 def _not_scored() -> dict[str, Any]:

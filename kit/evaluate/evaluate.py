@@ -1,8 +1,9 @@
 """Base against tuned on the same held-out prompts: answer, time, score, compare.
 
-`evaluations/<id>/` holds the answers (`predictions.jsonl`, `latency.jsonl`), how the models were loaded
-(`loaded.json`), `scores.json`, and `evaluation.json`, which says from what all this was made. The id names
-the run, the data and everything that shapes an answer; so a second call goes on where the first stopped,
+`evaluations/<id>/` holds the answers (`predictions.jsonl`, `latency.jsonl`), how likely the reference
+answers were (`likelihood.jsonl`, where asked for), how the models were loaded (`loaded.json`), `scores.json`,
+and `evaluation.json`, which says from what all this was made. The id names the run, the data and everything
+that shapes an answer; so a second call goes on where the first stopped,
 and a changed policy or metric scores the same answers anew without generating them again.
 """
 
@@ -25,26 +26,36 @@ from kit.evaluate.conditions import (
     refuse_mismatches,
 )
 from kit.evaluate.metrics import LoadedMetric, load_metric
+from kit.evaluate.perplexity import NAME as PERPLEXITY
+from kit.evaluate.plan import Plan, measured_discordances, plan
 from kit.evaluate.predictions import read_lines, read_predictions
 from kit.evaluate.prompts import Prompt, choose, load_prompts
 from kit.evaluate.scores import build_scores, score_answers
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 3
+_METHOD = 4
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
 """(model, tokenizer) -> the task score on validation; higher is always better."""
 
 
-def evaluate(config: Config, root: Path, prepared: Path, run: Path, hooks: Hooks) -> Path:
+def evaluate(
+    config: Config,
+    root: Path,
+    prepared: Path,
+    run: Path,
+    hooks: Hooks,
+    announce: Callable[[Plan], None] = lambda plan: None,
+) -> Path:
     """Answer the test prompts with base and golden, score both, and compare.
 
     Args:
         config: settings whose `model` is the base that `run` started from.
         prepared: the prepared data's folder; its `test/` is asked.
         run: the run's folder; its `golden/` is the tuned system.
+        announce: told what so many prompts could show, before the first is asked.
 
     Returns:
         The evaluation's folder. If it is there already and nothing changed, no work is done.
@@ -68,6 +79,7 @@ def evaluate(config: Config, root: Path, prepared: Path, run: Path, hooks: Hooks
         return folder
     base, tuned = _both_conditions(config, prompts, prepared, run, base_weights)
     refuse_mismatches(base, tuned, run)
+    announce(plan(config, metrics, prompts, measured_discordances(root, prepared.name)))
     answer(config, run, prompts, folder)
     loaded = read_loaded(folder)
     base, tuned = {**base, **loaded["base"]}, {**tuned, **loaded["tuned"]}
@@ -82,7 +94,9 @@ def evaluate(config: Config, root: Path, prepared: Path, run: Path, hooks: Hooks
     }
     predictions = read_predictions(folder / "predictions.jsonl")
     latency = read_lines(folder / "latency.jsonl")
-    write_json(folder / "scores.json", build_scores(config, metrics, prompts, predictions, latency, header))
+    likelihood = read_lines(folder / "likelihood.jsonl")
+    scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood)
+    write_json(folder / "scores.json", scores)
     write_json(folder / "evaluation.json", record)
     return folder
 
@@ -197,6 +211,8 @@ def load_metrics(config: Config, hooks: Hooks, root: Path) -> list[LoadedMetric]
     """
     metrics, problems = [], []
     for use in config.evaluate.metrics:
+        if use.name == PERPLEXITY and not use.params:
+            continue  # of the reference answers and not of answers: measured while the model is there
         try:
             metrics.append(load_metric(use, hooks, root, config.languages))
         except ConfigError as error:
