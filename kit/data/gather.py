@@ -170,7 +170,7 @@ def _batches(
             letters = 0
             for record in records:
                 batch.append(record)
-                letters += sum(map(len, texts_of(record.value)))
+                letters += sum(len(str(text)) for text in texts_of(record.value))
                 if len(batch) == _BATCH or letters >= _LETTERS:
                     yield Batch(reader, batch)
                     batch, letters = [], 0

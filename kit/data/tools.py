@@ -172,5 +172,5 @@ def texts_of(value: Any) -> Iterator[str]:
             yield from texts_of(item)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield str(key)
+            yield key
             yield from texts_of(item)
