@@ -13,6 +13,7 @@ from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say,
 from kit.config.errors import CasekitError, ExitCode
 
 if TYPE_CHECKING:
+    from kit.evaluate.plan import Plan
     from kit.report.build import ReportResult
 
 app = typer.Typer(
@@ -52,6 +53,16 @@ def main() -> None:
             )
             errors.print(f"interrupted; `{words}` continues a training run", style="yellow", markup=False)
         raise
+
+
+def _announce(plan: "Plan") -> None:
+    """Say what so many prompts could show; warnings go where errors go."""
+    from kit.terminal import power_table
+
+    console.print(power_table(plan))
+    for warning in plan.warnings:
+        errors.print("warning ", style="yellow", end="")
+        errors.print(f"gate {warning}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _finish(result: "ReportResult") -> None:
@@ -221,7 +232,7 @@ def evaluate(
     from kit import pipeline
     from kit.config import load_config
 
-    say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run))
+    say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run, _announce))
 
 
 @app.command(rich_help_panel=WORK)
@@ -243,7 +254,7 @@ def run_all(overrides: Overrides = None, project: Root = HERE) -> None:
     from kit import pipeline
     from kit.config import load_config
 
-    _finish(pipeline.run(load_config(project, overrides or [])))
+    _finish(pipeline.run(load_config(project, overrides or []), _announce))
 
 
 @app.command(rich_help_panel=WORK)

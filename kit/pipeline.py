@@ -5,7 +5,7 @@ inside, so that importing this module costs nothing.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from kit.data.prepare import CheckResult
+    from kit.evaluate.plan import Plan
     from kit.report.build import ReportResult
     from kit.terminal_rows import Look
 
@@ -169,8 +170,16 @@ def resume(loaded: LoadedConfig, run_id: str | None = None) -> Path:
     return train(loaded, resume=find_run(root, run_id) if run_id else latest_unfinished_run(root))
 
 
-def evaluate(loaded: LoadedConfig, run_id: str | None = None) -> Path:
-    """Answer the held-out prompts with base and golden, and score both; the evaluation."""
+def evaluate(
+    loaded: LoadedConfig,
+    run_id: str | None = None,
+    announce: Callable[["Plan"], None] = lambda plan: None,
+) -> Path:
+    """Answer the held-out prompts with base and golden, and score both; the evaluation.
+
+    Args:
+        announce: told what so many prompts could show, before the first is asked.
+    """
     from kit.evaluate.evaluate import evaluate as evaluate_run
     from kit.train.runs import find_run
 
@@ -178,7 +187,7 @@ def evaluate(loaded: LoadedConfig, run_id: str | None = None) -> Path:
     config = as_trained(loaded, run)
     ensure_base(config)
     prepared = prepared_of(loaded.root, run)
-    return evaluate_run(config, loaded.root, prepared, run, load_hooks(loaded.root))
+    return evaluate_run(config, loaded.root, prepared, run, load_hooks(loaded.root), announce)
 
 
 def report(loaded: LoadedConfig, evaluation_id: str | None = None) -> "ReportResult":
@@ -189,14 +198,15 @@ def report(loaded: LoadedConfig, evaluation_id: str | None = None) -> "ReportRes
     evaluation = find_evaluation(loaded.root, evaluation_id)
     run = run_of(loaded.root, evaluation)
     config = as_trained(loaded, run)
-    return write_report(config, loaded.root, evaluation, run, prepared_of(loaded.root, run))
+    prepared = prepared_of(loaded.root, run)
+    return write_report(config, loaded.root, evaluation, run, prepared, loaded.recipe_gates)
 
 
-def run(loaded: LoadedConfig) -> "ReportResult":
-    """The whole way: prepare, train, evaluate, report."""
+def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: None) -> "ReportResult":
+    """The whole way: prepare, train, evaluate, report; `announce` as for `evaluate`."""
     prepare(loaded)
     trained = train(loaded)
-    evaluation = evaluate(loaded, trained.name)
+    evaluation = evaluate(loaded, trained.name, announce)
     return report(loaded, evaluation.name)
 
 

@@ -14,6 +14,7 @@ from kit.report.formatting import Unit, difference, interval, quantity, visible
 
 if TYPE_CHECKING:
     from kit.data.rows import Rejection
+    from kit.evaluate.plan import Plan
 
 Turns = list[dict[str, str]]
 _SHOWN_SOURCES = 10
@@ -75,6 +76,31 @@ def _source_line(source: dict[str, Any]) -> str:
     if source["others"]:
         parts.append(f"beside it {', '.join(source['others'])}")
     return "; ".join(parts)
+
+
+def power_table(plan: "Plan") -> Table:
+    """What so many prompts could show of each metric, four times in five: a line for each."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
+    table.title = "Smallest difference shown in four cases of five"
+    table.add_column("metric", overflow="fold")
+    for name in ("prompts", "groups", "difference"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("where base and tuned disagree on")
+    for metric in plan.metrics:
+        share = quantity(metric.discordance, "rate")
+        share += f" ({'measured' if metric.source else 'assumed'})"
+        if metric.effect is None:
+            shown = "none: no prompt is scored"
+        elif metric.in_deviations:
+            shown, share = f"{metric.effect:.2f} SD", "(standard deviations of the difference)"
+        elif metric.effect >= metric.discordance:
+            shown = "hardly any"
+        else:
+            shown = difference(metric.effect, "rate").removeprefix("+")
+        table.add_row(Text(visible(metric.name)), str(metric.n), str(metric.groups), shown, share)
+    measured = next((metric.source for metric in plan.metrics if metric.source), "")
+    table.caption = Text(f"measured in {measured}", justify="left") if measured else None
+    return table
 
 
 def find_reports(project: Path) -> list[Path]:

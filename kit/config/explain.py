@@ -14,7 +14,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from kit.config.schema import Config, MethodConfig, MetricUse, Model, Section
+from kit.config.schema import Config, MethodConfig, MetricUse, Model
+from kit.config.section import Section
 from kit.config.yaml_lines import Key
 
 _SHOWN = 60  # characters of a found value

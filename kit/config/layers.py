@@ -5,15 +5,16 @@ Mappings merge, lists are replaced whole.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from kit.config.checks import check_across_sections
 from kit.config.errors import ConfigError, Problem
 from kit.config.explain import Finding, explain
+from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.config.yaml_lines import Document, Key, parse_document, read_document
 
@@ -34,11 +35,15 @@ class Origin:
 
 @dataclass(frozen=True)
 class LoadedConfig:
-    """A project's resolved settings, its root folder, and the origin of every value that was set."""
+    """A project's resolved settings, its root folder, and the origin of every value that was set.
+
+    `recipe_gates` are those of the recipe and the chosen tier, which the project may have replaced.
+    """
 
     config: Config
     root: Path
     origins: dict[Key, Origin]
+    recipe_gates: list[Gate] = field(default_factory=list)
 
     def origin(self, key: Key) -> Origin:
         """Where the value at `key` came from: the layer that set it last, else the kit."""
@@ -80,7 +85,26 @@ def load_config(root: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     command_line = _read_overrides(overrides, problems)
     layers = [layer for layer in (recipe, project, command_line) if layer is not None]
     config, origins = _resolve(layers, problems)
-    return LoadedConfig(config=config, root=root, origins=origins)
+    gates = _recipe_gates(layers, config.tier)
+    return LoadedConfig(config=config, root=root, origins=origins, recipe_gates=gates)
+
+
+def _recipe_gates(layers: list[_Layer], tier: str | None) -> list[Gate]:
+    """The gates of the recipe and the tier, before the project.
+
+    Raises:
+        ConfigError: the recipe's own are wrong, though the project replaces them.
+    """
+    recipe = [layer for layer in layers if layer.name == "recipe"]
+    tree, origins = _merged(_with_tier(recipe, tier) if tier else recipe)
+    try:
+        return TypeAdapter(list[Gate]).validate_python(tree.get("gates") or [])
+    except ValidationError as error:
+        details = error.errors()[0]
+        origin = _nearest(origins, ("gates", *details["loc"]))
+        message = f"a gate of the recipe that the project replaces: {details['msg']}"
+        where = origin.where if origin else str(RECIPE_FILE)
+        raise ConfigError(Problem(where, message, "restore the file with `casekit update`")) from error
 
 
 def validate_tree(tree: dict[str, Any], where: dict[Key, str]) -> Config:

@@ -7,7 +7,10 @@ here are the `kit default` layer; a recipe, a tier, a project and the command li
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from kit.config.gates import Claim, Gate
+from kit.config.section import Section
 
 Stage = Literal["pretrain", "sft", "dpo", "kto", "orpo"]
 PreferenceLoss = Literal[
@@ -37,17 +40,6 @@ Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 Severity = Literal["reject", "report", "off"]
 FormKind = Literal["secret", "email", "iban", "card", "national_id", "medical_record", "ip", "phone"]
 PersonalKind = Literal[FormKind, "name"]
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are errors, values are not changed after loading.
-
-    Strict: `"8"` is no number, `yes` and 1 are not true. A whole number is a number as well.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 class Recipe(Section):
@@ -141,7 +133,8 @@ class Checks(Section):
     conflicts: Literal["reject", "report"] = "reject"
     """Rows that answer another row's prompt differently."""
     conflicts_keep: Literal["first", "majority", "none"] = "first"
-    """Which of differing answers stays: the first row's, that of the most rows (as read), or none."""
+    """Which of differing answers to one question, or nearly one, stays: the first row's, that of the most
+    rows (as read), or none."""
     overlap: Literal["reject", "report"] = "reject"
     """Training rows whose prompt also stands in valid or test; the training row goes."""
     benchmark: Literal["reject", "report"] = "reject"
@@ -358,47 +351,6 @@ class Evaluate(Section):
     """Prompts answered one at a time to measure response time."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     bootstrap_draws: int = Field(default=10_000, ge=100)
-
-
-class Gate(Section):
-    """A condition a release must meet. A failed gate is exit code 1, too few prompts exit code 3."""
-
-    name: str
-    """Shown in the report; unique."""
-    metric: str
-    """The metric it looks at."""
-    of: Literal["tuned", "difference", "reduction", "ratio"] = "tuned"
-    """The tuned score; tuned minus base; 1 - tuned/base; or base/tuned (for speeds)."""
-    bound: Literal["estimate", "lower", "upper"] = "estimate"
-    """The point estimate, or a bound of its confidence interval."""
-    at_least: float | None = None
-    at_most: float | None = None
-    decoding: Literal["greedy", "sampled"] = "greedy"
-    worst: str | None = None
-    """A slice column: the gate must hold on its worst value, such as `language`."""
-    min_n: int = Field(default=30, ge=1)
-    """Fewer groups of scored prompts than this are not enough evidence."""
-    because: str = ""
-    """Why this threshold; for a demo gate, what was measured."""
-
-    @model_validator(mode="after")
-    def _exactly_one_threshold(self) -> Self:
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("a gate has exactly one of `at_least` and `at_most`")
-        return self
-
-
-class Claim(Section):
-    """A published figure the case is measured against; it informs, it does not stop a release."""
-
-    name: str
-    metric: str | None = None
-    """The metric that could support it; null where no offline metric can."""
-    of: Literal["tuned", "difference", "reduction", "ratio"] = "tuned"
-    at_least: float
-    """The claimed figure, in the metric's unit (a share for rates, a factor for ratios)."""
-    source: str = ""
-    """Where the figure was published, and on what."""
 
 
 class Tier(Section):

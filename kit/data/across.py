@@ -4,7 +4,7 @@ They work on entries and read a row's texts only where two rows may be near, or 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -97,7 +97,7 @@ def finders_of(rows: Rows, findings: Findings, ranked: Sequence[Entry]) -> dict[
         "duplicate": _duplicates,
         "near_duplicate": lambda ranked: _near_duplicates(ranked, rows, near),
         "conflict": lambda ranked: _conflicts(ranked, settings.conflicts_keep, votes),
-        "near_conflict": lambda ranked: _near_conflicts(ranked, rows, near),
+        "near_conflict": lambda ranked: _near_conflicts(ranked, rows, near, settings.conflicts_keep, votes),
         "variant": _variants,
     }
 
@@ -219,24 +219,61 @@ def _conflicts(ranked: list[Entry], keep: str, votes: "Counter[tuple[bytes, byte
             yield Found(entry, f"{_DIFFERS[entry.learned].format(answers[kept].where)}{by}")
 
 
-def _near_conflicts(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Found]:
+def _near_conflicts(
+    ranked: list[Entry], rows: Rows, near: float, keep: str, votes: "Counter[tuple[bytes, bytes]]"
+) -> Iterator[Found]:
+    texts = _Texts(rows.store)
+    for asked in _asked_nearly_alike(ranked, rows, near, texts):
+        answers = _by_answer(asked, near, texts, first_only=keep == "first")
+        if len(answers) == 1:
+            continue
+        counts = [sum(votes[each.keys.prompt, each.keys.answer] for each in group) for group in answers]
+        kept = counts.index(max(counts)) if keep == "majority" else 0  # of as many votes, the first
+        for number, group in enumerate(answers):
+            if number == kept and keep != "none":
+                continue
+            other = answers[kept if number != kept else 1][0]
+            how = ", and none is kept" if keep == "none" else ""
+            how = f", {counts[number]} to {counts[kept]}" if keep == "majority" else how
+            for entry in group:
+                if entry.keys.asked == other.keys.asked:
+                    continue  # an equal prompt is the conflict check's to tell
+                alike = min(asked[entry], asked[other])
+                reason = f"answers nearly ({alike:.2f}) the prompt of {other.where} differently{how}"
+                both = _spoken(texts.turns(entry)), _spoken(texts.turns(other))
+                yield Found(entry, reason, Pair(other.where, both, alike))
+
+
+def _asked_nearly_alike(
+    ranked: list[Entry], rows: Rows, near: float, texts: "_Texts"
+) -> Iterator[dict[Entry, float]]:
+    """Rows whose prompts are nearly that of the first of them, each with how near it is; two or more."""
     which = np.array([entry.asks + len(entry.keys.answers) - 1 for entry in ranked], dtype=np.int64)
     neighbours = find_neighbours(rows.asks, which, near, salts=_told(ranked))
-    texts = _Texts(rows.store)
-    follows: set[int] = set()  # rows whose prompt is nearly an earlier one's; that one stands for both
+    follows: set[int] = set()
+    groups: dict[Entry, dict[Entry, float]] = {}
     for number, entry in enumerate(ranked):
         others = _staying(neighbours, number, ranked, follows)
-        hit = _nearest(texts.asked(entry), others, texts.asked, near)
-        if hit is None:
-            continue
-        other, alike = hit
-        follows.add(entry.number)
-        answers = said(texts.turns(entry)[-1]), said(texts.turns(other)[-1])
-        if entry.keys.asked == other.keys.asked or _same_answer(*answers, near):
-            continue  # an equal prompt is the conflict check's to tell
-        both = _spoken(texts.turns(entry)), _spoken(texts.turns(other))
-        reason = f"answers nearly ({alike:.2f}) the prompt of {other.where} differently"
-        yield Found(entry, reason, Pair(other.where, both, alike))
+        if hit := _nearest(texts.asked(entry), others, texts.asked, near):
+            first, alike = hit
+            follows.add(entry.number)
+            groups.setdefault(first, {first: 1.0})[entry] = alike
+    yield from groups.values()
+
+
+def _by_answer(asked: Iterable[Entry], near: float, texts: "_Texts", first_only: bool) -> list[list[Entry]]:
+    """Rows by what they answer, nearly. If the first answer is all that counts, the others are one."""
+    answers: list[list[Entry]] = []
+    for entry in asked:
+        looked_at = answers[:1] if first_only else answers
+        own = said(texts.turns(entry)[-1])
+        same = (group for group in looked_at if _same_answer(own, said(texts.turns(group[0])[-1]), near))
+        group = next(same, answers[1] if first_only and len(answers) > 1 else None)
+        if group is None:
+            answers.append([entry])
+        else:
+            group.append(entry)
+    return answers
 
 
 def _same_answer(one: str, other: str, near: float) -> bool:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from kit.data.balance import SMALLEST_TESTED_SLICE
-from kit.evaluate import statistics
+from kit.evaluate import bootstrap, statistics
+from kit.evaluate.multiplicity import benjamini_hochberg
 from kit.evaluate.statistics import Interval, Outcome
 
 NOTHING = {"estimate": None, "low": None, "high": None, "method": "not scored"}
@@ -90,10 +91,10 @@ def _compare_rates(
     difference = statistics.newcombe(table, confidence)
     p_value = statistics.mcnemar(table.only_base, table.only_tuned)
     reduction = None if higher_is_better else statistics.reduction(table, confidence)
-    if statistics.clustered(groups):
+    if bootstrap.clustered(groups):
         base, tuned = _widen(base, x, groups, settings), _widen(tuned, y, groups, settings)
         difference = _widen(difference, y - x, groups, settings)
-        drawn = statistics.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
+        drawn = bootstrap.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
         p_value = max(p_value, drawn)
         reduction = _widen_reduction(reduction, x, y, groups, settings) if reduction else None
     return Compared(
@@ -113,7 +114,7 @@ def _compare_scores(
 ) -> Compared:
     """Bootstrap over groups, for real-valued items."""
     difference = _bootstrap(y - x, groups, settings)
-    p_value = statistics.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
+    p_value = bootstrap.bootstrap_p_value(y - x, groups, draws=settings.draws, seed=settings.seed)
     return Compared(
         n=len(x),
         groups=len(set(groups)),
@@ -130,7 +131,7 @@ def _verdict(
     difference: Interval, p_value: float, groups: list[str], higher_is_better: bool, settings: Settings
 ) -> Outcome:
     """Shown only where interval and test agree and there are groups enough to show anything."""
-    if not statistics.enough_clusters(groups, settings.confidence):
+    if not bootstrap.enough_clusters(groups, settings.confidence):
         return "not shown"
     return statistics.outcome(
         difference.low,
@@ -142,7 +143,7 @@ def _verdict(
 
 
 def _bootstrap(values: statistics.Floats, groups: list[str], settings: Settings) -> Interval:
-    return statistics.bootstrap_mean(
+    return bootstrap.bootstrap_mean(
         values, groups, draws=settings.draws, confidence=settings.confidence, seed=settings.seed
     )
 
@@ -162,7 +163,7 @@ def _widen_reduction(
     settings: Settings,
 ) -> statistics.Reduction:
     """The reduction's interval, stretched like the others."""
-    low, high = statistics.bootstrap_reduction(
+    low, high = bootstrap.bootstrap_reduction(
         x, y, groups, draws=settings.draws, confidence=settings.confidence, seed=settings.seed
     )
     return replace(
@@ -204,8 +205,24 @@ def compare_slices(
         )
         tested = compared is not None and compared.groups >= SMALLEST_TESTED_SLICE
         entry = compared.as_json(tested) if compared else _not_scored()
+        entry["difference"]["q_value"] = None
         found.append({"column": column, "value": value, "tested": tested, **entry})
     return found
+
+
+def explore(entries: Sequence[dict[str, Any]], confidence: float) -> None:
+    """Put a q-value to every tested slice of all metrics, and call a change shown only where it is small.
+
+    Args:
+        entries: the `metrics` entries of one decoding, changed in place. Many slices are looked at, and of
+            those called improved or worse no more than 1 - confidence are expected to be so by chance.
+    """
+    tested = [part for entry in entries for part in entry["slices"] if part["tested"]]
+    q_values = benjamini_hochberg([part["difference"]["p_value"] for part in tested])
+    for part, q_value in zip(tested, q_values, strict=True):
+        part["difference"]["q_value"] = q_value
+        if 1 - q_value <= confidence:  # 1 - 0.95 rounds to more than 0.05
+            part["verdict"] = "not shown"
 
 
 def _not_scored() -> dict[str, Any]:

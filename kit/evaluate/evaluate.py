@@ -25,26 +25,35 @@ from kit.evaluate.conditions import (
     refuse_mismatches,
 )
 from kit.evaluate.metrics import LoadedMetric, load_metric
+from kit.evaluate.plan import Plan, measured_discordances, plan
 from kit.evaluate.predictions import read_lines, read_predictions
 from kit.evaluate.prompts import Prompt, choose, load_prompts
 from kit.evaluate.scores import build_scores, score_answers
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 3
+_METHOD = 4
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
 """(model, tokenizer) -> the task score on validation; higher is always better."""
 
 
-def evaluate(config: Config, root: Path, prepared: Path, run: Path, hooks: Hooks) -> Path:
+def evaluate(
+    config: Config,
+    root: Path,
+    prepared: Path,
+    run: Path,
+    hooks: Hooks,
+    announce: Callable[[Plan], None] = lambda plan: None,
+) -> Path:
     """Answer the test prompts with base and golden, score both, and compare.
 
     Args:
         config: settings whose `model` is the base that `run` started from.
         prepared: the prepared data's folder; its `test/` is asked.
         run: the run's folder; its `golden/` is the tuned system.
+        announce: told what so many prompts could show, before the first is asked.
 
     Returns:
         The evaluation's folder. If it is there already and nothing changed, no work is done.
@@ -68,6 +77,7 @@ def evaluate(config: Config, root: Path, prepared: Path, run: Path, hooks: Hooks
         return folder
     base, tuned = _both_conditions(config, prompts, prepared, run, base_weights)
     refuse_mismatches(base, tuned, run)
+    announce(plan(config, metrics, prompts, measured_discordances(root, prepared.name)))
     answer(config, run, prompts, folder)
     loaded = read_loaded(folder)
     base, tuned = {**base, **loaded["base"]}, {**tuned, **loaded["tuned"]}

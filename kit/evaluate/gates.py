@@ -1,4 +1,4 @@
-"""Whether the scores are good enough to release: gates, claims, and one verdict over all.
+"""Whether the scores are good enough to release: the gates, and one verdict over all.
 
 A gate is passed, failed, or without enough evidence; it is never passed for want of data, nor by
 comparison with a base that gave no answers. The verdict takes the worst: invalid before failed, failed
@@ -11,11 +11,19 @@ from typing import Any, Literal
 
 from kit.config.errors import ConfigError, ExitCode, Problem
 from kit.config.explain import nearest
-from kit.config.schema import Claim, Gate
+from kit.config.gates import Gate
+from kit.evaluate.gate_kinds import (
+    Context,
+    Found,
+    Part,
+    look,
+    look_at_rules,
+    meets,
+    p_in_the_good_direction,
+)
 
 Scores = dict[str, Any]
 GateStatus = Literal["passed", "failed", "not enough evidence"]
-ClaimStatus = Literal["supported", "not supported", "not testable"]
 VerdictStatus = Literal["passed", "failed", "not enough evidence", "invalid"]
 
 NOT_SCORED: Scores = {"n": 0, "groups": 0}
@@ -27,27 +35,31 @@ MOST_INVALID = 0.5
 LANGUAGE = "language"
 """The slice column that holds an answer's language: every deployed one must be among the test prompts."""
 
-_ROUNDING = 1e-9
-_BOUND_KEYS = {"estimate": "estimate", "lower": "low", "upper": "high"}
-
 
 @dataclass(frozen=True)
 class GateResult:
     """A gate, what was found, and whether it holds. `slice` is `column=value` for a worst-slice gate.
 
-    `n` counts prompts, `groups` what they form; `why` says why there is not enough evidence. `low` and
-    `high` are the interval of the figure; `reaches_past` is whether a gate passed though its interval
-    goes on to values that would have failed it.
+    `found` is the number that was judged: the figure or its bound, the unfavourable bound of a gate on
+    non-inferiority, how many answers break a rule for one without tolerance. `estimate`, `low` and `high`
+    are the figure's own; `adjusted_p` is the p-value corrected for all gates on significance (Holm). `n`
+    counts prompts, `groups` what they form; `why` says what evidence is missing, or what made the gate hold
+    or not. `reaches_past` is whether a gate passed though its interval goes on to values that would have
+    failed it.
     """
 
     name: str
     metric: str
+    kind: str
     of: str
     bound: str
     wanted: str
     found: float | None
+    estimate: float | None
     low: float | None
     high: float | None
+    p_value: float | None
+    adjusted_p: float | None
     n: int
     groups: int
     status: GateStatus
@@ -55,18 +67,6 @@ class GateResult:
     why: str
     because: str
     slice: str | None
-
-
-@dataclass(frozen=True)
-class ClaimResult:
-    """A published figure beside what was found (`estimate`, `low`, `high`, `n`), and why it holds or not."""
-
-    name: str
-    claimed: float
-    found: dict[str, Any] | None
-    status: ClaimStatus
-    source: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -90,26 +90,16 @@ def judge_gates(scores: Scores, gates: Sequence[Gate], languages: Sequence[str] 
             have; all at once.
     """
     results, problems = [], []
+    family = _family(scores, gates)
     for gate in gates:
         try:
-            results.append(_judge_gate(scores, gate, languages))
+            others = [p_value for name, p_value in family.items() if name != gate.name]
+            results.append(_judge_gate(scores, gate, languages, others))
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
     return results
-
-
-def judge_claims(scores: Scores, claims: Sequence[Claim]) -> list[ClaimResult]:
-    """Compare every claim with the greedy scores.
-
-    `supported` needs the whole interval at or above the claimed figure: a point estimate that happens
-    to lie there is not enough.
-
-    Raises:
-        ConfigError: a claim names an unknown metric, or a figure the metric does not have.
-    """
-    return [_judge_claim(scores, claim) for claim in claims]
 
 
 def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
@@ -154,133 +144,181 @@ def independent(part: Scores) -> int:
     return int(part["groups"] if "groups" in part else part["n"])
 
 
-def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str]) -> GateResult:
-    entry = _entry(scores, gate.metric, gate.decoding, f"gates: {gate.name}")
+def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Sequence[float]) -> GateResult:
+    where = f"gates: {gate.name}"
+    if gate.kind == "zero_tolerance":
+        return _judge_rules(scores, gate, where)
+    entry = find_entry(scores, gate.metric, gate.decoding, where)
     if entry is None:
-        return _result(gate, NOT_SCORED, None, "no prompt was scored for both systems")
-    _refuse_missing_figure(entry, gate.of, f"gates: {gate.name}")
-    broken = gate.of != "tuned" and mostly_invalid(scores, "base", gate.decoding)
+        return _open(gate, NOT_SCORED, None, "no prompt was scored for both systems")
+    refuse_missing_figure(entry, gate.of, where)
+    _refuse_meaningless_margin(entry, gate, where)
+    compares = gate.kind != "threshold" or gate.of != "tuned"
+    broken = compares and mostly_invalid(scores, "base", gate.decoding)
+    context = Context(entry["higher_is_better"], scores["confidence"], others)
     if gate.worst is not None:
-        return _judge_worst(entry, gate, broken, languages if gate.worst == LANGUAGE else ())
-    return _judge_part(entry, gate, None, broken)
+        return _judge_worst(entry, gate, context, broken, languages if gate.worst == LANGUAGE else ())
+    return _judge_part(entry, gate, context, None, broken)
 
 
-def _judge_worst(entry: Scores, gate: Gate, broken: bool, expected: Sequence[str]) -> GateResult:
+def _refuse_meaningless_margin(entry: Scores, gate: Gate, where: str) -> None:
+    """A margin of 2 for two points would let every loss pass."""
+    if gate.non_inferior is not None and entry["kind"] == "rate" and gate.non_inferior.margin >= 1:
+        hint = "a rate's margin is a share: write 0.02 for two points"
+        raise ConfigError(Problem(where, f"no rate can lose {gate.non_inferior.margin:g}", hint))
+
+
+def _judge_rules(scores: Scores, gate: Gate, where: str) -> GateResult:
+    """A gate without tolerance, over the answers of every decoding."""
+    parts = {}
+    for decoding in scores["validity"]:
+        entry = find_entry(scores, gate.metric, decoding, where)
+        if entry is None:
+            return _open(gate, NOT_SCORED, None, "no prompt was scored for both systems")
+        if entry["severities"] is None:
+            hint = "`zero_tolerance` is for metrics that judge by the policy's rules, such as violation_rate"
+            raise ConfigError(Problem(where, f"{gate.metric!r} has no rules with a severity", hint))
+        parts[decoding] = entry["severities"][gate.zero_tolerance]["tuned"]
+    found, n, groups = look_at_rules(parts, gate, scores["confidence"])
+    # One violation is one too many, however few the prompts.
+    lacking = "" if found.found else found.lacking or _thin(gate, n, groups)
+    return _result(gate, {"n": n, "groups": groups}, None, found, lacking)
+
+
+def _judge_worst(
+    entry: Scores, gate: Gate, context: Context, broken: bool, expected: Sequence[str]
+) -> GateResult:
     """The gate on every value of a slice column: one failure fails it, one thin value leaves it open.
 
     Args:
         expected: values that must be among them; one that no prompt has leaves the gate open too.
     """
+    parts = _slices(entry, gate)
+    judged = [_judge_part(part, gate, context, f"{part['column']}={part['value']}", broken) for part in parts]
+    for value in expected:
+        if value not in {part["value"] for part in parts}:
+            why = f"no test prompt is in {value!r}, a deployed language"
+            judged.append(_open(gate, NOT_SCORED, f"{gate.worst}={value}", why))
+    order = {"failed": 0, "not enough evidence": 1, "passed": 2}
+    return min(judged, key=lambda result: (order[result.status], _goodness(gate, context, result)))
+
+
+def _slices(entry: Scores, gate: Gate) -> list[Part]:
     parts = [part for part in entry["slices"] if part["column"] == gate.worst]
     if not parts:  # response times have none at all
         columns = sorted({part["column"] for part in entry["slices"]})
         hint = f"slice columns: {', '.join(columns) or 'none'}; name them in `data.slices`"
         raise ConfigError(Problem(f"gates: {gate.name}", f"no slices by {gate.worst!r} in the scores", hint))
-    judged = [_judge_part(part, gate, f"{part['column']}={part['value']}", broken) for part in parts]
-    for value in expected:
-        if value not in {part["value"] for part in parts}:
-            why = f"no test prompt is in {value!r}, a deployed language"
-            judged.append(_result(gate, NOT_SCORED, f"{gate.worst}={value}", why))
-    order = {"failed": 0, "not enough evidence": 1, "passed": 2}
-    return min(judged, key=lambda result: (order[result.status], _goodness(gate, result.found)))
+    return parts
 
 
-def _goodness(gate: Gate, found: float | None) -> float:
-    if found is None:
+def _goodness(gate: Gate, context: Context, result: GateResult) -> float:
+    if result.found is None:
         return float("-inf")
-    return found if gate.at_least is not None else -found
+    if gate.kind == "significant":
+        return -(1.0 if result.adjusted_p is None else result.adjusted_p)
+    upwards = context.higher_is_better if gate.kind == "non_inferior" else gate.at_least is not None
+    return result.found if upwards else -result.found
 
 
-def _judge_part(part: dict[str, Any], gate: Gate, slice_: str | None, broken: bool) -> GateResult:
+def _judge_part(part: Part, gate: Gate, context: Context, slice_: str | None, broken: bool) -> GateResult:
     """The gate on all prompts or on one slice.
 
     Args:
         broken: the gate compares with a base most of whose answers are invalid. Such a base counts as
             failing, which flatters tuned: a gate that fails even so has failed, one that passes is open.
     """
-    found = _figure(part, gate)
-    why = ""
     if part["n"] == 0:
-        why = "no prompt was scored for both systems"
-    elif found is None:
-        why = "the base model had nothing to reduce"
-    elif independent(part) < gate.min_n:
-        counted = "groups of prompts" if independent(part) < part["n"] else "scored prompts"
-        why = f"{independent(part)} {counted}, the gate asks for {gate.min_n}"
-    elif broken and _holds(gate, found):
-        why = "most answers of the base model are empty, cut or repeating"
-    return _result(gate, part, slice_, why)
+        return _open(gate, part, slice_, "no prompt was scored for both systems")
+    found = look(part, gate, context)
+    lacking = found.lacking if found.found is None else _thin(gate, part["n"], independent(part))
+    lacking = lacking or found.lacking
+    if not lacking and broken and found.holds:
+        lacking = "most answers of the base model are empty, cut or repeating"
+    return _result(gate, part, slice_, found, lacking)
 
 
-def _figure(part: dict[str, Any], gate: Gate) -> float | None:
-    """The number a gate looks at; None where nothing was scored, or base had nothing to reduce."""
-    figure = part.get(gate.of)
-    value = None if figure is None else figure[_BOUND_KEYS[gate.bound]]
-    return None if value is None else float(value)
+def _thin(gate: Gate, n: int, groups: int) -> str:
+    """That so few witnesses are no evidence; empty where there are enough."""
+    if groups >= gate.min_n:
+        return ""
+    counted = "groups of prompts" if groups < n else "scored prompts"
+    return f"{groups} {counted}, the gate asks for {gate.min_n}"
 
 
-def _holds(gate: Gate, found: float) -> bool:
-    if gate.at_least is not None:
-        return found >= gate.at_least - _ROUNDING
-    assert gate.at_most is not None  # noqa: S101  # the schema: exactly one of the two
-    return found <= gate.at_most + _ROUNDING
+def _open(gate: Gate, part: Part, slice_: str | None, lacking: str) -> GateResult:
+    return _result(gate, part, slice_, Found(None, None, None, None, None), lacking)
 
 
-def _result(gate: Gate, part: dict[str, Any], slice_: str | None, why: str) -> GateResult:
-    """The result of a gate on a part; `why` is what evidence it lacks, empty if none."""
-    found, figure = _figure(part, gate), part.get(gate.of) or {}
-    low, high = figure.get("low"), figure.get("high")
+def _result(gate: Gate, part: Part, slice_: str | None, found: Found, lacking: str) -> GateResult:
+    """The result of a gate on a part; `lacking` is what evidence it lacks, empty if none."""
     status: GateStatus = "not enough evidence"
-    if found is not None and not why:
-        status = "passed" if _holds(gate, found) else "failed"
-    unfavourable = low if gate.at_least is not None else high
-    reaches_past = status == "passed" and unfavourable is not None and not _holds(gate, unfavourable)
+    if found.holds is not None and not lacking:
+        status = "passed" if found.holds else "failed"
     return GateResult(
         name=gate.name,
         metric=gate.metric,
-        of=gate.of,
+        kind=gate.kind,
+        of="difference" if gate.kind in ("significant", "non_inferior") else gate.of,
         bound=gate.bound,
-        wanted=f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}",
-        found=found,
-        low=low,
-        high=high,
+        wanted=_wanted(gate),
+        found=found.found,
+        estimate=found.estimate,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
+        adjusted_p=found.adjusted_p,
         n=part["n"],
         groups=independent(part),
         status=status,
-        reaches_past=reaches_past,
-        why=why,
+        reaches_past=status == "passed" and _reaches_past(gate, found),
+        why=lacking or found.why,
         because=gate.because,
         slice=slice_,
     )
 
 
-def _judge_claim(scores: Scores, claim: Claim) -> ClaimResult:
-    def result(status: ClaimStatus, why: str, found: dict[str, Any] | None = None) -> ClaimResult:
-        return ClaimResult(claim.name, claim.at_least, found, status, claim.source, why)
-
-    if claim.metric is None:
-        return result("not testable", "no offline metric can measure it")
-    entry = _entry(scores, claim.metric, "greedy", f"claims: {claim.name}")
-    if entry is None:
-        return result("not testable", f"{claim.metric} applied to no prompt")
-    _refuse_missing_figure(entry, claim.of, f"claims: {claim.name}")
-    part = entry[claim.of]
-    if part is None:
-        return result("not testable", "the base model had nothing to reduce")
-    if claim.of != "tuned" and mostly_invalid(scores, "base", "greedy"):
-        return result("not testable", "most answers of the base model are empty, cut or repeating")
-    found = {key: part[key] for key in ("estimate", "low", "high")} | {"n": entry["n"]}
-    on = "synthetic prompts" if scores["synthetic"] else "prompts"
-    measured = f"measured on {entry['n']} {on}"
-    if part["low"] >= claim.at_least - _ROUNDING:
-        return result("supported", f"the whole interval reaches it; {measured}", found)
-    if part["high"] < claim.at_least:
-        return result("not supported", f"the whole interval lies below it; {measured}", found)
-    return result("not supported", f"the interval includes it but also lower figures; {measured}", found)
+def _reaches_past(gate: Gate, found: Found) -> bool:
+    if gate.kind != "threshold":
+        return False
+    unfavourable = found.low if gate.at_least is not None else found.high
+    return unfavourable is not None and not meets(gate, unfavourable)
 
 
-def _entry(scores: Scores, metric: str, decoding: str, where: str) -> dict[str, Any] | None:
-    """A metric's entry; None if the metric was asked for but no prompt could be scored."""
+def _wanted(gate: Gate) -> str:
+    if gate.non_inferior is not None:
+        return f"no loss of {gate.non_inferior.margin:g} or more"
+    if gate.zero_tolerance is not None:
+        worse = "" if gate.zero_tolerance == "critical" else " or worse"
+        return f"no {gate.zero_tolerance}{worse} violation"
+    if gate.significant:
+        return "significantly better than base"
+    return f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}"
+
+
+def _family(scores: Scores, gates: Sequence[Gate]) -> dict[str, float]:
+    """The p-value of every gate that asks for significance, by name; the worst slice's where it asks for one.
+
+    A gate that cannot be tested counts with p = 1: the family is what was planned, not what came out.
+    """
+    return {gate.name: _largest_p(scores, gate) for gate in gates if gate.kind == "significant"}
+
+
+def _largest_p(scores: Scores, gate: Gate) -> float:
+    for entry in scores["metrics"]:
+        if entry["name"] == gate.metric and entry["decoding"] == gate.decoding:
+            parts = [p for p in entry["slices"] if p["column"] == gate.worst] if gate.worst else [entry]
+            better = entry["higher_is_better"]
+            return max((p_in_the_good_direction(part, better) for part in parts), default=1.0)
+    return 1.0
+
+
+def find_entry(scores: Scores, metric: str, decoding: str, where: str) -> dict[str, Any] | None:
+    """A metric's entry; None if the metric was asked for but no prompt could be scored.
+
+    Raises:
+        ConfigError: there is no such metric in the scores.
+    """
     for entry in scores["metrics"]:
         if entry["name"] == metric and entry["decoding"] == decoding:
             return dict(entry)
@@ -292,7 +330,12 @@ def _entry(scores: Scores, metric: str, decoding: str, where: str) -> dict[str, 
     raise ConfigError(Problem(where, f"unknown metric {metric!r} for {decoding} answers", hint))
 
 
-def _refuse_missing_figure(entry: dict[str, Any], of: str, where: str) -> None:
+def refuse_missing_figure(entry: dict[str, Any], of: str, where: str) -> None:
+    """Refuse a figure that a metric does not have.
+
+    Raises:
+        ConfigError: it is asked for the reduction of what is no rate of faults, or the ratio of no times.
+    """
     if of == "reduction" and (entry["kind"] != "rate" or entry["higher_is_better"]):
         hint = "`reduction` is for rates where lower is better; use `difference`"
         raise ConfigError(Problem(where, "the metric has no `reduction`", hint))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from kit.evaluate.item_metric import ItemMetric, Reference
 from kit.evaluate.policy import Policy, load_policy
@@ -13,6 +13,8 @@ class PolicyMetric(ItemMetric):
     """A metric whose `compute` takes `policy`, the path of a policy file. Abstract, as its base is."""
 
     policy: Policy
+    rule_kind: ClassVar[Literal["never", "must"] | None] = None
+    """Which rules the details of an answer name; None where they name none."""
 
     def prepare(self, references: Sequence[Reference], **params: Any) -> None:
         """Read the policy.

@@ -7,11 +7,12 @@ from typing import Any
 
 import kit
 from kit.config.schema import Config
-from kit.evaluate import statistics
-from kit.evaluate.compare import Settings, compare, compare_slices
+from kit.evaluate.compare import Settings, compare, compare_slices, explore
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
+from kit.evaluate.power import minimum_detectable_effect
 from kit.evaluate.predictions import Key, Line
 from kit.evaluate.prompts import Prompt
+from kit.evaluate.severity import count_severities, names_rules
 from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency, unscored_response_time
 from kit.evaluate.validity import invalid_reason
 
@@ -56,17 +57,16 @@ def build_scores(
     unscored += unscored_response_time(latency)
     groups = len({prompt.group for prompt in prompts})
     return {
-        "schema": 1,
+        "schema": 2,
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
         "prompts": len(prompts),
         "groups": groups,
         "seeds": 1,
+        "confidence": config.evaluate.confidence,
         "validity": {d: {s: _validity(answered[d, s].invalid) for s in SYSTEMS} for d in decodings},
-        "minimum_detectable_effect": statistics.minimum_detectable_effect(
-            groups, confidence=config.evaluate.confidence
-        ),
+        "minimum_detectable_effect": minimum_detectable_effect(groups, confidence=config.evaluate.confidence),
         "metrics": entries,
         "unscored": unscored,
         "latency": summarise_latency(latency, settings),
@@ -90,7 +90,9 @@ def _judge_invalid(
         # A hook says by None which prompts do not concern it; the kit's own metrics are asked.
         concerned = metric.hook is None or items[place] is not None
         if reason is not None and concerned and metric.applies(prompts[place].reference):
-            items[place], details[place] = metric.invalid_item, [f"invalid answer ({reason})"]
+            # What a cut or repeating answer has already said stays said.
+            said = details[place] if names_rules(metric) == "never" else []
+            items[place], details[place] = metric.invalid_item, [f"invalid answer ({reason})", *said]
     return MetricResult(items, details)
 
 
@@ -121,15 +123,19 @@ def _entries(
     entries, unscored = [], []
     for decoding in decodings:
         for metric in metrics:
-            results = [answered[decoding, system].results[metric.name] for system in SYSTEMS]
-            entry = compare_metric(metric, results[0], results[1], prompts, settings)
+            results = {system: answered[decoding, system].results[metric.name] for system in SYSTEMS}
+            invalid = {system: answered[decoding, system].invalid for system in SYSTEMS}
+            entry = compare_metric(metric, results["base"], results["tuned"], prompts, settings)
             if entry is None:
                 why = f"applies to none of the {len(prompts)} prompts"
                 unscored.append(
                     {"name": metric.name, "label": metric.label, "decoding": decoding, "why": why}
                 )
             else:
-                entries.append({**entry, "decoding": decoding})
+                severities = count_severities(metric, results, invalid, prompts)
+                entries.append({**entry, "decoding": decoding, "severities": severities})
+    for decoding in decodings:
+        explore([entry for entry in entries if entry["decoding"] == decoding], settings.confidence)
     return entries, unscored
 
 
@@ -200,6 +206,7 @@ def _item(
         "prompt": prompt.reference["prompt"],
         "answer": prompt.reference["answer"],
         "slices": prompt.slices,
+        "group": prompt.group,
     }
     for decoding in decodings:
         item[decoding] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.evaluate import statistics
+from kit.evaluate import bootstrap, statistics
 from kit.evaluate.compare import Settings
 from kit.evaluate.metrics.response_time.response_time import ResponseTime
 from kit.evaluate.predictions import Line
@@ -37,7 +37,7 @@ def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, An
     timed = _timed_by_both(lines)
     if not timed["base"]:
         return None
-    speedup = statistics.ratio_of_medians(_seconds(timed["base"]), _seconds(timed["tuned"]), **_how(settings))
+    speedup = bootstrap.ratio_of_medians(_seconds(timed["base"]), _seconds(timed["tuned"]), **_how(settings))
     per_token = _median_pace(timed["base"]) / _median_pace(timed["tuned"])
     return {
         **{system: _percentiles(timed[system]) for system in SYSTEMS},
@@ -58,8 +58,8 @@ def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, 
     if not timed["base"]:
         return None
     base, tuned = _seconds(timed["base"]), _seconds(timed["tuned"])
-    ratio = statistics.ratio_of_medians(base, tuned, **_how(settings))
-    difference, p_value = statistics.difference_of_medians(base, tuned, **_how(settings))
+    ratio = bootstrap.ratio_of_medians(base, tuned, **_how(settings))
+    difference, p_value = bootstrap.difference_of_medians(base, tuned, **_how(settings))
     return {
         "name": "response_time",
         "label": ResponseTime.label,
@@ -68,14 +68,15 @@ def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, 
         "decoding": "greedy",
         "n": len(base),
         "groups": len(base),
-        "base": asdict(statistics.median_interval(base, **_how(settings))),
-        "tuned": asdict(statistics.median_interval(tuned, **_how(settings))),
+        "base": asdict(bootstrap.median_interval(base, **_how(settings))),
+        "tuned": asdict(bootstrap.median_interval(tuned, **_how(settings))),
         "difference": asdict(difference) | {"p_value": p_value},
         "reduction": None,
         "ratio": asdict(ratio),
         "verdict": _verdict(ratio, p_value, [line["id"] for line in timed["base"]], settings),
         "slices": [],
         "details": {"base": {}, "tuned": {}},
+        "severities": None,
     }
 
 
@@ -88,7 +89,7 @@ def unscored_response_time(lines: Sequence[Line]) -> list[dict[str, str]]:
 
 
 def _verdict(ratio: Interval, p_value: float, prompts: list[str], settings: Settings) -> Outcome:
-    if not statistics.enough_clusters(prompts, settings.confidence):
+    if not bootstrap.enough_clusters(prompts, settings.confidence):
         return "not shown"
     low, high = np.log(ratio.low), np.log(ratio.high)
     return statistics.outcome(low, high, p_value, confidence=settings.confidence, higher_is_better=True)

@@ -5,28 +5,31 @@ agree by construction.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kit.config.errors import ExitCode
+from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.files import new_folder, write_json, write_text
-from kit.report import provenance, scores, words
+from kit.report import provenance, scores
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.html import page
+from kit.report.judgement import (
+    Judgement,
+    claim_rows,
+    earlier_verdicts,
+    gate_rows,
+    judge,
+    report_json,
+)
 from kit.report.markdown import markdown
 from kit.report.read import Inputs, Json, read_inputs
 from kit.report.transcripts import pick_transcripts
-from kit.report.view import ClaimRow, GateRow, Verdict, View
-
-if TYPE_CHECKING:
-    from kit.evaluate.gates import ClaimResult, GateResult
-
-PLANNED_DISCORDANCE = 0.2
-"""The share of prompts base and tuned are taken to disagree on when evidence is planned
-(`statistics.minimum_detectable_effect`); no difference larger than it can be planned for."""
+from kit.report.view import View
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,22 @@ class ReportResult:
 
 
 @dataclass(frozen=True)
-class _Judgement:
-    """What the gates and claims came to."""
+class _Seeds:
+    """How many runs differ by the training seed only, and what they come to together."""
 
-    gates: list["GateResult"]
-    claims: list["ClaimResult"]
-    verdict: Verdict
+    runs: int
+    factor: list[Json]
 
 
-def write_report(config: Config, root: Path, evaluation: Path, run: Path, prepared: Path) -> ReportResult:
-    """Judge an evaluation and write `reports/<evaluation id>/`.
+def write_report(
+    config: Config,
+    root: Path,
+    evaluation: Path,
+    run: Path,
+    prepared: Path,
+    recipe_gates: Sequence[Gate] = (),
+) -> ReportResult:
+    """Judge an evaluation and write `reports/<evaluation id>/`; an earlier verdict there stays listed.
 
     Args:
         config: the project's settings: gates, claims, what the recipe is not for.
@@ -57,24 +66,31 @@ def write_report(config: Config, root: Path, evaluation: Path, run: Path, prepar
         evaluation: the folder with `scores.json`.
         run: the folder with `manifest.json` and `metrics.jsonl`.
         prepared: the folder with `data.json`.
+        recipe_gates: those of the recipe and its tier; the report names the ones the project dropped.
 
     Raises:
         DataError: an input is absent or broken.
         ConfigError: a gate names a metric that was not measured.
     """
+    from kit.evaluate.seeds import find_seeds, seed_factor
+
     inputs = read_inputs(evaluation, run, prepared)
-    judged = _judge(inputs.scores, config)
-    view = build_view(config, root, evaluation, inputs, judged)
     folder = root / "reports" / evaluation.name
+    judged = judge(inputs.scores, config, evaluation, folder, recipe_gates)
+    by_seed = find_seeds(root, evaluation)
+    seeds = _Seeds(len(by_seed) or 1, seed_factor(by_seed))
+    view = build_view(config, root, evaluation, inputs, judged, seeds)
     with new_folder(folder) as temporary:
         write_text(temporary / "report.html", page(view))
         write_text(temporary / "report.md", markdown(view))
-        write_json(temporary / "report.json", _report_json(inputs.scores, judged))
+        write_json(temporary / "report.json", report_json(inputs.scores, judged, seeds.factor))
         write_text(temporary / "MODEL_CARD.md", model_card(view))
     return ReportResult(folder, ExitCode(judged.verdict.exit_code), asdict(judged.verdict))
 
 
-def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, judged: _Judgement) -> View:
+def build_view(
+    config: Config, root: Path, evaluation: Path, inputs: Inputs, judged: Judgement, seeds: _Seeds
+) -> View:
     """Everything the faces show, as words."""
     found, manifest = inputs.scores, inputs.manifest
     licence, licence_note = _licence(found["model"], config)
@@ -97,17 +113,20 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
         hub_base=_hub_base(found["model"], root),
         method=manifest["method"],
         tuned_by=provenance.method_label(manifest["method"], config),
-        confidence=quantity(config.evaluate.confidence, "rate").replace(".0%", "%"),
+        confidence=quantity(found["confidence"], "rate").replace(".0%", "%"),
         prompts=count(found["prompts"]),
-        seeds=count(found["seeds"]),
-        seeds_note=_seeds_note(found["seeds"]),
+        seeds=count(seeds.runs),
+        seeds_note=seeds_note(seeds.runs),
+        seed_rows=scores.seed_rows(seeds.factor, found),
         power=_power(found),
         synthetic=synthetic,
         tiny=tiny,
         notices=_notices(found, synthetic, tiny),
         verdict=judged.verdict,
-        gates=_gate_rows(judged.gates, config, found),
-        claims=_claim_rows(judged.claims, config, found),
+        gates=gate_rows(judged.gates, config, found),
+        dropped_gates=judged.dropped,
+        earlier=earlier_verdicts(judged),
+        claims=claim_rows(judged.claims, config, found),
         changes=scores.change_notes(found),
         scores=tables,
         methods=scores.methods(tables),
@@ -123,82 +142,9 @@ def build_view(config: Config, root: Path, evaluation: Path, inputs: Inputs, jud
         latency=provenance.latency(found),
         conditions=provenance.conditions(inputs, evaluation),
         not_for=config.recipe.not_for,
-        limits=_limits(found, synthetic, tiny),
+        limits=_limits(found, seeds.runs, synthetic, tiny),
         card_metrics=scores.card_metrics(found),
     )
-
-
-def _judge(found: Json, config: Config) -> _Judgement:
-    from kit.evaluate.gates import judge_claims, judge_gates, verdict
-
-    gates = judge_gates(found, config.gates, config.languages)
-    overall = verdict(found, gates)
-    return _Judgement(
-        gates=gates,
-        claims=judge_claims(found, config.claims),
-        verdict=Verdict(overall.status, int(overall.exit_code), overall.sentence),
-    )
-
-
-def _report_json(found: Json, judged: _Judgement) -> Json:
-    return {
-        **{key: value for key, value in found.items() if key != "items"},
-        "gates": [asdict(gate) for gate in judged.gates],
-        "claims": [asdict(claim) for claim in judged.claims],
-        "verdict": asdict(judged.verdict),
-    }
-
-
-def _gate_rows(results: list["GateResult"], config: Config, found: Json) -> list[GateRow]:
-    gates = {gate.name: gate for gate in config.gates}
-    rows = []
-    for result in results:
-        gate = gates[result.name]
-        metric = _metric(found, gate.metric, gate.decoding)
-        unit = scores.unit_of(metric) if metric else "score"
-        rows.append(
-            GateRow(
-                name=result.name,
-                asks=words.gate_asks(gate, metric["label"] if metric else gate.metric),
-                wanted=words.gate_wanted(gate, unit),
-                found=words.threshold(result.found, gate.of, unit),
-                found_interval=words.gate_interval(result, gate, unit),
-                n=count(result.n),
-                groups=plural(result.groups, "group") if result.groups < result.n else "",
-                status=result.status,
-                because=result.because,
-                why=words.gate_why(result, gate, unit),
-                slice=(result.slice or "").partition("=")[2],
-            )
-        )
-    return rows
-
-
-def _claim_rows(results: list["ClaimResult"], config: Config, found: Json) -> list[ClaimRow]:
-    claims = {claim.name: claim for claim in config.claims}
-    rows = []
-    for result in results:
-        claim = claims[result.name]
-        metric = _metric(found, claim.metric, "greedy") if claim.metric else None
-        unit = scores.unit_of(metric) if metric else "score"
-        value, span = words.claim_found(result.found, claim, unit)
-        rows.append(
-            ClaimRow(
-                name=result.name,
-                claimed=words.claim_claimed(claim, unit),
-                found=value,
-                found_interval=span,
-                status=result.status,
-                source=result.source,
-                why=words.sentence(result.why),
-            )
-        )
-    return rows
-
-
-def _metric(found: Json, name: str, decoding: str) -> Json | None:
-    named = (m for m in found["metrics"] if m["name"] == name and m["decoding"] == decoding)
-    return next(named, None)
 
 
 def _rule_titles(config: Config, root: Path) -> dict[str, str]:
@@ -264,8 +210,8 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     return notices
 
 
-def _limits(found: Json, synthetic: bool, tiny: bool) -> list[str]:
-    limits = [_seeds_note(found["seeds"]), _power(found)]
+def _limits(found: Json, seeds: int, synthetic: bool, tiny: bool) -> list[str]:
+    limits = [seeds_note(seeds), _power(found)]
     if synthetic:
         limits.append(
             "The held-out prompts come from the same phrase grammar as the training data; only their names, "
@@ -275,15 +221,24 @@ def _limits(found: Json, synthetic: bool, tiny: bool) -> list[str]:
         limits.append("Tiny is too small a model to serve anyone; its scores say nothing of a larger one.")
     limits.append(
         "Metrics are rules and counts, not judgement: each one's blind spots stand on its card. "
-        "Every metric is tested by itself, without correction for how many there are."
+        "Every metric is tested by itself, without correction for how many there are; gates that ask for "
+        "significance are corrected together (Holm), slices too (Benjamini–Hochberg)."
     )
     return [limit for limit in limits if limit]
 
 
-def _seeds_note(seeds: int) -> str:
+def seeds_note(seeds: int) -> str:
+    """What the intervals say of the luck of training, by the number of runs that differ by the seed only."""
+    from kit.evaluate.seeds import FEWEST_SEEDS
+
     if seeds == 1:
         return "One training seed: the intervals cover the choice of prompts, not the luck of training."
-    return f"{count(seeds)} training seeds."
+    if seeds < FEWEST_SEEDS:
+        return f"{count(seeds)} training seeds: too few to tell the luck of training apart."
+    return (
+        f"{count(seeds)} training seeds: the table by seeds covers the luck of training too; all other "
+        "intervals are of this run alone and cover the choice of prompts."
+    )
 
 
 def _power(found: Json) -> str:
@@ -294,6 +249,8 @@ def _power(found: Json) -> str:
     groups: int = found["groups"] if "groups" in found else found["prompts"]
     if groups < found["prompts"]:  # the effect was computed from groups
         prompts += f" in {plural(groups, 'group')}"
+    from kit.evaluate.power import PLANNED_DISCORDANCE
+
     if effect >= PLANNED_DISCORDANCE:
         return f"{prompts} are too few: most differences would go unseen."
     return (

@@ -20,6 +20,7 @@ def markdown(view: View) -> str:
     parts = [*_head(view), *_gates(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores)
+    parts += _seeds(view)
     parts += _slices(view.worst_slices)
     parts += _regressions(view)
     parts += _validity(view)
@@ -76,7 +77,8 @@ def _head(view: View) -> list[str]:
 
 def _gates(view: View) -> list[str]:
     if not view.gates:
-        return ["## Gates", "The project names no gates: nothing says which scores would do."]
+        said = "The project names no gates: nothing says which scores would do."
+        return ["## Gates", said, *_beside_gates(view)]
     rows = [
         [
             f"{escape(gate.name)}<br>{escape(gate.asks)}{f': {escape(gate.slice)}' if gate.slice else ''}"
@@ -89,7 +91,23 @@ def _gates(view: View) -> list[str]:
         ]
         for gate in view.gates
     ]
-    return ["## Gates", table(["gate", ">asks", ">found", ">prompts", "result"], rows)]
+    return ["## Gates", table(["gate", ">asks", ">found", ">prompts", "result"], rows), *_beside_gates(view)]
+
+
+def _beside_gates(view: View) -> list[str]:
+    """The recipe's gates that the project dropped, and the verdicts given before."""
+    parts = []
+    if view.dropped_gates:
+        said = [f"{gate.name}: {gate.asks} {gate.wanted}, {gate.now}" for gate in view.dropped_gates]
+        parts += ["Gates of the recipe that this project does not set as the recipe does:", bullets(said)]
+    if view.earlier:
+        said = [
+            f"{verdict.status} (exit code {verdict.exit_code}), by {verdict.changed}: {verdict.sentence} "
+            f"Gates then: {verdict.gates}."
+            for verdict in view.earlier
+        ]
+        parts += ["This evaluation was judged before:", bullets(said)]
+    return parts
 
 
 def _claims(view: View) -> list[str]:
@@ -97,8 +115,8 @@ def _claims(view: View) -> list[str]:
         return []
     rows = [
         [
-            escape(claim.name),
-            claim.claimed,
+            f"{escape(claim.name)}{f'<br>{escape(claim.definition)}' if claim.definition else ''}",
+            f"{claim.claimed} {claim.margin}".strip(),
             f"{claim.found} {claim.found_interval}".strip(),
             f"{mark(claim.status)} {claim.status}",
             escape(claim.why),
@@ -132,6 +150,23 @@ def _scores(scores: ScoreTable) -> list[str]:
     return [f"## Scores, {scores.decoding}", table(columns, rows)]
 
 
+def _seeds(view: View) -> list[str]:
+    if not view.seed_rows:
+        return []
+    rows = [
+        [
+            escape(row.label),
+            row.tuned,
+            f"{row.difference} {row.difference_interval}",
+            row.by_prompts,
+            row.by_seeds,
+        ]
+        for row in view.seed_rows
+    ]
+    columns = ["metric", ">tuned, by run", ">difference", ">error by prompts", ">error by seeds"]
+    return ["## Training seeds", escape(view.seeds_note), table(columns, rows)]
+
+
 def _slices(slices: Sequence[SliceRow]) -> list[str]:
     if not slices:
         return []
@@ -143,11 +178,12 @@ def _slices(slices: Sequence[SliceRow]) -> list[str]:
             row.base,
             f"{row.tuned} {row.tuned_interval}",
             f"{row.difference} {row.difference_interval}",
+            escape(row.q),
             row.verdict,
         ]
         for row in slices
     ]
-    columns = ["slice", "metric", ">n", ">base", ">tuned", ">difference", "verdict"]
+    columns = ["slice", "metric", ">n", ">base", ">tuned", ">difference", ">q", "verdict"]
     return ["## Slices, worst first", table(columns, rows)]
 
 

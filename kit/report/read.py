@@ -9,6 +9,7 @@ from kit.config.errors import DataError, Problem
 from kit.data.json_text import not_json
 
 SCHEMA = 1
+SCORES_SCHEMA = 2
 
 Json = dict[str, Any]
 
@@ -32,7 +33,7 @@ def read_inputs(evaluation: Path, run: Path, prepared: Path) -> Inputs:
     """
     problems: list[Problem] = []
     inputs = Inputs(
-        scores=_read_json(evaluation / "scores.json", "casekit evaluate", problems),
+        scores=_read_json(evaluation / "scores.json", "casekit evaluate", problems, SCORES_SCHEMA),
         manifest=_read_json(run / "manifest.json", "casekit train", problems),
         curve=_read_lines(run / "metrics.jsonl", "casekit train", problems),
         data=_read_json(prepared / "data.json", "casekit data prepare", problems),
@@ -42,7 +43,17 @@ def read_inputs(evaluation: Path, run: Path, prepared: Path) -> Inputs:
     return inputs
 
 
-def _read_json(path: Path, command: str, problems: list[Problem]) -> Json:
+def read_earlier(report: Path) -> Json | None:
+    """The `report.json` in a report's folder; None where there is none that could be read."""
+    try:
+        value = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    readable = isinstance(value, dict) and {"verdict", "gates"} <= value.keys()
+    return value if readable else None
+
+
+def _read_json(path: Path, command: str, problems: list[Problem], schema: int = SCHEMA) -> Json:
     text = _read_text(path, command, problems)
     if text is None:
         return {}
@@ -51,10 +62,10 @@ def _read_json(path: Path, command: str, problems: list[Problem]) -> Json:
     except json.JSONDecodeError as error:
         problems.append(Problem(f"{path}:{error.lineno}", not_json(error), f"run `{command}` again"))
         return {}
-    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+    if not isinstance(value, dict) or value.get("schema") != schema:
         found = value.get("schema") if isinstance(value, dict) else type(value).__name__
         problems.append(
-            Problem(str(path), f"found schema {found!r}, expected {SCHEMA}", f"run `{command}` again")
+            Problem(str(path), f"found schema {found!r}, expected {schema}", f"run `{command}` again")
         )
         return {}
     return value

@@ -24,6 +24,7 @@ from kit.report.view import (
     Figure,
     ScoreRow,
     ScoreTable,
+    SeedRow,
     SliceRow,
     SliceTable,
     ValidityRow,
@@ -83,6 +84,26 @@ def methods(tables: list[ScoreTable]) -> list[tuple[str, str]]:
         if row.label not in labels:
             labels.append(row.label)
     return [(", ".join(labels), how) for how, labels in alike.items()]
+
+
+def seed_rows(factor: list[Json], scores: Json) -> list[SeedRow]:
+    """Every metric over the training seeds: what each run reached, and what seeds and prompts leave open."""
+    units = {metric["name"]: unit_of(metric) for metric in _greedy(scores)}
+    rows = []
+    for found in factor:
+        unit, gap = units[found["name"]], found["difference"]
+        errors = [difference(gap[key], unit).removeprefix("+") for key in ("prompt_error", "seed_error")]
+        rows.append(
+            SeedRow(
+                label=found["label"],
+                tuned=", ".join(quantity(value, unit) for value in found["tuned"]),
+                difference=difference(gap["estimate"], unit),
+                difference_interval=interval(gap["low"], gap["high"], unit),
+                by_prompts=errors[0],
+                by_seeds=errors[1],
+            )
+        )
+    return rows
 
 
 def unscored(scores: Json) -> list[str]:
@@ -199,6 +220,7 @@ def _slice_row(metric: Json, part: Json) -> SliceRow:
         tuned_interval=interval(tuned["low"], tuned["high"], unit),
         difference=difference(change.get("estimate"), unit),
         difference_interval=interval(low, high, unit),
+        q=p_value(change.get("q_value")).replace("p", "q", 1),
         verdict=part["verdict"] if part["tested"] else "too few to test",
     )
 

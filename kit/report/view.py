@@ -46,12 +46,37 @@ class ClaimRow:
     """One published figure beside what this evaluation found."""
 
     name: str
+    definition: str
     claimed: str
+    margin: str
+    """How far from the claimed figure still counts; empty where nothing does."""
     found: str
     found_interval: str
     status: str
     source: str
     why: str
+
+
+@dataclass(frozen=True)
+class DroppedGate:
+    """A gate of the recipe that the project does not set as the recipe does."""
+
+    name: str
+    asks: str
+    wanted: str
+    now: str
+    """`dropped` or `set otherwise`."""
+
+
+@dataclass(frozen=True)
+class EarlierVerdict:
+    """What a report said of this evaluation before, and what has changed since."""
+
+    status: str
+    exit_code: int
+    sentence: str
+    changed: str
+    gates: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +110,21 @@ class ScoreTable:
 
 
 @dataclass(frozen=True)
+class SeedRow:
+    """One metric over runs that differ by the training seed only."""
+
+    label: str
+    tuned: str
+    """The tuned score of every run."""
+    difference: str
+    difference_interval: str
+    """Over seeds and prompts."""
+    by_prompts: str
+    by_seeds: str
+    """The two parts of the standard error."""
+
+
+@dataclass(frozen=True)
 class SliceRow:
     """One metric on the prompts that share a value of a column."""
 
@@ -97,6 +137,8 @@ class SliceRow:
     tuned_interval: str
     difference: str
     difference_interval: str
+    q: str
+    """The q-value over all slices and metrics; an en dash where too few prompts were there to test."""
     verdict: str
 
 
@@ -294,12 +336,15 @@ class View:
     prompts: str
     seeds: str
     seeds_note: str
+    seed_rows: list[SeedRow]
     power: str
     synthetic: bool
     tiny: bool
     notices: list[str]
     verdict: Verdict
     gates: list[GateRow]
+    dropped_gates: list[DroppedGate]
+    earlier: list[EarlierVerdict]
     claims: list[ClaimRow]
     changes: list[ChangeNote]
     scores: list[ScoreTable]

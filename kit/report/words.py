@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from kit.config.schema import Claim, Gate
+from kit.config.gates import Claim, Gate
 from kit.report.formatting import (
     MINUS,
     NONE,
@@ -76,13 +76,27 @@ def relative_change(metric: Json) -> str:
 def gate_asks(gate: Gate, label: str) -> str:
     """What a gate looks at: metric, side, bound, decoding and slice."""
     text = f"{label}, {_OF[gate.of]}{_BOUND[gate.bound]}"
+    if gate.kind == "zero_tolerance":
+        worse = "" if gate.zero_tolerance == "critical" else " or worse"
+        text = f"{label}, answers that break a {gate.zero_tolerance}{worse} rule, all decodings"
+    if gate.kind == "significant":
+        text = f"{label}, tuned better than base"
+    if gate.kind == "non_inferior":
+        text = f"{label}, tuned minus base, unfavourable bound"
     if gate.decoding == "sampled":
         text += ", sampled"
     return f"{text}, worst {gate.worst}" if gate.worst else text
 
 
-def gate_wanted(gate: Gate, unit: Unit) -> str:
+def gate_wanted(gate: Gate, unit: Unit, metric: Json | None, confidence: float) -> str:
     """A gate's threshold with its sign and unit: ≤ 5.0%."""
+    if gate.kind == "zero_tolerance":
+        return "none"
+    if gate.kind == "significant":
+        return p_value(1 - confidence).replace("=", "<")
+    if gate.non_inferior is not None:
+        sign, side = (">", -1) if metric is None or metric["higher_is_better"] else ("<", 1)
+        return f"{sign} {difference(side * gate.non_inferior.margin, unit)}"
     sign, value = ("≥", gate.at_least) if gate.at_least is not None else ("≤", gate.at_most)
     return f"{sign} {threshold(value, gate.of, unit)}"
 
@@ -92,6 +106,15 @@ def threshold(value: float | None, of: str, unit: Unit) -> str:
     if of == "difference":
         return difference(value, unit)
     return quantity(value, _unit_of_side(of, unit))
+
+
+def gate_found(result: "GateResult", gate: Gate, unit: Unit) -> str:
+    """What a gate judged: the figure or its bound, an adjusted p-value, or how many answers."""
+    if gate.kind == "zero_tolerance":
+        return NONE if result.found is None else count(round(result.found))
+    if gate.kind == "significant":
+        return p_value(result.adjusted_p)
+    return threshold(result.found, result.of, unit)
 
 
 def gate_why(result: "GateResult", gate: Gate, unit: Unit) -> str:
@@ -105,11 +128,16 @@ def gate_why(result: "GateResult", gate: Gate, unit: Unit) -> str:
 
 
 def gate_interval(result: "GateResult", gate: Gate, unit: Unit) -> str:
-    """The interval of what a gate looks at; empty where there is none."""
+    """The interval of what a gate looks at, with its estimate where something else is judged; or empty."""
     if result.low is None or result.high is None:
         return ""
-    side = unit if gate.of == "difference" else _unit_of_side(gate.of, unit)
-    return interval(result.low, result.high, side)
+    if gate.kind == "zero_tolerance":
+        return f"up to {quantity(result.high, 'rate')}"
+    side = unit if result.of == "difference" else _unit_of_side(result.of, unit)
+    span = interval(result.low, result.high, side)
+    if gate.kind == "threshold" and gate.bound == "estimate":
+        return span
+    return f"estimate {threshold(result.estimate, result.of, unit)} {span}"
 
 
 def claim_claimed(claim: Claim, unit: Unit) -> str:
@@ -118,6 +146,15 @@ def claim_claimed(claim: Claim, unit: Unit) -> str:
         sign = MINUS if claim.of == "reduction" else ""
         return f"{sign}{quantity(claim.at_least, 'rate')}"
     return threshold(claim.at_least, claim.of, unit)
+
+
+def claim_margin(claim: Claim, unit: Unit) -> str:
+    """How far from the claimed figure still counts; empty where nothing does."""
+    if not claim.margin:
+        return ""
+    if claim.of == "ratio":
+        return f"within {quantity(claim.margin, 'factor')}"
+    return f"within {difference(claim.margin, 'rate' if claim.of == 'reduction' else unit).removeprefix('+')}"
 
 
 def claim_found(found: dict[str, Any] | None, claim: Claim, unit: Unit) -> tuple[str, str]:

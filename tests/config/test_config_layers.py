@@ -95,3 +95,33 @@ def test_a_project_needs_no_recipe_and_no_project_file_of_its_own(make_project: 
 def test_a_folder_without_conf_is_not_a_project(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="casekit new"):
         load_config(tmp_path)
+
+
+def test_the_recipes_gates_are_known_though_the_project_replaces_them(make_project: Make) -> None:
+    own = "gates: [{name: mine, metric: violation_rate, at_most: 1}]\n"
+    loaded = load_config(make_project(own, RECIPE_WITH_GATES))
+    assert [gate.name for gate in loaded.config.gates] == ["mine"]
+    assert [gate.name for gate in loaded.recipe_gates] == ["few"]
+    tiered = load_config(make_project(own + "tier: tiny\n", RECIPE_WITH_GATES))
+    assert [gate.name for gate in tiered.recipe_gates] == ["few, tiny"]
+
+
+def test_a_broken_gate_of_the_recipe_is_told_though_the_project_replaces_it(make_project: Make) -> None:
+    broken = RECIPE_WITH_GATES.replace("at_most: 0.05", "at_moost: 0.05")
+    own = "gates: [{name: mine, metric: violation_rate, at_most: 1}]\n"
+    with pytest.raises(ConfigError, match="a gate of the recipe that the project replaces") as caught:
+        load_config(make_project(own, broken))
+    assert caught.value.problems[0].where.startswith("conf/recipe.yaml:")
+
+
+RECIPE_WITH_GATES = """
+evaluate: {metrics: [violation_rate]}
+gates:
+  - {name: few, metric: violation_rate, at_most: 0.05}
+tiers:
+  tiny:
+    title: t
+    licence: l
+    settings:
+      gates: [{name: "few, tiny", metric: violation_rate, at_most: 0.1}]
+"""

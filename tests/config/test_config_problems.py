@@ -78,7 +78,7 @@ def test_where_a_file_cannot_be_read_only_what_is_certain_is_said(make_project: 
         "project.yaml:3",
     ]
     assert "expected a number" in found[1].message
-    assert "exactly one of `at_least` and `at_most`" in found[2].message
+    assert "exactly one of `at_least`, `at_most`" in found[2].message
 
 
 @pytest.mark.parametrize(
@@ -409,3 +409,24 @@ def test_rows_of_preferences_are_not_packed(make_project: Make, stage: str) -> N
     assert "sft and pretrain" in found.hint
     load_config(make_project(""), [f"train.stage={stage}", "train.packing=false"])
     load_config(make_project(""), ["train.stage=pretrain", "train.packing=true"])
+
+
+@pytest.mark.parametrize(
+    ("asks", "told"),
+    [
+        ("significant: true, at_most: 0", "found `at_most`, `significant`; a second condition is a second"),
+        ("significant: true, of: reduction", "looks at the difference of tuned and base: leave `of` out"),
+        ("non_inferior: {margin: -1}", "`gates[1].non_inferior.margin`: found -1, expected"),
+        ("non_inferior: 0.02", "`gates[1].non_inferior`: found 0.02"),
+        ("zero_tolerance: critical, worst: topic", "every tuned answer, greedy and sampled: leave `worst`"),
+        ("zero_tolerance: dire", "unknown value"),
+    ],
+)
+def test_a_gate_that_asks_for_what_does_not_belong_together_is_told_with_its_line(
+    make_project: Make, asks: str, told: str
+) -> None:
+    fine = "gates:\n  - {name: a, metric: violation_rate, significant: true}\n"
+    wrong = f"  - {{name: b, metric: violation_rate, {asks}}}\n"
+    (problem,) = problems_of(make_project(fine + wrong))
+    assert problem.where == "conf/project.yaml:3"
+    assert told in problem.message

@@ -208,7 +208,9 @@ def test_a_column_that_no_row_has_is_an_error_naming_key_and_columns(project, di
     assert problems["data.expected"] == "no row has the column 'topik'; the columns are customer, topic"
 
 
-def test_columns_that_no_row_has_are_one_problem_a_setting_that_says_what_to_write(project, dialogues) -> None:
+def test_columns_that_no_row_has_are_one_problem_a_setting_that_says_what_to_write(
+    project, dialogues
+) -> None:
     source = project.write("a.jsonl", dialogues)
     with pytest.raises(DataError) as caught:
         project.check(source, expected=["answerable", "slots"], split={"group_by": "patient"})

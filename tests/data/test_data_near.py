@@ -162,6 +162,28 @@ def test_near_conflicts_are_reported_not_rejected(project) -> None:
     assert "branch only" in check_of(summary, "near_conflict")["examples"][0]["pair"]["texts"][0]
 
 
+@pytest.mark.parametrize(
+    ("keep", "gone", "reason"),
+    [
+        ("first", [2, 3, 4], "the prompt of a.jsonl:1 differently"),
+        ("majority", [1], "the prompt of a.jsonl:2 differently, 1 to 3"),
+        ("none", [1, 2, 3, 4], "the prompt of a.jsonl:2 differently, and none is kept"),
+    ],
+)
+def test_which_answer_to_nearly_one_question_stays(project, keep: str, gone: list[int], reason: str) -> None:
+    rows = [
+        dialogue(ASKED, "Choose Card, then Passcode."),
+        dialogue(NEARLY, "That can be done at a branch only."),
+        dialogue(f"Hi! {ASKED}", "That can be done at a branch only."),
+        dialogue(f"Hi! {NEARLY}", "That can be done at a branch only!"),
+    ]
+    checks = {"near_conflict": "reject", "conflicts_keep": keep, "near_duplicate": "off"}
+    looked = project.look(project.write("a.jsonl", rows), split={"valid": 0, "test": 0}, checks=checks)
+    assert [rejection.where for rejection in looked.rejected] == [f"a.jsonl:{line}" for line in gone]
+    assert all(rejection.check == "near_conflict" for rejection in looked.rejected)
+    assert looked.rejected[0].reason.endswith(reason)
+
+
 def test_equal_rows_are_told_by_the_exact_checks_alone(project) -> None:
     rows = [dialogue(ASKED, "Yes."), dialogue(ASKED, "Yes."), dialogue(ASKED, "No, only in a branch.")]
     reported = {"duplicates": "report", "conflicts": "report", "overlap": "report"}

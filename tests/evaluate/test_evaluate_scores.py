@@ -2,13 +2,15 @@
 
 import copy
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kit.config.errors import ConfigError
-from kit.config.schema import Config, Gate, MetricUse
+from kit.config.gates import Gate
+from kit.config.schema import Config, MetricUse
 from kit.evaluate.evaluate import load_metrics
 from kit.evaluate.gates import judge_gates, verdict
 from kit.evaluate.prompts import Prompt
@@ -147,7 +149,10 @@ def test_cut_answers_are_counted_with_their_reason(config):
     prompts = make_prompts(40)
     scores = scored(config, prompts, predict(prompts, rarely_bad, rarely_bad, finished=False))
     assert scores["validity"]["greedy"]["base"] == {"n": 40, "invalid": 40, "reasons": {"cut": 40}}
-    assert entry(scores, "violation_rate")["details"]["tuned"] == {"invalid answer (cut)": 40}
+    said = entry(scores, "violation_rate")["details"]["tuned"]
+    assert said.pop("invalid answer (cut)") == 40 and said == {"F1": 1}, (
+        "what a cut answer has said stays said"
+    )
 
 
 def test_the_order_of_the_predictions_changes_nothing(config):
@@ -463,3 +468,73 @@ def test_a_reason_is_counted_on_both_sides_or_not_at_all(config):
     found = entry(scored(settings(), prompts, predictions), "resolution_rate")["details"]
     assert found["base"]["forbidden: shared"] == 1
     assert found["tuned"]["forbidden: shared"] == 5
+
+
+def test_severities_count_who_broke_what_on_how_many(config):
+    """BUY is a major rule's, BAD a critical one's; rules of the severity and of worse ones are counted."""
+    prompts = make_prompts(60, per_group=2)
+    answers = {0: "You should buy it.", 1: BAD}
+    scores = scored(config, prompts, predict(prompts, often_bad, lambda n: answers.get(n, GOOD)))
+    found = entry(scores, "violation_rate")["severities"]
+    assert found["critical"]["tuned"] == {"n": 60, "groups": 30, "found": 1, "rules": {"F1": 1}}
+    assert found["major"]["tuned"] == {"n": 60, "groups": 30, "found": 2, "rules": {"F1": 1, "F3": 1}}
+    assert found["critical"]["base"]["found"] == 30
+    assert entry(scores, "token_f1")["severities"] is None
+    missing = entry(scores, "disclosure_rate")["severities"]
+    assert missing["critical"]["tuned"]["n"] == 0, "the must-rule is a major one"
+    assert missing["major"]["tuned"]["rules"] == {"F2": 2}
+
+
+def test_an_invalid_answer_is_no_evidence_of_good_conduct_and_may_be_one_of_bad(config):
+    prompts = make_prompts(50)
+    cut = predict(prompts, rarely_bad, rarely_bad)
+    for n in (1, 2, 3):
+        cut[f"{n:04x}", "tuned", "greedy"]["finished"] = False
+    found = entry(scored(config, prompts, cut), "violation_rate")["severities"]["critical"]["tuned"]
+    assert (found["n"], found["found"]) == (48, 1), "2 and 3 said nothing wrong before they were cut"
+
+
+def test_a_gate_without_tolerance_reads_the_severities(config):
+    gates = [
+        Gate(name=severity, metric="violation_rate", zero_tolerance=severity)
+        for severity in ("critical", "major")
+    ]
+    prompts = make_prompts(60)
+    scores = scored(config, prompts, predict(prompts, often_bad, lambda n: "You should buy it."))
+    critical, major = judge_gates(scores, gates)
+    assert (critical.status, critical.found, critical.n) == ("passed", 0, 60)
+    assert "none in 60 greedy answers; up to 4.9% of prompts" in critical.why
+    assert (major.status, major.found) == ("failed", 60) and "F3 (60)" in major.why
+
+
+def test_slices_get_q_values_over_all_metrics_and_small_ones_none(config):
+    prompts = make_prompts(200)
+    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad))
+    parts = [part for e in scores["metrics"] for part in e["slices"]]
+    assert all(part["difference"]["q_value"] >= part["difference"]["p_value"] for part in parts)
+    english = next(p for p in entry(scores, "violation_rate")["slices"] if p["value"] == "en")
+    assert english["verdict"] == "improved" and english["difference"]["q_value"] < 0.001
+    few = scored(config, prompts[:60], predict(prompts[:60], often_bad, rarely_bad))
+    french = next(p for p in entry(few, "violation_rate")["slices"] if p["value"] == "fr")
+    assert (french["tested"], french["difference"]["q_value"], french["verdict"]) == (
+        False,
+        None,
+        "not shown",
+    )
+
+
+def test_among_many_slices_of_nothing_hardly_one_is_called_changed(config):
+    """Sixty slices, systems that differ by chance only: one in twenty has p below 5%, none is shown."""
+    generator = random.Random(5)
+    prompts = [
+        replace(prompt, slices={f"column{c}": str(generator.randrange(3)) for c in range(20)})
+        for prompt in make_prompts(150)
+    ]
+
+    def by_chance(n):
+        return BAD if generator.random() < 0.5 else GOOD
+
+    found = entry(scored(config, prompts, predict(prompts, by_chance, by_chance)), "violation_rate")["slices"]
+    tested = [part for part in found if part["tested"]]
+    assert len(tested) == 60 and sum(part["difference"]["p_value"] < 0.05 for part in tested) >= 2
+    assert [part["value"] for part in tested if part["verdict"] != "not shown"] == []

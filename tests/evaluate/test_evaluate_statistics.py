@@ -1,7 +1,5 @@
 """Golden values of the literature, agreement with scipy and statsmodels, and simulated coverage."""
 
-import math
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,6 +7,7 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from kit.evaluate import statistics
+from kit.evaluate.power import minimum_detectable_effect
 from kit.evaluate.statistics import PairedTable
 
 
@@ -161,76 +160,14 @@ def test_reduction_covers_the_true_ratio():
     assert 0.93 <= np.mean([f.low <= truth <= f.high for f in found]) <= 0.975
 
 
-def test_bootstrap_of_independent_values_is_near_the_t_interval():
-    values = np.random.default_rng(5).normal(1.0, 2.0, size=300)
-    found = statistics.bootstrap_mean(values, [str(i) for i in range(300)])
-    low, high = stats.t.interval(0.95, 299, values.mean(), values.std(ddof=1) / math.sqrt(300))
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.03)
-
-
-def test_bootstrap_over_clusters_is_wider_when_clusters_agree():
-    values = np.repeat(np.random.default_rng(6).normal(size=30), 10)
-    alone = statistics.bootstrap_mean(values, [str(i) for i in range(300)])
-    together = statistics.bootstrap_mean(values, [str(i // 10) for i in range(300)])
-    assert together.high - together.low > 2.5 * (alone.high - alone.low)
-
-
-def test_bootstrap_does_not_depend_on_the_order():
-    values = np.random.default_rng(7).normal(size=50)
-    clusters = [f"c{i // 2}" for i in range(50)]
-    order = np.random.default_rng(8).permutation(50)
-    one = statistics.bootstrap_mean(values, clusters)
-    other = statistics.bootstrap_mean(values[order], [clusters[i] for i in order])
-    assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-12)
-
-
-def test_bootstrap_p_value_of_identical_systems_is_one():
-    assert statistics.bootstrap_p_value(np.zeros(20), [str(i) for i in range(20)]) == 1.0
-
-
-def test_bootstrap_p_value_is_small_for_a_clear_difference_and_never_zero():
-    found = statistics.bootstrap_p_value(np.full(20, 0.3), [str(i) for i in range(20)], draws=1000)
-    assert 0 < found <= 0.002
-
-
-def test_ratio_of_medians_mirrors_and_covers():
-    generator = np.random.default_rng(10)
-    base, tuned = generator.lognormal(1.0, 0.3, 60), generator.lognormal(0.0, 0.3, 60)
-    found, swapped = statistics.ratio_of_medians(base, tuned), statistics.ratio_of_medians(tuned, base)
-    assert found.low < math.e < found.high
-    assert (found.low, found.high) == pytest.approx((1 / swapped.high, 1 / swapped.low), rel=1e-6)
-
-
-def test_the_difference_of_medians_agrees_with_their_ratio():
-    """One says seconds, the other a factor; near the border both must say the same."""
-    generator = np.random.default_rng(13)
-    shown = 0
-    for shift in np.linspace(0, 0.5, 12):
-        base, tuned = generator.lognormal(shift, 0.4, 16), generator.lognormal(0.0, 0.4, 16)
-        ratio = statistics.ratio_of_medians(base, tuned, draws=999)
-        gap, p_value = statistics.difference_of_medians(base, tuned, draws=999)
-        assert gap.estimate == pytest.approx(np.median(tuned) - np.median(base))
-        if p_value < 0.05:
-            shown += 1
-            assert (ratio.low > 1 and gap.high < 0) or (ratio.high < 1 and gap.low > 0)
-        elif p_value > 0.06:
-            assert ratio.low <= 1 <= ratio.high and gap.low <= 0 <= gap.high
-    assert 0 < shown < 12
-
-
-def test_ratio_of_medians_refuses_times_that_are_none():
-    with pytest.raises(ValueError, match="positive"):
-        statistics.ratio_of_medians([0.0, 1.0], [1.0, 1.0])
-
-
 @pytest.mark.parametrize(("n", "points"), [(100, 12.4), (200, 8.8), (500, 5.6), (1000, 4.0), (2000, 2.8)])
 def test_minimum_detectable_effect_golden_values(n, points):
-    assert 100 * statistics.minimum_detectable_effect(n) == pytest.approx(points, abs=0.05)
+    assert 100 * minimum_detectable_effect(n) == pytest.approx(points, abs=0.05)
 
 
 def test_minimum_detectable_effect_is_found_with_the_promised_power():
     n, discordance = 200, 0.2
-    effect = statistics.minimum_detectable_effect(n, discordance)
+    effect = minimum_detectable_effect(n, discordance)
     b, c = (discordance - effect) / 2, (discordance + effect) / 2
     tables = np.random.default_rng(11).multinomial(n, [b, c, 1 - discordance], size=1000)
     shown = np.mean([statistics.mcnemar(int(t[0]), int(t[1])) <= 0.05 for t in tables])
@@ -260,3 +197,49 @@ def test_a_verdict_needs_the_interval_and_the_test():
     assert found.low > 0 and p_value > 0.05
     shown = statistics.outcome(found.low, found.high, p_value, confidence=0.95, higher_is_better=True)
     assert shown == "not shown"
+
+
+@pytest.mark.parametrize(("rate", "n"), [(0.05, 59), (0.01, 299), (0.005, 598)])
+def test_so_many_prompts_without_an_event_rule_out_a_rate(rate, n):
+    """The exact one-sided 95% bound, about 3/n."""
+    assert statistics.upper_bound_of_none(n) <= rate < statistics.upper_bound_of_none(n - 1)
+
+
+def test_a_bound_of_none_needs_prompts():
+    with pytest.raises(ValueError, match="n > 0"):
+        statistics.upper_bound_of_none(0)
+
+
+@pytest.mark.parametrize(("n", "refusals", "false"), [(300, 293, 7), (500, 485, 15), (1000, 964, 36)])
+def test_wilson_golden_values_for_refusals(n, refusals, false):
+    """The least count whose interval lies above 95%, and the largest whose interval lies below 5%."""
+    assert statistics.wilson(refusals, n).low >= 0.95 > statistics.wilson(refusals - 1, n).low
+    assert statistics.wilson(false, n).high <= 0.05 < statistics.wilson(false + 1, n).high
+
+
+@pytest.mark.parametrize(("b", "c", "exact"), [(1, 7, 0.0703), (30, 12, 0.0079), (5, 1, 0.2188)])
+def test_mid_p_is_half_a_point_probability_below_the_exact_test(b, c, exact):
+    k, n = min(b, c), b + c
+    assert 2 * stats.binom.cdf(k, n, 0.5) == pytest.approx(exact, abs=5e-5)
+    assert statistics.mcnemar(b, c) == pytest.approx(exact - stats.binom.pmf(k, n, 0.5), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "n", "low", "high"),
+    [(11, 2, 100, 27, 96), (50, 9, 500, 66, 90), (200, 36, 2000, 75, 87)],
+)
+def test_reduction_golden_values_for_82_percent(base, tuned, n, low, high):
+    """The same 82% of three sizes; how many pairs had both is not published, one of them is taken."""
+    both = round(tuned / 2)
+    found = statistics.reduction(PairedTable(both, base - both, tuned - both, n - base - tuned + both))
+    assert found is not None and found.estimate == pytest.approx(0.82, abs=0.005)
+    assert (100 * found.low, 100 * found.high) == pytest.approx((low, high), abs=2)
+
+
+@pytest.mark.parametrize(
+    ("table", "fall", "p_value"), [((5, 123, 2, 70), 0.945, 2e-34), ((4, 0, 43, 203), -10.75, 1e-13)]
+)
+def test_golden_values_of_the_guarded_model(table, fall, p_value):
+    found = statistics.reduction(PairedTable(*table))
+    assert found is not None and found.estimate == pytest.approx(fall, abs=0.001)
+    assert statistics.mcnemar(table[1], table[2]) == pytest.approx(p_value, rel=0.2)

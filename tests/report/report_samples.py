@@ -183,7 +183,7 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
     }
     n = len(items)
     return {
-        "schema": 1,
+        "schema": 2,
         "evaluation": "20260102-finance",
         "run": "20260102T030405-sft-lora",
         "data": "f00d",
@@ -194,6 +194,7 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
         "prompts": n,
         "groups": n,
         "seeds": 1,
+        "confidence": 0.95,
         "validity": {
             "greedy": {
                 "base": {"n": n, "invalid": 3, "reasons": {"cut": 2, "repeating": 1}},
@@ -228,6 +229,7 @@ def make_metric(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         "decoding": "greedy",
         **{key: value for key, value in whole.items() if key != "tested"},
         "slices": [part for part in slices if part["n"]],
+        "severities": None,
         "details": {system: _count_details(name, items, system) for system in ("base", "tuned")},
     }
 
@@ -320,7 +322,7 @@ def response_time(verdict: str = "improved") -> dict[str, Any]:
         "decoding": "greedy", "n": 16, "groups": 16, "base": single(0.61), "tuned": single(0.48),
         "difference": {"estimate": -0.13, "low": -0.2, "high": -0.05, "p_value": 0.01, "method": "bootstrap"},
         "reduction": None, "ratio": latency()["speedup"], "verdict": verdict,
-        "slices": [], "details": {"base": {}, "tuned": {}},
+        "slices": [], "details": {"base": {}, "tuned": {}}, "severities": None,
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.config.schema import Claim, Gate
+from kit.config.gates import Claim, Gate
 from kit.report import formatting, words
 
 
@@ -96,11 +96,18 @@ def test_a_reduction_that_is_not_shown_is_not_named() -> None:
 def test_gates_say_what_they_ask_in_the_metrics_unit() -> None:
     gate = Gate(name="g", metric="m", at_most=0.05, bound="upper", decoding="sampled", worst="language")
     assert words.gate_asks(gate, "Violations") == "Violations, tuned, upper bound, sampled, worst language"
-    assert words.gate_wanted(gate, "rate") == "≤ 5.0%"
-    assert words.gate_wanted(Gate(name="g", metric="m", of="ratio", at_least=4), "seconds") == "≥ 4.00×"
-    assert plain(words.gate_wanted(Gate(name="g", metric="m", of="difference", at_most=0.05), "rate")) == (
-        "≤ +5.0 points"
-    )
+    assert words.gate_wanted(gate, "rate", None, 0.95) == "≤ 5.0%"
+    gate = Gate(name="g", metric="m", of="ratio", at_least=4)
+    assert words.gate_wanted(gate, "seconds", None, 0.95) == "≥ 4.00×"
+    gate = Gate(name="g", metric="m", of="difference", at_most=0.05)
+    assert plain(words.gate_wanted(gate, "rate", None, 0.95)) == "≤ +5.0 points"
+    gate = Gate(name="g", metric="m", significant=True)
+    assert plain(words.gate_wanted(gate, "rate", None, 0.95)) == "p < .050"
+    gate = Gate(name="g", metric="m", non_inferior={"margin": 0.02})
+    assert plain(words.gate_wanted(gate, "rate", metric(), 0.95)) == "< +2.0 points"
+    higher = metric(higher_is_better=True)
+    assert plain(words.gate_wanted(gate, "rate", higher, 0.95)) == "> -2.0 points"
+    assert words.gate_asks(gate, "Accuracy") == "Accuracy, tuned minus base, unfavourable bound"
 
 
 def test_claims_of_a_reduction_read_as_a_fall() -> None:

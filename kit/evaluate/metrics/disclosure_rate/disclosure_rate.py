@@ -11,6 +11,7 @@ class DisclosureRate(PolicyMetric):
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0
+    rule_kind = "must"
     formula = "answers with all required statements / answers to which a must-rule applies"
 
     def applies(self, reference: Reference) -> bool:

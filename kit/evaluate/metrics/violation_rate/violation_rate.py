@@ -11,6 +11,7 @@ class ViolationRate(PolicyMetric):
     kind = "rate"
     higher_is_better = False
     invalid_item = 1.0
+    rule_kind = "never"
     formula = "answers with a forbidden phrase / answers to which a never-rule applies"
 
     def applies(self, reference: Reference) -> bool:
