@@ -86,13 +86,19 @@ def _of_files(loaded: LoadedConfig, files: Sequence[Path]) -> Data:
     return data.model_copy(
         update={
             "sources": [
-                _whole(known.get(file.resolve(), Source(path=str(file.resolve())))) for file in files
+                _whole(known.get(file.resolve(), Source(path=_from(loaded.root, file)))) for file in files
             ],
             "expected": data.expected if ("expected",) in words else [],
             "slices": data.slices if ("slices",) in words else [],
             "split": data.split.model_copy(update=unnamed),
         }
     )
+
+
+def _from(root: Path, file: Path) -> str:
+    """A file's path as messages name it: from the project, if it lies there."""
+    path, root = file.resolve(), root.resolve()
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _whole(source: Source) -> Source:

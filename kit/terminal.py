@@ -60,8 +60,9 @@ def data_table(summary: dict[str, Any], listed: str) -> Table:
         table.add_row("left out", str(rows["left_out"]), "by `max_rows` or `weight` of their sources")
     for check in summary["checks"]:
         if check["count"]:
-            style = "red" if check["severity"] == "reject" else "yellow"
-            table.add_row(check["name"], str(check["count"]), Text(visible(check["what"]), style=style))
+            word, style = ("rejected", "red") if check["severity"] == "reject" else ("reported", "yellow")
+            what = f"{word}: {visible(check['what'])}"
+            table.add_row(check["name"], str(check["count"]), Text(what, style=style))
     return table
 
 

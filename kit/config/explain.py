@@ -172,7 +172,7 @@ def _help(key: Key) -> str:
     """The setting's own description from the schema."""
     section = _type_at(key[:-1])
     field = section.model_fields.get(str(key[-1])) if key and _is_section(section) else None
-    return field.description.split("\n")[0] if field and field.description else ""
+    return " ".join(field.description.split()) if field and field.description else ""
 
 
 def _place(loc: Key) -> Key:

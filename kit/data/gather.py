@@ -182,14 +182,24 @@ def _batches(
 
 
 def _missing_columns(config: Config, columns: set[str]) -> list[Problem]:
+    """One problem a setting, however many of its columns are nowhere."""
+    missing: dict[str, list[str]] = {}
+    for column, key in needed_columns(config).items():
+        if column not in columns:
+            missing.setdefault(key, []).append(column)
     return [
         Problem(
             where=key,
-            message=f"no row has the column {column!r}; the columns are {', '.join(sorted(columns))}",
-            hint=f"rename it with `columns` of its source ({column}: their_name), or take it out of {key}",
+            message=(
+                f"no row has the column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}; "
+                f"the columns are {', '.join(sorted(columns))}"
+            ),
+            hint=(
+                f"rename with `columns` of the source ({names[0]}: their_name), or "
+                + (f"set {key}: null" if key.startswith("data.split.") else f"leave out of {key}")
+            ),
         )
-        for column, key in needed_columns(config).items()
-        if column not in columns
+        for key, names in missing.items()
     ]
 
 

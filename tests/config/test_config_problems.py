@@ -176,6 +176,13 @@ def test_a_wrong_type_says_what_to_write(make_project: Make, project: str, hint:
     assert problem.hint == hint
 
 
+def test_a_hint_from_the_schema_is_whole_sentences(make_project: Make) -> None:
+    """A description of several lines is not broken off in the middle of a sentence."""
+    (problem,) = problems_of(make_project("train: {packing: on}"))
+    assert problem.hint.startswith("Join the sequences of a global batch")
+    assert problem.hint.endswith("The steps see what they see unpacked.")
+
+
 @pytest.mark.parametrize(
     ("project", "key", "value"),
     [

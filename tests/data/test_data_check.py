@@ -208,6 +208,18 @@ def test_a_column_that_no_row_has_is_an_error_naming_key_and_columns(project, di
     assert problems["data.expected"] == "no row has the column 'topik'; the columns are customer, topic"
 
 
+def test_columns_that_no_row_has_are_one_problem_a_setting_that_says_what_to_write(
+    project, dialogues
+) -> None:
+    source = project.write("a.jsonl", dialogues)
+    with pytest.raises(DataError) as caught:
+        project.check(source, expected=["answerable", "slots"], split={"group_by": "patient"})
+    expected, group = caught.value.problems
+    assert expected.message == "no row has the columns 'answerable', 'slots'; the columns are customer, topic"
+    assert expected.hint.endswith("(answerable: their_name), or leave out of data.expected")
+    assert group.hint.endswith("(patient: their_name), or set data.split.group_by: null")
+
+
 def test_no_sources_is_an_error(project) -> None:
     with pytest.raises(DataError, match="there is no data to read"):
         project.prepare()

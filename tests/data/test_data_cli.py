@@ -80,6 +80,21 @@ def test_check_of_files_takes_the_columns_of_the_command_line(casekit: Run) -> N
     assert "data.sources names what to check, and so do the files" in err
 
 
+def test_a_file_of_the_project_is_named_from_the_project_though_no_source_names_it(casekit: Run) -> None:
+    write(*good(3), "broken", name="other.jsonl")
+    _, out, _ = casekit("data", "check", str(Path("other.jsonl").resolve()))
+    assert out.startswith("other.jsonl:4: not JSON")
+    assert str(Path.cwd()) not in out
+
+
+def test_the_table_says_without_colour_which_checks_reject_and_which_only_report(casekit: Run) -> None:
+    write(*good(3), "broken", name="other.jsonl")
+    _, out, _ = casekit("data", "check", "other.jsonl")
+    lines = {line.split()[0]: line.split(maxsplit=2)[2] for line in out.splitlines() if "  1  r" in line}
+    assert lines["unreadable"].startswith("rejected: records")
+    assert " 3  reported: dialogues outside the advised length" in out
+
+
 def test_prepare_names_the_file_that_lists_the_rejected(casekit: Run) -> None:
     write(*good(60), "broken")
     code, out, _ = casekit("data", "prepare", "data.split.group_by=null")
