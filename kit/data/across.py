@@ -4,7 +4,7 @@ They work on entries and read a row's texts only where two rows may be near, or 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,7 @@ Finder = Callable[[list[Entry]], Iterator[Found]]
 _OF_DOCUMENTS = ("group_leak", "overlap", "duplicate", "near_duplicate")
 _OF_ANSWERS = ("near_conflict", "variant")
 """Checks of rows that teach their answers: of preferences many answers to one prompt are wanted."""
+_HELD_OUT: dict[SplitName, int] = {"train": 0, "valid": 1, "test": 2}
 NEAR_CHECKS = ("near_overlap", "near_duplicate", "near_conflict")
 """The checks that need marks."""
 
@@ -129,9 +130,9 @@ def _overlaps(ranked: list[Entry]) -> Iterator[Found]:
 
 def _near_overlaps(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Found]:
     ends = [(entry, end) for entry in ranked for end in _ends(entry)]
-    held_out = np.array([entry.split != "train" for entry, _ in ends], dtype=np.bool_)
+    held_out = np.array([_HELD_OUT[entry.split] for entry, _ in ends], dtype=np.int8)
     which = np.array([entry.asks + end for entry, end in ends], dtype=np.int64)
-    neighbours = find_neighbours(rows.asks, which, near, partners=held_out)
+    neighbours = find_neighbours(rows.asks, which, near, held_out=held_out)
     texts = _Texts(rows.store)
     found: set[int] = set()
     for number, (entry, end) in enumerate(ends):
@@ -172,10 +173,9 @@ def _near_duplicates(ranked: list[Entry], rows: Rows, near: float) -> Iterator[F
     which = np.array([entry.number for entry in ranked], dtype=np.int64)
     neighbours = find_neighbours(rows.wholes, which, near, salts=_told(ranked))
     texts = _Texts(rows.store)
-    found: set[int] = set()
+    lost_to: dict[int, Entry] = {}
     for number, entry in enumerate(ranked):
-        # A row that was found lost to one that stays, so only those that stay can be lost to.
-        others = _staying(neighbours, number, ranked, found)
+        others = _staying(neighbours, number, ranked, lost_to)
         # Calls are data, and thoughts are many: those that are spelt nearly the same are others.
         others = [
             other
@@ -184,7 +184,7 @@ def _near_duplicates(ranked: list[Entry], rows: Rows, near: float) -> Iterator[F
         ]
         if hit := _nearest(texts.spoken(entry), others, texts.spoken, near):
             other, alike = hit
-            found.add(entry.number)
+            lost_to[entry.number] = other
             both = _spoken(texts.said(entry)), _spoken(texts.said(other))
             reason = f"nearly ({alike:.2f}) the same as {other.where}"
             yield Found(entry, reason, Pair(other.where, both, alike))
@@ -250,13 +250,13 @@ def _asked_nearly_alike(
     """Rows whose prompts are nearly that of the first of them, each with how near it is; two or more."""
     which = np.array([entry.asks + len(entry.keys.answers) - 1 for entry in ranked], dtype=np.int64)
     neighbours = find_neighbours(rows.asks, which, near, salts=_told(ranked))
-    follows: set[int] = set()
+    lost_to: dict[int, Entry] = {}
     groups: dict[Entry, dict[Entry, float]] = {}
     for number, entry in enumerate(ranked):
-        others = _staying(neighbours, number, ranked, follows)
+        others = _staying(neighbours, number, ranked, lost_to)
         if hit := _nearest(texts.asked(entry), others, texts.asked, near):
             first, alike = hit
-            follows.add(entry.number)
+            lost_to[entry.number] = first
             groups.setdefault(first, {first: 1.0})[entry] = alike
     yield from groups.values()
 
@@ -336,8 +336,14 @@ def _nearest(
     return None
 
 
-def _staying(neighbours: Neighbours, number: int, ranked: Sequence[Entry], found: set[int]) -> list[Entry]:
-    return [ranked[other] for other in neighbours.of(number) if ranked[other].number not in found]
+def _staying(
+    neighbours: Neighbours, number: int, ranked: Sequence[Entry], lost_to: Mapping[int, Entry]
+) -> list[Entry]:
+    """The rows that stay among the neighbours; one that was lost stands for the row it lost to, for in a
+    crowd that one need not be a neighbour itself.
+    """
+    others = (ranked[other] for other in neighbours.of(number))
+    return list(dict.fromkeys(lost_to.get(other.number, other) for other in others))
 
 
 def _told(ranked: Sequence[Entry]) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":

@@ -24,6 +24,8 @@ Mark = tuple[int, bytes]
 
 MEETINGS = 16
 """Texts on either side in the order of a band that a text meets: all, where fewer share the band."""
+KEPT = 16
+"""Neighbours of a text that are remembered."""
 _SLACK = 0.1
 """Three standard errors of the index as 126 hashes estimate it; a candidate further off is not looked at."""
 _AT_ONCE = 1 << 18  # pairs whose estimate is computed in one go: 64 MB
@@ -86,7 +88,7 @@ def find_neighbours(
     which: Indexes,
     threshold: float,
     salts: NDArray[np.uint64] | None = None,
-    partners: NDArray[np.bool_] | None = None,
+    held_out: NDArray[np.int8] | None = None,
 ) -> Neighbours:
     """Candidates among texts in an order of theirs.
 
@@ -95,29 +97,51 @@ def find_neighbours(
         which: the texts' places in `marks`; the numbers below and in the result are places in this.
         threshold: the least Jaccard index that matters.
         salts: texts with different ones never meet.
-        partners: only these are found, by all others and by one another; None finds all.
+        held_out: which set each text is held out for, 0 for none. Only held-out texts are found, by texts
+            of other sets. None finds all.
 
     Returns:
-        Every pair that shares a band and whose index is estimated within 0.1 of the threshold or above;
-        where more than `MEETINGS` texts share a band, only the nearest in its order.
+        For each text the `KEPT` that are most alike of those that share a band and whose index is estimated
+        within 0.1 of the threshold or above; where more than `MEETINGS` texts share a band, only its nearest
+        in the band's order are looked at.
     """
     meanings = marks.meanings(which)
     if salts is not None:
         meanings = meanings ^ salts
     values = marks.values(which)
-    count = len(which)
+    count = max(len(which), 1)
     codes = np.empty(0, dtype=np.int64)  # later * count + earlier
+    equal = np.empty(0, dtype=np.uint8)  # of HASHES bytes
+    least = (threshold - _SLACK) * (1 - 1 / 256) + 1 / 256  # as many are equal by chance
     for band in range(BANDS):
-        met = [
-            met[_estimate(values, met // count, met % count) >= threshold - _SLACK]
-            for met in _meetings(values, meanings, band, partners)
-        ]
-        codes = np.unique(np.concatenate([codes, *met]))
-    later, earlier = codes // max(count, 1), codes % max(count, 1)
-    alike = _estimate(values, later, earlier)
-    order = np.lexsort((earlier, -alike, later))
-    starts = np.searchsorted(later[order], np.arange(count + 1))
-    return Neighbours(starts, earlier[order])
+        found, shares = [codes], [equal]
+        for met in _meetings(values, meanings, band, None if held_out is None else held_out > 0):
+            later, earlier = met // count, met % count
+            shared = _equal(values, later, earlier)
+            near = shared >= least * HASHES
+            if held_out is not None:
+                near &= held_out[later] != held_out[earlier]
+            found.append(met[near])
+            shares.append(shared[near])
+        codes, first = np.unique(np.concatenate(found), return_index=True)
+        codes, equal = _most_alike(codes, np.concatenate(shares)[first], count)
+    starts = np.searchsorted(codes // count, np.arange(count + 1))
+    return Neighbours(starts, codes % count)
+
+
+def _most_alike(codes: Indexes, equal: NDArray[np.uint8], count: int) -> tuple[Indexes, NDArray[np.uint8]]:
+    """The first `KEPT` pairs of each text by how alike they are, of equally alike ones the earliest.
+
+    Args:
+        codes: in order, each once.
+        equal: how many bytes are, pair by pair.
+    """
+    later = codes // count
+    order = np.argsort(later * (HASHES + 1) + (HASHES - equal.astype(np.int64)), kind="stable")
+    later = later[order]
+    place = np.arange(len(later)) - np.searchsorted(later, later)
+    order = order[place < KEPT]
+    return codes[order], equal[order]
 
 
 def _meetings(
@@ -184,11 +208,10 @@ def _hash(band: NDArray[np.uint64], meanings: NDArray[np.uint64]) -> NDArray[np.
     return mixed ^ meanings
 
 
-def _estimate(values: NDArray[np.uint8], left: Indexes, right: Indexes) -> NDArray[np.float32]:
-    """The Jaccard index by the share of equal bytes, those that are equal by chance taken off."""
-    shares = np.empty(len(left), dtype=np.float32)
+def _equal(values: NDArray[np.uint8], left: Indexes, right: Indexes) -> NDArray[np.uint8]:
+    """How many bytes of two marks are equal, pair by pair: by their share the Jaccard index is estimated."""
+    equal = np.empty(len(left), dtype=np.uint8)
     for start in range(0, len(left), _AT_ONCE):
         end = start + _AT_ONCE
-        equal = (values[left[start:end]] == values[right[start:end]]).mean(axis=1, dtype=np.float32)
-        shares[start:end] = (equal - 1 / 256) / (1 - 1 / 256)
-    return shares
+        equal[start:end] = (values[left[start:end]] == values[right[start:end]]).sum(axis=1, dtype=np.uint8)
+    return equal
