@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kit.config import Config, LoadedConfig
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.explain import dotted
-from kit.config.schema import Data, Source
+from kit.config.schema_data import Data, Source
 from kit.config.show import leaves
 from kit.config.yaml_lines import load_yaml
 from kit.files import write_text

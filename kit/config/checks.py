@@ -31,6 +31,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_gates(settings),
         *_languages(settings),
         *_documents(settings),
+        *_adapter(settings),
         *check_preference(tree),
     ]
 
@@ -155,6 +156,20 @@ def _documents(settings: _Settings) -> Iterator[Finding]:
                 "set train.stage to pretrain, which learns every token, or bring dialogues",
                 needs_rest=True,
             )
+
+
+def _adapter(settings: _Settings) -> Iterator[Finding]:
+    if settings.get("method", "name") == "full":
+        return
+    layers = settings.get("method", "target_modules")
+    if "lm_head" in (layers if isinstance(layers, list) else [layers]):
+        yield Finding(
+            ("method", "target_modules"),
+            "`method.target_modules` names lm_head, whose adapter would not be trained: losses are computed "
+            "from its weights directly",
+            "take lm_head out of the list",
+            needs_rest=True,
+        )
 
 
 def _languages(settings: _Settings) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ def check_preference(tree: dict[str, Any]) -> list[Finding]:
         ]
     found = [*_losses(stage, preference), *_weights(stage, preference)]
     found += _batch(stage, preference, train)
-    return [*found, *_method(stage, tree.get("method"))]
+    return [*found, *_dropout(stage, tree.get("method"))]
 
 
 def _losses(stage: str, preference: Preference) -> Iterator[Finding]:
@@ -107,18 +107,20 @@ def _batch(stage: str, preference: Preference, train: dict[str, Any]) -> Iterato
             "set it to false: sft and pretrain pack; here rows of like length share a batch",
             needs_rest=True,
         )
-    size = train.get("per_device_train_batch_size", Train().per_device_train_batch_size)
-    if stage == "kto" and losses_of(stage, preference) == ["kto"] and size == 1:
-        yield Finding(
-            ("train", "per_device_train_batch_size"),
-            "`train.per_device_train_batch_size` is 1: the loss `kto` measures how far the model has gone by "
-            "pairing each prompt with another row's answer of the same batch",
-            "set it to 2 or more, or train.preference.loss_type to [apo_zero_unpaired]",
-            needs_rest=True,
-        )
+    if stage != "kto" or losses_of(stage, preference) != ["kto"]:
+        return
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
+        if train.get(name, getattr(Train(), name)) == 1:
+            yield Finding(
+                ("train", name),
+                f"`train.{name}` is 1: the loss `kto` measures how far the model has gone by pairing each "
+                "prompt with another row's answer of the same batch",
+                "set it to 2 or more, or train.preference.loss_type to [apo_zero_unpaired]",
+                needs_rest=True,
+            )
 
 
-def _method(stage: str, method: Any) -> Iterator[Finding]:
+def _dropout(stage: str, method: Any) -> Iterator[Finding]:
     method = method if isinstance(method, dict) else {}
     if isinstance(method.get("dropout"), float | int) and method["dropout"]:
         yield Finding(
@@ -126,15 +128,6 @@ def _method(stage: str, method: Any) -> Iterator[Finding]:
             f"`method.dropout` is {method['dropout']}: {stage} compares probabilities, and dropout would "
             "blur both sides",
             "set it to 0",
-            needs_rest=True,
-        )
-    layers = method.get("target_modules")
-    if "lm_head" in (layers if isinstance(layers, list) else [layers]):
-        yield Finding(
-            ("method", "target_modules"),
-            f"`method.target_modules` names lm_head, whose adapter {stage} would not train: probabilities "
-            "are computed from its weights directly",
-            "take lm_head out of the list",
             needs_rest=True,
         )
 

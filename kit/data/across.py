@@ -6,13 +6,13 @@ They work on entries and read a row's texts only where two rows may be near, or 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from kit.data.check import Findings
 from kit.data.near import Pair, alikeness, similarity
 from kit.data.neighbours import Marks, Neighbours, find_neighbours
+from kit.data.remember import remembered
 from kit.data.rows import SPLITS, Message, SplitName
 from kit.data.same import before_answer, normal, turns_of
 from kit.data.store import Entry, Store
@@ -298,8 +298,12 @@ class _Texts:
     """The turns of rows, read from disk; those of the last few stay, for near rows are often alike."""
 
     def __init__(self, store: Store) -> None:
-        self.said = lru_cache(maxsize=4096)(lambda entry: list(turns_of(store.row(entry).said)))
+        self._store = store
+        self.said = remembered(_size)(self._said)
         """Without the system message, of a pair with both answers."""
+
+    def _said(self, entry: Entry) -> list[Message]:
+        return list(turns_of(self._store.row(entry).said))
 
     def turns(self, entry: Entry) -> list[Message]:
         """The dialogue, of a pair with the chosen answer."""
@@ -316,6 +320,10 @@ class _Texts:
     def until(self, entry: Entry, end: int) -> list[str]:
         """All before an answer, counted from 0."""
         return [said(message) for message in before_answer(self.turns(entry), end)]
+
+
+def _size(entry: Entry) -> int:
+    return entry.size
 
 
 def _nearest(

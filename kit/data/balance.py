@@ -136,7 +136,7 @@ def _note_length(
     if min(members.rows, others.total()) < SMALLEST_TESTED_SLICE:
         return
     here, there = median(members.answer_words), median(others)
-    if max(here, there) >= LENGTH_RATIO * min(here, there):
+    if here != there and max(here, there) >= LENGTH_RATIO * min(here, there):  # a call alone has no words
         text = f"answers have {here:g} words, those of the other rows {there:g} (medians)"
         findings.note("balance", f"{column}={value}", text)
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kit.config.schema import Checks, Data, PersonalKind, Split
+from kit.config.schema_data import Checks, Data, PersonalKind, Split
 from kit.data.near import Pair
-from kit.data.personal import People, redact, redact_all
+from kit.data.personal import People, redact, redact_all, redact_lines
 from kit.data.rows import DOCUMENT, Message, Rejection, Row, is_document, reject
 from kit.data.same import normal, turns_of
 from kit.data.store import Entry, Rejections, Store
@@ -149,7 +149,7 @@ class Findings:
         Unless such data is only reported, it is shortened in the row as well: nothing that is written may
         tell what was masked.
         """
-        row = redact_all(rejection.row, self._people) if self._hide else rejection.row
+        row = self.redact_row(rejection.row) if self._hide else rejection.row
         self.rejected.append(replace(rejection, reason=self.redact(rejection.reason), row=row))
         if self.wants(rejection.check):
             text = f"{rejection.reason}{self.excerpt(rejection.row)}"
@@ -178,22 +178,29 @@ class Findings:
             self.count(name)
             return
         if pair is not None:
-            pair = replace(pair, texts=(self.redact(pair.texts[0]), self.redact(pair.texts[1])))
+            one, other = (redact_lines(text, self._people) for text in pair.texts)
+            pair = replace(pair, texts=(one, other))
         self.checks[name].add(where, self.redact(text), pair)
 
     def redact(self, text: str) -> str:
         """The text with personal data shortened."""
         return redact(text, self._people)
 
+    def redact_row(self, value: Any) -> Any:
+        """A row, or a part of one, with personal data shortened."""
+        return redact_all(value, self._people)
+
     def excerpt(self, row: Any) -> str:
         """The last question of a row, shortened, to recognise it by."""
         messages = row.get("messages") if isinstance(row, dict) else None
         wanted = ("user", DOCUMENT)
         turns = messages if isinstance(messages, list) else []
-        asked = [m.get("content") for m in turns if isinstance(m, dict) and m.get("role") in wanted]
+        # An answer to `What is your number?` is told by the question, and may be said again later.
+        said = self.redact_row([_short(m) if isinstance(m, dict) else {} for m in turns])
+        asked = [m["content"] for m in said if m.get("role") in wanted]
         if not asked:
             return ""
-        text = self.redact(" ".join(str(asked[-1])[:1000].split()))
+        text = " ".join(asked[-1].split())
         return f": {text if len(text) <= 80 else text[:77] + '...'}"
 
     def count(self, name: str) -> None:
@@ -212,6 +219,15 @@ class Findings:
         self.personal.values.update(later.personal.values)
         self.languages.update(later.languages)
         self.not_judged += later.not_judged
+
+
+def _short(message: dict[str, Any]) -> dict[str, str]:
+    """A message as far as an excerpt needs it: its beginning, and the end that asks something."""
+    text = str(message.get("content"))
+    return {
+        "role": str(message.get("role")),
+        "content": text if len(text) <= 1000 else f"{text[:900]} {text[-100:]}",
+    }
 
 
 def check_structure(row: Row) -> Rejection | None:

@@ -1,7 +1,7 @@
 """The project's own checks, from its hooks: a row in, a reason or None out."""
 
 from kit.config.errors import DataError, Problem
-from kit.config.schema import Checks
+from kit.config.schema_data import Checks
 from kit.data.check import WHAT, Findings
 from kit.data.read import HOOK_ERRORS, unknown_hook
 from kit.data.rows import Row, reject

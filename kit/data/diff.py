@@ -249,5 +249,5 @@ def _is_dialogue(messages: Any) -> bool:
     return (
         isinstance(messages, list)
         and bool(messages)
-        and all(isinstance(message, dict) and "role" in message for message in messages)
+        and all(isinstance(message, dict) and message.get("role") for message in messages)
     )

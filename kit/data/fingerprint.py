@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kit import __version__
 from kit.config.errors import DataError
-from kit.config.schema import Config, Source
+from kit.config.schema import Config
+from kit.config.schema_data import Source
 from kit.data.benchmarks import missing_benchmarks
 from kit.data.names import identity, name_problems
 from kit.data.places import find_places

@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +26,14 @@ from kit.data.read import open_source
 from kit.data.rows import Record, Row, SourceInfo
 from kit.data.rowwise import Batch, Done, RowWork, needed_columns
 from kit.data.store import Entry, Rejections, Store
+from kit.data.tools import texts_of
 from kit.hooks import Hooks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_BATCH = 500  # records
+_BATCH = 500  # records,
+_LETTERS = 2_000_000  # or so much text, for some batches a process wait in memory, and books are long
 _MOST_ROW_PROBLEMS = 50  # told beside the problems of whole files
 
 
@@ -101,7 +103,8 @@ def gather(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToken
         gathered.findings.checks[name].what = said or gathered.findings.checks[name].what
     for name in places.skipped:
         gathered.findings.note("skipped", name, "a file of this type is not read")
-    work = RowWork(usable, hooks, tokenizer, gathered.benchmarks, names)
+    # Metrics are not asked here, and one that cannot be sent to other processes must not matter.
+    work = RowWork(usable, replace(hooks, metrics={}), tokenizer, gathered.benchmarks, names)
     batches = _batches(work, places, root, gathered.sources, problems)
     try:
         with counting("reading rows") as advance:
@@ -164,11 +167,13 @@ def _batches(
         batch: list[Record] = []
         try:
             info, reader, records = open_source(source, part, work.config, root, work.hooks)
+            letters = 0
             for record in records:
                 batch.append(record)
-                if len(batch) == _BATCH:
+                letters += sum(len(str(text)) for text in texts_of(record.value))
+                if len(batch) == _BATCH or letters >= _LETTERS:
                     yield Batch(reader, batch)
-                    batch = []
+                    batch, letters = [], 0
             infos.append(info)
         except DataError as error:
             problems += error.problems

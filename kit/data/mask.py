@@ -5,20 +5,17 @@ but a masked number are duplicates from then on, and land in one split.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
 
-from kit.config.schema import Data
+from kit.config.schema_data import Data
 from kit.data.check import Findings
 from kit.data.names import Names, mentions, name_key, whole_names
-from kit.data.personal import Found, People, find, find_answered
+from kit.data.personal import SURE, Found, People, changed, find, find_answered, named_texts
 from kit.data.rows import Message, Rejection, Row, as_text, reject
 from kit.data.summary import parsed
 from kit.data.tools import texts_of
-
-_SURE = 6  # characters from which on a value is looked for wherever it stands
 
 
 def check_personal(row: Row, data: Data, findings: Findings, names: Names | None) -> Rejection | None:
@@ -37,13 +34,11 @@ def check_personal(row: Row, data: Data, findings: Findings, names: Names | None
         found += [(place, one) for one in _find(message["content"], data, people, before)]
         found += [(place, one) for one in _find(message.get("reasoning_content", ""), data, people)]
         for call in message.get("tool_calls", ()):
-            for name, text in _named_texts(call["function"]["arguments"]):
-                # An argument's name says what it is, as a question does: `phone_number`.
-                asked = f"{name.replace('_', ' ')}?"
+            for text, asked in named_texts(call["function"]["arguments"]):
                 found += [(place, one) for one in _find(text, data, people, asked)]
     for column in columns:
-        for text in _texts(row.fields[column]):
-            found += [(f"column {column}", one) for one in _find(text, data, people)]
+        for text, asked in named_texts(row.fields[column], column):
+            found += [(f"column {column}", one) for one in _find(text, data, people, asked)]
     if not found:
         return None
     whole = whole_names(one.key for _, one in found if one.kind == "name")
@@ -66,8 +61,10 @@ def check_personal(row: Row, data: Data, findings: Findings, names: Names | None
 def names_a_person(row: Row, data: Data, names: Names | None) -> bool:
     """Whether a group is called by personal data that is to be masked or turned away."""
     column = data.split.group_by
-    value = row.fields.get(column) if column and data.personal != "report" else None
-    return value is not None and bool(_find(as_text(value), data, names))
+    if column is None or data.personal == "report" or row.fields.get(column) is None:
+        return False
+    asked = f"{column.replace('_', ' ')}?"
+    return bool(_find(as_text(row.fields[column]), data, names, asked))
 
 
 def hide_group(row: Row, data: Data, groups: dict[str, str]) -> None:
@@ -138,15 +135,15 @@ def _mask(
         if "reasoning_content" in message:
             message["reasoning_content"] = masked(message["reasoning_content"])
         for call in message.get("tool_calls", ()):
-            call["function"]["arguments"] = _changed(call["function"]["arguments"], masked)
+            call["function"]["arguments"] = changed(call["function"]["arguments"], masked)
     for column in columns:
-        row.fields[column] = _changed(parsed(row.fields[column]), masked)
+        row.fields[column] = changed(parsed(row.fields[column]), masked)
 
 
 def _elsewhere(found: list[Found], kept: set[tuple[str, str]]) -> dict[str, tuple[str, str]]:
     """What else is replaced wherever it stands: text -> pattern and key."""
     # A short one, such as a PIN, may be a year or an amount elsewhere.
-    sure = [one for one in found if one.kind != "name" and len(one.text) >= _SURE]
+    sure = [one for one in found if one.kind != "name" and len(one.text) >= SURE]
     said = mentions(one for one in found if one.kind == "name")
     names = {text: (pattern, key) for text, pattern, key in said if ("name", name_key(text)) not in kept}
     return names | {one.text: (re.escape(one.text), one.key) for one in sure}
@@ -178,44 +175,7 @@ def _checked(row: Row, data: Data) -> list[tuple[str, Message]]:
     ]
 
 
-def _named_texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """All texts in the arguments of a call, each with the name that it stands under."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _named_texts(item, key)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _named_texts(item, name)
-    else:
-        yield from ((name, text) for text in _texts(value))
-
-
 def _place(row: Row, message: Message, number: int) -> str:
     if message is row.rejected:
         return "the rejected answer"
     return "the system message" if message["role"] == "system" else f"turn {number}"
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in a JSON value; a whole number is one, for columns of numbers lose their quotes."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield str(value)
-    elif isinstance(value, list | dict):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)
-
-
-def _changed(value: Any, change: Callable[[str], str]) -> Any:
-    """A JSON value with all its texts changed; a number that the change leaves alone stays a number."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        text = change(str(value))
-        return value if text == str(value) else text
-    if isinstance(value, list):
-        return [_changed(part, change) for part in value]
-    if isinstance(value, dict):
-        return {key: _changed(part, change) for key, part in value.items()}
-    return value

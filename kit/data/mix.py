@@ -6,7 +6,7 @@ Which rows stay depends neither on their order nor on the files they stand in, n
 from collections import Counter
 from collections.abc import Sequence
 
-from kit.config.schema import Source
+from kit.config.schema_data import Source
 from kit.data.rows import Row, SourceInfo
 from kit.data.store import Entry, Store
 from kit.files import sha256_json

@@ -16,6 +16,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from kit.data.remember import remembered
 from kit.data.same import normal
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(line)
 
 
-@lru_cache(maxsize=4096)
+@remembered(len)
 def pieces(text: str) -> frozenset[str]:
     """All runs of four characters of the words, a space between them and around the whole."""
     line = f" {' '.join(words(text)) or normal(text)} "  # of a smile alone, the smile
@@ -193,7 +194,7 @@ def meaning_key(turns: Sequence[str]) -> int:
     return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "little")
 
 
-@lru_cache(maxsize=4096)
+@remembered(len)
 def _meaning_of_turn(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
     line = normal(text)
     negations = sum(_NEGATION.fullmatch(word) is not None for word in words(text))
@@ -237,7 +238,7 @@ def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
     return one[start : len(one) - end], other[start : len(other) - end]
 
 
-@lru_cache(maxsize=4096)
+@remembered(len)
 def _names(text: str) -> frozenset[str]:
     """Words with a capital inside a sentence, in the form in which words are compared."""
     return frozenset(

@@ -18,13 +18,16 @@ from stdnum.fr import nir
 from stdnum.gb import nhs
 from stdnum.us import ssn
 
-from kit.config.schema import FormKind, PersonalKind
+from kit.config.schema_data import FormKind, PersonalKind
 from kit.data.credentials import find_secrets
 from kit.data.phones import find_phones
 from kit.data.scan import Span, digits, said_before, scan
 
 KINDS: tuple[FormKind, ...] = get_args(FormKind)
 """In the order in which they claim a stretch of text: a card number is no telephone number."""
+
+SURE = 6
+"""A value of so many characters is meant wherever it stands; a shorter one may be a year elsewhere."""
 
 People = Callable[[str], Iterable[Span]]
 """What finds names of people in a text."""
@@ -92,15 +95,70 @@ def redact(text: str, people: People | None = None) -> str:
 
 
 def redact_all(value: Any, people: People | None = None) -> Any:
-    """A JSON value with all its texts redacted."""
-    if isinstance(value, str):
-        return redact(value, people)
-    if isinstance(value, list):
-        return [redact_all(part, people) for part in value]
+    """A JSON value with all its texts redacted, keys and whole numbers among them. What a message or a key
+    says the next text is (`What is your number?`, `phone_number`) counts, and what is found so is shortened
+    wherever it stands.
+    """
+    known = {
+        one.text: one.shown
+        for text, question in named_texts(value)
+        if question
+        for one in find_answered(text, question)
+        if len(one.text) >= SURE
+    }
+    longest_first = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+    pattern = re.compile(f"(?<![A-Za-z0-9])(?:{longest_first})(?![A-Za-z0-9])") if known else None
+
+    def shortened(text: str) -> str:
+        text = redact(text, people)
+        return pattern.sub(lambda match: known[match[0]], text) if pattern else text
+
+    return changed(value, shortened)
+
+
+def redact_lines(text: str, people: People | None = None) -> str:
+    """A dialogue as one text, redacted: a line may say what the next one is."""
+    lines = [{"content": line} for line in redact(text, people).split("\n")]
+    return "\n".join(line["content"] for line in redact_all(lines))
+
+
+def named_texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """All texts of a JSON value, whole numbers and keys among them, each with the question before it: the
+    name that it stands under, and of a message in a list the message before it. None is an empty text.
+    """
     if isinstance(value, dict):
-        return {key: redact_all(part, people) for key, part in value.items()}
+        for key, item in value.items():
+            yield key, ""
+            yield from named_texts(item, key)
+    elif isinstance(value, list):
+        before = ""
+        for item in value:
+            yield from named_texts(item, name)
+            said = next((item[key] for key in _SAID if key in item), "") if isinstance(item, dict) else ""
+            if isinstance(said, str) and before:
+                yield said, before
+            before = said if isinstance(said, str) else ""
+    elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        # Columns of numbers lose their quotes.
+        yield str(value), f"{name.replace('_', ' ')}?" if name else ""
+
+
+def changed(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with all its texts changed; a number that the change leaves alone stays a number."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        text = change(str(value))
+        return value if text == str(value) else text
+    if isinstance(value, list):
+        return [changed(part, change) for part in value]
+    if isinstance(value, dict):
+        return {change(key): changed(item, change) for key, item in value.items()}
     return value
 
+
+_SAID = ("content", "value")
+"""What holds the text of a message, in OpenAI's words and in ShareGPT's."""
 
 # Most texts have no six digits close together, and all of these kinds have: one look spares four searches.
 _SIX_CLOSE = re.compile(r"\d(?:[ .()\u00a0\u202f\u2011-]{0,3}\d){5}", re.ASCII)

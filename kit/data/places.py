@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.config.errors import DataError, Problem
-from kit.config.schema import Config, Source, Stage
+from kit.config.schema import Config, Stage
+from kit.config.schema_data import Source
 from kit.data.opening import File
 from kit.data.records import KINDS, TEXT_SUFFIXES
 

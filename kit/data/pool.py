@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -16,6 +17,8 @@ from typing import Any, TypeVar
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
+_FORKED = sys.platform == "linux"
+"""Processes are forked where that is safe: then nothing is loaded twice."""
 _WORTH_IT = 4  # batches: fewer are done before other processes have begun
 _AHEAD = 3  # batches a process that wait for it, so that a source larger than memory is never read ahead
 
@@ -26,7 +29,8 @@ def ordered_map(
     """`map`, in so many processes.
 
     Args:
-        work: what is done with a batch; where processes are not forked, it must pickle.
+        work: what is done with a batch. Where processes are not forked, it is sent to them; what cannot be
+            sent, as a project's hook that is a lambda, is done in this process alone.
         batches: asked for as they are needed.
         processes: None takes one for each processor, and this process alone if there are few batches.
 
@@ -37,7 +41,7 @@ def ordered_map(
         head = list(islice(batches, _WORTH_IT))
         batches = chain(head, batches)
         processes = processors() if len(head) == _WORTH_IT else 1
-    if processes == 1:
+    if processes == 1 or not (_FORKED or _can_be_sent(work)):
         yield from map(work, batches)
         return
     with _executor(work, processes) as executor:
@@ -48,6 +52,14 @@ def ordered_map(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _can_be_sent(work: Callable[[Any], Any]) -> bool:
+    try:
+        pickle.dumps(work)
+    except (pickle.PicklingError, AttributeError, TypeError):  # each for another kind of function
+        return False
+    return True
 
 
 def processors() -> int:
@@ -62,8 +74,8 @@ _work: Callable[[Any], Any]
 
 @contextmanager
 def _executor(work: Callable[[Batch], Result], processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that know what to do. Forked where that is safe: then nothing is loaded twice."""
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    """Processes that know what to do."""
+    context = multiprocessing.get_context("fork" if _FORKED else "spawn")
     executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(work,))
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads do not survive a fork, and one is enough

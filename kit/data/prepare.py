@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,6 @@ from kit.data.rows import SPLITS, Rejection, Row, SourceInfo, SplitName
 from kit.data.spread import spread
 from kit.data.store import Entry, Store
 from kit.data.summary import summarise
-from kit.data.tools import texts_of
 from kit.data.write import write_split
 from kit.files import new_folder, write_json, write_lines
 from kit.hooks import Hooks
@@ -56,9 +56,11 @@ class Preparation:
     def of(self, split: SplitName) -> list[Entry]:
         return [entry for entry in self.entries if entry.split == split]
 
-    def may_be_shown(self, row: Row) -> bool:
-        """Whether a row has no personal data."""
-        return all(self.findings.redact(text) == text for text in texts_of(row.said))
+    def may_be_shown(self, row: Row, system_prompt: str | None) -> bool:
+        """Whether a row has no personal data, the project's own system prompt aside."""
+        own = {"role": "system", "content": system_prompt}
+        shown = [*(message for message in row.said if message != own), *row.tools]
+        return bool(self.findings.redact_row(shown) == shown)
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,8 @@ def _write(
     write_lines(folder / "rejected.jsonl", map(_rejection_line, preparation.findings.rejected))
     summary = _summary(preparation, config, identity, tokenizer)
     write_json(folder / "data.json", summary)
-    rows = spread(preparation.of("train"), preparation.store, config.data.slices, preparation.may_be_shown)
+    may_show = partial(preparation.may_be_shown, system_prompt=config.data.system_prompt)
+    rows = spread(preparation.of("train"), preparation.store, config.data.slices, may_show)
     write_page(folder / "data.html", summary, rows, tokenizer, config)
 
 

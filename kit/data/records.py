@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.config.errors import DataError, Problem
-from kit.config.schema import Source
+from kit.config.schema_data import Source
 from kit.data.formats import detect
 from kit.data.json_text import fault, not_json, parse, repeated_key
 from kit.data.opening import PACKINGS, SHOWN, UTF8_BOM, File, look_inside, not_utf8, to_the_end

@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import Any
 
-from kit.config.schema import Split
+from kit.config.schema_data import Split
 from kit.data.rows import Rejection, Row, SplitName, as_text, reject
 from kit.data.same import normal, prompt_key
 

@@ -1,6 +1,6 @@
 """Where rows wait between the checks: on disk, so that data larger than memory can be prepared.
 
-A row's texts are read when they are needed; in memory stays an `Entry`, some hundred bytes of hashes and
+A row's texts are read when they are needed; in memory stays an `Entry`, about a kilobyte of hashes and
 numbers. The file has no name: whatever ends the process, nothing is left behind.
 """
 
@@ -9,9 +9,11 @@ import pickle
 import tempfile
 from bisect import insort
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
+from kit.config.errors import DataError, Problem
 from kit.data.rows import Rejection, Row, SplitName
 from kit.data.same import Keys
 
@@ -56,21 +58,24 @@ class Store:
     """Pickled values in a temporary file, each found again by its offset and size."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the store)
+        with _told("a folder for temporary files"):
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the store)
         self._end = 0
         self._unwritten = False
 
     def add(self, pickled: bytes) -> tuple[int, int]:
         """Append a value; its offset and size."""
         offset = self._end
-        self._file.write(pickled)
+        with _told(tempfile.gettempdir()):
+            self._file.write(pickled)
         self._end += len(pickled)
         self._unwritten = True
         return offset, len(pickled)
 
     def load(self, offset: int, size: int) -> Any:
         if self._unwritten:
-            self._file.flush()
+            with _told(tempfile.gettempdir()):
+                self._file.flush()
             self._unwritten = False
         return pickle.loads(os.pread(self._file.fileno(), size, offset))  # noqa: S301 (our own file)
 
@@ -85,6 +90,17 @@ class Store:
     def put(self, entry: Entry, pickled: bytes) -> None:
         """Append the row of an entry."""
         entry.offset, entry.size = self.add(pickled)
+
+
+@contextmanager
+def _told(place: str) -> Iterator[None]:
+    """Say where there is no room, and what gives more."""
+    try:
+        yield
+    except OSError as error:
+        message = f"rows cannot be kept there until they are compared: {error.strerror}"
+        hint = "the temporary file takes about as much as the data; make room, or set TMPDIR to a larger disk"
+        raise DataError(Problem(place, message, hint)) from error
 
 
 class Rejections(Sequence[Rejection]):

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from kit.data.prepared import MESSAGE_COLUMNS, json_or_none, packed
 from kit.data.rows import Row, as_text
 from kit.data.summary import expected_of
 
-_WRITTEN_AT_ONCE = 10_000  # rows
+_WRITTEN_AT_ONCE = 10_000  # rows,
+_LETTERS_AT_ONCE = 50_000_000  # or so much text: Arrow holds 2 GiB in a batch, and books are long
 
 
 def write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
@@ -49,7 +49,15 @@ def write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
 
 
 def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while part := list(islice(rows, _WRITTEN_AT_ONCE)):
+    part: list[dict[str, Any]] = []
+    letters = 0
+    for row in rows:
+        part.append(row)
+        letters += sum(len(message["content"]) for message in row["messages"])
+        if len(part) == _WRITTEN_AT_ONCE or letters >= _LETTERS_AT_ONCE:
+            yield part
+            part, letters = [], 0
+    if part:
         yield part
 
 

@@ -19,6 +19,8 @@ from kit.config.schema import Config
 from kit.evaluate.conditions import loaded_conditions, note_loaded
 from kit.evaluate.generate import Answer, Decoding, generate
 from kit.evaluate.latency import measure_latency
+from kit.evaluate.likelihood import measure_likelihood
+from kit.evaluate.perplexity import NAME
 from kit.evaluate.predictions import append_predictions, read_lines, read_predictions
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.timing import SYSTEMS
@@ -83,7 +85,7 @@ class Systems:
 
 
 def answer(config: Config, run: Path, prompts: Sequence[Prompt], folder: Path) -> None:
-    """Fill in the answers and times that are not there yet; loads no model if all are.
+    """Fill in the answers, readings and times that are not there yet; loads no model if all are.
 
     Base and tuned are timed in turn where both fit, else each by itself when it has answered.
     """
@@ -91,12 +93,15 @@ def answer(config: Config, run: Path, prompts: Sequence[Prompt], folder: Path) -
     done = read_predictions(folder / "predictions.jsonl")
     timed = {line["system"] for line in read_lines(folder / "latency.jsonl")}
     untimed = [] if config.evaluate.latency_prompts == 0 else [s for s in SYSTEMS if s not in timed]
+    asked_to_read = NAME in {use.name for use in config.evaluate.metrics}
+    read = {line["system"] for line in read_lines(folder / "likelihood.jsonl")}
+    unread = [system for system in SYSTEMS if asked_to_read and system not in read]
     missing = {
         (system, decoding): [prompt for prompt in prompts if (prompt.id, system, decoding) not in done]
         for system in SYSTEMS
         for decoding in decodings
     }
-    if not untimed and not any(missing.values()):
+    if not untimed and not unread and not any(missing.values()):
         return
     tokenizer = load_tokenizer(config.model)
     systems = Systems(config, run / "golden", folder)
@@ -105,6 +110,8 @@ def answer(config: Config, run: Path, prompts: Sequence[Prompt], folder: Path) -
             if missing[system, decoding]:
                 asked = missing[system, decoding]
                 _answer(systems, tokenizer, asked, len(prompts) - len(asked), system, decoding)
+        if system in unread:
+            _read_references(systems, tokenizer, prompts, system)
         if system in untimed and not systems.can_take_turns:
             _time(systems, tokenizer, prompts, [system])
     if untimed and systems.can_take_turns:
@@ -150,6 +157,14 @@ def _answer(
             title=f"{system}, {decoding}",
             done=done,
         )
+
+
+def _read_references(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt], system: str) -> None:
+    """Add a system's surprise at the reference answers to `likelihood.jsonl`, all at once."""
+    with systems.answering(system) as model:
+        lines = measure_likelihood(model, tokenizer, prompts, systems.config.model.max_length, system)
+    path = systems.folder / "likelihood.jsonl"
+    write_text(path, "".join(json.dumps(line) + "\n" for line in [*read_lines(path), *lines]))
 
 
 def _time(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt], timed: Sequence[str]) -> None:

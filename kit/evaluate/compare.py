@@ -1,6 +1,6 @@
 """One metric's items of base and tuned, compared: the entry of `scores.json` for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -10,10 +10,14 @@ from kit.data.balance import SMALLEST_TESTED_SLICE
 from kit.evaluate import bootstrap, statistics
 from kit.evaluate.multiplicity import benjamini_hochberg
 from kit.evaluate.statistics import Interval, Outcome
+from kit.evaluate.sums import compare_sums
 
 NOTHING = {"estimate": None, "low": None, "high": None, "method": "not scored"}
 
-Items = Sequence[float | None]
+Items = Sequence[float | list[float] | None]
+"""A number a prompt, or several that a `Statistic` is made from; None where a metric does not apply."""
+Statistic = Callable[[statistics.Floats], statistics.Floats]
+"""The figure of each row of added-up counts: (..., counts) -> (...)."""
 Slices = Sequence[Mapping[str, str]]
 
 
@@ -61,12 +65,14 @@ def compare(
     kind: Literal["rate", "score"],
     higher_is_better: bool,
     settings: Settings,
+    statistic: Statistic | None = None,
 ) -> Compared | None:
     """Compare two systems on the prompts where both have an item; None if there are none.
 
     Args:
         base, tuned: the items of the same prompts, in the same order.
         groups: each prompt's group; prompts of one group count as dependent.
+        statistic: for items that are counts, the figure that their sums make.
     """
     pairs = [
         (b, t, g) for b, t, g in zip(base, tuned, groups, strict=True) if b is not None and t is not None
@@ -75,6 +81,8 @@ def compare(
         return None
     x, y = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
     shared = [pair[2] for pair in pairs]
+    if statistic is not None:
+        return _compare_sums(x, y, shared, higher_is_better, settings, statistic)
     if kind == "rate":
         return _compare_rates(x, y, shared, higher_is_better, settings)
     return _compare_scores(x, y, shared, higher_is_better, settings)
@@ -120,6 +128,36 @@ def _compare_scores(
         groups=len(set(groups)),
         base=_bootstrap(x, groups, settings),
         tuned=_bootstrap(y, groups, settings),
+        difference=_with_method(difference, f"paired {difference.method}"),
+        p_value=p_value,
+        reduction=None,
+        verdict=_verdict(difference, p_value, groups, higher_is_better, settings),
+    )
+
+
+def _compare_sums(
+    x: statistics.Floats,
+    y: statistics.Floats,
+    groups: list[str],
+    higher_is_better: bool,
+    settings: Settings,
+    statistic: Statistic,
+) -> Compared:
+    """Bootstrap over groups of a figure made from sums; both systems from the same draws."""
+    base, tuned, difference, p_value = compare_sums(
+        x,
+        y,
+        groups,
+        statistic,
+        draws=settings.draws,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    return Compared(
+        n=len(x),
+        groups=len(set(groups)),
+        base=base,
+        tuned=tuned,
         difference=_with_method(difference, f"paired {difference.method}"),
         p_value=p_value,
         reduction=None,
@@ -187,6 +225,7 @@ def compare_slices(
     kind: Literal["rate", "score"],
     higher_is_better: bool,
     settings: Settings,
+    statistic: Statistic | None = None,
 ) -> list[dict[str, Any]]:
     """The comparison for every value of every slice column, columns and values in alphabetical order.
 
@@ -202,6 +241,7 @@ def compare_slices(
             kind=kind,
             higher_is_better=higher_is_better,
             settings=settings,
+            statistic=statistic,
         )
         tested = compared is not None and compared.groups >= SMALLEST_TESTED_SLICE
         entry = compared.as_json(tested) if compared else _not_scored()

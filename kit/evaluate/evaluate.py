@@ -1,8 +1,9 @@
 """Base against tuned on the same held-out prompts: answer, time, score, compare.
 
-`evaluations/<id>/` holds the answers (`predictions.jsonl`, `latency.jsonl`), how the models were loaded
-(`loaded.json`), `scores.json`, and `evaluation.json`, which says from what all this was made. The id names
-the run, the data and everything that shapes an answer; so a second call goes on where the first stopped,
+`evaluations/<id>/` holds the answers (`predictions.jsonl`, `latency.jsonl`), how likely the reference
+answers were (`likelihood.jsonl`, where asked for), how the models were loaded (`loaded.json`), `scores.json`,
+and `evaluation.json`, which says from what all this was made. The id names the run, the data and everything
+that shapes an answer; so a second call goes on where the first stopped,
 and a changed policy or metric scores the same answers anew without generating them again.
 """
 
@@ -25,6 +26,7 @@ from kit.evaluate.conditions import (
     refuse_mismatches,
 )
 from kit.evaluate.metrics import LoadedMetric, load_metric
+from kit.evaluate.perplexity import NAME as PERPLEXITY
 from kit.evaluate.plan import Plan, measured_discordances, plan
 from kit.evaluate.predictions import read_lines, read_predictions
 from kit.evaluate.prompts import Prompt, choose, load_prompts
@@ -92,7 +94,9 @@ def evaluate(
     }
     predictions = read_predictions(folder / "predictions.jsonl")
     latency = read_lines(folder / "latency.jsonl")
-    write_json(folder / "scores.json", build_scores(config, metrics, prompts, predictions, latency, header))
+    likelihood = read_lines(folder / "likelihood.jsonl")
+    scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood)
+    write_json(folder / "scores.json", scores)
     write_json(folder / "evaluation.json", record)
     return folder
 
@@ -207,6 +211,8 @@ def load_metrics(config: Config, hooks: Hooks, root: Path) -> list[LoadedMetric]
     """
     metrics, problems = [], []
     for use in config.evaluate.metrics:
+        if use.name == PERPLEXITY and not use.params:
+            continue  # of the reference answers and not of answers: measured while the model is there
         try:
             metrics.append(load_metric(use, hooks, root, config.languages))
         except ConfigError as error:

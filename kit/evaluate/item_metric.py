@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import datasets
 import evaluate
+import numpy as np
 
+from kit.evaluate.statistics import Floats
 from kit.evaluate.text import normalise
 
 Reference = dict[str, Any]
@@ -85,6 +87,33 @@ class ItemMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships 
         scored = [item for item in items if item is not None]
         mean = sum(scored) / len(scored) if scored else None
         return {self.name: mean, "n": len(scored), "items": items, "details": [why for _, why in judged]}
+
+
+class CorpusMetric(ItemMetric, ABC):
+    """A metric of all answers together that is no mean of items: macro-F1, BLEU, perplexity.
+
+    Every answer is counted, the counts are added up, and the figure is made from the sums; so it has an
+    interval all the same (groups of prompts are drawn, and their sums). Items say how single answers did.
+    """
+
+    @abstractmethod
+    def counts(self, prediction: str, reference: Reference) -> list[float]:
+        """What one answer adds to the sums, always as many numbers; an invalid answer is counted as ""."""
+
+    @abstractmethod
+    def statistic(self, sums: Floats) -> Floats:
+        """The figure of each row of sums: (..., counts) -> (...)."""
+
+    def _compute(self, *, predictions: list[str], references: list[str], **params: Any) -> dict[str, Any]:
+        result = super()._compute(predictions=predictions, references=references, **params)
+        rows = [read_reference(text) for text in references]
+        counts = [
+            self.counts(answer, row) if item is not None else None
+            for answer, row, item in zip(predictions, rows, result["items"], strict=True)
+        ]
+        counted = [count for count in counts if count is not None]
+        figure = float(self.statistic(np.sum(counted, axis=0))) if counted else None
+        return {**result, self.name: figure, "counts": counts}
 
 
 def is_true(value: Any) -> bool:

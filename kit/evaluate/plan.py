@@ -10,6 +10,7 @@ from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.evaluate.gates import LANGUAGE
 from kit.evaluate.metrics import LoadedMetric
+from kit.evaluate.perplexity import NAME as PERPLEXITY
 from kit.evaluate.power import (
     PLANNED_DISCORDANCE,
     detectable_deviations,
@@ -73,6 +74,8 @@ def plan(
     for gate in config.gates:
         if gate.metric == "response_time":
             why = _too_few(gate, config.evaluate.latency_prompts, "timed prompts at most")
+        elif gate.metric == PERPLEXITY:
+            why = _too_few(gate, len({prompt.group for prompt in prompts}), "groups of prompts at most")
         else:
             discordance = discordances[gate.metric]
             why = _hindrance(config, gate, by_name[gate.metric], prompts, discordance, family)

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import kit
 from kit.config.schema import Config
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
+from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
+from kit.evaluate.perplexity import NAME, perplexity_entry, unscored_perplexity
 from kit.evaluate.power import minimum_detectable_effect
 from kit.evaluate.predictions import Key, Line
 from kit.evaluate.prompts import Prompt
@@ -35,6 +37,7 @@ def build_scores(
     predictions: dict[Key, Line],
     latency: Sequence[Line],
     header: dict[str, Any],
+    likelihood: Sequence[Line] = (),
 ) -> dict[str, Any]:
     """Everything of `scores.json` (see docs/explanation/architecture.md).
 
@@ -42,6 +45,7 @@ def build_scores(
         prompts: in the order of their ids, so that the order of the data changes nothing.
         predictions: an answer for every prompt, system and decoding.
         latency: lines of `latency.jsonl`, possibly none.
+        likelihood: lines of `likelihood.jsonl`, possibly none.
         header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`.
     """
     decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
@@ -55,6 +59,10 @@ def build_scores(
     timed = response_time_entry(latency, settings)
     entries += [timed] if timed else []
     unscored += unscored_response_time(latency)
+    if any(use.name == NAME for use in config.evaluate.metrics):
+        read = perplexity_entry(likelihood, prompts, settings)
+        entries += [read] if read else []
+        unscored += unscored_perplexity(likelihood)
     groups = len({prompt.group for prompt in prompts})
     return {
         "schema": 2,
@@ -86,6 +94,7 @@ def _judge_invalid(
     metric: LoadedMetric, result: MetricResult, invalid: Sequence[str | None], prompts: Sequence[Prompt]
 ) -> MetricResult:
     items, details = list(result.items), list(result.details)
+    counts = None if result.counts is None else list(result.counts)
     for place, reason in enumerate(invalid):
         # A hook says by None which prompts do not concern it; the kit's own metrics are asked.
         concerned = metric.hook is None or items[place] is not None
@@ -93,7 +102,9 @@ def _judge_invalid(
             # What a cut or repeating answer has already said stays said.
             said = details[place] if names_rules(metric) == "never" else []
             items[place], details[place] = metric.invalid_item, [f"invalid answer ({reason})", *said]
-    return MetricResult(items, details)
+            if counts is not None and isinstance(metric.module, CorpusMetric):
+                counts[place] = metric.module.counts("", prompts[place].reference)
+    return replace(result, items=items, details=details, counts=counts)
 
 
 def _answered(
@@ -150,13 +161,15 @@ def compare_metric(
     groups, slices = [prompt.group for prompt in prompts], [prompt.slices for prompt in prompts]
     seen = {item for item in [*base.items, *tuned.items] if item is not None}
     kind = metric.kind or ("rate" if seen <= {0.0, 1.0} else "score")
+    told = [result.items if result.counts is None else result.counts for result in (base, tuned)]
     compared = compare(
-        base.items,
-        tuned.items,
+        told[0],
+        told[1],
         groups,
         kind=kind,
         higher_is_better=metric.higher_is_better,
         settings=settings,
+        statistic=base.statistic,
     )
     if compared is None:
         return None
@@ -165,16 +178,18 @@ def compare_metric(
         "label": metric.label,
         "kind": kind,
         "higher_is_better": metric.higher_is_better,
+        "of_sums": base.statistic is not None,
         **compared.as_json(),
         "ratio": None,
         "slices": compare_slices(
-            base.items,
-            tuned.items,
+            told[0],
+            told[1],
             groups,
             slices,
             kind=kind,
             higher_is_better=metric.higher_is_better,
             settings=settings,
+            statistic=base.statistic,
         ),
         "details": _counts(base, tuned),
     }

@@ -109,7 +109,8 @@ def seed_factor(by_seed: Mapping[int, Scores]) -> list[dict[str, Any]]:
     first = next(iter(by_seed.values()))
     rows = []
     for entry in first["metrics"]:
-        if entry["decoding"] != "greedy" or entry["ratio"] is not None:
+        # Of times and of figures made from sums the items are no parts that a mean could be taken of.
+        if entry["decoding"] != "greedy" or entry["ratio"] is not None or entry.get("of_sums"):
             continue
         name = entry["name"]
         systems = [_items(scores, name) for scores in by_seed.values()]

@@ -22,7 +22,17 @@ from kit.train.runs import load_manifest, save_manifest
 if TYPE_CHECKING:
     import torch
 
-PACKAGES = ["torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "safetensors", "bitsandbytes"]
+PACKAGES = [
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "bitsandbytes",
+    "flash-attn",
+]
 
 
 def begin_manifest(

@@ -9,6 +9,7 @@ model before training.
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from kit.config.errors import ModelError, Problem
 from kit.config.schema import Config
 from kit.data.pack import pack
 from kit.data.rows import IGNORED
-from kit.models.loading import device
+from kit.models.loading import device, model_folder
 
 LEAK = 1e-6
 """Most that a sample's logits may move, relative to the largest, when its neighbours in the row change. The
@@ -72,7 +73,8 @@ def count_rows(lengths: Sequence[int], batch_size: int, capacity: int) -> tuple[
 
 
 def attention_for(config: Config, weights: torch.dtype) -> str | None:
-    """Flash attention for packed rows where it can be had: a GPU, 16-bit weights, `flash-attn` installed.
+    """Flash attention for packed rows where it can be had: a GPU from compute capability 8.0, 16-bit weights,
+    `flash-attn` installed, a model that works with it.
 
     Its kernels are told the borders of samples and never meet the pairs across them. Elsewhere transformers'
     own choice stays (None), which masks those pairs. There was no GPU to run this on.
@@ -80,9 +82,37 @@ def attention_for(config: Config, weights: torch.dtype) -> str | None:
     from transformers.utils import is_flash_attn_2_available
 
     half = weights in (torch.float16, torch.bfloat16)
-    on_gpu = device(config.hardware).type == "cuda"
-    flash = config.train.packing and on_gpu and half and is_flash_attn_2_available()
+    flash = config.train.packing and half and is_flash_attn_2_available() and flash_works(config)
     return "flash_attention_2" if flash else None
+
+
+def flash_works(config: Config) -> bool:
+    """Whether flash attention 2 has kernels for the GPU and the model; a CPU has none."""
+    on = device(config.hardware)
+    if on.type != "cuda" or torch.cuda.get_device_capability(on) < (8, 0):
+        return False
+    return knows_flash(model_folder(config.model))
+
+
+FLASH_HEAD = 256
+"""The widest head that flash attention 2 has kernels for."""
+
+
+def knows_flash(folder: Path) -> bool:
+    """Whether the model in `folder` works with flash attention 2; to ask for it elsewhere fails, or fetches
+    another kernel from the Hub."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    try:
+        facts = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError):  # loading the model says what is wrong with it
+        return False
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(facts), None)
+    layers = facts.get_text_config().per_layer_config
+    widths = [getattr(layer, "head_dim", None) or 0 for layer in layers]
+    kernels = getattr(kind, "_compatible_flash_implementations", None) or ["flash_attention_2"]
+    offered = bool(getattr(kind, "_supports_flash_attn", False)) and "flash_attention_2" in kernels
+    return offered and max(widths, default=0) <= FLASH_HEAD
 
 
 def attention_advice(config: Config, attention: str) -> str | None:
@@ -90,11 +120,12 @@ def attention_advice(config: Config, attention: str) -> str | None:
     if device(config.hardware).type != "cuda" or "flash" in attention:
         return None
     tokens = config.model.max_length
-    return (
+    cost = (
         f"attention is {attention}: a packed row of {tokens:,} tokens has a mask of "
-        f"{tokens**2 / 2**20:,.1f} MiB and scores every pair in it; flash attention does neither "
-        "(`pip install flash-attn`, 16-bit weights)"
+        f"{tokens**2 / 2**20:,.1f} MiB and scores every pair in it"
     )
+    way_out = "; flash attention does neither (`pip install flash-attn`, 16-bit weights)"
+    return cost + (way_out if flash_works(config) else "")
 
 
 def check_isolation(model: Any, tokenizer: Any, weights: torch.dtype) -> dict[str, float]:
@@ -122,6 +153,8 @@ def check_isolation(model: Any, tokenizer: Any, weights: torch.dtype) -> dict[st
     model.eval()
     try:
         leak, error = measure_leak(model, samples, others), measure_error(model, samples)
+    except torch.OutOfMemoryError:
+        raise  # which says nothing of the model
     except (TypeError, ValueError, RuntimeError) as failure:
         reason = (str(failure).strip() or type(failure).__name__).splitlines()[0]
         raise _refused(f"the model does not take packed rows ({reason})") from failure

@@ -21,7 +21,32 @@ from kit.data.rows import IGNORED
 from kit.train.trainer import RunTrainer
 
 
-class PairTrainer(RunTrainer, DPOTrainer):  # type: ignore[misc]
+class ComparingTrainer(RunTrainer):
+    """A trainer in which every row of the global batch weighs alike, however it is cut into passes.
+
+    TRL means over the rows of a pass and then over passes, so that the rows of a smaller last pass would
+    weigh more.
+    """
+
+    loss_is_scaled_for_ga = True
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> int:
+        return sum(rows_in(one) for one in batch_samples)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean loss of the rows; while training, their share of the global batch's mean."""
+        loss = super().compute_loss(model, inputs, return_outputs)
+        return loss if num_items_in_batch is None else loss * (rows_in(inputs) / num_items_in_batch)
+
+
+def rows_in(batch: dict[str, Any]) -> int:
+    """How many rows a batch holds; a pair is one, and two sequences."""
+    return len(batch["input_ids"]) // (1 if "label" in batch else 2)
+
+
+class PairTrainer(ComparingTrainer, DPOTrainer):  # type: ignore[misc]
     """Trains on pairs: columns `prompt_ids`, `chosen_ids` and `rejected_ids`."""
 
     def __init__(self, *args: Any, model: Any, **kwargs: Any) -> None:
@@ -96,7 +121,7 @@ def simpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float, gamma:
     return -logsigmoid(beta * (chosen - rejected) - gamma)
 
 
-class LabelTrainer(RunTrainer, KTOTrainer):  # type: ignore[misc]
+class LabelTrainer(ComparingTrainer, KTOTrainer):  # type: ignore[misc]
     """Trains on labelled answers: columns `prompt_ids`, `completion_ids` and `label`."""
 
     def __init__(self, *args: Any, model: Any, **kwargs: Any) -> None:
@@ -182,7 +207,8 @@ def preference_arguments(config: Config) -> tuple[type[DPOConfig | KTOConfig], d
             "undesirable_weight": settings.undesirable_weight,
         }
     if set(losses) <= set(REFERENCE_FREE):
-        return DPOConfig, {"beta": beta, "precompute_ref_log_probs": True}
+        # With an adapter TRL makes no reference anyway, and need not hash all weights for one it would store.
+        return DPOConfig, {"beta": beta, "precompute_ref_log_probs": config.method.name == "full"}
     return DPOConfig, {
         "beta": beta,
         "loss_type": losses,

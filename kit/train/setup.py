@@ -159,6 +159,8 @@ def training_arguments(
         report_to=[tracker for tracker in config.tracking.report_to if tracker != "tensorboard"],
         run_name=run.name,
         disable_tqdm=True,
+        # TRL would add how evenly a mixture's experts are used, which depends on how a batch is cut.
+        router_aux_loss_coef=0.0,
         max_length=None,  # rows over the limit were refused with their line; nothing is cut here
         dataloader_pin_memory=on.type == "cuda",
         **own,

@@ -179,6 +179,9 @@ def load_rows(prepared: Path, split: str, stage: Stage) -> list[Row]:
         return []
     table = datasets.load_from_disk(str(folder))
     beside = ["rejected"] if stage in PAIR_STAGES else ["label"] if stage in LABEL_STAGES else []
+    if missing := set(beside) - set(table.column_names):
+        message = f"has no column {missing.pop()!r}, from which {stage} learns"
+        raise DataError(Problem(str(folder), message, "prepare the data again with this `train.stage`"))
     needed = [name for name in ("messages", "tools", *beside) if name in table.column_names]
     return [unpacked(row) for row in table.select_columns(needed)]
 

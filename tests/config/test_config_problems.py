@@ -383,23 +383,34 @@ def test_what_would_spoil_a_comparison_with_the_reference_is_refused(make_projec
             "train.stage=kto",
             "train.packing=true",
             "method.dropout=0.1",
-            "method.target_modules=[q_proj, lm_head]",
             "train.per_device_train_batch_size=1",
+            "train.per_device_eval_batch_size=1",
             "train.global_batch_size=4",
         ],
     )
     assert {problem.message.split("`")[1] for problem in found} == {
         "train.packing",
         "method.dropout",
-        "method.target_modules",
         "train.per_device_train_batch_size",
+        "train.per_device_eval_batch_size",
     }
+    load_config(make_project(""), ["train.stage=dpo", "train.per_device_eval_batch_size=1"])
     assert (
         len(problems_of(make_project(""), ["train.stage=dpo", "train.preference.loss_type=[simpo, ipo]"]))
         == 1
     )
     assert len(problems_of(make_project(""), ["train.stage=dpo", "train.preference.simpo_gamma=1"])) == 1
     load_config(make_project(""), ["train.stage=dpo", "train.preference.loss_type=[sigmoid, sft]"])
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "sft", "dpo", "kto", "orpo"])
+def test_an_adapter_on_the_layer_that_losses_are_computed_from_is_refused(
+    make_project: Make, stage: str
+) -> None:
+    words = [f"train.stage={stage}", "method.target_modules=[q_proj, lm_head]"]
+    (found,) = problems_of(make_project(""), words)
+    assert found.message.startswith("`method.target_modules` names lm_head") and found.hint
+    load_config(make_project(""), [*words, "method.name=full"])
 
 
 @pytest.mark.parametrize("stage", ["dpo", "kto", "orpo"])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kit.config.reference import markdown_reference
-from kit.config.schema import Config, Section
+from kit.config.schema import Config
+from kit.config.section import Section
 from kit.config.show import json_schema
 
 

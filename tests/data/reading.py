@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from kit.config.schema import Config, Source
+from kit.config.schema import Config
+from kit.config.schema_data import Source
 from kit.data.read import open_source
 from kit.data.rows import Rejection, Row, SourceInfo
 from kit.hooks import Hooks

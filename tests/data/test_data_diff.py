@@ -168,3 +168,15 @@ def test_the_order_of_rows_is_no_difference(project, dialogues) -> None:
     told = diff(first, second)["changes"]
     assert (told["same"], told["moved"]["count"]) == (60, 0)
     assert load_split(first, "train") != load_split(second, "train")
+
+
+def test_rejected_rows_that_are_no_dialogue_are_no_row_of_the_other_set(casekit) -> None:
+    rows = rows_of()
+    write(rows)
+    assert casekit("data", "prepare", *WORDS)[0] == 0
+    rows[20]["messages"][0]["role"] = ""
+    write(rows)
+    assert casekit("data", "prepare", *WORDS)[0] == 0
+    code, out, _ = casekit("data", "diff", "--json")
+    assert code == 0
+    assert json.loads(out)["changes"]["out"]["count"] == 1

@@ -7,7 +7,7 @@ import re
 import pytest
 from dialogue_rows import dialogue
 
-from kit.config.schema import Source
+from kit.config.schema_data import Source
 from kit.data.mix import allowed
 from kit.data.prepared import load_split
 

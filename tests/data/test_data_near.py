@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from kit.config.errors import DataError
 from kit.config.layers import load_config
-from kit.config.schema import Checks
+from kit.config.schema_data import Checks
 from kit.data.near import NearIndex, similarity
 
 ASKED = "How do I reset the passcode of my card in the app?"

@@ -14,7 +14,8 @@ from openpyxl import Workbook
 from reading import read_source
 
 from kit.config.errors import DataError
-from kit.config.schema import Config, Source
+from kit.config.schema import Config
+from kit.config.schema_data import Source
 from kit.data.rows import Rejection, Row, SourceInfo
 from kit.hooks import Hooks
 

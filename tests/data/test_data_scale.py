@@ -1,11 +1,14 @@
 """Many rows: the same result from any number of processes, near rows found in a crowd, little memory."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,11 @@ import pytest
 from dialogue_rows import dialogue
 
 from kit.config.errors import DataError
+from kit.data.near import pieces
 from kit.data.pool import ordered_map
+from kit.data.write import _parts
 from kit.files import sha256_file
-from kit.hooks import Hooks
+from kit.hooks import Hooks, Metric
 
 WORDS = [
     "fee",
@@ -46,6 +51,10 @@ def many(count: int) -> list[dict[str, Any]]:
     rows[1101] = dialogue(rows[1100]["messages"][0]["content"], "Another answer.", customer="c2")
     rows[1500]["customer"] = rows[1501]["customer"] = "+44 20 7946 0018"
     return rows
+
+
+def cards(count: int) -> list[dict[str, Any]]:
+    return [dialogue(f"What does card {i} cost?", f"Card {i} costs {i} euros.") for i in range(count)]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -111,8 +120,89 @@ def test_few_batches_start_no_process() -> None:
     ] * 3
 
 
+def test_hooks_that_cannot_be_sent_to_other_processes_are_run_in_this_one(
+    project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS, where processes are not forked."""
+    monkeypatch.setattr("kit.data.pool._FORKED", False)
+    short: Any = lambda row: "short" if len(row["messages"][1]["content"]) < 22 else None  # noqa: E731
+    source = project.write("a.jsonl", cards(600))
+    settings: dict[str, Any] = {"checks": {"custom": {"short": "report"}}}
+    project.hooks = Hooks(checks={"short": short})
+    found = project.check(source, num_proc=2, **settings)
+    assert next(check["count"] for check in found["checks"] if check["name"] == "short") > 0
+    assert found == project.check(source, num_proc=1, **settings)
+
+
+def test_processes_that_are_not_forked_find_the_same(project, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str | None] = []
+
+    def context(method: str | None = None) -> Any:
+        started.append(method)
+        return multiprocessing.get_context(method)
+
+    monkeypatch.setattr("kit.data.pool._FORKED", False)
+    monkeypatch.setattr("kit.data.pool.multiprocessing", types.SimpleNamespace(get_context=context))
+    # Metrics stay here: that one is a lambda keeps nothing from being sent.
+    project.hooks = Hooks(metrics={"length": Metric("Length", lambda answers, _: [1.0 for _ in answers])})
+    source = project.write("a.jsonl", cards(600))
+    found = project.check(source, num_proc=2)
+    assert started == ["spawn"]
+    assert found == project.check(source, num_proc=1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+def test_a_full_disk_is_told_with_the_folder_and_what_to_do(project) -> None:
+    import resource
+
+    source = project.write("a.jsonl", cards(600))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"(?s)cannot be kept there.*TMPDIR") as caught:
+            project.check(source, num_proc=1, checks={"language": "off"})  # langid writes a file as well
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.problems[0].where == tempfile.gettempdir()
+
+
+def test_what_was_found_in_long_documents_is_not_kept_in_memory() -> None:
+    """Some 50 bytes a character: of 4,096 pages of a book, gigabytes."""
+    page, line = "a word and another " * 200, "a word"
+    of_page, of_line = pieces(page), pieces(line)
+    for number in range(20):
+        pieces(f"{number} {page}")
+    assert pieces(line) is of_line
+    assert pieces(page) is not of_page
+    assert pieces(page) == of_page
+
+
+def test_long_records_are_worked_on_and_written_few_at_a_time(
+    project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five hundred books would not fit in memory, nor ten thousand in one batch of Arrow."""
+    source = project.write("a.jsonl", cards(60))
+    usual = project.check(source)
+    sizes: list[int] = []
+
+    def watched(work: Any, batches: Any, processes: int | None) -> Any:
+        for batch in batches:
+            sizes.append(len(batch.records))
+            yield work(batch)
+
+    monkeypatch.setattr("kit.data.gather.ordered_map", watched)
+    monkeypatch.setattr("kit.data.gather._LETTERS", 1000)
+    assert project.check(source) == usual
+    assert sum(sizes) == 60
+    assert 1 < max(sizes) < 30
+    monkeypatch.setattr("kit.data.write._LETTERS_AT_ONCE", 100)
+    parts = list(_parts({"messages": [{"content": "a" * 60}]} for _ in range(5)))
+    assert [len(part) for part in parts] == [2, 2, 1]
+
+
 ORPHANS = """
 import os, time
+from kit.data.near import pieces
 from kit.data.pool import ordered_map
 def work(number):
     print(os.getpid(), flush=True)

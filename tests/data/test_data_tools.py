@@ -448,3 +448,21 @@ def test_a_rejected_call_to_no_tool_of_the_row_is_rejected(project) -> None:
     )
     (rejection,) = check(config, project.root, Hooks(), project.tokenizer).rejected
     assert rejection.check == "tools" and "the rejected answer" in rejection.reason
+
+
+def test_answers_that_are_all_calls_are_no_longer_and_no_shorter_than_others(project) -> None:
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"What costs card {i}?"},
+                calls(call("card_price", card=f"c{i}")),
+            ],
+            "tools": TOOLS,
+            "topic": f"t{i % 2}",
+        }
+        for i in range(80)
+    ]
+    found = project.check(project.write("a.jsonl", rows), slices=["topic"])
+    notes = next(check for check in found["checks"] if check["name"] == "balance")["examples"]
+    assert found["rows"]["kept"] == 80
+    assert not [note for note in notes if "words" in note["text"]], notes

@@ -36,6 +36,7 @@ def make_plan(policy_file):
     def make(prompts, gates=(), measured=None, **changes):
         given = {"params": {"policy": str(policy_file)}}
         uses = [{"name": "violation_rate", **given}, {"name": "disclosure_rate", **given}, "token_f1"]
+        uses += ["answer_perplexity"] if any(g["metric"] == "answer_perplexity" for g in gates) else []
         tree = {"evaluate": {"metrics": uses}, "gates": [{"name": "g", **gate} for gate in gates], **changes}
         config = Config.model_validate(tree)
         return plan(config, load_metrics(config, Hooks(), Path("/")), prompts, measured or {})
@@ -98,6 +99,8 @@ def test_disagreement_is_read_from_the_newest_evaluation_of_the_same_data(tmp_pa
         ({"zero_tolerance": "major", "min_n": 299}, 400, None),
         ({"metric": "token_f1", "at_least": 0.5, "bound": "lower"}, 200, None),
         ({"metric": "response_time", "of": "ratio", "at_least": 2}, 200, "with 16 timed prompts at most"),
+        ({"metric": "answer_perplexity", "at_most": 9}, 20, "with 20 groups of prompts at most"),
+        ({"metric": "answer_perplexity", "at_most": 9}, 200, None),
         (
             {"metric": "disclosure_rate", "at_least": 0.9, "worst": "language"},
             100,

@@ -73,6 +73,7 @@ def add(root, name, seed, *, rate=2e-4, scoring="x", prompts=40, group=1, **gene
     ]
     entry = {"name": "m", "label": "M", "decoding": "greedy", "ratio": None}
     entries = [entry, entry | {"name": "t"}, entry | {"decoding": "sampled"}, entry | {"ratio": {}}]
+    entries.append(entry | {"of_sums": True})  # its items have no mean that means anything
     folder = root / "evaluations" / name
     folder.mkdir(parents=True)
     (folder / "scores.json").write_text(json.dumps({"metrics": entries, "items": items, "confidence": 0.95}))

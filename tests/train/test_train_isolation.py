@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AutoModelForCausalLM, Lfm2Config, MambaConfig, MistralConfig
 
@@ -15,7 +16,7 @@ from kit.config.errors import ModelError
 from kit.config.schema import Config
 from kit.models.loading import load_model, load_tokenizer
 from kit.train.methods import load_for_training
-from kit.train.packed import attention_advice, attention_for, check_isolation
+from kit.train.packed import attention_advice, attention_for, check_isolation, knows_flash
 from kit.train.stages import train
 from kit.train.watch import read_metrics
 
@@ -161,28 +162,55 @@ def test_flash_attention_is_told_the_borders(settings):
 
 
 @pytest.mark.parametrize(
-    ("packing", "device", "weights", "installed", "wanted"),
+    ("change", "wanted"),
     [
-        (True, "cuda", torch.bfloat16, True, "flash_attention_2"),
-        (False, "cuda", torch.bfloat16, True, None),
-        (True, "cpu", torch.bfloat16, True, None),
-        (True, "cuda", torch.float32, True, None),
-        (True, "cuda", torch.bfloat16, False, None),
+        ({}, "flash_attention_2"),
+        ({"packing": False}, None),
+        ({"device": "cpu"}, None),
+        ({"weights": torch.float32}, None),
+        ({"installed": False}, None),
+        ({"capability": (7, 5)}, None),
+        ({"model": False}, None),
     ],
 )
-def test_flash_attention_is_asked_for_where_it_can_be_had(
-    packing, device, weights, installed, wanted, settings, monkeypatch
-):
-    monkeypatch.setattr("kit.train.packed.device", lambda hardware: torch.device(device))
-    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: installed)
-    assert attention_for(settings("lora", packing=packing), weights) == wanted
+def test_flash_attention_is_asked_for_where_it_can_be_had(change, wanted, settings, monkeypatch):
+    usual = {"packing": True, "device": "cuda", "weights": torch.bfloat16, "installed": True, "model": True}
+    case = {**usual, "capability": (8, 0), **change}
+    monkeypatch.setattr("kit.train.packed.device", lambda hardware: torch.device(case["device"]))
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda on: case["capability"])
+    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: case["installed"])
+    monkeypatch.setattr("kit.train.packed.knows_flash", lambda folder: case["model"])
+    assert attention_for(settings("lora", packing=case["packing"]), case["weights"]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("architecture", "known"),
+    [
+        ("Qwen3", True),
+        ("Llama", True),
+        ("Gemma2", True),  # heads of 256, the widest
+        ("Gemma4Text", False),  # some heads of 512
+        ("GptOss", False),  # kernels of its own, from the Hub
+        ("Doge", False),
+        ("Mamba", False),
+    ],
+)
+def test_flash_attention_is_not_asked_of_a_model_that_fails_with_it(architecture, known, tmp_path):
+    getattr(transformers, f"{architecture}Config")().save_pretrained(tmp_path)
+    assert knows_flash(tmp_path) == known
+    (tmp_path / "config.json").write_text("{}")
+    assert not knows_flash(tmp_path), "what is wrong with it is said when it loads"
 
 
 def test_what_a_mask_takes_on_a_gpu_is_told(settings, monkeypatch):
     config = settings("lora", packing=True)
     assert attention_advice(config, "sdpa") is None, "on a CPU there is nothing else"
     monkeypatch.setattr("kit.train.packed.device", lambda hardware: torch.device("cuda"))
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda on: (8, 0))
     assert attention_advice(config, "flash_attention_2") is None
     config = config.model_copy(update={"model": config.model.model_copy(update={"max_length": 8192})})
     said = attention_advice(config, "sdpa")
     assert said is not None and "8,192 tokens has a mask of 64.0 MiB" in said and "flash-attn" in said
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda on: (7, 5))
+    said = attention_advice(config, "sdpa")
+    assert said is not None and "64.0 MiB" in said and "flash" not in said, "it would not run there"

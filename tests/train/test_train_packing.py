@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from train_world import dialogue, losses_of
-from transformers import Trainer, TrainerCallback
+from transformers import Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM, Trainer, TrainerCallback
 
 from kit import cli
 from kit.config.errors import InvalidRunError
@@ -170,7 +171,8 @@ def first_gradients(config: Config, folder: Path, takes_count: bool = True) -> d
     examples = {"train": examples_of(config, 16), "valid": []}
     with pytest.MonkeyPatch.context() as patch:
         if not takes_count:
-            patch.setattr("transformers.Qwen3ForCausalLM.accepts_loss_kwargs", False, raising=False)
+            for kind in (Qwen3ForCausalLM, Qwen3MoeForCausalLM):
+                patch.setattr(kind, "accepts_loss_kwargs", False, raising=False)
         trainer, _ = make_trainer(config, folder, examples, tokenizer, None, None, "base")
     gradients = Gradients()
     trainer.add_callback(gradients)
@@ -196,6 +198,39 @@ def test_however_a_global_batch_is_split_a_step_has_the_same_gradients(
         assert_equal_to_rounding(step(f"split-{size}", per_device_train_batch_size=size), wanted)
     for row in (160, 256, 4096):
         assert_equal_to_rounding(step(f"packed-{row}", row, packing=True), wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("takes_count", [True, False])
+def test_a_mixture_of_experts_learns_the_same_however_its_batch_is_split(
+    takes_count, settings, tmp_path, exact_arithmetic
+):
+    """How evenly the experts of a pass are used is no part of the loss: it depends on the cut."""
+    torch.manual_seed(1)
+    mixture = Qwen3MoeForCausalLM(
+        Qwen3MoeConfig(
+            vocab_size=384,
+            hidden_size=64,
+            moe_intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=32,
+            num_experts=4,
+            num_experts_per_tok=2,
+        )
+    )
+    shutil.copytree(settings().model.name, tmp_path / "base")
+    mixture.save_pretrained(tmp_path / "base")
+
+    def step(name: str, **train: Any) -> dict[str, torch.Tensor]:
+        config = settings("lora", max_grad_norm=1e9, max_steps=1, **train)
+        model = config.model.model_copy(update={"name": str(tmp_path / "base")})
+        return first_gradients(config.model_copy(update={"model": model}), tmp_path / name, takes_count)
+
+    wanted = step("whole", per_device_train_batch_size=8)
+    assert_equal_to_rounding(step("split", per_device_train_batch_size=2), wanted)
+    assert_equal_to_rounding(step("packed", packing=True), wanted)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 import torch
 from train_world import dialogue, losses_of, refusal, weights_of, write_labelled, write_preferences
 
+from kit.config.errors import DataError
 from kit.config.schema import Config, Hardware, Model
 from kit.data.answers import render_pair
 from kit.data.render import prompt_ids
@@ -182,11 +183,21 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(stage, settings, pairs,
             assert tokenizer.decode(example[side]) == f"{answer['content']}<|im_end|>"
 
 
+@pytest.mark.parametrize("stage", ["dpo", "kto", "orpo"])
+def test_data_that_was_prepared_for_another_stage_is_refused(stage, settings, prepared, tmp_path):
+    with pytest.raises(DataError, match="from which"):
+        train(settings("lora", stage=stage), tmp_path, prepared, task_score=None)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["dpo", "kto"])
-def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(stage, settings, pairs, labelled, tmp_path):
+@pytest.mark.parametrize(("stage", "method"), [("dpo", "lora"), ("kto", "lora"), ("dpo", "full")])
+def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(
+    stage, method, settings, pairs, labelled, tmp_path
+):
+    """In full too the reference is the base again, not the checkpoint."""
     config = settings(
-        "lora", stage=stage, num_train_epochs=2, eval_steps=2, save_steps=100, early_stopping_patience=9
+        method, stage=stage, num_train_epochs=2, eval_steps=2, save_steps=100, early_stopping_patience=9
     )
     prepared = pairs if stage == "dpo" else labelled
     unbroken = train(config, tmp_path / "a", prepared, InterruptAt(99))
@@ -216,19 +227,37 @@ def test_a_golden_adapter_is_one_adapter_and_its_base_is_untouched(settings, pai
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "loss"), [("dpo", "sigmoid"), ("dpo", "simpo"), ("orpo", "orpo"), ("kto", "apo_zero_unpaired")]
+)
 def test_cutting_the_batch_into_passes_changes_nothing_but_rounding(
-    settings, pairs, tmp_path, exact_arithmetic
+    stage, loss, settings, pairs, labelled, tmp_path, exact_arithmetic
 ):
+    """Also where passes differ in size: the second step has ten rows, which are seven and three."""
+    cut = {"global_batch_size": 14, "preference": {"loss_type": [loss]}, "num_train_epochs": 2}
     runs = [
         train(
-            settings("full", stage="dpo", per_device_train_batch_size=size, max_steps=3),
+            settings("full", stage=stage, per_device_train_batch_size=size, **cut),
             tmp_path / str(size),
-            pairs,
+            labelled if stage == "kto" else pairs,
             task_score=None,
         )
-        for size in (8, 4)
+        for size in (14, 7)
     ]
+    assert len(losses_of(runs[0])) == 4
     assert losses_of(runs[1]) == pytest.approx(losses_of(runs[0]), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["orpo", "simpo"])
+def test_an_adapter_without_a_reference_hashes_no_weights(loss, settings, pairs, tmp_path, monkeypatch):
+    """A hash over a base of many gigabytes takes long, and would name a reference nothing asks for."""
+    hashed: list[object] = []
+    monkeypatch.setattr("trl.trainer.dpo_trainer.hash_module", hashed.append)
+    stage = "orpo" if loss == "orpo" else "dpo"
+    config = settings("lora", stage=stage, preference={"loss_type": [loss]}, max_steps=1)
+    train(config, tmp_path, pairs, task_score=None)
+    assert not hashed
 
 
 @pytest.mark.slow

@@ -157,3 +157,8 @@ def test_validation_is_told_apart_into_loss_and_answers(settings, prepared, tmp_
     run = train(settings(), tmp_path, prepared, lambda model, tokenizer: 0.5)
     assert told == ["validation loss", "answers to validation prompts"] * 2
     assert json.loads((run / "manifest.json").read_text())["status"] == "finished"
+
+
+def test_the_version_of_the_kernels_for_packed_rows_is_in_the_manifest(monkeypatch):
+    monkeypatch.setattr("kit.train.manifest.version", lambda package: f"{package} 2.8")
+    assert environment(torch.device("cpu"))["packages"]["flash-attn"] == "flash-attn 2.8"

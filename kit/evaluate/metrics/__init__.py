@@ -8,15 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from kit.config.errors import ConfigError, Problem
 from kit.config.explain import suggest
 from kit.config.schema import MetricUse
 from kit.data.read import HOOK_ERRORS
-from kit.evaluate.item_metric import ItemMetric, Reference
+from kit.evaluate.compare import Statistic
+from kit.evaluate.item_metric import CorpusMetric, ItemMetric, Reference
 from kit.hooks import Hooks
 from kit.hooks import Metric as HookMetric
 
 FOLDER = Path(__file__).parent
+
+_NOT_OF_ANSWERS = {
+    "response_time": "it is measured whenever `evaluate.latency_prompts` is not 0; take it out of the list",
+    "answer_perplexity": "it takes no parameters; name another `train.golden_metric`, which scores answers",
+}
+_PATHS = frozenset({"policy", "glossary"})
+"""Parameters that are files of the project."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +35,16 @@ class MetricResult:
 
     items: list[float | None]
     details: list[list[str]]
+    counts: list[list[float] | None] | None = None
+    """Of a metric of all answers together: what each adds to the sums that `statistic` is made from."""
+    statistic: Statistic | None = None
 
     @property
     def mean(self) -> float | None:
-        """The mean of the items that are numbers."""
+        """The metric over all prompts: the mean of the items that are numbers, or the sums' figure."""
+        counted = [count for count in self.counts or [] if count is not None]
+        if self.statistic is not None and counted:
+            return float(self.statistic(np.sum(counted, axis=0)))
         numbers = [item for item in self.items if item is not None]
         return sum(numbers) / len(numbers) if numbers else None
 
@@ -67,7 +83,7 @@ def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[st
     """Load a metric as the configuration names it.
 
     Args:
-        use: its name and parameters; a `policy` parameter is a path relative to `root`.
+        use: its name and parameters; `policy` and `glossary` are paths relative to `root`.
         hooks: the project's own metrics; they may not take a name of the kit's.
         languages: the project's languages, the default of metrics that have such a parameter.
 
@@ -88,7 +104,7 @@ def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[st
             invalid_item=hook.worst,
             hook=hook,
         )
-    if use.name not in own or use.name == "response_time":
+    if use.name not in own or use.name in _NOT_OF_ANSWERS:
         raise ConfigError(_unknown(use.name, [*own, *hooks.metrics]))
     module = _module_of(use.name)
     params = _parameters(use, module, root, languages)
@@ -123,6 +139,8 @@ def score(metric: LoadedMetric, predictions: Sequence[str], references: Sequence
     assert metric.module is not None  # noqa: S101  # a loaded metric is one or the other
     texts = [json.dumps(reference, ensure_ascii=False) for reference in references]
     result = metric.module.compute(predictions=list(predictions), references=texts, **metric.params)
+    if isinstance(metric.module, CorpusMetric):
+        return MetricResult(result["items"], result["details"], result["counts"], metric.module.statistic)
     return MetricResult(result["items"], result["details"])
 
 
@@ -140,17 +158,16 @@ def _module_of(name: str) -> ItemMetric:
 
 def _parameters(use: MetricUse, module: ItemMetric, root: Path, languages: Sequence[str]) -> dict[str, Any]:
     params = dict(use.params)
-    if "policy" in params:
-        params["policy"] = str(root / params["policy"])
+    for name in _PATHS & params.keys():
+        params[name] = str(root / params[name])
     if module.name == "language_fidelity" and languages:
         params.setdefault("languages", list(languages))
     return params
 
 
 def _unknown(name: str, known: list[str]) -> Problem:
-    if name == "response_time":
-        hint = "it is measured whenever `evaluate.latency_prompts` is not 0; take it out of the list"
-        return Problem("evaluate.metrics", "`response_time` does not score answers", hint)
+    if name in _NOT_OF_ANSWERS:
+        return Problem("evaluate.metrics", f"`{name}` does not score answers", _NOT_OF_ANSWERS[name])
     return Problem("evaluate.metrics", f"unknown metric {name!r}", suggest(name, sorted(known), "known"))
 
 
