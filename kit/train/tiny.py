@@ -49,13 +49,22 @@ def build_tiny() -> Path:
     folder = tiny_folder()
     if folder.is_dir():
         return folder
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
+    console = Console(stderr=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        console.print("another process builds tiny, the embedded base model: waiting for it")
+        lock.acquire()
+    try:
         if not folder.is_dir():
-            Console(stderr=True).print("building tiny, the embedded base model: once, a minute or two")
+            console.print("building tiny, the embedded base model: once, a minute or two")
             build_into(folder, corpus(grammar_files(), DIALOGUES, SEED), TRAINING, SEED)
+    finally:
+        lock.release()
     return folder
 
 

@@ -2,9 +2,12 @@
 
 import json
 import multiprocessing
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from kit.config.errors import ModelError
 from kit.config.schema import Hardware, Model
@@ -132,3 +135,21 @@ def test_what_it_was_made_of_is_written_beside_it(dialogues, tmp_path, monkeypat
     tiny.build_into(tmp_path / "tiny", dialogues[:80], SHORT, 7, SHAPE, threads=1)
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["model.safetensors", "tiny.json"]
     assert json.loads((tmp_path / "tiny" / "tiny.json").read_text())["seed"] == 7
+
+
+def test_who_waits_for_another_process_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CASEKIT_CACHE", str(tmp_path))
+    folder = tiny_folder()
+    other = FileLock(folder.with_name(f".{folder.name}.lock"), thread_local=False)
+    other.acquire()
+
+    def built_meanwhile() -> None:
+        time.sleep(0.5)
+        folder.mkdir()
+        other.release()
+
+    builder = threading.Thread(target=built_meanwhile)
+    builder.start()
+    assert tiny.build_tiny() == folder
+    builder.join()
+    assert "another process builds tiny" in capsys.readouterr().err
