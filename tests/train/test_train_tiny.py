@@ -140,16 +140,17 @@ def test_what_it_was_made_of_is_written_beside_it(dialogues, tmp_path, monkeypat
 def test_who_waits_for_another_process_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CASEKIT_CACHE", str(tmp_path))
     folder = tiny_folder()
-    other = FileLock(folder.with_name(f".{folder.name}.lock"), thread_local=False)
-    other.acquire()
+    begun = threading.Event()
 
-    def built_meanwhile() -> None:
-        time.sleep(0.5)
-        folder.mkdir()
-        other.release()
+    def build_elsewhere() -> None:
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            begun.set()
+            time.sleep(0.5)
+            folder.mkdir()
 
-    builder = threading.Thread(target=built_meanwhile)
+    builder = threading.Thread(target=build_elsewhere)
     builder.start()
+    begun.wait()
     assert tiny.build_tiny() == folder
     builder.join()
     assert "another process builds tiny" in capsys.readouterr().err
