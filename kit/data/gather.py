@@ -117,8 +117,9 @@ def gather(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedToken
         raise DataError(Problem("data.num_proc", message, hint)) from error
     for info in gathered.sources:
         info.synthetic |= info.name in gathered.synthetic
-        if info.name.startswith("hub:") and "@" not in info.name:
-            gathered.findings.note("revision", info.name, "set `revision` to a commit of the dataset")
+    for _, source in places.sources:
+        if source.hub and not source.revision:
+            gathered.findings.note("revision", name_of(source), "set `revision` to a commit of the dataset")
     # A file that was not read may have the column.
     if gathered.columns and not places.problems and len(gathered.sources) == len(places.sources):
         problems += _missing_columns(config, gathered.columns)

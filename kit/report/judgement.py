@@ -9,7 +9,7 @@ from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.files import sha256_file, sha256_json
 from kit.report import scores, words
-from kit.report.formatting import count, plural
+from kit.report.formatting import Unit, count, plural
 from kit.report.read import Json, read_earlier
 from kit.report.view import ClaimRow, DroppedGate, EarlierVerdict, GateRow, Verdict
 
@@ -104,17 +104,18 @@ def _dropped(recipe_gates: Sequence[Gate], config: Config, found: Json) -> list[
         mine = own.get(gate.name)
         if mine is not None and _condition(mine) == _condition(gate):
             continue
-        metric = _metric(found, gate.metric, gate.decoding)
-        unit = scores.unit_of(metric) if metric else "score"
-        rows.append(
-            DroppedGate(
-                name=gate.name,
-                asks=words.gate_asks(gate, metric["label"] if metric else gate.metric),
-                wanted=words.gate_wanted(gate, unit, metric, found["confidence"]),
-                now="set otherwise" if mine else "dropped",
-            )
-        )
+        _, asks, wanted = _told(gate, found)
+        now = "set otherwise" if mine else "dropped"
+        rows.append(DroppedGate(name=gate.name, asks=asks, wanted=wanted, now=now))
     return rows
+
+
+def _told(gate: Gate, found: Json) -> tuple[Unit, str, str]:
+    """The unit of a gate's metric, what the gate asks and what it wants, in words."""
+    metric = _metric(found, gate.metric, gate.decoding)
+    unit = scores.unit_of(metric) if metric else "score"
+    asks = words.gate_asks(gate, metric["label"] if metric else gate.metric)
+    return unit, asks, words.gate_wanted(gate, unit, metric, found["confidence"])
 
 
 def _condition(gate: Gate) -> Json:
@@ -141,13 +142,12 @@ def gate_rows(results: list["GateResult"], config: Config, found: Json) -> list[
     rows = []
     for result in results:
         gate = gates[result.name]
-        metric = _metric(found, gate.metric, gate.decoding)
-        unit = scores.unit_of(metric) if metric else "score"
+        unit, asks, wanted = _told(gate, found)
         rows.append(
             GateRow(
                 name=result.name,
-                asks=words.gate_asks(gate, metric["label"] if metric else gate.metric),
-                wanted=words.gate_wanted(gate, unit, metric, found["confidence"]),
+                asks=asks,
+                wanted=wanted,
                 found=words.gate_found(result, gate, unit),
                 found_interval=words.gate_interval(result, gate, unit),
                 n=count(result.n),
