@@ -3,12 +3,13 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from kit.cli_data import data_app
+from kit.cli_report import review, verify
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell
 from kit.config.errors import CasekitError, ExitCode
 
@@ -31,6 +32,9 @@ app.add_typer(policy_app, name="policy", rich_help_panel="Work on a project")
 Answer = Annotated[
     list[str] | None,
     typer.Option("--answer", "-d", metavar="KEY=VALUE", help="Answers a question, such as ci=gitlab."),
+]
+Schema = Annotated[
+    bool, typer.Option("--schema", metavar=NO_VALUE, help="Print the JSON Schema of what it writes instead.")
 ]
 INTERRUPTED = 130
 SCAFFOLD = "Make a project"
@@ -71,6 +75,12 @@ def _finish(result: "ReportResult") -> None:
     console.print(headline([result.folder]))
     say("report", result.folder / "report.html")
     raise typer.Exit(int(result.exit_code))
+
+
+def _print_schema(name: Literal["report", "scores"]) -> None:
+    from kit.report.contract import schema_text
+
+    print(schema_text(name), end="")
 
 
 def _version(show: bool) -> None:
@@ -227,8 +237,12 @@ def evaluate(
     overrides: Overrides = None,
     project: Root = HERE,
     run: Annotated[str | None, typer.Option(help="Which run; the last one if not given.")] = None,
+    schema: Schema = False,
 ) -> None:
     """Answer the held-out prompts with base and tuned, and score both."""
+    if schema:
+        _print_schema("scores")
+        return
     from kit import pipeline
     from kit.config import load_config
 
@@ -240,12 +254,26 @@ def report(
     overrides: Overrides = None,
     project: Root = HERE,
     evaluation: Annotated[str | None, typer.Option(help="Which evaluation; the last if not given.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REPORT", help="The released report, an id or a folder; a regression is exit 1."
+        ),
+    ] = None,
+    schema: Schema = False,
 ) -> None:
     """Judge the gates and write the report; the exit code is its verdict."""
+    if schema:
+        _print_schema("report")
+        return
     from kit import pipeline
     from kit.config import load_config
 
-    _finish(pipeline.report(load_config(project, overrides or []), evaluation))
+    _finish(pipeline.report(load_config(project, overrides or []), evaluation, baseline))
+
+
+app.command(rich_help_panel=WORK)(verify)
+app.command(rich_help_panel=WORK)(review)
 
 
 @app.command("run", rich_help_panel=WORK)

@@ -25,6 +25,7 @@ from kit.evaluate.conditions import (
     refuse_changed_base,
     refuse_mismatches,
 )
+from kit.evaluate.definitions import definitions
 from kit.evaluate.metrics import LoadedMetric, load_metric
 from kit.evaluate.perplexity import NAME as PERPLEXITY
 from kit.evaluate.plan import Plan, measured_discordances, plan
@@ -34,7 +35,7 @@ from kit.evaluate.scores import build_scores, score_answers
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 4
+_METHOD = 5
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
@@ -91,14 +92,31 @@ def evaluate(
         "synthetic": share > 0,
         "synthetic_share": share,
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
+        "definitions": definitions(config, root, hooks, _METHOD),
     }
-    predictions = read_predictions(folder / "predictions.jsonl")
-    latency = read_lines(folder / "latency.jsonl")
-    likelihood = read_lines(folder / "likelihood.jsonl")
-    scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood)
+    scores = score_saved(config, metrics, prompts, folder, header)
     write_json(folder / "scores.json", scores)
     write_json(folder / "evaluation.json", record)
     return folder
+
+
+def score_saved(
+    config: Config,
+    metrics: Sequence[LoadedMetric],
+    prompts: Sequence[Prompt],
+    folder: Path,
+    header: dict[str, Any],
+) -> dict[str, Any]:
+    """The contents of `scores.json` from the answers, times and readings that lie in an evaluation's folder.
+
+    Args:
+        prompts: those that were asked (`choose`).
+        header: what is known without the answers, as for `build_scores`.
+    """
+    predictions = read_predictions(folder / "predictions.jsonl")
+    latency = read_lines(folder / "latency.jsonl")
+    likelihood = read_lines(folder / "likelihood.jsonl")
+    return build_scores(config, metrics, prompts, predictions, latency, header, likelihood)
 
 
 def task_scorer(config: Config, root: Path, prepared: Path, hooks: Hooks) -> TaskScore:

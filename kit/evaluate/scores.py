@@ -46,7 +46,7 @@ def build_scores(
         predictions: an answer for every prompt, system and decoding.
         latency: lines of `latency.jsonl`, possibly none.
         likelihood: lines of `likelihood.jsonl`, possibly none.
-        header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`.
+        header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`, `definitions`.
     """
     decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
     answered = {
@@ -65,7 +65,7 @@ def build_scores(
         unscored += unscored_perplexity(likelihood)
     groups = len({prompt.group for prompt in prompts})
     return {
-        "schema": 2,
+        "schema": 3,
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
@@ -232,5 +232,6 @@ def _item(
                 "scores": {name: result.items[place] for name, result in made.results.items()},
                 "details": {name: r.details[place] for name, r in made.results.items() if r.details[place]},
                 "invalid": made.invalid[place],
+                "counts": {name: r.counts[place] for name, r in made.results.items() if r.counts},
             }
     return item

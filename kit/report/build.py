@@ -1,7 +1,7 @@
-"""Builds a report: judges the gates, gathers everything once, writes its four faces.
+"""Builds a report: judges the gates, gathers everything once, writes its faces.
 
-All faces (HTML, Markdown, JSON, model card) come from the same judgement and the same view, so they
-agree by construction.
+All faces (HTML, Markdown, JSON, JUnit, both cards) come from the same judgement and the same view, so they
+agree by construction; `kit.report.verify` makes them again and compares.
 """
 
 import re
@@ -10,26 +10,34 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.config.errors import ExitCode
+from kit.config.errors import ConfigError, ExitCode, Problem
 from kit.config.gates import Gate
 from kit.config.schema import Config
-from kit.files import new_folder, write_json, write_text
+from kit.files import new_folder, write_text
 from kit.report import provenance, scores
+from kit.report.baseline import baseline_view, find_baseline, hold_against
 from kit.report.card import model_card
+from kit.report.data_card import data_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.html import page
-from kit.report.judgement import (
-    Judgement,
-    claim_rows,
-    earlier_verdicts,
-    gate_rows,
-    judge,
-    report_json,
-)
+from kit.report.judgement import Judgement, claim_rows, earlier_verdicts, gate_rows, judge
+from kit.report.junit import junit
 from kit.report.markdown import markdown
 from kit.report.read import Inputs, Json, read_inputs
+from kit.report.record import Beside, Made, Sources, items_text, json_text, report_json, settings_text
+from kit.report.review_rows import reviews_view
+from kit.report.reviews import FILE as REVIEWS
+from kit.report.reviews import Carried, carry_over, latest, read_reviews
 from kit.report.transcripts import pick_transcripts
 from kit.report.view import View
+
+
+@dataclass(frozen=True)
+class _Seeds:
+    """How many runs differ by the training seed only, and what they come to together."""
+
+    runs: int
+    factor: list[Json]
 
 
 @dataclass(frozen=True)
@@ -42,14 +50,6 @@ class ReportResult:
     """`{"status", "exit_code", "sentence"}`, as in `report.json`."""
 
 
-@dataclass(frozen=True)
-class _Seeds:
-    """How many runs differ by the training seed only, and what they come to together."""
-
-    runs: int
-    factor: list[Json]
-
-
 def write_report(
     config: Config,
     root: Path,
@@ -57,6 +57,7 @@ def write_report(
     run: Path,
     prepared: Path,
     recipe_gates: Sequence[Gate] = (),
+    baseline: str | None = None,
 ) -> ReportResult:
     """Judge an evaluation and write `reports/<evaluation id>/`; an earlier verdict there stays listed.
 
@@ -67,35 +68,67 @@ def write_report(
         run: the folder with `manifest.json` and `metrics.jsonl`.
         prepared: the folder with `data.json`.
         recipe_gates: those of the recipe and its tier; the report names the ones the project dropped.
+        baseline: the released report to hold it against, an id or a folder, instead of the settings' own.
 
     Raises:
-        DataError: an input is absent or broken.
-        ConfigError: a gate names a metric that was not measured.
+        DataError: an input is absent or broken, or a line of `reviews.jsonl` is no review.
+        ConfigError: a gate names a metric that was not measured, or there is no such baseline.
+        InvalidRunError: nothing is comparable with the baseline.
     """
-    from kit.evaluate.seeds import find_seeds, seed_factor
+    from kit.evaluate.seeds import find_seeds
 
+    sources = Sources(config, root, evaluation, run, prepared, tuple(recipe_gates))
     inputs = read_inputs(evaluation, run, prepared)
-    folder = root / "reports" / evaluation.name
-    judged = judge(inputs.scores, config, evaluation, folder, recipe_gates)
-    by_seed = find_seeds(root, evaluation)
-    seeds = _Seeds(len(by_seed) or 1, seed_factor(by_seed))
-    view = build_view(config, root, evaluation, inputs, judged, seeds)
-    with new_folder(folder) as temporary:
-        write_text(temporary / "report.html", page(view))
-        write_text(temporary / "report.md", markdown(view))
-        write_json(temporary / "report.json", report_json(inputs.scores, judged, seeds.factor))
-        write_text(temporary / "MODEL_CARD.md", model_card(view))
-    return ReportResult(folder, ExitCode(judged.verdict.exit_code), asdict(judged.verdict))
+    beside = Beside(
+        baseline=find_baseline(sources, baseline),
+        reviews=carry_over(latest(read_reviews(root / REVIEWS)), inputs.scores["items"]),
+        by_seed=find_seeds(root, evaluation),
+    )
+    made = make_faces(sources, inputs, beside)
+    with new_folder(sources.folder) as temporary:
+        for name, text in made.texts.items():
+            write_text(temporary / name, text)
+    return ReportResult(sources.folder, ExitCode(made.verdict.exit_code), asdict(made.verdict))
+
+
+def make_faces(sources: Sources, inputs: Inputs, beside: Beside) -> Made:
+    """Every file of a report, by its name; nothing is written.
+
+    Raises:
+        ConfigError: a gate names a metric that was not measured, or a licence is that of no source.
+        InvalidRunError: nothing is comparable with the baseline.
+    """
+    from kit.evaluate.seeds import seed_factor
+
+    config, found = sources.config, inputs.scores
+    _refuse_unknown_sources(config, inputs.data)
+    held = hold_against(beside.baseline, found, config, sources.root) if beside.baseline else None
+    judged = judge(found, config, sources.evaluation, sources.folder, sources.recipe_gates, held)
+    seeds = _Seeds(len(beside.by_seed) or 1, seed_factor(beside.by_seed))
+    view = build_view(sources, inputs, judged, seeds, beside.reviews)
+    texts = {
+        "report.html": page(view),
+        "report.md": markdown(view),
+        "MODEL_CARD.md": model_card(view),
+        "DATA_CARD.md": data_card(view, inputs.data, config),
+        "junit.xml": junit(view),
+        "items.jsonl": items_text(found["items"]),
+        "settings.json": settings_text(config, sources.recipe_gates),
+    }
+    report = report_json(sources, found, judged, beside, seeds.factor, texts)
+    return Made({**texts, "report.json": json_text(report)}, report, judged.verdict)
 
 
 def build_view(
-    config: Config, root: Path, evaluation: Path, inputs: Inputs, judged: Judgement, seeds: _Seeds
+    sources: Sources, inputs: Inputs, judged: Judgement, seeds: _Seeds, reviews: Sequence[Carried]
 ) -> View:
     """Everything the faces show, as words."""
+    config, root, evaluation = sources.config, sources.root, sources.evaluation
     found, manifest = inputs.scores, inputs.manifest
     licence, licence_note = _licence(found["model"], config)
     tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
     titles, tables = _rule_titles(config, root), scores.score_tables(found)
+    transcripts = pick_transcripts(found, titles)
     return View(
         title=config.recipe.title,
         summary=config.recipe.summary,
@@ -135,7 +168,9 @@ def build_view(
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),
-        transcripts=pick_transcripts(found, titles),
+        transcripts=transcripts,
+        reviews=reviews_view(reviews, found["items"], transcripts),
+        baseline=baseline_view(judged.held, found) if judged.held else None,
         validity=scores.validity_rows(found),
         data=provenance.data_card(inputs.data),
         training=provenance.training(inputs, config),
@@ -145,6 +180,14 @@ def build_view(
         limits=_limits(found, seeds.runs, synthetic, tiny),
         card_metrics=scores.card_metrics(found),
     )
+
+
+def _refuse_unknown_sources(config: Config, data: Json) -> None:
+    """A licence of a source that there is not would be printed nowhere."""
+    known = {source["name"] for source in data["sources"]}
+    if unknown := sorted(set(config.report.data_licences) - known):
+        hint = f"sources of the data: {', '.join(sorted(known))}"
+        raise ConfigError(Problem("report.data_licences", f"no source {', '.join(unknown)}", hint))
 
 
 def _rule_titles(config: Config, root: Path) -> dict[str, str]:

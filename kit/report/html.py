@@ -28,13 +28,16 @@ _MARKS = {
     "worse": "▼",
     "not shown": "·",
     "too few to test": "·",
+    "held": "✓",
+    "regressed": "▼",
+    "no regression": "✓",
+    "not compared": "–",
 }
 
 
 def page(view: View) -> str:
     """The report as one HTML document."""
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    style, script = _joined("report.css", "reviews.css"), _joined("report.js", "reviews.js")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -52,6 +55,10 @@ def page(view: View) -> str:
         script=Markup(script),  # noqa: S704  # our own file
         policy=content_security_policy(style, script),
     )
+
+
+def _joined(*names: str) -> str:
+    return "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def content_security_policy(style: str, script: str) -> str:

@@ -1,7 +1,7 @@
 """Gates and claims in a report: judged once, as rows, beside what was judged before and what was dropped."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.files import sha256_file, sha256_json
 from kit.report import scores, words
+from kit.report.baseline import Held, with_baseline
 from kit.report.formatting import Unit, count, plural
 from kit.report.read import Json, read_earlier
 from kit.report.view import ClaimRow, DroppedGate, EarlierVerdict, GateRow, Verdict
@@ -26,15 +27,22 @@ class Judgement:
     claims: list["ClaimResult"]
     verdict: Verdict
     judged_by: dict[str, str]
-    """Hashes of the gates and of the scores: the same ones give the same verdict."""
+    """Hashes of the gates, the scores and the baseline: the same ones give the same verdict."""
     earlier: list[Json]
     """What `report.json` said of this evaluation before, judged by other gates or on other scores."""
     dropped: list[DroppedGate]
     """The recipe's gates that the project does not set as the recipe does."""
+    held: Held | None = None
+    """The evaluation against a released one."""
 
 
 def judge(
-    found: Json, config: Config, evaluation: Path, report: Path, recipe_gates: Sequence[Gate]
+    found: Json,
+    config: Config,
+    evaluation: Path,
+    report: Path,
+    recipe_gates: Sequence[Gate],
+    held: Held | None = None,
 ) -> Judgement:
     """Judge an evaluation's scores.
 
@@ -43,6 +51,7 @@ def judge(
         report: the report's folder, whose verdict is kept where it came about otherwise: nobody can turn a
             failed gate into a passed one by another threshold without the report saying so.
         recipe_gates: those of the recipe and its tier.
+        held: the evaluation against a released one, which the verdict takes in.
 
     Raises:
         ConfigError: a gate or claim names a metric that was not measured.
@@ -51,18 +60,21 @@ def judge(
     from kit.evaluate.gates import judge_gates, verdict
 
     gates = judge_gates(found, config.gates, config.languages)
-    overall = verdict(found, gates)
+    by_gates = verdict(found, gates)
+    overall = Verdict(by_gates.status, int(by_gates.exit_code), by_gates.sentence)
     judged_by = {
         "gates": sha256_json([gate.model_dump(mode="json") for gate in config.gates] + config.languages),
         "scores": sha256_file(evaluation / "scores.json"),
+        "baseline": held.judged_by(config) if held else "",
     }
     return Judgement(
         gates=gates,
         claims=judge_claims(found, config.claims),
-        verdict=Verdict(overall.status, int(overall.exit_code), overall.sentence),
+        verdict=with_baseline(overall, held.result) if held else overall,
         judged_by=judged_by,
         earlier=_earlier(read_earlier(report), judged_by),
         dropped=_dropped(recipe_gates, config, found),
+        held=held,
     )
 
 
@@ -82,7 +94,9 @@ def earlier_verdicts(judged: Judgement) -> list[EarlierVerdict]:
     """The verdicts this evaluation got before, oldest first, with what has changed since."""
     rows = []
     for verdict in judged.earlier:
-        changed = [key for key, value in judged.judged_by.items() if verdict["judged_by"].get(key) != value]
+        changed = [
+            key for key, value in judged.judged_by.items() if verdict["judged_by"].get(key, "") != value
+        ]
         asked = "; ".join(f"{gate['name']}: {gate['wanted']}, {gate['status']}" for gate in verdict["gates"])
         rows.append(
             EarlierVerdict(
@@ -120,20 +134,6 @@ def _told(gate: Gate, found: Json) -> tuple[Unit, str, str]:
 
 def _condition(gate: Gate) -> Json:
     return gate.model_dump(exclude={"name", "because"})
-
-
-def report_json(found: Json, judged: Judgement, seed_factor: list[Json]) -> Json:
-    """The contents of `report.json`."""
-    return {
-        **{key: value for key, value in found.items() if key != "items"},
-        "gates": [asdict(gate) for gate in judged.gates],
-        "claims": [asdict(claim) for claim in judged.claims],
-        "verdict": asdict(judged.verdict),
-        "judged_by": judged.judged_by,
-        "dropped_gates": [asdict(gate) for gate in judged.dropped],
-        "earlier": judged.earlier,
-        "seed_factor": seed_factor,
-    }
 
 
 def gate_rows(results: list["GateResult"], config: Config, found: Json) -> list[GateRow]:

@@ -7,6 +7,8 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.report.view_release import BaselineView, ReviewsView
+
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
 Change = Literal["improved", "worse", "not shown"]
@@ -356,6 +358,8 @@ class View:
     worst_slices: list[SliceRow]
     failures: list[FailureRow]
     transcripts: Transcripts
+    reviews: ReviewsView
+    baseline: BaselineView | None
     validity: list[ValidityRow]
     data: DataCard
     training: Training

@@ -1,0 +1,292 @@
+"""The fields of `scores.json`, defined once: the published JSON Schema is made from these types.
+
+A field that is added, renamed or taken away raises `SCHEMA`; a test compares the published schema with
+these types, and real files with the schema.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+
+SCHEMA = 3
+"""The number of the schema of `scores.json` and `report.json`, in their field `schema`."""
+
+_closed = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True))
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Decoding = Literal["greedy", "sampled"]
+Outcome = Literal["improved", "worse", "not shown"]
+
+
+@_closed
+class Estimate(TypedDict):
+    """A figure with its interval; all null where no prompt was scored."""
+
+    estimate: float | None
+    """Shares are from 0 to 1, times in seconds."""
+    low: float | None
+    high: float | None
+    method: str
+    """How the interval was made."""
+
+
+@_closed
+class Difference(Estimate):
+    """Tuned minus base, paired."""
+
+    p_value: float | None
+    """Two-sided; null where nothing was tested."""
+
+
+@_closed
+class SliceDifference(Difference):
+    """Tuned minus base on a slice."""
+
+    q_value: float | None
+    """Benjamini–Hochberg's over all tested slices of a decoding."""
+
+
+@_closed
+class Reduction(TypedDict):
+    """1 - tuned / base of a rate where lower is better."""
+
+    estimate: float
+    low: float
+    high: float
+    at_least: bool
+    """No tuned answer had the fault, so that only the low end says something."""
+    method: str
+
+
+@_closed
+class SystemCounts(TypedDict):
+    """For each system, how many answers a reason was found in; the commonest reasons."""
+
+    base: dict[str, int]
+    tuned: dict[str, int]
+
+
+@_closed
+class Broken(TypedDict):
+    """How many answers of one system break a rule of a severity or a worse one."""
+
+    n: Count
+    """Answers to prompts that such a rule applies to."""
+    groups: Count
+    found: Count
+    rules: dict[str, int]
+    """Rule id -> answers."""
+
+
+@_closed
+class BrokenBySystem(TypedDict):
+    """One severity."""
+
+    base: Broken
+    tuned: Broken
+
+
+@_closed
+class Severities(TypedDict):
+    """Of metrics that judge by the policy's rules."""
+
+    critical: BrokenBySystem
+    major: BrokenBySystem
+    minor: BrokenBySystem
+
+
+@_closed
+class Slice(TypedDict):
+    """A metric on the prompts that share a value of a column."""
+
+    column: str
+    value: str
+    tested: bool
+    """Whether there were groups of prompts enough to test it."""
+    n: Count
+    groups: Count
+    base: Estimate
+    tuned: Estimate
+    difference: SliceDifference
+    reduction: Reduction | None
+    verdict: Outcome
+
+
+@_closed
+class Metric(TypedDict):
+    """A metric under one decoding: base against tuned on the same prompts."""
+
+    name: str
+    label: str
+    """For people."""
+    kind: Literal["rate", "score"]
+    """`rate`: every item is 0 or 1."""
+    higher_is_better: bool
+    of_sums: bool
+    """The figure is no mean of items but made from counts that are added up over prompts."""
+    decoding: Decoding
+    n: Count
+    """Prompts that both systems were scored on."""
+    groups: Count
+    """The independent groups that these prompts form."""
+    base: Estimate
+    tuned: Estimate
+    difference: Difference
+    reduction: Reduction | None
+    ratio: Estimate | None
+    """base / tuned, of times."""
+    verdict: Outcome
+    slices: list[Slice]
+    details: SystemCounts
+    severities: Severities | None
+
+
+@_closed
+class Unscored(TypedDict):
+    """A metric that no pair of answers could be scored on."""
+
+    name: str
+    label: str
+    decoding: Decoding
+    why: str
+
+
+@_closed
+class Conditions(TypedDict):
+    """What both systems were asked under."""
+
+    base: dict[str, Any]
+    tuned: dict[str, Any]
+    mismatches: list[str]
+    """Each condition that differs and must not, in words."""
+
+
+@_closed
+class Invalid(TypedDict):
+    """Answers of one system that could not be used."""
+
+    n: Count
+    invalid: Count
+    reasons: dict[str, int]
+
+
+@_closed
+class InvalidBySystem(TypedDict):
+    """Under one decoding."""
+
+    base: Invalid
+    tuned: Invalid
+
+
+@_closed
+class Timed(TypedDict):
+    """Times of one system: percentiles over prompts, keyed `p50` and `p95`."""
+
+    n: Count
+    seconds_to_first_token: dict[str, float]
+    seconds_per_output_token: dict[str, float]
+    tokens_per_second: dict[str, float]
+    seconds: dict[str, float]
+    new_tokens: dict[str, float]
+
+
+@_closed
+class Decomposition(TypedDict):
+    """The speed-up taken apart: length x per_token."""
+
+    length: float
+    per_token: float
+
+
+@_closed
+class Latency(TypedDict):
+    """Response time, one prompt at a time."""
+
+    base: Timed
+    tuned: Timed
+    order: Literal["in turn", "alone"]
+    left_out: Count
+    """Timed prompts to which an answer was empty or cut."""
+    speedup: Estimate
+    decomposition: Decomposition
+
+
+@_closed
+class Head(TypedDict):
+    """What `scores.json` and `report.json` share."""
+
+    schema: Literal[3]
+    evaluation: str
+    run: str
+    data: str
+    """The fingerprint of the prepared data."""
+    kit_version: str
+    """The casekit that made the scores."""
+    synthetic: bool
+    """Whether any prompt was made from a grammar."""
+    synthetic_share: Share
+    model: str
+    """The base model, as the settings name it."""
+    conditions: Conditions
+    definitions: dict[str, str]
+    """Metric -> a hash of what its scores mean: parameters, policy, hooks, method."""
+    prompts: Count
+    groups: Count
+    seeds: Count
+    confidence: Share
+    validity: dict[Decoding, InvalidBySystem]
+    minimum_detectable_effect: float | None
+    metrics: list[Metric]
+    unscored: list[Unscored]
+    latency: Latency | None
+
+
+@_closed
+class Scored(TypedDict):
+    """One answer."""
+
+    output: str
+    scores: dict[str, float | None]
+    """Metric -> item; null where it does not apply."""
+    details: dict[str, list[str]]
+    """Metric -> why the item failed, in words or rule codes."""
+    counts: dict[str, list[float] | None]
+    """Metric made from sums -> what the answer adds to them."""
+    invalid: str | None
+    """Why the answer could not be used."""
+
+
+@_closed
+class ScoredBySystem(TypedDict):
+    """Both answers to a prompt under one decoding."""
+
+    base: Scored
+    tuned: Scored
+
+
+@_closed
+class _Item(TypedDict):
+    id: str
+    """The first 16 hex digits of the sha256 of the dialogue."""
+    prompt: str
+    """The last user message."""
+    answer: str
+    """The reference answer."""
+    slices: dict[str, str]
+    group: str
+    greedy: ScoredBySystem
+
+
+@_closed
+class Item(_Item, total=False):
+    """One held-out prompt with its answers."""
+
+    sampled: ScoredBySystem
+
+
+@_closed
+class Scores(Head):
+    """`evaluations/<id>/scores.json`: base against tuned on the same held-out prompts."""
+
+    items: list[Item]
