@@ -34,9 +34,9 @@ class Difference:
 
 def changed_values(file: str, stored: Any, again: Any) -> list[Difference]:
     """Every value of a JSON file that is another when it is made again."""
-    what = "differs from what follows from the answers"
+    what = "is not what comes out when it is made again"
     return [
-        Difference(f"{file}: {path or 'as a whole'}", what, _shown(old), _shown(new))
+        Difference(f"{file}: {path or 'as a whole'}", what, *_both_shown(old, new))
         for path, old, new in _compare(stored, again, "")
     ]
 
@@ -96,6 +96,13 @@ def _name(entry: Any, place: int) -> str:
         return str(place)
     named = [str(entry[key]) for key in _NAMES if isinstance(entry.get(key), str)]
     return visible(", ".join(named)) or str(place)
+
+
+def _both_shown(old: Any, new: Any) -> tuple[str, str]:
+    """Two values for people; floats to six digits, if those tell them apart."""
+    if isinstance(old, float) and isinstance(new, float) and f"{old:.6g}" != f"{new:.6g}":
+        return f"{old:.6g}", f"{new:.6g}"
+    return _shown(old), _shown(new)
 
 
 def _shown(value: Any) -> str:

@@ -184,8 +184,20 @@ def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Differ
         return [Difference(answers.name, missing)]
     header = {key: scores[key] for key in _HEADER if key in scores}
     metrics = load_metrics(config, hooks, sources.root)
-    again = score_saved(config, metrics, prompts, sources.evaluation, header)
-    return changed_values("scores.json", scores, json.loads(json.dumps(again)))
+    again = json.loads(json.dumps(score_saved(config, metrics, prompts, sources.evaluation, header)))
+    changed = changed_values("scores.json", scores, again)
+    return [*_changed_gates(scores, again, config), *changed] if changed else []
+
+
+def _changed_gates(scores: Json, again: Json, config: Config) -> Iterator[Difference]:
+    """Gates that come out otherwise on the scores that the answers give: told first, as they matter most."""
+    from kit.evaluate.gates import judge_gates
+
+    then, now = (judge_gates(found, config.gates, config.languages) for found in (scores, again))
+    for before, after in zip(then, now, strict=True):
+        if before.status != after.status:
+            what = "comes out otherwise on the answers that are saved"
+            yield Difference(f"gate {before.name}", what, before.status, after.status)
 
 
 _HEADER = (

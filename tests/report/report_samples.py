@@ -224,6 +224,8 @@ def make_metric(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         for column in ("topic", "tone")
         for value in sorted({item["slices"][column] for item in items})
     ]
+    for part in slices:
+        part["difference"] = {**part["difference"], "q_value": None}
     whole = _compare(name, items)
     return {
         "name": name,
