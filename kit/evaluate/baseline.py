@@ -15,7 +15,7 @@ from kit.evaluate.compare import Compared, Settings, Statistic, compare
 from kit.evaluate.contract import Difference
 
 Json = dict[str, Any]
-ChangeStatus = Literal["regressed", "no regression", "not compared"]
+ChangeStatus = Literal["regressed", "worse", "no regression", "not compared"]
 BaselineStatus = Literal["held", "regressed", "not enough evidence"]
 
 _CONDITIONS = (
@@ -222,13 +222,12 @@ def _judge(found: Compared, higher_is_better: bool, allowed: float | None) -> tu
     """Whether a metric regressed, and what its interval leaves open."""
     gap = found.difference
     loss, most = (-gap.estimate, -gap.low) if higher_is_better else (gap.estimate, gap.high)
+    if found.verdict != "worse":
+        unclear = allowed is not None and most > allowed
+        return "no regression", "a loss beyond the tolerance is not ruled out" if unclear else ""
     if allowed is None:
-        return "no regression", "it informs and does not decide" if found.verdict == "worse" else ""
-    if found.verdict == "worse" and loss > allowed:
-        return "regressed", ""
-    if found.verdict == "worse":
-        return "no regression", "worse, but within the tolerance"
-    return "no regression", "a loss beyond the tolerance is not ruled out" if most > allowed else ""
+        return "worse", "a score without a tolerance of its own decides nothing"
+    return ("regressed", "") if loss > allowed else ("worse", "the loss is within the tolerance")
 
 
 def _result(

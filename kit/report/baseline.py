@@ -15,7 +15,7 @@ from kit.report.read import Json, read_report
 from kit.report.record import Sources
 from kit.report.view import Verdict
 from kit.report.view_release import BaselineRow, BaselineView
-from kit.report.words import better
+from kit.report.words import better, sentence
 
 if TYPE_CHECKING:
     from kit.evaluate.baseline import BaselineResult, Change
@@ -175,16 +175,18 @@ def baseline_view(held: Held, found: Json) -> BaselineView:
 
 def _row(change: "Change", units: Mapping[str, Unit]) -> BaselineRow:
     unit, gap = units[change.name], change.difference
-    allowed = "informs" if change.tolerance is None else difference(change.tolerance, unit).removeprefix("+")
+    allowed = "informs"
+    if change.tolerance is not None:
+        allowed = f"may lose {difference(change.tolerance, unit).removeprefix('+')}"
     return BaselineRow(
         label=change.label,
         better=better({"higher_is_better": change.higher_is_better}),
-        n=count(change.n),
+        n=plural(change.n, "prompt"),
         then=quantity(change.then, unit),
         now=quantity(change.now, unit),
         difference=difference(gap["estimate"] if gap else None, unit),
         difference_interval=interval(gap["low"], gap["high"], unit) if gap else "",
         tolerance=allowed,
         status=change.status,
-        why=change.why,
+        why=sentence(change.why),
     )

@@ -8,16 +8,18 @@ added, renamed or taken away raises `kit.evaluate.contract.SCHEMA`, which makes 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ConfigDict, TypeAdapter, with_config
-from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+from typing_extensions import TypedDict, is_typeddict  # pydantic asks for this one before Python 3.12
 
+from kit.evaluate import contract as scores_contract
 from kit.evaluate.baseline import BaselineResult
 from kit.evaluate.claims import ClaimResult
 from kit.evaluate.contract import SCHEMA, Count, Head, Scores
 from kit.evaluate.gates import GateResult
 from kit.evaluate.seeds import SeedEffect
+from kit.files import write_text
 from kit.report.reviews import Review, State
 from kit.report.view import DroppedGate
 
@@ -148,6 +150,9 @@ def json_schema(name: SchemaName) -> dict[str, Any]:
     types: dict[SchemaName, TypeAdapter[Any]] = {"report": TypeAdapter(Report), "scores": TypeAdapter(Scores)}
     schema = types[name].json_schema(mode="serialization")
     _close(schema)
+    _describe(Report if name == "report" else Scores, schema)
+    for title, part in schema["$defs"].items():
+        _describe({**vars(scores_contract), **globals()}.get(title), part)
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"https://github.com/casekit/casekit/schemas/{name}-{SCHEMA}.json",
@@ -165,6 +170,24 @@ def published(name: SchemaName) -> Path:
     return FOLDER / f"{name}-{SCHEMA}.json"
 
 
+def publish() -> None:
+    """Write today's schemas where they are published; `make docs` does."""
+    for name in get_args(SchemaName):
+        write_text(published(name), schema_text(name))
+
+
+def _describe(kind: Any, part: dict[str, Any]) -> None:
+    """Put in what the fields that a type inherits mean: pydantic reads a type's own docstrings only."""
+    for base in getattr(kind, "__orig_bases__", ()):
+        if not is_typeddict(base):
+            continue
+        inherited = TypeAdapter(base).json_schema(mode="serialization")
+        _describe(base, inherited)
+        for name, field in inherited["properties"].items():
+            if "description" in field:
+                part["properties"][name].setdefault("description", field["description"])
+
+
 def _close(part: Any) -> None:
     if isinstance(part, dict):
         if "properties" in part:
@@ -174,3 +197,7 @@ def _close(part: Any) -> None:
     elif isinstance(part, list):
         for inner in part:
             _close(inner)
+
+
+if __name__ == "__main__":
+    publish()

@@ -59,7 +59,7 @@ def _baseline(view: View) -> Xml.Element:
     for row in view.baseline.rows:
         case = _case(suite, "baseline", row.label)
         if row.status == "regressed":
-            message = f"regressed: {row.then} to {row.now}, tolerance {row.tolerance}"
+            message = f"regressed: {row.then} to {row.now}, {row.tolerance}"
             _result(case, "failure", "Regression", message, _compared(row))
         elif row.status == "not compared":
             _result(case, "skipped", "NotCompared", f"not compared: {row.why}", "")
@@ -118,7 +118,7 @@ def _told(gate: GateRow) -> str:
 
 def _compared(row: BaselineRow) -> str:
     change = f"{row.difference} {row.difference_interval}".strip()
-    text = f"{row.then} to {row.now}, {change}, on {row.n} prompts; tolerance {row.tolerance}"
+    text = f"{row.then} to {row.now}, {change}, on {row.n}; {row.tolerance}"
     return f"{text}\n{row.why}" if row.why else text
 
 

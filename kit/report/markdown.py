@@ -117,17 +117,17 @@ def _baseline(view: View) -> list[str]:
         return []
     rows = [
         [
-            f"{escape(row.label)} ({row.better}){f'<br>{escape(row.why)}' if row.why else ''}",
+            f"{escape(row.label)} ({row.better}; {row.tolerance})"
+            f"{f'<br>{escape(row.why)}' if row.why else ''}",
             row.n,
             row.then,
             row.now,
             f"{row.difference} {row.difference_interval}".strip(),
-            row.tolerance,
             f"{mark(row.status)} {row.status}",
         ]
         for row in found.rows
     ]
-    columns = ["metric", ">n", ">released", ">now", ">change", ">tolerance", "result"]
+    columns = ["metric", ">on", ">released", ">now", ">change", "result"]
     said = f"{escape(found.sentence)} Paired by prompt: {escape(found.prompts)}."
     if found.conditions:
         said += f" Not asked alike: {escape(', '.join(found.conditions))}."

@@ -18,7 +18,7 @@ class BaselineRow:
     difference: str
     difference_interval: str
     tolerance: str
-    """How much may be lost; `informs` where the metric does not decide."""
+    """What may be lost, in words; `informs` where the metric does not decide."""
     status: str
     why: str
 

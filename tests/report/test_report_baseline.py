@@ -76,7 +76,7 @@ def test_the_settings_name_the_released_report_and_tolerances(released: Path, ca
     save_yaml(released / "conf/project.yaml", {"gates": gates, "report": {"baseline": "first"}})
     assert casekit("report")[0] == 1
     assert casekit("report", "report.tolerance=0.9")[0] == 0
-    assert changes(released, "second")["violation_rate"]["why"] == "worse, but within the tolerance"
+    assert changes(released, "second")["violation_rate"]["why"] == "the loss is within the tolerance"
     assert casekit("report", "report.tolerances={violation_rate: 0.9}")[0] == 0
     assert casekit("report", "report.tolerances={violation_rat: 0.9}")[0] == 2
     assert casekit("report", "report.baseline=null")[0] == 0
@@ -96,7 +96,7 @@ def test_a_score_decides_only_with_a_tolerance_of_its_own(released: Path, caseki
     found = changes(released, "second")
     assert found["bleu"]["tolerance"] is None
     assert found["bleu"]["now"] < found["bleu"]["then"] - 5
-    assert found["bleu"]["why"] == "it informs and does not decide"
+    assert found["bleu"]["why"] == "a score without a tolerance of its own decides nothing"
     assert casekit(*words, "report.tolerances={bleu: 1.0}")[0] == 1
     assert changes(released, "second")["bleu"]["status"] == "regressed"
 
@@ -208,7 +208,7 @@ def test_items_hold_no_text(released: Path) -> None:
         (0, 0, 0.02, "no regression", "a loss beyond the tolerance is not ruled out"),
         (0, 0, 0.10, "no regression", ""),
         (0, 20, 0.02, "regressed", ""),
-        (0, 20, 0.30, "no regression", "worse, but within the tolerance"),
+        (0, 20, 0.30, "worse", "the loss is within the tolerance"),
         (20, 0, 0.02, "no regression", ""),
         (0, 3, 0.02, "no regression", "a loss beyond the tolerance is not ruled out"),
     ],

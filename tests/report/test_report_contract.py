@@ -14,6 +14,7 @@ from saved_project import add_evaluation, read_lines, save_lines
 from kit.evaluate.contract import SCHEMA
 from kit.report.build import write_report
 from kit.report.contract import FOLDER, json_schema, published, schema_text
+from kit.report.schema_page import markdown_page
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -27,6 +28,11 @@ def test_the_published_schema_is_that_of_the_types(name: Any, casekit: Run) -> N
     jsonschema.Draft202012Validator.check_schema(json.loads(stored))
     code, out, _ = casekit({"report": "report", "scores": "evaluate"}[name], "--schema")
     assert (code, out) == (0, stored)
+
+
+def test_the_reference_page_is_that_of_the_types() -> None:
+    page = Path(__file__).parents[2] / "docs/reference/report-json.md"
+    assert page.read_text(encoding="utf-8") == markdown_page(), "run `make docs`"
 
 
 def test_every_schema_ever_published_says_its_number() -> None:

@@ -1,4 +1,4 @@
-"""People's verdicts on answers, carried over while the answer is the same: at the command line, on the page."""
+"""Verdicts of people on answers, carried over while the answer is the same: typed, or from the page."""
 
 import json
 from collections.abc import Callable
