@@ -143,6 +143,14 @@ class Metric(TypedDict):
 
 
 @_closed
+class Kept(Metric):
+    """A metric on a general set, greedy."""
+
+    kept: Literal["kept", "lost", "not shown"]
+    """Whether a loss of the set's margin is ruled out."""
+
+
+@_closed
 class Unscored(TypedDict):
     """A metric that no pair of answers could be scored on."""
 
@@ -189,6 +197,28 @@ class Timed(TypedDict):
     tokens_per_second: dict[str, float]
     seconds: dict[str, float]
     new_tokens: dict[str, float]
+
+
+@_closed
+class InvalidCount(TypedDict):
+    """How many answers of each system could not be used."""
+
+    base: Count
+    tuned: Count
+
+
+@_closed
+class General(TypedDict):
+    """Base and tuned on a set outside the case."""
+
+    name: str
+    path: str
+    prompts: Count
+    margin: float
+    """The loss that would be too much."""
+    invalid: InvalidCount
+    metrics: list[Kept]
+    unscored: list[Unscored]
 
 
 @_closed
@@ -239,6 +269,7 @@ class Head(TypedDict):
     minimum_detectable_effect: float | None
     metrics: list[Metric]
     unscored: list[Unscored]
+    general: list[General]
     latency: Latency | None
 
 

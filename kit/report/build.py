@@ -19,6 +19,7 @@ from kit.report.baseline import baseline_view, find_baseline, hold_against
 from kit.report.card import model_card
 from kit.report.data_card import data_card
 from kit.report.formatting import count, number, plural, quantity
+from kit.report.general import general_losses, general_rows, general_unscored
 from kit.report.html import page
 from kit.report.judgement import Judgement, claim_rows, earlier_verdicts, gate_rows, judge
 from kit.report.junit import junit
@@ -172,6 +173,8 @@ def build_view(
         reviews=reviews_view(reviews, found["items"], transcripts),
         baseline=baseline_view(judged.held, found) if judged.held else None,
         validity=scores.validity_rows(found),
+        general=general_rows(found),
+        general_unscored=general_unscored(found),
         data=provenance.data_card(inputs.data),
         training=provenance.training(inputs, config),
         latency=provenance.latency(found),
@@ -247,6 +250,7 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
             "Most answers of the base model are empty, cut or repeating and count as failures: "
             "much of the difference is that tuning taught the model to give an answer at all; see Validity."
         )
+    notices += general_losses(found)
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:
         notices.append("Base and tuned were not asked under the same conditions; see Conditions.")

@@ -99,7 +99,7 @@ def report_json(
 
 def input_files(sources: Sources) -> dict[str, Path]:
     """Every file that the numbers come from, by its path in the project: answers, times, the run's record,
-    the test rows, and what the metrics read (a policy, the project's hooks).
+    the test rows, general sets, and what the metrics read (a policy, the project's hooks).
     """
     files = [path for path in sorted(sources.evaluation.iterdir()) if path.suffix in (".json", ".jsonl")]
     files += [sources.run / name for name in ("config.yaml", "manifest.json", "metrics.jsonl")]
@@ -117,6 +117,7 @@ def _read_by_metrics(sources: Sources) -> Iterable[Path]:
     from kit.hooks import load_hooks
 
     uses = sources.config.evaluate.metrics
+    yield from (sources.root / each.path for each in sources.config.evaluate.general)
     yield from sorted(
         {sources.root / value for use in uses for value in use.params.values() if isinstance(value, str)}
     )

@@ -175,16 +175,20 @@ def _lost_reviews(report: Json, root: Path) -> Iterator[Difference]:
 def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Difference]:
     """Numbers of `scores.json` that do not follow from the answers, times and readings saved beside it."""
     from kit.evaluate.evaluate import load_metrics, score_saved
+    from kit.evaluate.general import load_general
     from kit.evaluate.prompts import choose, load_prompts
 
     config, answers = sources.config, sources.evaluation / "predictions.jsonl"
     prompts = choose(load_prompts(sources.prepared / "test"), config.evaluate.max_prompts)
-    missing = _missing_answers(answers, [prompt.id for prompt in prompts], config)
+    general = load_general(config, sources.root, hooks)
+    outside = [prompt.id for each in general for prompt in each.prompts]
+    missing = _missing_answers(answers, [prompt.id for prompt in prompts], outside, config)
     if missing:
         return [Difference(answers.name, missing)]
     header = {key: scores[key] for key in _HEADER if key in scores}
     metrics = load_metrics(config, hooks, sources.root)
-    again = json.loads(json.dumps(score_saved(config, metrics, prompts, sources.evaluation, header)))
+    found = score_saved(config, metrics, prompts, general, sources.evaluation, header)
+    again = json.loads(json.dumps(found))
     changed = changed_values("scores.json", scores, again)
     return [*_changed_gates(scores, again, config), *changed] if changed else []
 
@@ -206,8 +210,12 @@ _HEADER = (
 """What `scores.json` says that does not follow from the answers; its recorded hash guards it."""
 
 
-def _missing_answers(path: Path, ids: Sequence[str], config: Config) -> str:
-    """What is lacking in the answers, in words; empty where every prompt has all of its own."""
+def _missing_answers(path: Path, ids: Sequence[str], outside: Sequence[str], config: Config) -> str:
+    """What is lacking in the answers, in words; empty where every prompt has all of its own.
+
+    Args:
+        outside: the prompts of general sets, which are answered greedily only.
+    """
     content = path.read_bytes()
     if content and not content.endswith(b"\n"):  # reading would cut the half line off
         return "ends in the middle of a line"
@@ -220,6 +228,7 @@ def _missing_answers(path: Path, ids: Sequence[str], config: Config) -> str:
     wanted = [
         (id_, system, decoding) for decoding in decodings for system in ("base", "tuned") for id_ in ids
     ]
+    wanted += [(id_, system, "greedy") for system in ("base", "tuned") for id_ in outside]
     lacking = [key for key in wanted if key not in given]
     if not lacking:
         return ""

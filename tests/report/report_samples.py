@@ -208,6 +208,7 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
         "minimum_detectable_effect": 0.088,
         "metrics": metrics,
         "unscored": [],
+        "general": [],
         "latency": latency(),
         "items": items,
     }
