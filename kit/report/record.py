@@ -116,8 +116,9 @@ def _read_by_metrics(sources: Sources) -> Iterable[Path]:
     from kit.evaluate.metrics import metric_names
     from kit.hooks import load_hooks
 
-    uses = sources.config.evaluate.metrics
-    yield from (sources.root / each.path for each in sources.config.evaluate.general)
+    asked = sources.config.evaluate
+    uses = [*asked.metrics, *(use for each in asked.general for use in each.metrics)]
+    yield from (sources.root / each.path for each in asked.general)
     yield from sorted(
         {sources.root / value for use in uses for value in use.params.values() if isinstance(value, str)}
     )
