@@ -28,6 +28,8 @@ _MARKS = {
     "worse": "▼",
     "not shown": "·",
     "too few to test": "·",
+    "win": "✓",
+    "no win": "✕",
 }
 
 

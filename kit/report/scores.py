@@ -21,7 +21,6 @@ from kit.report.view import (
     CardMetric,
     ChangeNote,
     FailureRow,
-    Figure,
     ScoreRow,
     ScoreTable,
     SeedRow,
@@ -29,6 +28,7 @@ from kit.report.view import (
     SliceTable,
     ValidityRow,
 )
+from kit.report.view_evidence import Figure
 from kit.report.words import better, change_sentence, relative_change
 
 DECODINGS = ("greedy", "sampled")
@@ -61,7 +61,7 @@ def score_plot(scores: Json) -> Figure | None:
     rates = [m for m in _greedy(scores) if unit_of(m) == "rate" and m["tuned"]["estimate"] is not None]
     if not rates:
         return None
-    rows = [Row(m["label"], better(m), _range(m["base"]), _range(m["tuned"])) for m in rates]
+    rows = [Row(m["label"], better(m), span(m["base"]), span(m["tuned"])) for m in rates]
     title = "Scores of base and tuned with their intervals: " + "; ".join(
         f"{row.label} {row.base.text if row.base else NONE} to {row.tuned.text if row.tuned else NONE}"
         for row in rows
@@ -245,8 +245,8 @@ def _slice_figure(metric: Json, parts: Iterable[Json]) -> Figure | None:
         Row(
             label=str(part["value"]),
             note=f"{part['column']}, n = {number(part['n'], 0)}",
-            base=_range(part["base"]),
-            tuned=_range(part["tuned"]),
+            base=span(part["base"]),
+            tuned=span(part["tuned"]),
             faint=not part["tested"],
         )
         for part in parts
@@ -255,7 +255,8 @@ def _slice_figure(metric: Json, parts: Iterable[Json]) -> Figure | None:
     return plots.figure(partial(plots.slice_plot, rows, title))
 
 
-def _range(value: Json) -> Range | None:
+def span(value: Json) -> Range | None:
+    """A rate with its interval, to be drawn; None where there is none."""
     if value["estimate"] is None:
         return None
     low = value["estimate"] if value.get("low") is None else value["low"]
