@@ -15,7 +15,9 @@ from kit.report.transcripts import ANSWER_LIMIT, prompt_lines, reason_named
 from kit.report.view_evidence import Miss, Misses
 
 ROOM = 1_000_000
-"""Bytes of prompts and answers, escaped, that misses may fill, so that a report stays under 3 MB."""
+"""Bytes that misses may fill, so that a report stays under 3 MB."""
+_MARKUP = 1_000
+"""Bytes of the tags around one."""
 LISTED = 2_000
 """Misses that are listed where there is no room to show them."""
 
@@ -106,7 +108,8 @@ def _fitting(found: Sequence[_Found], titles: dict[str, str]) -> tuple[list[Miss
     room = ROOM
     for place, one in enumerate(found):
         miss = _miss(one, titles)
-        room -= sum(_bytes(text) for text in (miss.heading, miss.prompt, miss.output, *miss.reasons))
+        texts = (miss.heading, miss.prompt, miss.output, *miss.reasons, *miss.slices)
+        room -= _MARKUP + sum(_bytes(text) for text in texts)
         if room < 0:
             return shown, list(found[place:])
         shown.append(miss)
@@ -168,6 +171,6 @@ def _left_out_note(shown: int, rest: int) -> str:
         "listed by id and reason" if rest <= LISTED else f"not shown; the first {count(LISTED)} are listed"
     )
     return (
-        f"The first {count(shown)} are shown whole. To keep this file under 3 MB the other {count(rest)} are "
+        f"The first {count(shown)} are shown. To keep this file under 3 MB the other {count(rest)} are "
         f"{listed}; their text stands in predictions.jsonl."
     )

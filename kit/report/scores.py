@@ -33,6 +33,8 @@ from kit.report.words import better, change_sentence, relative_change
 
 DECODINGS = ("greedy", "sampled")
 _WORST_SHOWN = 8
+SLICES_SHOWN = 40
+"""Of a metric; a column of thousands of values would fill the page."""
 
 
 def unit_of(metric: Json) -> Unit:
@@ -112,14 +114,18 @@ def unscored(scores: Json) -> list[str]:
 
 
 def slice_tables(scores: Json) -> list[SliceTable]:
-    """A table and plot for every greedy metric that has slices, the worst tuned score first."""
+    """A table and plot for every greedy metric with slices: the worst tuned scores, no more than so many."""
     tables = []
     for metric in _greedy(scores):
         found = sorted(metric.get("slices") or [], key=partial(_badness, metric))
         if not found:
             continue
-        rows = [_slice_row(metric, part) for part in found]
-        tables.append(SliceTable(metric["label"], rows, _slice_figure(metric, found)))
+        shown, left_out = found[:SLICES_SHOWN], len(found) - SLICES_SHOWN
+        rows = [_slice_row(metric, part) for part in shown]
+        more = (
+            f"; {count(left_out)} better ones are left out and stand in report.json" if left_out > 0 else ""
+        )
+        tables.append(SliceTable(metric["label"], more, rows, _slice_figure(metric, shown)))
     return tables
 
 

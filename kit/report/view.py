@@ -149,6 +149,8 @@ class SliceTable:
     """One metric on all slices, worst first."""
 
     label: str
+    left_out: str
+    """How many are not shown, and where they stand; empty where all are."""
     rows: list[SliceRow]
     plot: Figure | None
 

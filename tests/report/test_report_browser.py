@@ -184,17 +184,22 @@ def test_the_keyboard_moves_a_visible_focus_from_the_skip_link_on(browser: Chrom
     browser.press("Tab")
     assert browser.evaluate("document.activeElement.className") == "skip"
     assert browser.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
-    browser.press("Enter")
-    assert browser.evaluate("location.hash") == "#verdict"
-
     visited = []
-    for _ in range(12):
+    for _ in range(24):
         browser.press("Tab")
         visited.append(browser.evaluate(here))
         assert browser.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", visited[
             -1
         ]
     assert len(set(visited)) == len(visited)
+    links = browser.evaluate("document.querySelectorAll('nav a').length")
+    assert links < 24, "so the walk has left the navigation"
+
+    browser.evaluate("document.querySelector('.skip').focus()")
+    browser.press("Enter")
+    assert browser.evaluate("location.hash") == "#verdict"
+    browser.press("Tab")
+    assert browser.evaluate("document.activeElement.closest('main') !== null"), "the navigation is skipped"
 
 
 def test_without_scripts_everything_is_a_plain_list(browser: Chromium, plain: Path) -> None:
