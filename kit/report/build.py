@@ -29,7 +29,7 @@ from kit.report.judgement import (
 from kit.report.markdown import markdown
 from kit.report.mask_audit import audit_mask
 from kit.report.nearest import find_nearest
-from kit.report.pdf import print_pdf, require_browser
+from kit.report.pdf import print_pdf
 from kit.report.read import Inputs, Json, read_inputs
 from kit.report.safety import pair_views
 from kit.report.view import View
@@ -64,7 +64,7 @@ def write_report(
     run: Path,
     prepared: Path,
     recipe_gates: Sequence[Gate] = (),
-    pdf: bool = False,
+    browser: Path | None = None,
 ) -> ReportResult:
     """Judge an evaluation and write `reports/<evaluation id>/`; an earlier verdict there stays listed.
 
@@ -75,16 +75,15 @@ def write_report(
         run: the folder with `manifest.json` and `metrics.jsonl`.
         prepared: the folder with `data.json`.
         recipe_gates: those of the recipe and its tier; the report names the ones the project dropped.
-        pdf: print the page to `report.pdf` as well.
+        browser: prints the page to `report.pdf`, if one is given; see `kit.report.pdf.require_browser`.
 
     Raises:
-        CasekitError: a PDF is asked for, and there is no browser or it fails.
+        CasekitError: the browser fails.
         DataError: an input is absent or broken.
         ConfigError: a gate names a metric that was not measured.
     """
     from kit.evaluate.seeds import find_seeds, seed_factor
 
-    browser = require_browser() if pdf else None
     inputs = read_inputs(evaluation, run, prepared)
     folder = root / "reports" / evaluation.name
     judged = judge(inputs.scores, config, evaluation, folder, recipe_gates)

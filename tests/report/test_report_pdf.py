@@ -18,7 +18,7 @@ def program(path: Path, does: str) -> Path:
     return path
 
 
-def test_without_a_browser_it_is_bad_input_and_nothing_is_written(
+def test_without_a_browser_it_is_bad_input_and_says_what_to_install(
     sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pdf, "BROWSERS", ())
@@ -26,12 +26,11 @@ def test_without_a_browser_it_is_bad_input_and_nothing_is_written(
     monkeypatch.delenv("CASEKIT_BROWSER", raising=False)
 
     with pytest.raises(CasekitError, match="needs Chromium or Chrome") as caught:
-        write_report(*sample.arguments, pdf=True)
+        pdf.require_browser()
 
     assert caught.value.exit_code is ExitCode.BAD_INPUT
     hint = caught.value.problems[0].hint
     assert "apt install chromium" in hint and "CASEKIT_BROWSER" in hint
-    assert not (sample.root / "reports").exists()
     assert (write_report(*sample.arguments).folder / "report.html").is_file(), "without --pdf none is needed"
 
 
@@ -43,14 +42,14 @@ def test_a_browser_that_fails_is_named_and_the_earlier_report_stays(
     monkeypatch.setenv("CASEKIT_BROWSER", str(broken))
 
     with pytest.raises(CasekitError, match="printed no PDF: cannot open display"):
-        write_report(*sample.arguments, pdf=True)
+        write_report(*sample.arguments, browser=pdf.require_browser())
 
     assert sorted(path.name for path in before.iterdir()) == sorted(
         ("report.html", "report.md", "report.json", "MODEL_CARD.md")
     )
     monkeypatch.setenv("CASEKIT_BROWSER", str(tmp_path / "nowhere"))
     with pytest.raises(CasekitError, match="is no program"):
-        write_report(*sample.arguments, pdf=True)
+        write_report(*sample.arguments, browser=pdf.require_browser())
 
 
 def test_the_pdf_is_what_the_browser_printed_of_this_page(
@@ -59,7 +58,7 @@ def test_the_pdf_is_what_the_browser_printed_of_this_page(
     prints = 'for one in "$@"; do case "$one" in --print-to-pdf=*) echo "%PDF $*" > "${one#*=}";; esac; done'
     monkeypatch.setenv("CASEKIT_BROWSER", str(program(tmp_path / "browser", prints)))
 
-    folder = write_report(*sample.arguments, pdf=True).folder
+    folder = write_report(*sample.arguments, browser=pdf.require_browser()).folder
 
     asked = (folder / "report.pdf").read_text("utf-8")
     assert "--headless" in asked and asked.rstrip().endswith("/report.html")
