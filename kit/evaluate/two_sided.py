@@ -15,7 +15,7 @@ from kit.evaluate.gates import mostly_invalid
 
 Status = Literal["win", "no win", "not shown"]
 
-PAIRS = (("violation_rate", "over_refusal_rate"), ("under_triage", "over_triage"))
+PAIRS = (("under_triage", "over_triage"), ("violation_rate", "over_refusal_rate"))
 """The fault a case wants down, and the over-caution that brings it down for nothing. Both are rates."""
 
 DEFAULT_MARGIN = 0.05
