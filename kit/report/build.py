@@ -17,6 +17,7 @@ from kit.files import new_folder, write_json, write_text
 from kit.report import misses, provenance, scores, training, transcripts
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
+from kit.report.general import general_losses, general_rows, general_unscored
 from kit.report.html import page
 from kit.report.judgement import (
     Judgement,
@@ -173,6 +174,8 @@ def build_view(
         transcripts=transcripts.pick_transcripts(found, titles),
         misses=misses.find_misses(found, titles, _most_urgent(policies)),
         validity=scores.validity_rows(found),
+        general=general_rows(found),
+        general_unscored=general_unscored(found),
         data=provenance.data_card(inputs.data, mask),
         training=training.training(inputs, config),
         latency=provenance.latency(found),
@@ -250,6 +253,7 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
             "Most answers of the base model are empty, cut or repeating and count as failures: "
             "much of the difference is that tuning taught the model to give an answer at all; see Validity."
         )
+    notices += general_losses(found)
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:
         notices.append("Base and tuned were not asked under the same conditions; see Conditions.")

@@ -188,6 +188,22 @@ class ValidityRow:
 
 
 @dataclass(frozen=True)
+class GeneralRow:
+    """One metric on a set outside the case."""
+
+    set: str
+    label: str
+    n: str
+    base: str
+    tuned: str
+    tuned_interval: str
+    difference: str
+    difference_interval: str
+    kept: Literal["kept", "lost", "not shown"]
+    meaning: str
+
+
+@dataclass(frozen=True)
 class SourceRow:
     """Where rows came from."""
 
@@ -308,6 +324,8 @@ class View:
     transcripts: Transcripts
     misses: Misses
     validity: list[ValidityRow]
+    general: list[GeneralRow]
+    general_unscored: list[str]
     data: DataCard
     training: Training
     latency: Latency | None

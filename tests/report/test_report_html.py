@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,39 @@ def test_plots_have_names_and_tables_have_captions_and_scopes(page: Page) -> Non
     assert page.tags.count("table") == page.tags.count("caption")
     assert set(page.values("scope")) == {"row", "col"}
     assert page.tags.count("main") == page.tags.count("nav") == page.tags.count("h1") == 1
+
+
+def test_headings_skip_no_level_and_every_section_is_named(page: Page) -> None:
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels)), levels
+    named = [(tag, name) for tag, name, _ in page.attributes if tag == "section" and name.startswith("aria-")]
+    assert len(named) == page.tags.count("section")
+    assert page.values("lang") == ["en"] and "skip" in page.values("class")
+
+
+def test_every_plot_is_described_and_has_a_table_beneath(page: Page) -> None:
+    order = [tag for tag in page.tags if tag in ("svg", "desc", "table", "section")]
+    assert order.count("svg") == order.count("desc")
+    shapes = " ".join(tag for tag in order if tag != "desc")
+    for section in shapes.split("section"):
+        # A plot is drawn twice, for wide pages and for phones; no other plot comes before its table.
+        assert re.fullmatch(r"\s*(table )*(svg svg table (table )*)*\s*", section + " "), section
+
+
+def test_the_page_follows_the_reviewers_order(page: Page) -> None:
+    wanted = [
+        "verdict",
+        "gates",
+        "claims",
+        "changes",
+        "scores",
+        "two-sided",
+        "slices",
+        "transcripts",
+        "misses",
+    ]
+    wanted += ["data", "training", "latency", "conditions", "limits"]
+    found = [value for tag, name, value in page.attributes if (tag, name) == ("section", "id")]
+    assert [name for name in found if name in wanted] == wanted
+    assert "radar" not in "".join(page.text).lower()
