@@ -20,6 +20,16 @@ SECONDS = 60
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
 
 
+def starts(browser: Path, profile: Path) -> bool:
+    """Whether the browser can show an empty page here; in some containers its sandbox lets it not."""
+    command = [*browser_command(browser, profile), "--dump-dom", "about:blank"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and "<body>" in done.stdout
+
+
 class Chromium:
     """A browser with one page, open as long as the `with` block."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import Chromium
+from chromium import Chromium, starts
 from hostile import TRAPS, build_hostile, severities
 from report_samples import Sample, build
 
@@ -61,6 +61,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     path = find_browser()
     if path is None:
         pytest.skip(WHY_SKIPPED)
+    if not starts(path, tmp_path_factory.mktemp("first")):
+        pytest.skip(f"{path} does not start here: the page was not opened")
     with Chromium(path, tmp_path_factory.mktemp("profile")) as browser:
         yield browser
 
