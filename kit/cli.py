@@ -74,6 +74,8 @@ def _finish(result: "ReportResult") -> None:
 
     console.print(headline([result.folder]))
     say("report", result.folder / "report.html")
+    if (result.folder / "report.pdf").is_file():
+        say("pdf", result.folder / "report.pdf")
     raise typer.Exit(int(result.exit_code))
 
 
@@ -260,6 +262,9 @@ def report(
             metavar="REPORT", help="The released report, an id or a folder; a regression is exit 1."
         ),
     ] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", metavar=NO_VALUE, help="Print it to report.pdf too; needs Chromium.")
+    ] = False,
     schema: Schema = False,
 ) -> None:
     """Judge the gates and write the report; the exit code is its verdict."""
@@ -269,7 +274,7 @@ def report(
     from kit import pipeline
     from kit.config import load_config
 
-    _finish(pipeline.report(load_config(project, overrides or []), evaluation, baseline))
+    _finish(pipeline.report(load_config(project, overrides or []), evaluation, baseline, pdf))
 
 
 app.command(rich_help_panel=WORK)(verify)

@@ -12,7 +12,7 @@ from kit.report.formatting import visible
 from kit.report.read import read_report, read_scores
 from kit.report.reviews import Review, carry_over, output_sha256
 from kit.report.transcripts import pick_transcripts
-from kit.report.view import Side, Transcript
+from kit.report.view_evidence import Side, Transcript
 
 _ASK = "accept (a), reject (r), skip (s) or stop (q)? "
 

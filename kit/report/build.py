@@ -6,15 +6,15 @@ agree by construction; `kit.report.verify` makes them again and compares.
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import ConfigError, ExitCode, Problem
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.files import new_folder, write_text
-from kit.report import provenance, scores
+from kit.report import misses, provenance, scores, training, transcripts
 from kit.report.baseline import baseline_view, find_baseline, hold_against
 from kit.report.card import model_card
 from kit.report.data_card import data_card
@@ -24,13 +24,20 @@ from kit.report.html import page
 from kit.report.judgement import Judgement, claim_rows, earlier_verdicts, gate_rows, judge
 from kit.report.junit import junit
 from kit.report.markdown import markdown
+from kit.report.mask_audit import audit_mask
+from kit.report.nearest import find_nearest
+from kit.report.pdf import print_pdf
 from kit.report.read import Inputs, Json, read_inputs
 from kit.report.record import Beside, Made, Sources, items_text, json_text, report_json, settings_text
 from kit.report.review_rows import reviews_view
 from kit.report.reviews import FILE as REVIEWS
 from kit.report.reviews import Carried, carry_over, latest, read_reviews
-from kit.report.transcripts import pick_transcripts
+from kit.report.safety import pair_views
 from kit.report.view import View
+from kit.report.view_evidence import MaskAudit
+
+if TYPE_CHECKING:
+    from kit.evaluate.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ def write_report(
     prepared: Path,
     recipe_gates: Sequence[Gate] = (),
     baseline: str | None = None,
+    browser: Path | None = None,
 ) -> ReportResult:
     """Judge an evaluation and write `reports/<evaluation id>/`; an earlier verdict there stays listed.
 
@@ -70,8 +78,10 @@ def write_report(
         prepared: the folder with `data.json`.
         recipe_gates: those of the recipe and its tier; the report names the ones the project dropped.
         baseline: the released report to hold it against, an id or a folder, instead of the settings' own.
+        browser: prints the page to `report.pdf`, if one is given; see `kit.report.pdf.require_browser`.
 
     Raises:
+        CasekitError: the browser fails.
         DataError: an input is absent or broken, or a line of `reviews.jsonl` is no review.
         ConfigError: a gate names a metric that was not measured, or there is no such baseline.
         InvalidRunError: nothing is comparable with the baseline.
@@ -89,6 +99,8 @@ def write_report(
     with new_folder(sources.folder) as temporary:
         for name, text in made.texts.items():
             write_text(temporary / name, text)
+        if browser is not None:
+            print_pdf(browser, temporary / "report.html", temporary / "report.pdf")
     return ReportResult(sources.folder, ExitCode(made.verdict.exit_code), asdict(made.verdict))
 
 
@@ -106,7 +118,9 @@ def make_faces(sources: Sources, inputs: Inputs, beside: Beside) -> Made:
     held = hold_against(beside.baseline, found, config, sources.root) if beside.baseline else None
     judged = judge(found, config, sources.evaluation, sources.folder, sources.recipe_gates, held)
     seeds = _Seeds(len(beside.by_seed) or 1, seed_factor(beside.by_seed))
-    view = build_view(sources, inputs, judged, seeds, beside.reviews)
+    mask = audit_mask(config, sources.run, sources.prepared, inputs.data.get("tokenizer"))
+    view = build_view(sources, inputs, judged, seeds, beside.reviews, mask)
+    view = _with_nearest(view, sources.prepared, inputs)
     texts = {
         "report.html": page(view),
         "report.md": markdown(view),
@@ -120,16 +134,36 @@ def make_faces(sources: Sources, inputs: Inputs, beside: Beside) -> Made:
     return Made({**texts, "report.json": json_text(report)}, report, judged.verdict)
 
 
+def _with_nearest(view: View, prepared: Path, inputs: Inputs) -> View:
+    """The view with the nearest training example beside every answer that it shows."""
+    asked = {item["id"]: item["prompt"] for item in inputs.scores.get("items") or []}
+    shown = [entry.id for entry in (*view.transcripts.regressions, *view.transcripts.gains)]
+    shown += [miss.id for miss in view.misses.shown]
+    found = find_nearest(prepared, {name: asked[name] for name in shown})
+    return replace(
+        view,
+        transcripts=transcripts.with_nearest(view.transcripts, found),
+        misses=misses.with_nearest(view.misses, found),
+    )
+
+
 def build_view(
-    sources: Sources, inputs: Inputs, judged: Judgement, seeds: _Seeds, reviews: Sequence[Carried]
+    sources: Sources,
+    inputs: Inputs,
+    judged: Judgement,
+    seeds: _Seeds,
+    reviews: Sequence[Carried],
+    mask: MaskAudit,
 ) -> View:
     """Everything the faces show, as words."""
     config, root, evaluation = sources.config, sources.root, sources.evaluation
     found, manifest = inputs.scores, inputs.manifest
     licence, licence_note = _licence(found["model"], config)
     tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
-    titles, tables = _rule_titles(config, root), scores.score_tables(found)
-    transcripts = pick_transcripts(found, titles)
+    policies = _policies(config, root)
+    titles, tables = _rule_titles(policies), scores.score_tables(found)
+    picked = transcripts.pick_transcripts(found, titles)
+    missed = misses.find_misses(found, titles, _most_urgent(policies))
     return View(
         title=config.recipe.title,
         summary=config.recipe.summary,
@@ -146,7 +180,7 @@ def build_view(
         licence_note=licence_note,
         hub_base=_hub_base(found["model"], root),
         method=manifest["method"],
-        tuned_by=provenance.method_label(manifest["method"], config),
+        tuned_by=training.method_label(manifest["method"], config),
         confidence=quantity(found["confidence"], "rate").replace(".0%", "%"),
         prompts=count(found["prompts"]),
         seeds=count(seeds.runs),
@@ -166,17 +200,19 @@ def build_view(
         methods=scores.methods(tables),
         score_plot=scores.score_plot(found),
         unscored=scores.unscored(found),
+        pairs=pair_views(judged.pairs),
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),
-        transcripts=transcripts,
-        reviews=reviews_view(reviews, found["items"], transcripts),
+        transcripts=picked,
+        reviews=reviews_view(reviews, found["items"], picked, missed),
         baseline=baseline_view(judged.held, found) if judged.held else None,
+        misses=missed,
         validity=scores.validity_rows(found),
         general=general_rows(found),
         general_unscored=general_unscored(found),
-        data=provenance.data_card(inputs.data),
-        training=provenance.training(inputs, config),
+        data=provenance.data_card(inputs.data, mask),
+        training=training.training(inputs, config),
         latency=provenance.latency(found),
         conditions=provenance.conditions(inputs, evaluation),
         not_for=config.recipe.not_for,
@@ -193,16 +229,26 @@ def _refuse_unknown_sources(config: Config, data: Json) -> None:
         raise ConfigError(Problem("report.data_licences", f"no source {', '.join(unknown)}", hint))
 
 
-def _rule_titles(config: Config, root: Path) -> dict[str, str]:
+def _policies(config: Config, root: Path) -> list["Policy"]:
+    """The policies that the metrics judge by, each once."""
+    from kit.evaluate.policy import load_policy
+
+    paths = dict.fromkeys(use.params["policy"] for use in config.evaluate.metrics if use.params.get("policy"))
+    return [load_policy(root / path) for path in paths]
+
+
+def _rule_titles(policies: Sequence["Policy"]) -> dict[str, str]:
     """Titles of the policy's rules, so that a reader need not know that F1 is a promise of returns.
 
     A rule that an answer must follow is titled by what is asked, so a failure says that it was not met.
     """
-    from kit.evaluate.policy import load_policy
-
-    paths = dict.fromkeys(use.params["policy"] for use in config.evaluate.metrics if use.params.get("policy"))
-    rules = [rule for path in paths for rule in load_policy(root / path).rules]
+    rules = [rule for policy in policies for rule in policy.rules]
     return {rule.id: rule.title + (" (not met)" if rule.must else "") for rule in rules}
+
+
+def _most_urgent(policies: Sequence["Policy"]) -> str:
+    """The most urgent recommendation of the policies; empty where they have none."""
+    return next((label for policy in policies for label in policy.recommendations), "")
 
 
 def _licence(model: str, config: Config) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from kit.evaluate.claims import ClaimResult
 from kit.evaluate.contract import SCHEMA, Count, Head, Scores
 from kit.evaluate.gates import GateResult
 from kit.evaluate.seeds import SeedEffect
+from kit.evaluate.two_sided import TwoSided
 from kit.files import write_text
 from kit.report.reviews import Review, State
 from kit.report.view import DroppedGate
@@ -129,6 +130,8 @@ class Report(Head):
     claims: list[ClaimResult]
     verdict: Verdict
     judged_by: JudgedBy
+    two_sided: list[TwoSided]
+    """Faults against over-caution, for every pair of such metrics that the case has."""
     dropped_gates: list[DroppedGate]
     """The recipe's gates that the project does not set as the recipe does."""
     earlier: list[Earlier]

@@ -34,6 +34,8 @@ _MARKS = {
     "regressed": "▼",
     "no regression": "✓",
     "not compared": "–",
+    "win": "✓",
+    "no win": "✕",
 }
 
 

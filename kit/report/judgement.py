@@ -17,6 +17,7 @@ from kit.report.view import ClaimRow, DroppedGate, EarlierVerdict, GateRow, Verd
 if TYPE_CHECKING:
     from kit.evaluate.claims import ClaimResult
     from kit.evaluate.gates import GateResult
+    from kit.evaluate.two_sided import TwoSided
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Judgement:
     """What `report.json` said of this evaluation before, judged by other gates or on other scores."""
     dropped: list[DroppedGate]
     """The recipe's gates that the project does not set as the recipe does."""
+    pairs: list["TwoSided"]
+    """Faults against over-caution, for every pair of metrics that the case has."""
     held: Held | None = None
     """The evaluation against a released one."""
 
@@ -58,6 +61,7 @@ def judge(
     """
     from kit.evaluate.claims import judge_claims
     from kit.evaluate.gates import judge_gates, verdict
+    from kit.evaluate.two_sided import two_sided
 
     gates = judge_gates(found, config.gates, config.languages)
     by_gates = verdict(found, gates)
@@ -75,6 +79,7 @@ def judge(
         earlier=_earlier(read_earlier(report), judged_by),
         dropped=_dropped(recipe_gates, config, found),
         held=held,
+        pairs=two_sided(found, config.gates),
     )
 
 

@@ -85,6 +85,7 @@ def report_json(
         "claims": [asdict(claim) for claim in judged.claims],
         "verdict": asdict(judged.verdict),
         "judged_by": judged.judged_by,
+        "two_sided": [asdict(pair) for pair in judged.pairs],
         "dropped_gates": [asdict(gate) for gate in judged.dropped],
         "earlier": judged.earlier,
         "seed_factor": seed_factor,
@@ -98,18 +99,25 @@ def report_json(
 
 
 def input_files(sources: Sources) -> dict[str, Path]:
-    """Every file that the numbers come from, by its path in the project: answers, times, the run's record,
-    the test rows, general sets, and what the metrics read (a policy, the project's hooks).
+    """Every file that a report comes from, by its path in the project: answers, times, the run's record and
+    tokenizer, training and test rows, general sets, and what metrics read (a policy, the project's hooks).
+
+    The weights are not among them: they are large, and their hash stands in the conditions.
     """
     files = [path for path in sorted(sources.evaluation.iterdir()) if path.suffix in (".json", ".jsonl")]
     files += [sources.run / name for name in ("config.yaml", "manifest.json", "metrics.jsonl")]
-    files += [sources.prepared / "data.json", *sorted((sources.prepared / "test").rglob("*"))]
+    files += [path for path in sorted((sources.run / "golden").glob("*")) if path.suffix not in _WEIGHTS]
+    files.append(sources.prepared / "data.json")
+    files += [path for split in ("train", "test") for path in sorted((sources.prepared / split).rglob("*"))]
     files += _read_by_metrics(sources)
     root = sources.root.resolve()
     there = [path.resolve() for path in files if path.is_file()]
     return {
         path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path): path for path in there
     }
+
+
+_WEIGHTS = {".safetensors"}
 
 
 def _read_by_metrics(sources: Sources) -> Iterable[Path]:

@@ -5,32 +5,35 @@ from collections.abc import Sequence
 from kit.report.formatting import count, shortened
 from kit.report.read import Json
 from kit.report.reviews import Carried, count_reviews, output_sha256
-from kit.report.view import Transcripts
+from kit.report.view_evidence import Misses, Transcripts
 from kit.report.view_release import ReviewMark, ReviewRow, ReviewsView
 
 _SAID = {"accept": "accepted", "reject": "rejected"}
 _HEADING = 110
 
 
-def reviews_view(carried: Sequence[Carried], items: Sequence[Json], shown: Transcripts) -> ReviewsView:
+def reviews_view(
+    carried: Sequence[Carried], items: Sequence[Json], shown: Transcripts, misses: Misses
+) -> ReviewsView:
     """What the page says of reviews; rejected answers first, then those that changed since.
 
     Args:
         items: those of `scores.json`.
-        shown: the transcripts on the page, which can be reviewed there.
+        shown, misses: the answers on the page, which can be reviewed there.
     """
     by_id = {item["id"]: item for item in items}
     counts, rows = count_reviews(carried), []
-    marks: dict[str, list[ReviewMark]] = {}
+    marks: dict[tuple[str, str], list[ReviewMark]] = {}
     for entry in carried:
         if entry.state == "not asked":
             continue
         mark = _mark(entry)
-        marks.setdefault(entry.review.id, []).append(mark)
+        marks.setdefault((entry.review.id, entry.review.decoding), []).append(mark)
         if mark.changed or mark.verdict == "rejected":
             prompt, left_out = shortened(" ".join(by_id[entry.review.id]["prompt"].split()), _HEADING)
             rows.append(ReviewRow(entry.review.id, prompt + ("…" if left_out else ""), mark))
-    on_page = {entry.id for entry in (*shown.regressions, *shown.gains)}
+    on_page = {(entry.id, "greedy") for entry in (*shown.regressions, *shown.gains)}
+    on_page |= {(miss.id, miss.decoding) for miss in misses.shown}
     names = (
         ("Accepted", "accepted"),
         ("Rejected", "rejected"),
@@ -42,9 +45,8 @@ def reviews_view(carried: Sequence[Carried], items: Sequence[Json], shown: Trans
         marks=marks,
         rows=sorted(rows, key=lambda row: (row.mark.changed, row.id)),
         hashes={
-            item["id"]: output_sha256(item["greedy"]["tuned"]["output"])
-            for item in items
-            if item["id"] in on_page
+            (id_, decoding): output_sha256(by_id[id_][decoding]["tuned"]["output"])
+            for id_, decoding in sorted(on_page)
         },
     )
 

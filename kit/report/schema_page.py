@@ -52,6 +52,8 @@ def _type(field: dict[str, Any]) -> str:
     if "const" in field or "enum" in field:
         choices = field.get("enum", [field.get("const")])
         return ", ".join(f"`{choice}`" for choice in choices)
+    if "prefixItems" in field:
+        return f"{len(field['prefixItems'])} of {_type(field['prefixItems'][0])}"
     if field.get("type") == "array":
         return f"list of {_type(field['items'])}"
     if field.get("type") == "object":

@@ -68,7 +68,8 @@ def verify_report(folder: Path, root: Path, today: Callable[[Path], Config], hoo
             raise
         found = "; ".join(str(problem) for problem in error.problems)
         return Verified([*differences, Difference("the report", f"cannot be made again: {found}")], [])
-    differences += changed_values("report.json", _comparable(report), _comparable(made.report))
+    written = json.loads(made.texts["report.json"])
+    differences += changed_values("report.json", _comparable(report), _comparable(written))
     return _with_pages(differences, report, made, folder)
 
 

@@ -66,8 +66,8 @@ class ReviewsView:
 
     counts: list[tuple[str, str]]
     """Empty where nobody has reviewed anything."""
-    marks: dict[str, list[ReviewMark]]
-    """By the prompt's id."""
+    marks: dict[tuple[str, str], list[ReviewMark]]
+    """By the prompt's id and the decoding."""
     rows: list[ReviewRow]
-    hashes: dict[str, str]
-    """By the id of a prompt whose transcript is shown: the hash of its tuned greedy answer."""
+    hashes: dict[tuple[str, str], str]
+    """Of every tuned answer on the page, by the prompt's id and the decoding."""

@@ -28,34 +28,47 @@
     if (ready) link.href = URL.createObjectURL(new Blob([text], { type: "application/x-ndjson" }));
   };
 
-  const offer = (place) => {
-    const { id, sha256 } = place.dataset;
+  // An answer may stand on the page twice, as a regression and as a safety miss: one verdict for both.
+  const places = new Map();
+
+  const mark = (key, verdict, note) => {
+    const { id, decoding, sha256 } = places.get(key)[0].dataset;
+    if (verdict) {
+      given.set(key, {
+        id, system: "tuned", decoding, output_sha256: sha256, verdict, note: note.trim(),
+        date: new Date().toISOString().slice(0, 19) + "Z",
+      });
+    } else given.delete(key);
+    for (const place of places.get(key)) {
+      for (const button of place.querySelectorAll("button")) {
+        button.setAttribute("aria-pressed", String(button.dataset.verdict === verdict));
+      }
+      const field = place.querySelector("input");
+      if (field.value !== note) field.value = note;
+    }
+    show();
+  };
+
+  const offer = (place, key) => {
     const note = element("input", { type: "text", "aria-label": "Note on the tuned answer", placeholder: "Note" });
     const buttons = ["accept", "reject"].map((verdict) =>
       element("button", { type: "button", "aria-pressed": "false", "data-verdict": verdict },
         verdict === "accept" ? "Accept tuned answer" : "Reject"));
-    const mark = (verdict) => {
-      for (const button of buttons) {
-        button.setAttribute("aria-pressed", String(button.dataset.verdict === verdict));
-      }
-      if (verdict) {
-        given.set(id, {
-          id, system: "tuned", decoding: "greedy", output_sha256: sha256, verdict, note: note.value.trim(),
-          date: new Date().toISOString().slice(0, 19) + "Z",
-        });
-      } else given.delete(id);
-      show();
-    };
     for (const button of buttons) {
       button.addEventListener("click", () => {
-        mark(button.getAttribute("aria-pressed") === "true" ? "" : button.dataset.verdict);
+        const { verdict } = button.dataset;
+        mark(key, given.get(key)?.verdict === verdict ? "" : verdict, note.value);
       });
     }
-    note.addEventListener("input", () => { if (given.has(id)) mark(given.get(id).verdict); });
+    note.addEventListener("input", () => { if (given.has(key)) mark(key, given.get(key).verdict, note.value); });
     place.append(...buttons, note);
   };
 
-  for (const place of document.querySelectorAll(".review")) offer(place);
+  for (const place of document.querySelectorAll(".review")) {
+    const key = `${place.dataset.decoding} ${place.dataset.id}`;
+    places.set(key, [...(places.get(key) ?? []), place]);
+    offer(place, key);
+  }
   name.addEventListener("input", show);
   let saved = 0;
   link.addEventListener("click", () => { saved = given.size; });
