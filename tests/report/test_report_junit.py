@@ -128,4 +128,4 @@ def test_the_baseline_is_a_suite_of_its_own(project: Path, casekit: Run) -> None
     failure = case(root, "Policy violations").find("failure")
     assert failure is not None and failure.get("message", "").startswith("regressed: 6.7% to ")
     skipped = case(root, "Response time (median, seconds)").find("skipped")
-    assert skipped is not None and "times belong to the machine" in skipped.get("message", "")
+    assert skipped is not None and "Times belong to the machine" in skipped.get("message", "")
