@@ -155,7 +155,8 @@ def alikeness(left: Sequence[str], right: Sequence[str], least: float) -> float 
         if jaccard < least:
             return None
         lowest = min(lowest, jaccard)
-    same = all(_same_sense(one, other) for one, other in zip(left, right, strict=True))
+    pairs = list(zip(left, right, strict=True))
+    same = all(_same_sense(*pair) for pair in pairs) and all(_same_question(*pair, least) for pair in pairs)
     return lowest if same else None
 
 
@@ -227,6 +228,22 @@ def _same_sense(left: str, right: str) -> bool:
             come.update(after)
     swaps += (gone & come).total()
     return swaps <= allowed
+
+
+def _same_question(left: str, right: str, least: float) -> bool:
+    """Whether the questions that two texts ask of a page are near by themselves: the page hides how much of
+    the question is another.
+    """
+    one, other = _question(left), _question(right)
+    if one is None or other is None or one == other:
+        return True
+    return _jaccard(pieces(one), pieces(other), least) >= least and _same_sense(one, other)
+
+
+def _question(text: str) -> str | None:
+    """The last of several lines that ends with a question mark."""
+    lines = text.splitlines() if "\n" in text else []
+    return next((line for line in reversed(lines) if line.rstrip().endswith(("?", "？"))), None)
 
 
 def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:

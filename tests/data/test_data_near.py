@@ -90,6 +90,20 @@ def test_of_a_page_one_word_may_be_another() -> None:
     assert similarity([page], [page.replace("wordcb", "other")], 0.8)
 
 
+def test_another_question_about_the_same_page_is_not_near() -> None:
+    page = " ".join(f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(300))
+
+    def asks(question: str) -> list[str]:
+        return [f"{page}\n\n{question}"]
+
+    first = asks("What was the net income in 2019?")
+    assert similarity(first, asks("What was the net income in 2019 ?"), 0.8)
+    assert similarity(first, [f"{page}\nsaid\nWhat was the net income in 2019?\nThank you."], 0.8)
+    for other in ("What was the gross profit in 2019?", "What was the average net income per share in 2019?"):
+        assert similarity(first, asks(other), 0.8) is None
+        assert similarity(asks(other), first, 0.8) is None
+
+
 def test_the_index_finds_what_a_comparison_of_all_pairs_finds() -> None:
     """Beyond a handful of texts candidates come from MinHash LSH; none may be missed on these."""
     nouns = ("card", "loan", "fund", "account", "transfer", "mortgage", "deposit", "pension")
