@@ -59,7 +59,7 @@ def obliqa(record: Record) -> Record:
     first = passages[0]
     return _dialogue(
         record["Question"],
-        "\n\n".join(f"{passage['PassageID']} {passage['Passage']}" for passage in passages),
+        "\n\n".join(f"{passage['PassageID']}\n{passage['Passage']}" for passage in passages),
         passage=f"{first['DocumentID']}/{first['PassageID']}",
         passages=len(passages),
     )
@@ -96,14 +96,9 @@ def multidogo(record: Record) -> Record:
     return {"messages": messages, "domain": record["domain"]}
 
 
-def into_french(record: Record) -> Record:
-    """A text of a shop and its translation."""
+def english_into_french(record: Record) -> Record:
+    """An English text of a shop and its French translation."""
     return _dialogue(record["en"], record["fr"], language="fr")
-
-
-def into_spanish(record: Record) -> Record:
-    """The other one."""
-    return _dialogue(record["en"], record["es"], language="es")
 
 
 def french_into_spanish(record: Record) -> Record:
@@ -136,12 +131,6 @@ class Plan:
     system_prompt: str | None = None
     benchmarks: tuple[str, ...] = EXAMS
     documents: bool = False
-    note: str = ""
-    """What tells it from another plan for the same file."""
-
-    @property
-    def name(self) -> str:
-        return self.file + self.note
 
     def config(self, folder: Path) -> Config:
         """The settings of a project whose root is the folder of the data."""
@@ -168,7 +157,6 @@ class Plan:
 QUESTION = {"prompt": "question", "completion": "answer"}
 NOTE = {"prompt": "dialogue", "completion": "section_text"}
 TO_FRENCH, TO_SPANISH = (f"Translate the shop's text into {name}." for name in ("French", "Spanish"))
-SHOP = "ecom_bagisto_parallel_en_fr_es"
 
 PLANS = (
     Plan(
@@ -196,9 +184,12 @@ PLANS = (
     Plan("finance_multidogo_en", "en", reader=multidogo, slices="domain"),
     Plan("finance_obliqa_en", "en", reader=obliqa, max_length=4096, slices="passages", group_by="passage"),
     Plan("finance_tatqa_en", "en", reader=tatqa, max_length=4096, slices="answer_type", group_by="page"),
-    Plan(SHOP, "en fr", reader=into_french, slices="language", system_prompt=TO_FRENCH, note=", to French"),
     Plan(
-        SHOP, "en es", reader=into_spanish, slices="language", system_prompt=TO_SPANISH, note=", to Spanish"
+        "ecom_bagisto_parallel_en_fr_es",
+        "en fr",
+        reader=english_into_french,
+        slices="language",
+        system_prompt=TO_FRENCH,
     ),
     Plan(
         "ecom_spree_glossary_fr_es",
@@ -313,7 +304,7 @@ def print_table(kinds: Sequence[str], results: Sequence[Result]) -> None:
     table = [[result.summary["rows"][name] for name in ("read", "kept")] for result in results]
     for row, result in zip(table, results, strict=True):
         row += [result.count(kind) for kind in shown]
-        print(_line(f"`{result.plan.file}`{result.plan.note}", row))
+        print(_line(f"`{result.plan.file}`", row))
     if len(results) > 1:
         print(_line("all", [sum(column) for column in zip(*table, strict=True)]))
     nothing = ", ".join(f"`{kind}`" for kind in kinds if kind not in shown)
@@ -327,10 +318,10 @@ def _line(name: str, counts: Sequence[int]) -> str:
 def print_flagged(kind: str, results: Sequence[Result], folder: Path, count: int, letters: int) -> None:
     """The first rows of a kind in the order of a hash of their places, with all they are compared with."""
     found = [(result.plan, example) for result in results for example in result.flagged(kind)]
-    found.sort(key=lambda one: hashlib.sha256(f"{kind} {one[0].name} {one[1]['where']}".encode()).digest())
+    found.sort(key=lambda one: hashlib.sha256(f"{kind} {one[0].file} {one[1]['where']}".encode()).digest())
     print(f"## {kind}: {len(found):,} flagged, {min(count, len(found))} shown\n")
     for number, (plan, example) in enumerate(found[:count], start=1):
-        print(f"{number}. {plan.name} {example['where']}: {_escaped(example['text'])}")
+        print(f"{number}. {example['where']}: {_escaped(example['text'])}")
         places = [example["where"], *re.findall(rf"{plan.file}\.jsonl:\d+", example["text"])]
         for place in dict.fromkeys(places):
             line = int(place.rpartition(":")[2])

@@ -47,6 +47,8 @@ _NUMBER = re.compile(
 _NAME = re.compile(r"(?<=[\w,;(] )[A-ZÀ-ÖØ-Þ][\w']+")
 _SYMBOL = re.compile(r"[+±×÷^√=<>≤≥]|[-*/](?=\s?\d)|(?<=[a-z])#")
 """Signs that are no punctuation: 2 + 3 is not 2 * 3, and C not C#."""
+_SLUG = re.compile(r"[a-z\d]+(?:[-_/][a-z\d]+)+")
+"""A whole text that is a name in an address or in code: `office-supplies` is not "Office supplies"."""
 _CONTRACTIONS = {
     "can't": "can not",
     "n't": " not",
@@ -185,7 +187,8 @@ def _jaccard(left: frozenset[str], right: frozenset[str], least: float) -> float
 
 
 def _meaning(turns: Sequence[str]) -> tuple[object, ...]:
-    """What near texts must have the same, turn by turn: numbers and signs in order, how many negations."""
+    """What near texts must have the same, turn by turn: numbers and signs in order, how many negations,
+    whether it is prose."""
     return tuple(_meaning_of_turn(turn) for turn in turns)
 
 
@@ -196,10 +199,11 @@ def meaning_key(turns: Sequence[str]) -> int:
 
 
 @remembered(len)
-def _meaning_of_turn(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+def _meaning_of_turn(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int, bool]:
     line = normal(text)
     negations = sum(_NEGATION.fullmatch(word) is not None for word in words(text))
-    return tuple(_NUMBER.findall(line)), tuple(_SYMBOL.findall(line)), negations
+    slug = _SLUG.fullmatch(text.strip()) is not None
+    return tuple(_NUMBER.findall(line)), tuple(_SYMBOL.findall(line)), negations, slug
 
 
 def _same_sense(left: str, right: str) -> bool:

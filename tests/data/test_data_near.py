@@ -79,6 +79,7 @@ def test_texts_that_say_the_same_are_near(one: str, other: str) -> None:
             "Transfer money from checking to savings, please",
         ),
         ("What size are the tires on this big car?", "What size are the tiles on this big car?"),
+        ("office-supplies", "Office Supplies"),
     ],
 )
 def test_a_number_a_name_a_negation_or_another_word_is_not_near(one: str, other: str) -> None:
