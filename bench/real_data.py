@@ -17,6 +17,7 @@ import json
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -273,7 +274,7 @@ def main() -> None:
             print_flagged(kind, results, options.data, options.count, options.letters)
     else:
         print_table(ROWS, results)
-        print_table(TEXT, results)
+        print_table(TEXT, results, turns=True)
 
 
 def run(plans: Sequence[Plan], folder: Path) -> list[Result]:
@@ -295,24 +296,36 @@ def _texts(folder: Path) -> Iterator[str]:
                 yield "\n".join(texts_of(json.loads(line)))
 
 
-def print_table(kinds: Sequence[str], results: Sequence[Result]) -> None:
+def print_table(kinds: Sequence[str], results: Sequence[Result], turns: bool = False) -> None:
     """Rows by file and kind, in Markdown; kinds that no file has in one line below it."""
     shown = [kind for kind in kinds if any(result.count(kind) for result in results)]
-    columns = ["file", "read", "kept", *(kind.replace("_", " ") for kind in shown)]
+    last = ["languages of turns"] if turns else []
+    columns = ["file", "read", "kept", *(kind.replace("_", " ") for kind in shown), *last]
     print(f"| {' | '.join(columns)} |")
-    print(f"|---|{'--:|' * (len(columns) - 1)}")
+    print(f"|---|{'--:|' * (2 + len(shown))}{'---|' * len(last)}")
     table = [[result.summary["rows"][name] for name in ("read", "kept")] for result in results]
     for row, result in zip(table, results, strict=True):
         row += [result.count(kind) for kind in shown]
-        print(_line(f"`{result.plan.file}`", row))
+        _print_row(f"`{result.plan.file}`", row, [_languages([result])] if turns else [])
     if len(results) > 1:
-        print(_line("all", [sum(column) for column in zip(*table, strict=True)]))
+        sums = [sum(column) for column in zip(*table, strict=True)]
+        _print_row("all", sums, [_languages(results)] if turns else [])
     nothing = ", ".join(f"`{kind}`" for kind in kinds if kind not in shown)
     print(f"\nIn none of them: {nothing}.\n" if nothing else "")
 
 
-def _line(name: str, counts: Sequence[int]) -> str:
-    return f"| {name} | {' | '.join(f'{count:,}' if count else '--' for count in counts)} |"
+def _print_row(name: str, counts: Sequence[int], last: Sequence[str]) -> None:
+    print(f"| {' | '.join([name, *(f'{count:,}' if count else '--' for count in counts), *last])} |")
+
+
+def _languages(results: Sequence[Result]) -> str:
+    """Turns by language, and those that are too short to tell."""
+    turns: Counter[str] = Counter()
+    untold = 0
+    for result in results:
+        turns.update(result.summary["languages"]["turns"])
+        untold += result.summary["languages"]["not_judged"]
+    return ", ".join(f"{name} {count:,}" for name, count in [*turns.most_common(), ("untold", untold)])
 
 
 def print_flagged(kind: str, results: Sequence[Result], folder: Path, count: int, letters: int) -> None:
