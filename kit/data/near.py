@@ -245,9 +245,10 @@ def _same_question(left: str, right: str, least: float) -> bool:
 
 
 def _question(text: str) -> str | None:
-    """The last of several lines that ends with a question mark."""
+    """The last of several lines that ends with a question mark, where it is the smaller part of the text."""
     lines = text.splitlines() if "\n" in text else []
-    return next((line for line in reversed(lines) if line.rstrip().endswith(("?", "？"))), None)
+    asked = next((line for line in reversed(lines) if line.rstrip().endswith(("?", "？"))), None)
+    return asked if asked and 2 * len(asked) < len(text) else None
 
 
 def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:

@@ -35,6 +35,10 @@ def check_of(summary: dict[str, Any], name: str) -> dict[str, Any]:
         ("I'm waiting for a rebate of 299 dollars", "I am waiting for a rebate of 299 dollars"),
         ("¿Eres amiga de Alexa?", "Eres amiga de Alexa"),
         ("我奶奶有高血压，能泡温泉吗？", "我奶奶有高血压能泡温泉吗"),
+        (
+            "Doctor: Any known drug allergies?\nPatient: No.",
+            "Doctor: Any know drug allergies?\nPatient: No.",
+        ),
     ],
 )
 def test_texts_that_say_the_same_are_near(one: str, other: str) -> None:
