@@ -74,7 +74,7 @@ def build_scores(
         unscored += unscored_perplexity(likelihood)
     groups = len({prompt.group for prompt in prompts})
     return {
-        "schema": 2,
+        "schema": 3,
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
