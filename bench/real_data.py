@@ -352,7 +352,8 @@ def _record(path: Path, line: int) -> Record:
 
 def _escaped(value: Any) -> str:
     """One line, without what a terminal would obey."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
 
 
 if __name__ == "__main__":
