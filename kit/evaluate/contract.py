@@ -200,14 +200,6 @@ class Timed(TypedDict):
 
 
 @_closed
-class InvalidCount(TypedDict):
-    """How many answers of each system could not be used."""
-
-    base: Count
-    tuned: Count
-
-
-@_closed
 class General(TypedDict):
     """Base and tuned on a set outside the case."""
 
@@ -216,7 +208,8 @@ class General(TypedDict):
     prompts: Count
     margin: float
     """The loss that would be too much."""
-    invalid: InvalidCount
+    invalid: dict[str, Count]
+    """How many answers of each system could not be used; empty where a harness asked."""
     metrics: list[Kept]
     unscored: list[Unscored]
 

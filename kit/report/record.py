@@ -104,7 +104,7 @@ def input_files(sources: Sources) -> dict[str, Path]:
 
     The weights are not among them: they are large, and their hash stands in the conditions.
     """
-    files = [path for path in sorted(sources.evaluation.iterdir()) if path.suffix in (".json", ".jsonl")]
+    files = [path for path in sorted(sources.evaluation.rglob("*")) if path.suffix in (".json", ".jsonl")]
     files += [sources.run / name for name in ("config.yaml", "manifest.json", "metrics.jsonl")]
     files += [path for path in sorted((sources.run / "golden").glob("*")) if path.suffix not in _WEIGHTS]
     files.append(sources.prepared / "data.json")
