@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.labour import Labour
 from kit.config.preference import check_preference
 from kit.config.schema import Train
 from kit.config.yaml_lines import Key
@@ -97,6 +98,9 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
     golden = settings.get("train", "golden_metric")
     if isinstance(golden, str) and golden not in evaluated:
         yield unknown_choice(("train", "golden_metric"), "metric", golden, evaluated)
+    contained = settings.get("labour", "contained") or Labour.model_fields["contained"].default
+    if settings.get("labour") is not None and isinstance(contained, str) and contained not in evaluated:
+        yield unknown_choice(("labour", "contained"), "metric", contained, evaluated)
     if not settings.stands("evaluate", "latency_prompts"):
         return
     known = evaluated if settings.get("evaluate", "latency_prompts") == 0 else [*evaluated, "response_time"]

@@ -17,13 +17,12 @@ import torch
 
 from kit.config.schema import Config
 from kit.evaluate.conditions import loaded_conditions, note_loaded
-from kit.evaluate.generate import Answer, Decoding, generate
-from kit.evaluate.latency import measure_latency
+from kit.evaluate.generate import Answer, Decoding, generate, generation_config
+from kit.evaluate.latency import Served, measure_latency, serve_batch
 from kit.evaluate.likelihood import measure_likelihood
 from kit.evaluate.perplexity import NAME
-from kit.evaluate.predictions import append_predictions, read_lines, read_predictions
+from kit.evaluate.predictions import SYSTEMS, append_predictions, read_lines, read_predictions
 from kit.evaluate.prompts import Prompt
-from kit.evaluate.timing import SYSTEMS
 from kit.files import write_text
 from kit.models.loading import is_adapter, load_base, load_tokenizer, load_tuned, model_folder
 
@@ -170,11 +169,13 @@ def _read_references(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt]
 def _time(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt], timed: Sequence[str]) -> None:
     """Add the times of `timed` to `latency.jsonl`, all at once."""
     settings = systems.config.evaluate
-    asked = prompts[: settings.latency_prompts]
-    # The first prompt is asked twice: it warms up, and is then measured like the others.
-    records = measure_latency(
-        timed, systems.answering, tokenizer, [asked[0], *asked], settings.max_new_tokens
-    )
+    decoding = generation_config(tokenizer, settings.max_new_tokens)
+
+    def serve(system: str, asked: Sequence[Prompt]) -> tuple[list[Served], float]:
+        with systems.answering(system) as model:
+            return serve_batch(model, tokenizer, asked, decoding)
+
+    records = measure_latency(timed, serve, prompts[: settings.latency_prompts], settings.concurrency)
     path = systems.folder / "latency.jsonl"
     kept = [line for line in read_lines(path) if line["system"] not in timed]
     write_text(path, "".join(json.dumps(record) + "\n" for record in [*kept, *records]))

@@ -12,10 +12,10 @@ from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
 from kit.evaluate.perplexity import NAME, perplexity_entry, unscored_perplexity
 from kit.evaluate.power import minimum_detectable_effect
-from kit.evaluate.predictions import Key, Line
+from kit.evaluate.predictions import SYSTEMS, Key, Line
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.severity import count_severities, names_rules
-from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency, unscored_response_time
+from kit.evaluate.timing import response_time_entry, summarise_latency, unscored_response_time
 from kit.evaluate.validity import invalid_reason
 
 _DETAILS_SHOWN = 20
@@ -65,7 +65,7 @@ def build_scores(
         unscored += unscored_perplexity(likelihood)
     groups = len({prompt.group for prompt in prompts})
     return {
-        "schema": 2,
+        "schema": 3,
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
@@ -77,7 +77,7 @@ def build_scores(
         "minimum_detectable_effect": minimum_detectable_effect(groups, confidence=config.evaluate.confidence),
         "metrics": entries,
         "unscored": unscored,
-        "latency": summarise_latency(latency, settings),
+        "latency": summarise_latency(latency, settings, config.evaluate),
         "items": [_item(prompt, place, answered, decodings) for place, prompt in enumerate(prompts)],
     }
 
