@@ -7,6 +7,8 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.report.view_speed import LabourCost, Latency
+
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
 Change = Literal["improved", "worse", "not shown"]
@@ -288,18 +290,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Latency:
-    """Response time, one prompt at a time."""
-
-    rows: list[tuple[str, str, str]]
-    """What was measured, base, tuned."""
-    sentence: str
-    how: str
-    """On which prompts, and in which order base and tuned were timed."""
-    plot: Figure | None
-
-
-@dataclass(frozen=True)
 class Conditions:
     """The settings both systems were asked under; a mismatch makes the comparison void."""
 
@@ -360,6 +350,7 @@ class View:
     data: DataCard
     training: Training
     latency: Latency | None
+    labour: LabourCost | None
     conditions: Conditions
     not_for: list[str]
     limits: list[str]
