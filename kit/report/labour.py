@@ -16,7 +16,7 @@ _INPUTS = {
     "contacts": "Contacts a month",
     "minutes_per_contact": "Minutes a contact, by hand",
     "hourly_wage": "Wage an hour",
-    "review_share": "Share of contained contacts reviewed",
+    "review_share": "Contained contacts reviewed",
     "minutes_per_review": "Minutes a review",
     "inference_cost": "Cost of the model a contact",
 }

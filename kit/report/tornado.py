@@ -34,7 +34,7 @@ def tornado_plot(bars: Sequence[Bar], best: float, title: str, width: float = WI
     """
     beside = width >= _LABELS_BESIDE
     left, right = (230.0, width - 8.0) if beside else (8.0, width - 8.0)
-    top, height = 44.0, 44.0 if beside else 60.0
+    top, height = (44.0, 44.0) if beside else (54.0, 60.0)
     ends = [100 * share for bar in bars for share in (bar.at_low, bar.at_high)] + [100 * best]
     marks = svg.ticks(min(ends), max(ends), "%")
     low, high = marks[0][0], marks[-1][0]
