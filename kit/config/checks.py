@@ -98,9 +98,11 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
     golden = settings.get("train", "golden_metric")
     if isinstance(golden, str) and golden not in evaluated:
         yield unknown_choice(("train", "golden_metric"), "metric", golden, evaluated)
-    contained = settings.get("labour", "contained") or Labour.model_fields["contained"].default
-    if settings.get("labour") is not None and isinstance(contained, str) and contained not in evaluated:
-        yield unknown_choice(("labour", "contained"), "metric", contained, evaluated)
+    labour = settings.get("labour")
+    if isinstance(labour, dict):
+        contained = labour.get("contained", Labour.model_fields["contained"].default)
+        if isinstance(contained, str) and contained not in evaluated:
+            yield unknown_choice(("labour", "contained"), "metric", contained, evaluated)
     if not settings.stands("evaluate", "latency_prompts"):
         return
     known = evaluated if settings.get("evaluate", "latency_prompts") == 0 else [*evaluated, "response_time"]

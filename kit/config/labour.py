@@ -9,7 +9,7 @@ Range = float | list[float]
 
 
 class Labour(Section):
-    """The assumptions of the cost model: yours, none has a default. Each is a number or [low, best, high].
+    """Your assumptions for the cost model, none of them with a default: numbers, or [low, best, high].
 
     A month costs N·[(1 - d)·t_h·w + d·t_r·w·q + c]: people answer what the assistant does not contain, and
     review a share of what it does. The contained share d is measured on the test set; nothing else is.
