@@ -187,12 +187,13 @@ def _load(found: Json) -> Load | None:
             f"A good answer has its first token within {seconds(limits['time_to_first_token'])} and then one "
             f"every {seconds(limits['time_per_output_token'])} or faster, and ends by itself."
         )
-    how = (
-        "So many requests are sent together and served as one static batch: none joins while others run, all "
-        "wait for the longest prompt, and the next batch waits for the longest answer. A server with "
-        "continuous batching does better. Rates count complete answers; prompts that fill no whole batch "
-        "are left out."
-    )
+    how = "Rates count complete answers."
+    if len(entries) > 1:
+        how = (
+            "Requests are sent together and served as one static batch: none joins while others run, all "
+            "wait for the longest prompt, and the next batch waits for the longest answer. A server with "
+            f"continuous batching usually does better. {how} Prompts that fill no whole batch are left out."
+        )
     return Load(rows=rows, limits=told, gains=[*map(_gain, entries[1:]), *missing], how=how)
 
 
@@ -207,9 +208,13 @@ def _load_row(entry: Json, system: str, limits: Json | None) -> LoadRow:
         tokens_per_second=number(found["tokens_per_second"]),
         first_token=seconds(found["seconds_to_first_token"]["p50"]),
         per_token=seconds(found["seconds_per_output_token"]["p50"]),
-        goodput="" if limits is None else f"{number(found['goodput'], 2)} ({count(found['good'])})",
+        goodput="" if limits is None else _goodput(found, entry["requests"]),
         batching=NONE if found["batching"] is None else _factor(found["batching"]),
     )
+
+
+def _goodput(found: Json, requests: int) -> str:
+    return f"{number(found['goodput'], 2)} ({count(found['good'])} of {count(requests)})"
 
 
 def _gain(entry: Json) -> str:
