@@ -2,7 +2,8 @@
 
 At concurrency 1 a prompt is answered alone, nothing else running. At concurrency c a local model serves c
 requests together as one static batch: they start together, padded to the longest prompt, none joins while
-others run, and the batch is over with its longest answer. A server with continuous batching usually does better.
+others run, and the batch is over with its longest answer. A server with continuous batching usually does
+better.
 
 Systems that are timed together take turns batch by batch, and take turns in going first, so that a machine
 that slows down or warms up does so for both. The first batch is asked twice: it warms up, and is then
