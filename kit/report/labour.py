@@ -6,7 +6,7 @@ from kit.report import plots
 from kit.report.formatting import JOIN, MINUS, count, interval, number, quantity
 from kit.report.read import Json
 from kit.report.tornado import Bar, tornado_plot
-from kit.report.view import Figure
+from kit.report.view_evidence import Figure
 from kit.report.view_speed import LabourCost, TornadoRow
 from kit.report.words import sentence
 

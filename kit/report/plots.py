@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kit.report import svg
 from kit.report.formatting import number
-from kit.report.view import Figure
+from kit.report.view_evidence import Figure
 
 WIDE = 760
 NARROW = 340
@@ -74,6 +74,7 @@ def loss_curve(
     evaluation: Sequence[Point],
     golden_step: int | None,
     title: str,
+    spikes: Sequence[Point] = (),
     width: float = WIDE,
 ) -> str:
     """Training and validation loss by step, the golden checkpoint's step marked.
@@ -82,9 +83,10 @@ def loss_curve(
         train: (step, loss) of every logged step.
         evaluation: (step, loss) of every validation.
         golden_step: marked with a line, unless None.
+        spikes: points of `train` that are marked as such.
     """
     lines = [("base", "training", train), ("tuned", "validation", evaluation)]
-    return _line_plot(lines, golden_step, title, width)
+    return _line_plot(lines, golden_step, title, width, spikes=spikes)
 
 
 def score_curve(
@@ -148,6 +150,7 @@ def _line_plot(
     title: str,
     width: float,
     unit: str = "",
+    spikes: Sequence[Point] = (),
 ) -> str:
     beside = width >= _LABELS_BESIDE
     named = beside and any(name for _, name, _ in lines)
@@ -181,6 +184,7 @@ def _line_plot(
         shapes.append(_series(kind, [place(point) for point in series]))
         if named:
             shapes.append(svg.text(right + 10, end + 4, name, f"name {kind}"))
+    shapes += [_spike(*place(point)) for point in spikes]
     return svg.drawing(shapes, width, bottom + 28, title)
 
 
@@ -190,6 +194,13 @@ def _series(kind: str, points: Sequence[Point]) -> str:
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     dots = "".join(f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points)
     return f'<path class="line {kind}" d="{path}"/>{dots if with_dots else ""}'
+
+
+def _spike(x: float, y: float) -> str:
+    """A triangle that points down at where a curve rose."""
+    corners = ((x, y - 4), (x - 4, y - 11), (x + 4, y - 11))
+    points = " ".join(f"{across:.1f},{down:.1f}" for across, down in corners)
+    return f'<polygon class="spike" points="{points}"/>'
 
 
 def _golden(x: float, top: float, bottom: float, step: int, middle: float) -> list[str]:

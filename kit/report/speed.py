@@ -7,7 +7,7 @@ from kit.report import plots
 from kit.report.formatting import JOIN, NONE, count, estimate, number, plural, quantity
 from kit.report.plots import Range, Row
 from kit.report.read import Json
-from kit.report.view import Figure
+from kit.report.view_evidence import Figure
 from kit.report.view_speed import Latency, Load, LoadRow
 
 _TIMES = (

@@ -1,10 +1,8 @@
 """What a report shows of response times and of labour cost, as words."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kit.report.view import Figure
+from kit.report.view_evidence import Figure
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Latency:
     """The speed-up as a product: the part, its factor, what it was measured on. Empty where none is shown."""
     origin: str
     """What a speed-up can come from, and what it came from here."""
-    plot: "Figure | None"
+    plot: Figure | None
     plot_note: str
     load: Load | None
 
@@ -81,4 +79,4 @@ class LabourCost:
     assumptions: list[tuple[str, str, str, str]]
     """What was typed: input, low, best, high."""
     tornado: list[TornadoRow]
-    plot: "Figure | None"
+    plot: Figure | None
