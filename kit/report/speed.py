@@ -187,7 +187,7 @@ def _load(found: Json) -> Load | None:
             f"A good answer has its first token within {seconds(limits['time_to_first_token'])} and then one "
             f"every {seconds(limits['time_per_output_token'])} or faster, and ends by itself."
         )
-    how = "Rates count complete answers."
+    how = "Rates count complete answers; they are those of one run, without intervals."
     if len(entries) > 1:
         how = (
             "Requests are sent together and served as one static batch: none joins while others run, all "
