@@ -5,8 +5,9 @@ from typing import Any
 
 from kit.config.schema import Config
 from kit.evaluate.general import General, kept
-from kit.evaluate.predictions import SYSTEMS, Key, Line
+from kit.evaluate.predictions import Key, Line
 from kit.evaluate.scores import compare_metric, score_answers, settings_of
+from kit.evaluate.timing import SYSTEMS
 from kit.evaluate.validity import invalid_reason
 
 

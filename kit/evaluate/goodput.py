@@ -3,28 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kit.config.schema import Goodput
+from kit.config.schema import Evaluate, Goodput
 from kit.evaluate.percentiles import seconds_per_output_token, spread
-from kit.evaluate.predictions import SYSTEMS, Line
+from kit.evaluate.predictions import Line
+from kit.evaluate.timing import SYSTEMS, answered_by_both, is_complete
 
 Rates = dict[str, float]
 """Complete answers a second, by system."""
 
 
-def is_complete(line: Line) -> bool:
-    """Whether a timed answer counts: an empty one is a failure, a cut one has the token limit's time."""
-    return bool(line["new_tokens"] > 0 and line["finished"])
-
-
-def answered_by_both(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    """Each system's records, of one concurrency, of the prompts that both answered in full, by id."""
-    by_id = {s: {line["id"]: line for line in lines if line["system"] == s} for s in SYSTEMS}
-    both = [
-        id_
-        for id_ in sorted(set(by_id["base"]) & set(by_id["tuned"]))
-        if all(is_complete(by_id[system][id_]) for system in SYSTEMS)
-    ]
-    return {system: [by_id[system][id_] for id_ in both] for system in SYSTEMS}
+def with_load(block: dict[str, Any] | None, lines: Sequence[Line], asked: Evaluate) -> dict[str, Any] | None:
+    """The `latency` block of `scores.json` with what was delivered at every concurrency."""
+    if block is None:
+        return None
+    limits = None if asked.goodput is None else asked.goodput.model_dump()
+    return {**block, "limits": limits, "load": summarise_load(lines, asked.concurrency, asked.goodput)}
 
 
 def summarise_load(

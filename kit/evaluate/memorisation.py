@@ -20,7 +20,8 @@ from kit.data.render import prompt_ids
 from kit.data.rows import DOCUMENT, Message, Tool
 from kit.evaluate.compare import Settings, compare, compare_slices
 from kit.evaluate.metrics.memorised_secrets.memorised_secrets import MemorisedSecrets
-from kit.evaluate.predictions import SYSTEMS, Line
+from kit.evaluate.predictions import Line
+from kit.evaluate.timing import SYSTEMS
 from kit.files import sha256_json
 
 NAME = "memorised_secrets"

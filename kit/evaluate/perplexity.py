@@ -5,8 +5,9 @@ from typing import Any
 
 from kit.evaluate.compare import Items, Settings, compare, compare_slices
 from kit.evaluate.metrics.answer_perplexity.answer_perplexity import AnswerPerplexity, perplexity
-from kit.evaluate.predictions import SYSTEMS, Line
+from kit.evaluate.predictions import Line
 from kit.evaluate.prompts import Prompt
+from kit.evaluate.timing import SYSTEMS
 
 NAME = "answer_perplexity"
 

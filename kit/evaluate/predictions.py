@@ -8,7 +8,6 @@ from typing import Any
 
 from kit.config.errors import InvalidRunError, Problem
 
-SYSTEMS = ("base", "tuned")
 Line = dict[str, Any]
 Key = tuple[str, str, str]
 """Id, system, decoding."""

@@ -8,16 +8,17 @@ from typing import Any
 import kit
 from kit.config.schema import Config
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
+from kit.evaluate.goodput import with_load
 from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.memorisation import memorisation_entry, unscored_memorisation
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
 from kit.evaluate.perplexity import NAME, perplexity_entry, unscored_perplexity
 from kit.evaluate.power import minimum_detectable_effect
-from kit.evaluate.predictions import SYSTEMS, Key, Line
+from kit.evaluate.predictions import Key, Line
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.severity import count_severities, names_rules
-from kit.evaluate.timing import response_time_entry, summarise_latency, unscored_response_time
+from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency, unscored_response_time
 from kit.evaluate.validity import invalid_reason
 
 _DETAILS_SHOWN = 20
@@ -86,7 +87,7 @@ def build_scores(
         "minimum_detectable_effect": minimum_detectable_effect(groups, confidence=config.evaluate.confidence),
         "metrics": entries,
         "unscored": unscored,
-        "latency": summarise_latency(latency, settings, config.evaluate),
+        "latency": with_load(summarise_latency(latency, settings), latency, config.evaluate),
         "items": [_item(prompt, place, answered, decodings) for place, prompt in enumerate(prompts)],
     }
 

@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from kit.config.schema import Evaluate
 from kit.evaluate import bootstrap, statistics
 from kit.evaluate.compare import Settings
-from kit.evaluate.goodput import answered_by_both, is_complete, summarise_load
 from kit.evaluate.metrics.response_time.response_time import ResponseTime
 from kit.evaluate.percentiles import NEEDED, seconds_per_output_token, spread
-from kit.evaluate.predictions import SYSTEMS, Line
+from kit.evaluate.predictions import Line
 from kit.evaluate.statistics import Interval, Outcome
 
+SYSTEMS = ("base", "tuned")
 _SHOWN = (
     "n",
     "seconds_to_first_token",
@@ -25,12 +24,12 @@ _SHOWN = (
 )
 
 
-def summarise_latency(lines: Sequence[Line], settings: Settings, asked: Evaluate) -> dict[str, Any] | None:
+def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, Any] | None:
     """The `latency` block of `scores.json`, over the prompts that both systems answered in full.
 
     `failed` counts each system's empty and cut answers, `left_out` the prompts that were not used for one.
     `order` is `in turn` where base and tuned took turns on each prompt, `alone` where each was timed by
-    itself. All of it is of requests served one at a time, but for `load`.
+    itself. All of it is of requests served one at a time; `with_load` adds the others.
 
     None if no prompt was timed for both.
     """
@@ -50,8 +49,6 @@ def summarise_latency(lines: Sequence[Line], settings: Settings, asked: Evaluate
         },
         "speedup": asdict(speedup),
         "decomposition": _decompose(speedup.estimate, timed),
-        "limits": None if asked.goodput is None else asked.goodput.model_dump(),
-        "load": summarise_load(lines, asked.concurrency, asked.goodput),
     }
 
 
@@ -127,6 +124,22 @@ def _verdict(ratio: Interval, p_value: float, prompts: list[str], settings: Sett
         return "not shown"
     low, high = np.log(ratio.low), np.log(ratio.high)
     return statistics.outcome(low, high, p_value, confidence=settings.confidence, higher_is_better=True)
+
+
+def is_complete(line: Line) -> bool:
+    """Whether a timed answer counts: an empty one is a failure, a cut one has the token limit's time."""
+    return bool(line["new_tokens"] > 0 and line["finished"])
+
+
+def answered_by_both(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """Each system's records, of one concurrency, of the prompts that both answered in full, by id."""
+    by_id = {s: {line["id"]: line for line in lines if line["system"] == s} for s in SYSTEMS}
+    both = [
+        id_
+        for id_ in sorted(set(by_id["base"]) & set(by_id["tuned"]))
+        if all(is_complete(by_id[system][id_]) for system in SYSTEMS)
+    ]
+    return {system: [by_id[system][id_] for id_ in both] for system in SYSTEMS}
 
 
 def _one_at_a_time(lines: Sequence[Line]) -> list[Line]:

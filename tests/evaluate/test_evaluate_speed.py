@@ -8,7 +8,7 @@ from kit.config.schema import Evaluate, Goodput
 from kit.evaluate import latency as clock_room
 from kit.evaluate.compare import Settings
 from kit.evaluate.generate import generation_config
-from kit.evaluate.goodput import summarise_load
+from kit.evaluate.goodput import summarise_load, with_load
 from kit.evaluate.latency import Served, measure_latency, serve_batch
 from kit.evaluate.percentiles import least_n, seconds_per_output_token, spread
 from kit.evaluate.prompts import Prompt
@@ -45,7 +45,7 @@ def timed(answers, count=8, concurrency=(1,), stretch=lambda level: 1.0):
 
 
 def summary(lines, **asked):
-    return summarise_latency(lines, SETTINGS, Evaluate(**asked))
+    return with_load(summarise_latency(lines, SETTINGS), lines, Evaluate(**asked))
 
 
 class Clock:
