@@ -239,27 +239,10 @@ def _result(
     settings: Settings,
     pairs: Sequence[tuple[Json, Json]],
 ) -> BaselineResult:
-    deciding = [c for c in changes if c.tolerance is not None and c.status != "not compared"]
-    regressed = [change for change in deciding if change.status == "regressed"]
-    groups = [item["group"] for _, item in pairs]
-    status: BaselineStatus = "held"
-    where = (
-        f"against the released {then['evaluation']}, on {shared} shared prompt{'' if shared == 1 else 's'}"
-    )
-    if regressed:
-        status = "regressed"
-        named = ", ".join(change.name for change in regressed)
-        sentence = f"{len(regressed)} of {len(deciding)} metrics regressed beyond tolerance {where}: {named}."
-    elif not deciding or not bootstrap.enough_clusters(groups, settings.confidence):
-        status = "not enough evidence"
-        why = (
-            "they are too few to show a regression"
-            if deciding
-            else "no rate was comparable, and no score with a tolerance of its own"
-        )
-        sentence = f"Not enough evidence {where}: {why}."
-    else:
-        sentence = f"No regression beyond tolerance is shown {where}."
+    enough = bootstrap.enough_clusters([item["group"] for _, item in pairs], settings.confidence)
+    prompts = f"{shared} shared prompt{'' if shared == 1 else 's'}"
+    where = f"against the released {then['evaluation']}, on {prompts}"
+    status, sentence = _conclude(changes, enough, where)
     own, theirs = now["conditions"]["tuned"], then["conditions"]["tuned"]
     return BaselineResult(
         evaluation=then["evaluation"],
@@ -271,3 +254,27 @@ def _result(
         status=status,
         sentence=sentence,
     )
+
+
+def _conclude(changes: Sequence[Change], enough: bool, where: str) -> tuple[BaselineStatus, str]:
+    """What all metrics together come to, and the sentence that says so.
+
+    Args:
+        enough: whether so many shared prompts could show any difference.
+        where: against what, and on how many prompts.
+    """
+    asked = [change for change in changes if change.tolerance is not None]
+    deciding = [change for change in asked if change.status != "not compared"]
+    if not deciding:
+        why = "no rate was comparable, and no score with a tolerance of its own"
+        return "not enough evidence", f"Not enough evidence {where}: {why}."
+    regressed = [change.name for change in deciding if change.status == "regressed"]
+    if not regressed and not enough:
+        return "not enough evidence", f"Not enough evidence {where}: they are too few to show a regression."
+    lost = [change.name for change in asked if change.status == "not compared"]
+    beside = f" Not compared: {', '.join(lost)}." if lost else ""
+    if not regressed:
+        return "held", f"No regression beyond tolerance is shown {where}.{beside}"
+    count = f"{len(regressed)} of {len(deciding)} metrics"
+    named = ", ".join(regressed)
+    return "regressed", f"{count} regressed beyond tolerance {where}: {named}.{beside}"

@@ -4,34 +4,18 @@ A field that is added, renamed or taken away raises `SCHEMA`; a test compares th
 these types, and real files with the schema.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+
+from kit.evaluate.contract_parts import Count, Decoding, Estimate, Outcome, Share, closed
+from kit.evaluate.contract_speed import Latency
 
 SCHEMA = 3
 """The number of the schema of `scores.json` and `report.json`, in their field `schema`."""
 
-_closed = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True))
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Decoding = Literal["greedy", "sampled"]
-Outcome = Literal["improved", "worse", "not shown"]
 
-
-@_closed
-class Estimate(TypedDict):
-    """A figure with its interval; all null where no prompt was scored."""
-
-    estimate: float | None
-    """Shares are from 0 to 1, times in seconds."""
-    low: float | None
-    high: float | None
-    method: str
-    """How the interval was made."""
-
-
-@_closed
+@closed
 class Difference(Estimate):
     """Tuned minus base, paired."""
 
@@ -39,7 +23,7 @@ class Difference(Estimate):
     """Two-sided; null where nothing was tested."""
 
 
-@_closed
+@closed
 class SliceDifference(Difference):
     """Tuned minus base on a slice."""
 
@@ -47,7 +31,7 @@ class SliceDifference(Difference):
     """Benjamini–Hochberg's over all tested slices of a decoding."""
 
 
-@_closed
+@closed
 class Reduction(TypedDict):
     """1 - tuned / base of a rate where lower is better."""
 
@@ -59,7 +43,7 @@ class Reduction(TypedDict):
     method: str
 
 
-@_closed
+@closed
 class SystemCounts(TypedDict):
     """For each system, how many answers a reason was found in; the commonest reasons."""
 
@@ -67,7 +51,7 @@ class SystemCounts(TypedDict):
     tuned: dict[str, int]
 
 
-@_closed
+@closed
 class Broken(TypedDict):
     """How many answers of one system break a rule of a severity or a worse one."""
 
@@ -79,7 +63,7 @@ class Broken(TypedDict):
     """Rule id -> answers."""
 
 
-@_closed
+@closed
 class BrokenBySystem(TypedDict):
     """One severity."""
 
@@ -87,7 +71,7 @@ class BrokenBySystem(TypedDict):
     tuned: Broken
 
 
-@_closed
+@closed
 class Severities(TypedDict):
     """Of metrics that judge by the policy's rules."""
 
@@ -96,7 +80,7 @@ class Severities(TypedDict):
     minor: BrokenBySystem
 
 
-@_closed
+@closed
 class Slice(TypedDict):
     """A metric on the prompts that share a value of a column."""
 
@@ -113,7 +97,7 @@ class Slice(TypedDict):
     verdict: Outcome
 
 
-@_closed
+@closed
 class Metric(TypedDict):
     """A metric under one decoding: base against tuned on the same prompts."""
 
@@ -142,7 +126,7 @@ class Metric(TypedDict):
     severities: Severities | None
 
 
-@_closed
+@closed
 class Kept(Metric):
     """A metric on a general set, greedy."""
 
@@ -150,7 +134,7 @@ class Kept(Metric):
     """Whether a loss of the set's margin is ruled out."""
 
 
-@_closed
+@closed
 class Unscored(TypedDict):
     """A metric that no pair of answers could be scored on."""
 
@@ -160,7 +144,7 @@ class Unscored(TypedDict):
     why: str
 
 
-@_closed
+@closed
 class Conditions(TypedDict):
     """What both systems were asked under."""
 
@@ -170,7 +154,7 @@ class Conditions(TypedDict):
     """Each condition that differs and must not, in words."""
 
 
-@_closed
+@closed
 class Invalid(TypedDict):
     """Answers of one system that could not be used."""
 
@@ -179,7 +163,7 @@ class Invalid(TypedDict):
     reasons: dict[str, int]
 
 
-@_closed
+@closed
 class InvalidBySystem(TypedDict):
     """Under one decoding."""
 
@@ -187,19 +171,7 @@ class InvalidBySystem(TypedDict):
     tuned: Invalid
 
 
-@_closed
-class Timed(TypedDict):
-    """Times of one system: percentiles over prompts, keyed `p50` and `p95`."""
-
-    n: Count
-    seconds_to_first_token: dict[str, float]
-    seconds_per_output_token: dict[str, float]
-    tokens_per_second: dict[str, float]
-    seconds: dict[str, float]
-    new_tokens: dict[str, float]
-
-
-@_closed
+@closed
 class General(TypedDict):
     """Base and tuned on a set outside the case."""
 
@@ -214,28 +186,7 @@ class General(TypedDict):
     unscored: list[Unscored]
 
 
-@_closed
-class Decomposition(TypedDict):
-    """The speed-up taken apart: length x per_token."""
-
-    length: float
-    per_token: float
-
-
-@_closed
-class Latency(TypedDict):
-    """Response time, one prompt at a time."""
-
-    base: Timed
-    tuned: Timed
-    order: Literal["in turn", "alone"]
-    left_out: Count
-    """Timed prompts to which an answer was empty or cut."""
-    speedup: Estimate
-    decomposition: Decomposition
-
-
-@_closed
+@closed
 class Head(TypedDict):
     """What `scores.json` and `report.json` share."""
 
@@ -266,7 +217,7 @@ class Head(TypedDict):
     latency: Latency | None
 
 
-@_closed
+@closed
 class Scored(TypedDict):
     """One answer."""
 
@@ -281,7 +232,7 @@ class Scored(TypedDict):
     """Why the answer could not be used."""
 
 
-@_closed
+@closed
 class ScoredBySystem(TypedDict):
     """Both answers to a prompt under one decoding."""
 
@@ -289,7 +240,7 @@ class ScoredBySystem(TypedDict):
     tuned: Scored
 
 
-@_closed
+@closed
 class _Item(TypedDict):
     id: str
     """The first 16 hex digits of the sha256 of the dialogue."""
@@ -302,14 +253,14 @@ class _Item(TypedDict):
     greedy: ScoredBySystem
 
 
-@_closed
+@closed
 class Item(_Item, total=False):
     """One held-out prompt with its answers."""
 
     sampled: ScoredBySystem
 
 
-@_closed
+@closed
 class Scores(Head):
     """`evaluations/<id>/scores.json`: base against tuned on the same held-out prompts."""
 

@@ -10,27 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import ConfigDict, TypeAdapter, with_config
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict, is_typeddict  # pydantic asks for this one before Python 3.12
 
 from kit.evaluate import contract as scores_contract
+from kit.evaluate import contract_speed
 from kit.evaluate.baseline import BaselineResult
 from kit.evaluate.claims import ClaimResult
-from kit.evaluate.contract import SCHEMA, Count, Head, Scores
+from kit.evaluate.contract import SCHEMA, Head, Scores
+from kit.evaluate.contract_parts import Count, closed
 from kit.evaluate.gates import GateResult
 from kit.evaluate.seeds import SeedEffect
 from kit.evaluate.two_sided import TwoSided
 from kit.files import write_text
+from kit.report.contract_labour import Labour
 from kit.report.reviews import Review, State
 from kit.report.view import DroppedGate
 
 SchemaName = Literal["report", "scores"]
 FOLDER = Path(__file__).parent / "schemas"
 
-_closed = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True))
 
-
-@_closed
+@closed
 class Verdict(TypedDict):
     """The release decision."""
 
@@ -40,7 +41,7 @@ class Verdict(TypedDict):
     sentence: str
 
 
-@_closed
+@closed
 class JudgedBy(TypedDict):
     """Hashes: the same ones give the same verdict."""
 
@@ -50,7 +51,7 @@ class JudgedBy(TypedDict):
     """Empty where there is none."""
 
 
-@_closed
+@closed
 class EarlierGate(TypedDict):
     """A gate of an earlier verdict."""
 
@@ -59,7 +60,7 @@ class EarlierGate(TypedDict):
     status: str
 
 
-@_closed
+@closed
 class Earlier(TypedDict):
     """A verdict that this evaluation got before."""
 
@@ -70,7 +71,7 @@ class Earlier(TypedDict):
     judged_by: dict[str, str]
 
 
-@_closed
+@closed
 class SeedFactor(TypedDict):
     """A greedy metric over runs that differ by the training seed only."""
 
@@ -89,7 +90,7 @@ class ReviewLine(Review):
     state: State
 
 
-@_closed
+@closed
 class Reviews(TypedDict):
     """Reviewers' verdicts, counted by answer, and the lines that they come from."""
 
@@ -113,7 +114,7 @@ class Baseline(BaselineResult):
     """Of its `report.json` and its `items.jsonl`."""
 
 
-@_closed
+@closed
 class MadeWith(TypedDict):
     """The casekit that wrote the report."""
 
@@ -122,7 +123,7 @@ class MadeWith(TypedDict):
     """Over its files."""
 
 
-@_closed
+@closed
 class Report(Head):
     """`reports/<id>/report.json`: the scores without their items, and what the gates say of them."""
 
@@ -137,6 +138,8 @@ class Report(Head):
     earlier: list[Earlier]
     seed_factor: list[SeedFactor]
     """Empty with fewer than three seeds."""
+    labour: Labour | None
+    """Null without the setting `labour`."""
     seed_evaluations: list[str]
     """The evaluations that differ by the training seed only, this one's among them."""
     baseline: Baseline | None
@@ -154,8 +157,9 @@ def json_schema(name: SchemaName) -> dict[str, Any]:
     schema = types[name].json_schema(mode="serialization")
     _close(schema)
     _describe(Report if name == "report" else Scores, schema)
+    types_by_name = {**vars(contract_speed), **vars(scores_contract), **globals()}
     for title, part in schema["$defs"].items():
-        _describe({**vars(scores_contract), **globals()}.get(title), part)
+        _describe(types_by_name.get(title), part)
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"https://github.com/casekit/casekit/schemas/{name}-{SCHEMA}.json",

@@ -89,6 +89,7 @@ def report_json(
         "dropped_gates": [asdict(gate) for gate in judged.dropped],
         "earlier": judged.earlier,
         "seed_factor": seed_factor,
+        "labour": judged.labour,
         "seed_evaluations": [scores["evaluation"] for scores in beside.by_seed.values()],
         "baseline": judged.held.as_json() if judged.held else None,
         "reviews": reviews_json(beside.reviews),

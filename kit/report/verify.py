@@ -28,7 +28,7 @@ from kit.report.record import Beside, Made, Sources, input_files
 from kit.report.reviews import FILE as REVIEWS
 from kit.report.reviews import from_report, read_reviews
 
-_JUDGING = ("gates", "claims", "evaluate", "languages")
+_JUDGING = ("gates", "claims", "labour", "evaluate", "languages")
 """The settings that a verdict rests on; others, such as a title, may change after a release."""
 
 

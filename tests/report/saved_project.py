@@ -38,6 +38,8 @@ RECIPE: dict[str, Any] = {
         ],
         "bootstrap_draws": 200,
         "latency_prompts": 4,
+        "concurrency": [1, 2],
+        "goodput": {"time_to_first_token": 0.5, "time_per_output_token": 0.1},
     },
     "gates": [
         {"name": "Few violations", "metric": "violation_rate", "at_most": 0.2},
@@ -75,7 +77,13 @@ def add_evaluation(root: Path, name: str, faults: float, seed: int = 1) -> Path:
                 answers.append(prediction(prompt.id, system, decoding, text))
     folder.mkdir(parents=True)
     save_lines(folder / "predictions.jsonl", answers)
-    save_lines(folder / "latency.jsonl", [timed(prompt.id, s) for prompt in prompts[:4] for s in SYSTEMS])
+    times = [
+        timed(prompts[place].id, place, system, level)
+        for level in (1, 2)
+        for place in range(4)
+        for system in SYSTEMS
+    ]
+    save_lines(folder / "latency.jsonl", times)
     save(folder / "evaluation.json", {"run": RUN, "generation": {"seed": 42}, "scoring": "0" * 64})
     rescore(root, folder)
     return folder
@@ -108,11 +116,13 @@ def prediction(id_: str, system: str, decoding: str, output: str) -> dict[str, A
     return {**facts, "new_tokens": len(output.split()), "finished": True, "seconds": 0.5}
 
 
-def timed(id_: str, system: str) -> dict[str, Any]:
-    """A line of `latency.jsonl`."""
+def timed(id_: str, place: int, system: str, level: int) -> dict[str, Any]:
+    """A line of `latency.jsonl`: the prompt at a place, so many served at once."""
     seconds = (0.5 if system == "tuned" else 0.8) + int(id_, 16) % 7 / 100
-    facts = {"id": id_, "system": system, "seconds_to_first_token": 0.02, "seconds": seconds}
-    return {**facts, "new_tokens": 8, "finished": True, "order": "in turn"}
+    batch = {"concurrency": level, "batch": place // level, "batch_seconds": 0.9}
+    facts = {"id": id_, "system": system, **batch, "seconds_to_first_token": 0.02, "seconds": seconds}
+    gaps = [round((seconds - 0.02) / 7, 6)] * 7
+    return {**facts, "new_tokens": 8, "inter_token_seconds": gaps, "finished": True, "order": "in turn"}
 
 
 def save_rows(folder: Path, numbers: range) -> None:

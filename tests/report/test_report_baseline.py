@@ -153,6 +153,11 @@ def test_another_definition_is_not_compared(released: Path, casekit: Run) -> Non
     assert changes(released, "second")["token_f1"]["status"] == "no regression"
     assert code == 1, "a gate fails; and no rate was left to compare"
     assert "no rate was comparable" in report(released, "second")["verdict"]["sentence"]
+    casekit("report", "--baseline", "first", "report.tolerances={bleu: 1.0}")
+    sentence = report(released, "second")["verdict"]["sentence"]
+    assert (
+        "No regression beyond tolerance is shown" in sentence and "Not compared: violation_rate." in sentence
+    )
 
 
 def test_no_metric_in_common_is_refused(released: Path, casekit: Run) -> None:

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from published import file_problems, problems
 from report_samples import Sample, build, config
-from saved_project import add_evaluation, read_lines, save_lines
+from saved_project import RECIPE, add_evaluation, read_lines, save_lines, save_yaml
 
 from kit.evaluate.contract import SCHEMA
 from kit.report.build import write_report
@@ -43,6 +43,13 @@ def test_every_schema_ever_published_says_its_number() -> None:
         assert path.stem.rpartition("-")[2] == str(tree["properties"]["schema"]["const"])
 
 
+OPTIONAL = {
+    "Item": {"sampled"},
+    "Labour": {"contained", "assumptions", "per_contact", "per_month", "saving_against_people"},
+}
+"""What is there only where it was asked for, or could be modelled."""
+
+
 def test_every_object_with_named_fields_is_closed_and_complete() -> None:
     """An unknown field is an error, so that no field can be added without the schema."""
     for name in ("report", "scores"):
@@ -50,7 +57,7 @@ def test_every_object_with_named_fields_is_closed_and_complete() -> None:
         for title, part in {**schema["$defs"], "": schema}.items():
             if "properties" in part:
                 assert part["additionalProperties"] is False, title
-                optional = {"sampled"} if title == "Item" else set()
+                optional = OPTIONAL.get(title, set())
                 assert set(part["required"]) == set(part["properties"]) - optional, title
 
 
@@ -64,6 +71,13 @@ def test_sample_reports_keep_the_schema(changes: dict[str, Any], tmp_path: Path)
 def test_a_report_with_everything_in_it_keeps_the_schema(project: Path, casekit: Run) -> None:
     """Answers scored by the kit, a baseline, reviews, an earlier verdict, metrics made from sums."""
     assert casekit("report")[0] == 0
+    costs = dict.fromkeys(("contacts", "minutes_per_contact", "hourly_wage", "inference_cost"), 10.0)
+    shares = {"contained": "exact_match", "review_share": [0.0, 0.1, 0.2], "minutes_per_review": 1.0}
+    metrics = [*RECIPE["evaluate"]["metrics"], "exact_match"]
+    save_yaml(
+        project / "conf/project.yaml",
+        {"labour": {**shares, **costs}, "evaluate": {"metrics": metrics}},
+    )
     add_evaluation(project, "second", faults=0.05, seed=2)
     item = read_lines(project / "reports/first/items.jsonl")[0]
     answer = item["greedy"]["tuned"]["output_sha256"]
@@ -81,6 +95,7 @@ def test_a_report_with_everything_in_it_keeps_the_schema(project: Path, casekit:
     report = json.loads((project / "reports/second/report.json").read_text())
     assert report["schema"] == SCHEMA
     assert report["baseline"]["metrics"] and report["reviews"]["lines"] and report["earlier"]
+    assert report["labour"]["saving"] and report["latency"]["load"][1]["tuned"]["goodput"]
 
 
 def test_a_field_more_or_less_breaks_it(sample: Sample) -> None:
