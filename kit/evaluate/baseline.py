@@ -124,7 +124,10 @@ def compare_with_baseline(
 
 
 def _refuse(then: Json, found: str, what: str) -> None:
-    hint = f"take a baseline with the same {what}: evaluate the released model on today's, and report that"
+    hint = (
+        f"take a baseline with the same {what}: evaluate the released model on today's, and report that; "
+        "without a baseline: casekit report report.baseline=null"
+    )
     message = f"nothing is comparable with this evaluation: {found}"
     raise InvalidRunError(Problem(f"baseline {then['evaluation']}", message, hint))
 

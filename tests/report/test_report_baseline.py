@@ -118,6 +118,7 @@ def test_other_data_is_refused(released: Path, casekit: Run) -> None:
     code, _, err = casekit("report", "--evaluation", "second", "--baseline", "first")
     assert code == 4
     assert "none of its 60 prompts is among the 60 of now" in err
+    assert "report.baseline=null" in err
     assert not (released / "reports/second").exists()
 
 
