@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kit.evaluate.statistics import Floats, Interval, normal_quantile, paired
+from kit.evaluate.statistics import Floats, Interval, normal_quantile, paired, points_down
 
 Kind = Literal["expanded", "bca", "percentile"]
 
@@ -45,11 +45,20 @@ def bootstrap_mean(
             (`bench/coverage.py`), so it is what reports show.
 
     Where z0 or a does not exist (all clusters say the same, or all draws lie on one side of the estimate)
-    the shares are Φ(z), and `method` says so. The result does not depend on the order of the prompts.
+    the shares are Φ(z), and `method` says so. The result does not depend on the order of the prompts, and
+    that of the negated values is its mirror image: the seed draws the same clusters for both.
     Source: Efron, JASA 1987, 82:171; Davison and Hinkley 1997, 3.8 (clusters); Hesterberg, Am. Statist.
     2015, 69:371 (expanded).
     """
     sums, sizes = _cluster_sums(values, clusters)
+    if points_down(float(sums.sum()), *sums):
+        return _mean_interval(-sums, sizes, kind, draws, confidence, seed).mirrored
+    return _mean_interval(sums, sizes, kind, draws, confidence, seed)
+
+
+def _mean_interval(
+    sums: Floats, sizes: Floats, kind: Kind, draws: int, confidence: float, seed: int
+) -> Interval:
     estimate = float(sums.sum() / sizes.sum())
     means = _drawn_means(sums, sizes, draws, seed)
     z = normal_quantile(confidence)
