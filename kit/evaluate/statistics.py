@@ -25,7 +25,6 @@ class Interval:
     high: float
     method: str
 
-
     @property
     def mirrored(self) -> "Interval":
         """The interval of the negative: of base minus tuned, where this is of tuned minus base."""

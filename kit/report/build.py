@@ -13,6 +13,7 @@ from typing import Any
 from kit.config.errors import ExitCode
 from kit.config.gates import Gate
 from kit.config.schema import Config
+from kit.evaluate.naming import names_of
 from kit.files import new_folder, write_json, write_text
 from kit.report import provenance, scores
 from kit.report.card import model_card
@@ -43,8 +44,8 @@ class ReportResult:
 
 
 @dataclass(frozen=True)
-class _Seeds:
-    """How many runs differ by the training seed only, and what they come to together."""
+class Seeds:
+    """How many runs differ by the training seed only, 0 where nobody knows, and what they come to together."""
 
     runs: int
     factor: list[Json]
@@ -78,7 +79,7 @@ def write_report(
     folder = root / "reports" / evaluation.name
     judged = judge(inputs.scores, config, evaluation, folder, recipe_gates)
     by_seed = find_seeds(root, evaluation)
-    seeds = _Seeds(len(by_seed) or 1, seed_factor(by_seed))
+    seeds = Seeds(len(by_seed) or 1, seed_factor(by_seed))
     view = build_view(config, root, evaluation, inputs, judged, seeds)
     with new_folder(folder) as temporary:
         write_text(temporary / "report.html", page(view))
@@ -89,15 +90,16 @@ def write_report(
 
 
 def build_view(
-    config: Config, root: Path, evaluation: Path, inputs: Inputs, judged: Judgement, seeds: _Seeds
+    config: Config, root: Path, evaluation: Path, inputs: Inputs, judged: Judgement, seeds: Seeds
 ) -> View:
     """Everything the faces show, as words."""
-    found, manifest = inputs.scores, inputs.manifest
+    found, manifest = inputs.scores, inputs.manifest or {}
     licence, licence_note = _licence(found["model"], config)
     tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
     titles, tables = _rule_titles(config, root), scores.score_tables(found)
     return View(
         title=config.recipe.title,
+        names=names_of(found),
         summary=config.recipe.summary,
         project=config.project.name,
         evaluation=found["evaluation"],
@@ -107,12 +109,12 @@ def build_view(
         language=config.languages[0] if config.languages else "en",
         languages=config.languages,
         base_model=found["model"],
-        revision=manifest["model"].get("revision") or "",
+        revision=manifest.get("model", {}).get("revision") or "",
         licence=licence,
         licence_note=licence_note,
         hub_base=_hub_base(found["model"], root),
-        method=manifest["method"],
-        tuned_by=provenance.method_label(manifest["method"], config),
+        method=manifest.get("method", ""),
+        tuned_by=provenance.method_label(manifest["method"], config) if manifest else "",
         confidence=quantity(found["confidence"], "rate").replace(".0%", "%"),
         prompts=count(found["prompts"]),
         seeds=count(seeds.runs),
@@ -137,7 +139,7 @@ def build_view(
         failures=scores.failure_rows(found, titles),
         transcripts=pick_transcripts(found, titles),
         validity=scores.validity_rows(found),
-        data=provenance.data_card(inputs.data),
+        data=None if inputs.data is None else provenance.data_card(inputs.data),
         training=provenance.training(inputs, config),
         latency=provenance.latency(found),
         conditions=provenance.conditions(inputs, evaluation),
@@ -199,6 +201,8 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
         )
     elif synthetic:
         notices.append("The data is synthetic: results prove the machinery, not the domain.")
+    if "notices" in found:  # of a comparison, where nobody knows of a base and of tuning
+        return [*notices, *found["notices"]]
     if mostly_invalid(found, "base", "greedy"):
         notices.append(
             "Most answers of the base model are empty, cut or repeating and count as failures: "
@@ -206,7 +210,7 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
         )
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:
-        notices.append("Base and tuned were not asked under the same conditions; see Conditions.")
+        notices.append("The systems were not asked under the same conditions; see Conditions.")
     return notices
 
 
@@ -231,6 +235,8 @@ def seeds_note(seeds: int) -> str:
     """What the intervals say of the luck of training, by the number of runs that differ by the seed only."""
     from kit.evaluate.seeds import FEWEST_SEEDS
 
+    if not seeds:
+        return "The intervals cover the choice of prompts, not the luck of training or of drawing an answer."
     if seeds == 1:
         return "One training seed: the intervals cover the choice of prompts, not the luck of training."
     if seeds < FEWEST_SEEDS:
@@ -254,6 +260,6 @@ def _power(found: Json) -> str:
     if effect >= PLANNED_DISCORDANCE:
         return f"{prompts} are too few: most differences would go unseen."
     return (
-        f"{prompts} show a difference of {number(effect * 100)} points in four cases of five, where base and "
-        "tuned disagree on one in five; smaller differences may go unseen."
+        f"{prompts} show a difference of {number(effect * 100)} points in four cases of five, where the "
+        "systems disagree on one in five; smaller differences may go unseen."
     )

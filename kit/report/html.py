@@ -21,6 +21,7 @@ _MARKS = {
     "failed": "✕",
     "not enough evidence": "?",
     "invalid": "!",
+    "compared": "=",
     "supported": "✓",
     "not supported": "✕",
     "not testable": "–",
@@ -46,6 +47,7 @@ def page(view: View) -> str:
     environment.filters["kind"] = kind
     environment.filters["mark"] = mark
     environment.filters["drawing"] = Markup
+    environment.filters["system"] = lambda text: view.names.heads.get(text, text)
     return environment.get_template("report.html.j2").render(
         view=view,
         style=Markup(style),  # noqa: S704  # our own file

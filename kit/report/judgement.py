@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kit.config.gates import Gate
 from kit.config.schema import Config
+from kit.evaluate.naming import names_of
 from kit.files import sha256_file, sha256_json
 from kit.report import scores, words
 from kit.report.formatting import Unit, count, plural
@@ -34,7 +35,12 @@ class Judgement:
 
 
 def judge(
-    found: Json, config: Config, evaluation: Path, report: Path, recipe_gates: Sequence[Gate]
+    found: Json,
+    config: Config,
+    evaluation: Path,
+    report: Path,
+    recipe_gates: Sequence[Gate],
+    beside: Sequence[float] = (),
 ) -> Judgement:
     """Judge an evaluation's scores.
 
@@ -43,6 +49,7 @@ def judge(
         report: the report's folder, whose verdict is kept where it came about otherwise: nobody can turn a
             failed gate into a passed one by another threshold without the report saying so.
         recipe_gates: those of the recipe and its tier.
+        beside: p-values of the same gates on further systems compared with the same base.
 
     Raises:
         ConfigError: a gate or claim names a metric that was not measured.
@@ -50,7 +57,7 @@ def judge(
     from kit.evaluate.claims import judge_claims
     from kit.evaluate.gates import judge_gates, verdict
 
-    gates = judge_gates(found, config.gates, config.languages)
+    gates = judge_gates(found, config.gates, config.languages, beside)
     overall = verdict(found, gates)
     judged_by = {
         "gates": sha256_json([gate.model_dump(mode="json") for gate in config.gates] + config.languages),
@@ -114,7 +121,7 @@ def _told(gate: Gate, found: Json) -> tuple[Unit, str, str]:
     """The unit of a gate's metric, what the gate asks and what it wants, in words."""
     metric = _metric(found, gate.metric, gate.decoding)
     unit = scores.unit_of(metric) if metric else "score"
-    asks = words.gate_asks(gate, metric["label"] if metric else gate.metric)
+    asks = words.gate_asks(gate, metric["label"] if metric else gate.metric, names_of(found))
     return unit, asks, words.gate_wanted(gate, unit, metric, found["confidence"])
 
 

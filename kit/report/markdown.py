@@ -6,9 +6,10 @@ Text from data and models stands in code spans, where no link, mention, image or
 import re
 from collections.abc import Sequence
 
+from kit.evaluate.naming import Names
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
-from kit.report.view import ScoreTable, Side, SliceRow, Transcript, View
+from kit.report.view import DataCard, ScoreTable, Side, SliceRow, Training, Transcript, View
 
 _REGRESSIONS = 3
 _QUOTED = 300
@@ -19,16 +20,17 @@ def markdown(view: View) -> str:
     """The report as GitHub-flavoured Markdown."""
     parts = [*_head(view), *_gates(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
-        parts += _scores(scores)
+        parts += _scores(scores, view.names)
     parts += _seeds(view)
-    parts += _slices(view.worst_slices)
+    parts += _slices(view.worst_slices, view.names)
     parts += _regressions(view)
     parts += _validity(view)
     parts += _provenance(view)
     parts += ["## Limits", bullets(view.limits)]
     if view.not_for:
         parts += ["Not for:", bullets(view.not_for)]
-    parts.append(f"casekit {escape(view.kit_version)}, evaluation {code(view.evaluation)}")
+    what = "evaluation" if view.run else "comparison"
+    parts.append(f"casekit {escape(view.kit_version)}, {what} {code(view.evaluation)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -71,7 +73,7 @@ def _head(view: View) -> list[str]:
         f"{escape(verdict.sentence)} Exit code {verdict.exit_code}.",
     ]
     if view.conditions.mismatches:
-        head += ["Base and tuned were asked under different conditions:", bullets(view.conditions.mismatches)]
+        head += ["The systems were asked under different conditions:", bullets(view.conditions.mismatches)]
     return head
 
 
@@ -133,7 +135,7 @@ def _changes(view: View) -> list[str]:
     return ["## What changed", "\n".join(lines) or "Nothing was measured."]
 
 
-def _scores(scores: ScoreTable) -> list[str]:
+def _scores(scores: ScoreTable, names: Names) -> list[str]:
     rows = [
         [
             f"{escape(row.label)} ({row.better})",
@@ -146,8 +148,13 @@ def _scores(scores: ScoreTable) -> list[str]:
         ]
         for row in scores.rows
     ]
-    columns = ["metric", ">n", ">base", ">tuned", ">difference", ">p", "verdict"]
+    columns = ["metric", ">n", *_systems(names), ">difference", ">p", "verdict"]
     return [f"## Scores, {scores.decoding}", table(columns, rows)]
+
+
+def _systems(names: Names) -> list[str]:
+    """The heads of two columns of numbers, one a system."""
+    return [f">{escape(name)}" for name in (names.base, names.tuned)]
 
 
 def _seeds(view: View) -> list[str]:
@@ -167,7 +174,7 @@ def _seeds(view: View) -> list[str]:
     return ["## Training seeds", escape(view.seeds_note), table(columns, rows)]
 
 
-def _slices(slices: Sequence[SliceRow]) -> list[str]:
+def _slices(slices: Sequence[SliceRow], names: Names) -> list[str]:
     if not slices:
         return []
     rows = [
@@ -183,7 +190,7 @@ def _slices(slices: Sequence[SliceRow]) -> list[str]:
         ]
         for row in slices
     ]
-    columns = ["slice", "metric", ">n", ">base", ">tuned", ">difference", ">q", "verdict"]
+    columns = ["slice", "metric", ">n", *_systems(names), ">difference", ">q", "verdict"]
     return ["## Slices, worst first", table(columns, rows)]
 
 
@@ -193,13 +200,14 @@ def _regressions(view: View) -> list[str]:
     if not shown:
         return ["## Worst regressions", escape(found.regressions_note)]
     said = f"{escape(found.regressions_note.partition('. ')[0])}. The worst {len(shown)}:"
-    return ["## Worst regressions", said, "\n".join(_transcript(entry) for entry in shown)]
+    return ["## Worst regressions", said, "\n".join(_transcript(entry, view.names) for entry in shown)]
 
 
-def _transcript(entry: Transcript) -> str:
+def _transcript(entry: Transcript, names: Names) -> str:
     prompt = shortened(entry.prompt or entry.heading, _QUOTED)[0]
     lines = [f"- {code(prompt)} ({escape(entry.changed)})"]
-    lines += [f"  - {side.system}: {_answer(side)}" for side in (entry.base, entry.tuned)]
+    sides = (entry.base, entry.tuned)
+    lines += [f"  - {escape(names.of(side.system))}: {_answer(side)}" for side in sides]
     return "\n".join(lines)
 
 
@@ -215,24 +223,30 @@ def _answer(side: Side) -> str:
 def _validity(view: View) -> list[str]:
     if not view.validity:
         return []
-    rows = [[v.system, v.decoding, v.n, v.invalid, v.share, escape(v.reasons)] for v in view.validity]
+    rows = [[escape(v.system), v.decoding, v.n, v.invalid, v.share, escape(v.reasons)] for v in view.validity]
     return ["## Validity", table(["system", "decoding", ">answers", ">invalid", ">share", "why"], rows)]
 
 
-def _provenance(view: View) -> list[str]:
+def _data(card: DataCard | None) -> list[str]:
+    if card is None:
+        return []
     sources = [
         f"{source.name}: {source.rows} rows, {'synthetic, ' if source.synthetic else ''}"
         f"sha256 {signature(source.sha256)}"
-        for source in view.data.sources
+        for source in card.sources
     ]
-    facts = [f"{name}: {value}" for name, value in view.data.facts]
-    training = [f"{name}: {value}" for name, value in (*view.training.facts, *view.training.settings)]
-    parts = [
-        "## Data",
-        bullets([*sources, *facts]),
-        "## Training",
-        bullets([*training, *view.training.findings]),
-    ]
+    return ["## Data", bullets([*sources, *(f"{name}: {value}" for name, value in card.facts)])]
+
+
+def _training(training: Training | None) -> list[str]:
+    if training is None:
+        return []
+    facts = [f"{name}: {value}" for name, value in (*training.facts, *training.settings)]
+    return ["## Training", bullets([*facts, *training.findings])]
+
+
+def _provenance(view: View) -> list[str]:
+    parts = [*_data(view.data), *_training(view.training)]
     if view.latency:
         rows = [[escape(label), base, tuned] for label, base, tuned in view.latency.rows]
         parts += ["## Response time", escape(f"{view.latency.sentence} {view.latency.how}")]

@@ -57,9 +57,11 @@ def data_card(data: Json) -> DataCard:
     return DataCard(data["fingerprint"], sources, checks, facts)
 
 
-def training(inputs: Inputs, config: Config) -> Training:
-    """The run: what was adapted, how, and how it went."""
+def training(inputs: Inputs, config: Config) -> Training | None:
+    """The run: what was adapted, how, and how it went; None where there is no run."""
     manifest, curve = inputs.manifest, inputs.curve
+    if manifest is None:
+        return None
     golden = manifest.get("golden") or {}
     total, adapted = manifest.get("total_parameters"), manifest.get("trainable_parameters")
     facts = [
@@ -76,7 +78,7 @@ def training(inputs: Inputs, config: Config) -> Training:
     validation = [
         (line["step"], line["eval_loss"]) for line in evaluations if _has(line, "eval", "eval_loss")
     ]
-    task = _task(inputs)
+    task = _task(golden, inputs.scores)
     tasks = [
         (line["step"], task.sign * line["task_score"])
         for line in evaluations
@@ -131,7 +133,8 @@ def conditions(inputs: Inputs, evaluation: Path) -> Conditions:
     """What both systems were asked under, and everything needed to find it again."""
     asked = inputs.scores.get("conditions") or {}
     base, tuned = asked.get("base") or {}, asked.get("tuned") or {}
-    manifest, environment = inputs.manifest, inputs.manifest.get("environment") or {}
+    manifest = inputs.manifest or {}
+    environment = manifest.get("environment") or {}
     packages = environment.get("packages") or {}
     return Conditions(
         rows=[
@@ -146,16 +149,26 @@ def conditions(inputs: Inputs, evaluation: Path) -> Conditions:
                 if key != "packages"
             ),
             ("packages", ", ".join(f"{name} {found}" for name, found in packages.items()) or NONE),
-        ],
-        hashes=[
-            ("evaluation", evaluation.name),
-            ("run", manifest["run"]),
-            ("base model", manifest["model"].get("sha256") or NONE),
-            ("data fingerprint", manifest["data"].get("fingerprint") or NONE),
-            ("data", manifest["data"].get("sha256") or NONE),
-            ("configuration", manifest.get("config_sha256") or NONE),
-        ],
+        ]
+        if manifest
+        else [],
+        hashes=_hashes(inputs, evaluation),
     )
+
+
+def _hashes(inputs: Inputs, evaluation: Path) -> list[tuple[str, str]]:
+    """What to compare files on disk with: of the run, or of the answers that were given."""
+    manifest = inputs.manifest
+    if manifest is None:
+        return [(given["name"], given["sha256"]) for given in inputs.scores["answers"]]
+    return [
+        ("evaluation", evaluation.name),
+        ("run", manifest["run"]),
+        ("base model", manifest["model"].get("sha256") or NONE),
+        ("data fingerprint", manifest["data"].get("fingerprint") or NONE),
+        ("data", manifest["data"].get("sha256") or NONE),
+        ("configuration", manifest.get("config_sha256") or NONE),
+    ]
 
 
 @dataclass(frozen=True)
@@ -173,9 +186,9 @@ class _Task:
         return quantity(None if score is None else self.sign * score, self.unit)
 
 
-def _task(inputs: Inputs) -> _Task:
-    name = (inputs.manifest.get("golden") or {}).get("metric") or "task score"
-    metric = next((m for m in inputs.scores["metrics"] if m["name"] == name), None)
+def _task(golden: Json, scores: Json) -> _Task:
+    name = golden.get("metric") or "task score"
+    metric = next((m for m in scores["metrics"] if m["name"] == name), None)
     if metric is None:
         return _Task(f"{name} on validation, higher is better", "score", 1)
     sign = 1 if metric["higher_is_better"] else -1

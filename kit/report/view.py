@@ -7,6 +7,8 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.evaluate.naming import Names
+
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
 Change = Literal["improved", "worse", "not shown"]
@@ -315,10 +317,13 @@ class View:
     """The whole report."""
 
     title: str
+    names: Names
+    """What the two systems are called."""
     summary: str
     project: str
     evaluation: str
     run: str
+    """Empty where answers are compared that no run of the project is known to have given."""
     kit_version: str
     date: str
     language: str
@@ -357,8 +362,8 @@ class View:
     failures: list[FailureRow]
     transcripts: Transcripts
     validity: list[ValidityRow]
-    data: DataCard
-    training: Training
+    data: DataCard | None
+    training: Training | None
     latency: Latency | None
     conditions: Conditions
     not_for: list[str]
