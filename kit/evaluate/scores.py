@@ -65,7 +65,8 @@ def build_scores(
         unscored += unscored_perplexity(likelihood)
     groups = len({prompt.group for prompt in prompts})
     return {
-        "schema": 2,
+        "schema": 3,
+        "systems": {system: system for system in SYSTEMS},
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,

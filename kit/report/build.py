@@ -45,7 +45,7 @@ class ReportResult:
 
 @dataclass(frozen=True)
 class Seeds:
-    """How many runs differ by the training seed only, 0 where nobody knows, and what they come to together."""
+    """How many runs differ by the training seed only (0: nobody knows), and what they come to together."""
 
     runs: int
     factor: list[Json]
@@ -120,7 +120,7 @@ def build_view(
         seeds=count(seeds.runs),
         seeds_note=seeds_note(seeds.runs),
         seed_rows=scores.seed_rows(seeds.factor, found),
-        power=_power(found),
+        power=power(found),
         synthetic=synthetic,
         tiny=tiny,
         notices=_notices(found, synthetic, tiny),
@@ -215,7 +215,7 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
 
 
 def _limits(found: Json, seeds: int, synthetic: bool, tiny: bool) -> list[str]:
-    limits = [seeds_note(seeds), _power(found)]
+    limits = [seeds_note(seeds), power(found)]
     if synthetic:
         limits.append(
             "The held-out prompts come from the same phrase grammar as the training data; only their names, "
@@ -247,7 +247,8 @@ def seeds_note(seeds: int) -> str:
     )
 
 
-def _power(found: Json) -> str:
+def power(found: Json) -> str:
+    """How small a difference so many prompts show, in a sentence; empty where it was not computed."""
     effect = found.get("minimum_detectable_effect")
     if effect is None:
         return ""

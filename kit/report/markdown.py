@@ -79,7 +79,7 @@ def _head(view: View) -> list[str]:
 
 def _gates(view: View) -> list[str]:
     if not view.gates:
-        said = "The project names no gates: nothing says which scores would do."
+        said = "No gates are set: nothing says which scores would do."
         return ["## Gates", said, *_beside_gates(view)]
     rows = [
         [

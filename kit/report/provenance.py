@@ -160,7 +160,7 @@ def _hashes(inputs: Inputs, evaluation: Path) -> list[tuple[str, str]]:
     """What to compare files on disk with: of the run, or of the answers that were given."""
     manifest = inputs.manifest
     if manifest is None:
-        return [(given["name"], given["sha256"]) for given in inputs.scores["answers"]]
+        return list(inputs.scores["files"].items())
     return [
         ("evaluation", evaluation.name),
         ("run", manifest["run"]),
