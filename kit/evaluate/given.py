@@ -5,6 +5,7 @@ One line a prompt: `id`, `prompt` (the last user message) and `output`; where th
 independent witnesses) and `finished` (false for an answer that hit a token limit).
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from json import JSONDecodeError
@@ -130,7 +131,7 @@ def _line(text: str, where: str, unknown: dict[str, list[str]], problems: list[P
         said = not_json(error) if isinstance(error, JSONDecodeError) else str(error)
         problems.append(Problem(where, said, _HINT))
         return None
-    if reason := fault(value):
+    if reason := fault(value) or _half_characters(value):
         problems.append(Problem(where, reason, _HINT))
         return None
     try:
@@ -143,6 +144,15 @@ def _line(text: str, where: str, unknown: dict[str, list[str]], problems: list[P
             else:
                 problems.append(_wrong_field(where, name, details["type"], details["input"]))
         return None
+
+
+def _half_characters(value: Any) -> str:
+    """That a text holds half of a surrogate pair, which no file could be written with; or nothing."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return f"holds half of a surrogate pair ({error.object[error.start]!a}), which is no character"
+    return ""
 
 
 def _wrong_field(where: str, name: str, kind: str, found: Any) -> Problem:
