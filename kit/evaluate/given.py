@@ -34,7 +34,7 @@ class GivenLine(BaseModel):
     output: str
     expected: dict[str, Any] | None = None
     answer: str | None = None
-    slices: dict[str, str | int | float | bool] | None = None
+    slices: dict[str, str | int | float | bool | None] | None = None
     group: str | int | None = None
     finished: bool | None = None
 
@@ -137,12 +137,13 @@ def _line(text: str, where: str, unknown: dict[str, list[str]], problems: list[P
     try:
         return GivenLine.model_validate(value)
     except ValidationError as error:
-        for details in error.errors(include_url=False):
-            name = str(details["loc"][0]) if details["loc"] else ""
+        # Each member of a union complains for itself: one problem a field is enough.
+        found = {str(details["loc"][0]) if details["loc"] else "": details for details in error.errors()}
+        for name, details in found.items():
             if details["type"] == "extra_forbidden":
                 unknown.setdefault(name, []).append(where)
             else:
-                problems.append(_wrong_field(where, name, details["type"], details["input"]))
+                problems.append(_wrong_field(where, name, details["type"], value))
         return None
 
 
@@ -155,9 +156,9 @@ def _half_characters(value: Any) -> str:
     return ""
 
 
-def _wrong_field(where: str, name: str, kind: str, found: Any) -> Problem:
+def _wrong_field(where: str, name: str, kind: str, line: Any) -> Problem:
     if not name:
-        return Problem(where, f"expected a JSON object, found {as_text(found)[:60]!r}", _HINT)
+        return Problem(where, f"expected a JSON object, found {as_text(line)[:60]!r}", _HINT)
     if kind == "missing":
         return Problem(where, f"`{name}` is missing", _HINT)
     wanted = {
@@ -167,7 +168,7 @@ def _wrong_field(where: str, name: str, kind: str, found: Any) -> Problem:
         "slices": "an object of texts and numbers",
         "finished": "true or false",
     }
-    said = f"`{name}` is {as_text(found)[:60]!r}, expected {wanted.get(name, 'text')}"
+    said = f"`{name}` is {as_text(line[name])[:60]!r}, expected {wanted.get(name, 'text')}"
     return Problem(where, said, _HINT)
 
 
