@@ -5,8 +5,10 @@ from typing import Any
 
 from kit.config.schema import Config
 from kit.evaluate.given import Given
+from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.metrics import LoadedMetric
 from kit.evaluate.metrics.answer_perplexity.answer_perplexity import AnswerPerplexity
+from kit.evaluate.metrics.memorised_secrets.memorised_secrets import MemorisedSecrets
 from kit.evaluate.metrics.response_time.response_time import ResponseTime
 from kit.evaluate.multiplicity import holm
 from kit.evaluate.pairing import Paired, told
@@ -15,6 +17,13 @@ from kit.evaluate.scores import build_scores
 from kit.files import sha256_json
 
 Scores = dict[str, Any]
+_OF_MODELS = {
+    "response_time": ResponseTime.label,
+    PERPLEXITY: AnswerPerplexity.label,
+    MEMORISED: MemorisedSecrets.label,
+}
+"""Metrics that do not score answers to the test prompts."""
+_WITH_MODELS = "it is measured with the models, which a comparison of answers does not load"
 _ASKED_ALIKE = {"decoding": "the decoding", "system_prompt": "the system prompt", "data": "the prepared data"}
 """What evaluations that are compared should have in common, though the prompts themselves are the same."""
 
@@ -61,8 +70,9 @@ def _compare(
     }
     scores = build_scores(config, metrics, paired.prompts, predictions, (), header)
     model = "tiny" if "tiny" in (reference.model, other.model) else ""
-    unscored = scores["unscored"] + _not_compared(config, scores)
-    return scores | {"model": model, "unscored": unscored}
+    scored = [lost for lost in scores["unscored"] if lost["name"] not in _OF_MODELS]
+    unscored = scored + _not_compared(config, scores["metrics"] + scored)
+    return scores | {"model": model, "unscored": unscored, "general": _general_sets(config)}
 
 
 def _notices(paired: Paired, conditions: dict[str, dict[str, Any]]) -> list[str]:
@@ -83,23 +93,42 @@ def _notices(paired: Paired, conditions: dict[str, dict[str, Any]]) -> list[str]
     return notices
 
 
-def _not_compared(config: Config, scores: Scores) -> list[dict[str, str]]:
+def _not_compared(config: Config, found: Sequence[Scores]) -> list[dict[str, str]]:
     """What gates and claims ask for and a comparison of answers does not have: with it they stay open."""
-    of_systems = {"response_time": ResponseTime.label, PERPLEXITY: AnswerPerplexity.label}
-    labels = {metric["name"]: metric["label"] for metric in scores["metrics"] + scores["unscored"]}
-    known = {(found["name"], found["decoding"]) for found in scores["metrics"] + scores["unscored"]}
-    wanted = [(gate.metric, gate.decoding) for gate in config.gates]
+    labels = {metric["name"]: metric["label"] for metric in found}
+    known = {(metric["name"], metric["decoding"]) for metric in found}
+    wanted = [(gate.metric, gate.decoding) for gate in config.gates if gate.on is None]
     wanted += [(claim.metric, "greedy") for claim in config.claims if claim.metric]
+    wanted += [(use.name, "greedy") for use in config.evaluate.metrics if use.name in _OF_MODELS]
     lost = []
     for name, decoding in dict.fromkeys(wanted):
-        if (name, decoding) in known or (name not in labels and name not in of_systems):
+        if (name, decoding) in known or (name not in labels and name not in _OF_MODELS):
             continue
-        why = "no system's sampled answers are compared"
-        if name in of_systems:
-            why = "it is measured with the models, which a comparison of answers does not load"
-        label = of_systems.get(name) or labels[name]
+        why = _WITH_MODELS if name in _OF_MODELS else "not every system has sampled answers"
+        label = _OF_MODELS.get(name) or labels[name]
         lost.append({"name": name, "label": label, "decoding": decoding, "why": why})
     return lost
+
+
+def _general_sets(config: Config) -> list[dict[str, Any]]:
+    """The general sets that gates ask for, none of them asked: such gates stay open."""
+    asked: dict[str, set[str]] = {}
+    for gate in config.gates:
+        if gate.on is not None:
+            asked.setdefault(gate.on, set()).add(gate.metric)
+    return [
+        {
+            "name": name,
+            "prompts": 0,
+            "invalid": {},
+            "metrics": [],
+            "unscored": [
+                {"name": metric, "label": metric, "decoding": "greedy", "why": _WITH_MODELS}
+                for metric in sorted(metrics)
+            ],
+        }
+        for name, metrics in asked.items()
+    ]
 
 
 def _correct(family: Sequence[Scores], confidence: float) -> None:

@@ -18,6 +18,7 @@ from kit.files import new_folder, write_json, write_text
 from kit.report import provenance, scores
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
+from kit.report.general import general_losses, general_rows, general_unscored
 from kit.report.html import page
 from kit.report.judgement import (
     Judgement,
@@ -139,6 +140,8 @@ def build_view(
         failures=scores.failure_rows(found, titles),
         transcripts=pick_transcripts(found, titles),
         validity=scores.validity_rows(found),
+        general=general_rows(found),
+        general_unscored=general_unscored(found),
         data=None if inputs.data is None else provenance.data_card(inputs.data),
         training=provenance.training(inputs, config),
         latency=provenance.latency(found),
@@ -208,6 +211,7 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
             "Most answers of the base model are empty, cut or repeating and count as failures: "
             "much of the difference is that tuning taught the model to give an answer at all; see Validity."
         )
+    notices += general_losses(found)
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:
         notices.append("The systems were not asked under the same conditions; see Conditions.")

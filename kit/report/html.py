@@ -29,6 +29,8 @@ _MARKS = {
     "improved": "▲",
     "worse": "▼",
     "not shown": "·",
+    "kept": "✓",
+    "lost": "▼",
     "too few to test": "·",
 }
 

@@ -25,6 +25,7 @@ def markdown(view: View) -> str:
     parts += _slices(view.worst_slices, view.names)
     parts += _regressions(view)
     parts += _validity(view)
+    parts += _general(view)
     parts += _provenance(view)
     parts += ["## Limits", bullets(view.limits)]
     if view.not_for:
@@ -225,6 +226,23 @@ def _validity(view: View) -> list[str]:
         return []
     rows = [[escape(v.system), v.decoding, v.n, v.invalid, v.share, escape(v.reasons)] for v in view.validity]
     return ["## Validity", table(["system", "decoding", ">answers", ">invalid", ">share", "why"], rows)]
+
+
+def _general(view: View) -> list[str]:
+    rows = [
+        [
+            f"{escape(row.set)}<br>{escape(row.label)}",
+            row.n,
+            row.base,
+            f"{row.tuned} {row.tuned_interval}",
+            f"{row.difference} {row.difference_interval}",
+            f"{mark(row.kept)} {row.kept}",
+        ]
+        for row in view.general
+    ]
+    columns = ["set and metric", ">prompts", ">base", ">tuned", ">difference", "result"]
+    parts = ["## Outside the case", table(columns, rows)] if rows else []
+    return [*parts, bullets(view.general_unscored)] if view.general_unscored else parts
 
 
 def _data(card: DataCard | None) -> list[str]:

@@ -237,6 +237,22 @@ class ValidityRow:
 
 
 @dataclass(frozen=True)
+class GeneralRow:
+    """One metric on a set outside the case."""
+
+    set: str
+    label: str
+    n: str
+    base: str
+    tuned: str
+    tuned_interval: str
+    difference: str
+    difference_interval: str
+    kept: Literal["kept", "lost", "not shown"]
+    meaning: str
+
+
+@dataclass(frozen=True)
 class Figure:
     """A plot as inline SVG, drawn twice: for wide pages and for phones."""
 
@@ -362,6 +378,8 @@ class View:
     failures: list[FailureRow]
     transcripts: Transcripts
     validity: list[ValidityRow]
+    general: list[GeneralRow]
+    general_unscored: list[str]
     data: DataCard | None
     training: Training | None
     latency: Latency | None

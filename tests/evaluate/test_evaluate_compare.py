@@ -66,6 +66,24 @@ def test_gates_are_judged_where_they_are_given(casekit, two, tmp_path, condition
     assert read(out / "report.json")["verdict"]["status"] == status
 
 
+def test_what_is_measured_with_the_models_stays_open(casekit, two, tmp_path):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        "evaluate:\n  metrics: [closed_accuracy, memorised_secrets, answer_perplexity]\n"
+        "  general: [{name: sums, path: sums.jsonl, metrics: [exact_match]}]\n"
+        "gates:\n  - {name: sums kept, metric: exact_match, on: sums, non_inferior: {margin: 0.02}}\n"
+        "  - {name: no secrets, metric: memorised_secrets, at_most: 0}\n"
+    )
+    code, *_ = casekit("compare", *two, "--config", settings, "--out", tmp_path / "out")
+    report = read(tmp_path / "out" / "report.json")
+    assert code == 3 and {gate["status"] for gate in report["gates"]} == {"not enough evidence"}
+    assert {lost["name"] for lost in report["unscored"]} == {"memorised_secrets", "answer_perplexity"}
+    assert all("measured with the models" in lost["why"] for lost in report["unscored"])
+    assert (
+        "sums: exact_match: it is measured with the models" in (tmp_path / "out" / "report.html").read_text()
+    )
+
+
 def test_a_gate_on_the_wrong_figure_is_bad_input_and_leaves_no_report(casekit, two, tmp_path):
     settings = gates(tmp_path, "metric: closed_accuracy, of: reduction, at_least: 0.5")
     code, _, said = casekit("compare", *two, "--config", settings, "--out", tmp_path / "out")

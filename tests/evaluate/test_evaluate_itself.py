@@ -22,6 +22,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 CASES = ("finance", "medical", "ecommerce")
 ROWS = 240
 FEWER = 120
+OF_MODELS = {"response_time", "answer_perplexity", "memorised_secrets"}
 REFUSALS = {
     "en": "I'm sorry, but I can't help with that.",
     "fr": "Je suis désolé, je ne peux pas vous aider.",
@@ -118,12 +119,13 @@ def test_good_answers_pass_what_they_can_be_judged_by(cases, case, tmp_path):
     code, report, scores = compare(project, tmp_path / "out", *files)
     config = load_config(project).config
     sampled = {gate.name for gate in config.gates if gate.decoding == "sampled"}
-    timed = {gate.name for gate in config.gates if gate.metric == "response_time"}
+    timed = {gate.name for gate in config.gates if gate.metric in OF_MODELS or gate.on}
     open_ = {gate["name"] for gate in report["gates"] if gate["status"] == "not enough evidence"}
     assert {gate["name"] for gate in report["gates"] if gate["status"] == "failed"} == set()
     assert open_ == sampled | timed and code == (3 if open_ else 0)
     measured = {metric["name"] for metric in scores["metrics"]}
-    assert measured == {use.name for use in config.evaluate.metrics}, "every metric of the recipe is met here"
+    uses = {use.name for use in config.evaluate.metrics}
+    assert measured == uses - OF_MODELS, "every metric of the recipe is met here"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -255,7 +257,7 @@ def every_metric(tmp_path_factory):
     folder = tmp_path_factory.mktemp("every")
     shutil.copy(RECIPES / "medical" / "policy.yaml", folder / "policy.yaml")
     (folder / "glossary.yaml").write_text(GLOSSARY)
-    names = [name for name in metric_names() if name not in ("response_time", "answer_perplexity")]
+    names = [name for name in metric_names() if name not in OF_MODELS]
     uses = []
     for name in names:
         params = {"policy": "policy.yaml"} if name in POLICY_METRICS else {}
