@@ -228,10 +228,13 @@ def difference_of_medians(
     """
     x, y = _times(base, tuned)
     drawn_x, drawn_y = _drawn_medians(x, y, draws, seed)
-    low, high = np.quantile(drawn_y - drawn_x, _tails(confidence))
+    gap, gaps = float(np.median(y) - np.median(x)), drawn_y - drawn_x
+    turned = points_down(gap, *gaps)
+    low, high = np.quantile(-gaps if turned else gaps, _tails(confidence))
     method = f"paired bootstrap of the difference of medians, {draws:,} draws"
-    found = Interval(float(np.median(y) - np.median(x)), float(low), float(high), method)
-    return found, _two_sided(drawn_y - drawn_x, [str(place) for place in range(len(x))])
+    found = Interval(-gap if turned else gap, float(low), float(high), method)
+    p_value = _two_sided(gaps, [str(place) for place in range(len(x))])
+    return found.mirrored if turned else found, p_value
 
 
 def enough_clusters(clusters: Sequence[str], confidence: float) -> bool:

@@ -10,6 +10,7 @@ from compare_samples import casekit, read, write
 __all__ = ["casekit"]  # a fixture
 
 DATA = Path(os.environ.get("CASEKIT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DOCS = Path(__file__).parents[2] / "docs"
 PAIR = DATA / "paired" / "pubmedqa_human_pair.jsonl"
 
 
@@ -54,6 +55,9 @@ def test_the_published_figures_of_pubmedqas_annotator(casekit, tmp_path):
     assert [both.count(cell) for cell in ((1, 1), (1, 0), (0, 1), (0, 0))] == [345, 107, 45, 3]
     assert accuracy["verdict"] == "worse" and macro["verdict"] == "worse"
     assert round(macro["tuned"]["estimate"], 3) == 0.722
+    page = (DOCS / "how-to" / "compare-systems.md").read_text("utf-8")
+    for line in said.splitlines()[:-1]:
+        assert line.rstrip().replace("\u00a0", " ") in page, "the page shows what comes out"
     text = (out / "report.md").read_text("utf-8").replace("\u00a0", " ")
     assert "−12.4 points [−17.1, −7.7]" in text
 

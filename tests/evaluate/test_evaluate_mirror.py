@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from kit.evaluate.bootstrap import bootstrap_mean, bootstrap_p_value
+from kit.evaluate.bootstrap import (
+    bootstrap_mean,
+    bootstrap_p_value,
+    difference_of_medians,
+    ratio_of_medians,
+)
 from kit.evaluate.statistics import Interval, PairedTable, mcnemar, newcombe, points_down
 from kit.evaluate.sums import compare_sums
 
@@ -49,6 +54,16 @@ def test_a_figure_of_sums_mirrors_with_its_systems():
         x, y, gap, p = compare_sums(base * 1.0, tuned * 1.0, clusters, share, draws=300)
         y2, x2, gap2, p2 = compare_sums(tuned * 1.0, base * 1.0, clusters, share, draws=300)
         assert (x, y, p) == (x2, y2, p2) and gap == mirrored(gap2)
+
+
+def test_response_times_mirror_and_their_ratio_is_inverted():
+    for seed in range(10):
+        dice = np.random.default_rng(seed)
+        x, y = dice.lognormal(0, 1, 21), dice.lognormal(0.2, 1, 21)
+        (ours, p), (theirs, q) = (difference_of_medians(*pair, draws=300) for pair in ((x, y), (y, x)))
+        assert ours == mirrored(theirs) and p == q
+        one, other = (ratio_of_medians(*pair, draws=300) for pair in ((x, y), (y, x)))
+        assert (one.low, one.high) == (pytest.approx(1 / other.high), pytest.approx(1 / other.low))
 
 
 def test_the_side_is_that_of_the_first_value_that_is_not_zero():
