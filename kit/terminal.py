@@ -119,9 +119,12 @@ def headline(folders: Sequence[Path]) -> Group:
     A line for every metric: base, tuned, difference with its interval, verdict. Numbers are never cut;
     a name that is too long goes on in the next line.
     """
-    parts: list[Text | Table] = []
+    parts: list[Text | Table | Group] = []
     for folder in folders:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        if "files" in report:  # of a comparison
+            parts += [Text(), comparison(folder)]
+            continue
         status = report["verdict"]["status"]
         title = Text(folder.resolve().parents[1].name, style="bold", overflow="fold")
         title.append(f": {status}", style=_STATUS_STYLES[status])

@@ -372,6 +372,16 @@ def test_only_an_earlier_comparison_is_replaced_and_its_verdict_stays_listed(cas
     assert (out / "notes.txt").read_text() == "mine"
 
 
+def test_comparisons_among_a_projects_reports_are_listed(casekit, two, tmp_path):
+    third = write(tmp_path / "third.jsonl", rows_of(right))
+    for name, systems in (("pair", two), ("all", (*two, third))):
+        out = tmp_path / "reports" / name
+        assert casekit("compare", *systems, "-m", "closed_accuracy", "--out", out)[0] == 0
+    code, said, _ = casekit("reports", tmp_path)
+    assert code == 0
+    assert said.count("new against old: compared") == 2 and said.count("third against old: compared") == 1
+
+
 def test_prompts_that_are_the_same_are_one_group_unless_a_group_is_named(casekit, tmp_path):
     def files(**more):
         rows = [rows_of(answer, 12) for answer in (often_wrong, right)]
