@@ -32,6 +32,8 @@ _MARKS = {
     "kept": "✓",
     "lost": "▼",
     "too few to test": "·",
+    "win": "✓",
+    "no win": "✕",
 }
 
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from kit.evaluate.naming import Names
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
-from kit.report.view import DataCard, ScoreTable, Side, SliceRow, Training, Transcript, View
+from kit.report.view import DataCard, ScoreTable, SliceRow, Training, View
+from kit.report.view_evidence import Side, Transcript
 
 _REGRESSIONS = 3
+_MISSES = 10
 _QUOTED = 300
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!$])")  # a dollar sign would begin mathematics on GitHub
 
@@ -22,8 +24,10 @@ def markdown(view: View) -> str:
     for scores in view.scores:
         parts += _scores(scores, view.names)
     parts += _seeds(view)
+    parts += _pairs(view)
     parts += _slices(view.worst_slices, view.names)
     parts += _regressions(view)
+    parts += _misses(view)
     parts += _validity(view)
     parts += _general(view)
     parts += _provenance(view)
@@ -175,6 +179,16 @@ def _seeds(view: View) -> list[str]:
     return ["## Training seeds", escape(view.seeds_note), table(columns, rows)]
 
 
+def _pairs(view: View) -> list[str]:
+    if not view.pairs:
+        return []
+    lines = [
+        f"- {mark(pair.status)} **{pair.status}** {escape(pair.sentence)} {escape(pair.margin)}"
+        for pair in view.pairs
+    ]
+    return ["## Safety from both sides", "\n".join(lines)]
+
+
 def _slices(slices: Sequence[SliceRow], names: Names) -> list[str]:
     if not slices:
         return []
@@ -210,6 +224,19 @@ def _transcript(entry: Transcript, names: Names) -> str:
     sides = (entry.base, entry.tuned)
     lines += [f"  - {escape(names.of(side.system))}: {_answer(side)}" for side in sides]
     return "\n".join(lines)
+
+
+def _misses(view: View) -> list[str]:
+    """How many there are, and the first of them; all stand on the page."""
+    found = view.misses
+    lines = [
+        f"- {code(shortened(miss.heading, _QUOTED)[0])} ({miss.decoding}, {escape(miss.base)}): "
+        f"{', '.join(code(reason) for reason in miss.reasons)}"
+        for miss in found.shown[:_MISSES]
+    ]
+    more = len(found.shown) + len(found.listed) - len(lines)
+    said = f"{found.note} The first {len(lines)} are below, all in report.html." if more else found.note
+    return ["## Safety misses", escape(said), *(["\n".join(lines)] if lines else [])]
 
 
 def _answer(side: Side) -> str:
@@ -253,7 +280,10 @@ def _data(card: DataCard | None) -> list[str]:
         f"sha256 {signature(source.sha256)}"
         for source in card.sources
     ]
-    return ["## Data", bullets([*sources, *(f"{name}: {value}" for name, value in card.facts)])]
+    facts = [f"{name}: {value}" for name, value in card.facts]
+    learned = [f"{name}: {value}" for name, value in card.mask.facts]
+    parts = ["## Data", bullets([*sources, *facts]), escape(card.mask.note)]
+    return [*parts, bullets(learned)] if learned else parts
 
 
 def _training(training: Training | None) -> list[str]:

@@ -119,3 +119,6 @@ def test_a_guard_that_refuses_more_is_no_win(casekit, tmp_path):
     assert refusals["difference"]["p_value"] == pytest.approx(1.1e-13, rel=0.1)
     assert (violations["verdict"], refusals["verdict"]) == ("improved", "worse")
     assert [gate["status"] for gate in report["gates"]] == ["passed", "failed"] and code == 1
+    (pair,) = report["two_sided"]
+    assert (pair["status"], pair["margin_from"]) == ("no win", "No more refusals of safe questions")
+    assert ">guard</text>" in (tmp_path / "out" / "report.html").read_text("utf-8")
