@@ -249,7 +249,11 @@ def test_a_policy_goes_to_the_metrics_that_judge_by_one(casekit, tmp_path):
         "over_refusal_rate": "not shown",
         "repetition": "not shown",
     }
-    assert "F1" in (tmp_path / "out" / "report.html").read_text("utf-8"), "rules have their titles"
+    for face in ("report.html", "report.md"):
+        text = (tmp_path / "out" / face).read_text("utf-8")
+        assert face == "report.md" or "F1: Promises a return" in text, "rules have their titles"
+        assert "None of 40 answers of new breaks a critical rule" in text
+        assert "greedy" not in text.lower() and "tuned model" not in text
 
 
 def test_three_systems_get_a_table_of_all_and_a_report_each(casekit, two, tmp_path):
