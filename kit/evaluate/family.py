@@ -78,8 +78,7 @@ def _compare(
 def _notices(paired: Paired, conditions: dict[str, dict[str, Any]]) -> list[str]:
     """What is to be known before any number: prompts that not every system answered, unlike conditions."""
     notices = [
-        f"{len(ids)} answers of {name} are left out, because not every system answered these prompts: "
-        f"{told(ids)}."
+        f"{_answers(len(ids))} of {name} left out, because not every system answered the prompt: {told(ids)}."
         for name, ids in paired.left_out.items()
     ]
     base, tuned = conditions["base"], conditions["tuned"]
@@ -91,6 +90,10 @@ def _notices(paired: Paired, conditions: dict[str, dict[str, Any]]) -> list[str]
     if unlike:
         notices.append(f"The evaluations differ in {', '.join(unlike)}; see Conditions.")
     return notices
+
+
+def _answers(count: int) -> str:
+    return "1 answer" if count == 1 else f"{count:,} answers"
 
 
 def _not_compared(config: Config, found: Sequence[Scores]) -> list[dict[str, str]]:

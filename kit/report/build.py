@@ -251,7 +251,9 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     elif synthetic:
         notices.append("The data is synthetic: results prove the machinery, not the domain.")
     if "notices" in found:  # of a comparison, where nobody knows of a base and of tuning
-        return [*notices, *found["notices"]]
+        broken = mostly_invalid(found, "base", "greedy")
+        said = f"Most answers of {names_of(found).base} are empty, cut or repeating and count as failures."
+        return [*notices, *found["notices"], *([said] if broken else [])]
     if mostly_invalid(found, "base", "greedy"):
         notices.append(
             "Most answers of the base model are empty, cut or repeating and count as failures: "
