@@ -282,9 +282,10 @@ def compare(
 ) -> None:
     """Hold systems that answered the same prompts against the first of them; the exit code is the verdict."""
     from kit import pipeline
+    from kit.evaluate.comparison import comparison_settings
     from kit.terminal import comparison
 
-    config, root = pipeline.comparison_settings(project, settings, metric or [], policy)
+    config, root = comparison_settings(project, settings, metric or [], policy)
     result = pipeline.compare(config, root, systems, out, project, _warn)
     console.print(comparison(result.folder))
     say("report", result.folder / "report.html")

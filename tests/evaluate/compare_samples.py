@@ -58,3 +58,12 @@ def casekit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return int(stopped.value.code or 0), out, err
 
     return run
+
+
+def accuracy(report: dict) -> dict:
+    return next(metric for metric in report["metrics"] if metric["name"] == "closed_accuracy")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    return write(tmp_path / "old.jsonl", rows_of(often_wrong)), write(tmp_path / "new.jsonl", rows_of(right))

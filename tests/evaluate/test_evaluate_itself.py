@@ -16,6 +16,7 @@ from kit import pipeline
 from kit.config import load_config
 from kit.data.grammar_load import load_grammar
 from kit.data.synth import synthesize
+from kit.evaluate.comparison import comparison_settings
 from kit.evaluate.metrics import metric_names
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -90,7 +91,7 @@ def answers(path: Path, rows: list[dict[str, Any]], answer: Answer) -> Path:
 
 def compare(project: Path, out: Path, *files: Path) -> tuple[int, dict[str, Any], dict[str, Any]]:
     """Exit code, report.json and scores.json."""
-    config, root = pipeline.comparison_settings(project, None, [], None)
+    config, root = comparison_settings(project, None, [], None)
     result = pipeline.compare(config, root, [str(path) for path in files], out, project)
     return int(result.exit_code), read(out / "report.json"), read(out / "scores.json")
 
@@ -311,7 +312,7 @@ def test_no_metric_of_the_kit_breaks_the_mirror_or_crashes_on_identical_systems(
         return [str(answers(tmp_path / f"{name}.jsonl", rows, answer)) for name, answer in systems.items()]
 
     def scores(*files: str) -> dict[str, Any]:
-        config, root = pipeline.comparison_settings(tmp_path, settings, [], None)
+        config, root = comparison_settings(tmp_path, settings, [], None)
         pipeline.compare(config, root, files, tmp_path / "out")
         return read(tmp_path / "out" / "scores.json")
 
