@@ -175,7 +175,7 @@ def gate_rows(results: list["GateResult"], config: Config, found: Json) -> list[
                 groups=plural(result.groups, "group") if result.groups < result.n else "",
                 status=result.status,
                 because=result.because,
-                why=words.gate_why(result, gate, unit),
+                why=words.gate_why(result, gate, unit, names_of(found)),
                 slice=(result.slice or "").partition("=")[2],
             )
         )

@@ -129,10 +129,12 @@ def gate_found(result: "GateResult", gate: Gate, unit: Unit) -> str:
     return threshold(result.found, result.of, unit)
 
 
-def gate_why(result: "GateResult", gate: Gate, unit: Unit) -> str:
+def gate_why(result: "GateResult", gate: Gate, unit: Unit, names: Names = BASE_AND_TUNED) -> str:
     """Why a gate stays open, or how far the interval of one that passed reaches; empty for others."""
     if result.why:
-        return sentence(result.why)
+        told = sentence(result.why)
+        is_name = names != BASE_AND_TUNED and result.why.startswith((names.base, names.tuned))
+        return result.why[0] + told[1:] if is_name else told  # a file's name has no capital of its own
     if not result.reaches_past:
         return ""
     end = result.low if gate.at_least is not None else result.high

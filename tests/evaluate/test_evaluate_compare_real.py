@@ -121,4 +121,5 @@ def test_a_guard_that_refuses_more_is_no_win(casekit, tmp_path):
     assert [gate["status"] for gate in report["gates"]] == ["passed", "failed"] and code == 1
     (pair,) = report["two_sided"]
     assert (pair["status"], pair["margin_from"]) == ("no win", "No more refusals of safe questions")
-    assert ">guard</text>" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert ">guard</text>" in page and "guard lost as much as the margin or more." in page
