@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from kit.config.gates import Claim, Gate
 from kit.config.schema_data import Data
+from kit.config.schema_judge import Judge
 from kit.config.section import Section
 
 Stage = Literal["pretrain", "sft", "dpo", "kto", "orpo"]
@@ -202,6 +203,8 @@ class Evaluate(Section):
     sampling: Sampling = Sampling()
     latency_prompts: int = Field(default=16, ge=0)
     """Prompts answered one at a time to measure response time."""
+    judge: Judge | None = None
+    """A model that judges answers, beside the metrics; null asks none."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     bootstrap_draws: int = Field(default=10_000, ge=100)
 

@@ -1,10 +1,11 @@
 """Base against tuned on the same held-out prompts: answer, time, score, compare.
 
 `evaluations/<id>/` holds the answers (`predictions.jsonl`, `latency.jsonl`), how likely the reference
-answers were (`likelihood.jsonl`, where asked for), how the models were loaded (`loaded.json`), `scores.json`,
-and `evaluation.json`, which says from what all this was made. The id names the run, the data and everything
-that shapes an answer; so a second call goes on where the first stopped,
-and a changed policy or metric scores the same answers anew without generating them again.
+answers were (`likelihood.jsonl`, where asked for), what a judge said (`judge.jsonl`, where there is one),
+how the models were loaded (`loaded.json`), `scores.json`, and `evaluation.json`, which says from what all
+this was made. The id names the run, the data and everything that shapes an answer; so a second call goes on
+where the first stopped, and a changed policy or metric scores the same answers anew without generating them
+again.
 """
 
 import json
@@ -16,6 +17,7 @@ import kit
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.schema import Config, MetricUse
 from kit.data.prepared import load_split
+from kit.evaluate.compare import Settings
 from kit.evaluate.conditions import (
     Conditions,
     conditions,
@@ -25,6 +27,8 @@ from kit.evaluate.conditions import (
     refuse_changed_base,
     refuse_mismatches,
 )
+from kit.evaluate.judge import judge_answers, judge_hash, ready_judge
+from kit.evaluate.judge_scores import judge_scores, verdict_items
 from kit.evaluate.metrics import LoadedMetric, load_metric
 from kit.evaluate.perplexity import NAME as PERPLEXITY
 from kit.evaluate.plan import Plan, measured_discordances, plan
@@ -61,15 +65,16 @@ def evaluate(
         The evaluation's folder. If it is there already and nothing changed, no work is done.
 
     Raises:
-        ConfigError: a metric is unknown or its parameters do not fit.
-        DataError: there is no test row.
+        ConfigError: a metric is unknown or its parameters do not fit; a judge's rubric or key is missing.
+        DataError: there is no test row; a judge's labels cannot be used.
+        JudgeError: a judge's endpoint failed; what it answered is kept.
         InvalidRunError: base and tuned would answer under unlike conditions, the base is not the one the
             run started from, or there is no golden checkpoint (exit code 4). Broken answers are not an
             error here: they are scored, counted under `validity`, and make the report's verdict `invalid`.
     """
     from kit.evaluate.answers import answer
 
-    metrics = load_metrics(config, hooks, root)
+    metrics, judge = load_metrics(config, hooks, root), ready_judge(config, root)
     prompts = choose(load_prompts(prepared / "test"), config.evaluate.max_prompts)
     base_weights = refuse_changed_base(config, run)
     generation = _generation_settings(config, prepared, run, base_weights)
@@ -96,6 +101,12 @@ def evaluate(
     latency = read_lines(folder / "latency.jsonl")
     likelihood = read_lines(folder / "likelihood.jsonl")
     scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood)
+    if judge is not None:
+        judged = judge_answers(judge, config, prompts, predictions, folder)
+        settings = Settings(config.evaluate.confidence, config.evaluate.bootstrap_draws, config.seed)
+        scores["judge"] = judge_scores(judged, prompts, settings)
+        for item, said in zip(scores["items"], verdict_items(judged), strict=True):
+            item["judge"] = said
     write_json(folder / "scores.json", scores)
     write_json(folder / "evaluation.json", record)
     return folder
@@ -268,6 +279,7 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
             "files": [sha256_file(path) for path in files],
             "languages": config.languages,
             "method": _METHOD,
+            "judge": judge_hash(config, root),
             "intervals": [config.evaluate.confidence, config.evaluate.bootstrap_draws],
         }
     )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from kit.config.errors import ConfigError, ExitCode, Problem
 from kit.config.explain import nearest
 from kit.config.gates import Gate
+from kit.evaluate import judge_gate
 from kit.evaluate.gate_kinds import (
     Context,
     Found,
@@ -150,7 +151,9 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
         return _judge_rules(scores, gate, where)
     entry = find_entry(scores, gate.metric, gate.decoding, where)
     if entry is None:
-        return _open(gate, NOT_SCORED, None, "no prompt was scored for both systems")
+        asked = gate.metric == judge_gate.NAME and scores.get("judge")
+        unscored = "no prompt was scored for both systems"
+        return _open(gate, NOT_SCORED, None, judge_gate.why_not(scores, gate.decoding) if asked else unscored)
     refuse_missing_figure(entry, gate.of, where)
     _refuse_meaningless_margin(entry, gate, where)
     compares = gate.kind != "threshold" or gate.of != "tuned"
@@ -305,7 +308,8 @@ def _family(scores: Scores, gates: Sequence[Gate]) -> dict[str, float]:
 
 
 def _largest_p(scores: Scores, gate: Gate) -> float:
-    for entry in scores["metrics"]:
+    judged = judge_gate.judge_entry(scores, gate.decoding)
+    for entry in [*scores["metrics"], *([judged] if judged else [])]:
         if entry["name"] == gate.metric and entry["decoding"] == gate.decoding:
             parts = [p for p in entry["slices"] if p["column"] == gate.worst] if gate.worst else [entry]
             better = entry["higher_is_better"]
@@ -316,9 +320,13 @@ def _largest_p(scores: Scores, gate: Gate) -> float:
 def find_entry(scores: Scores, metric: str, decoding: str, where: str) -> dict[str, Any] | None:
     """A metric's entry; None if the metric was asked for but no prompt could be scored.
 
+    Of the judge it is the one corrected for its errors; None too where there is none.
+
     Raises:
         ConfigError: there is no such metric in the scores.
     """
+    if metric == judge_gate.NAME and scores.get("judge"):
+        return judge_gate.judge_entry(scores, decoding)
     for entry in scores["metrics"]:
         if entry["name"] == metric and entry["decoding"] == decoding:
             return dict(entry)

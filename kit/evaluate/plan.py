@@ -9,6 +9,7 @@ from typing import Any
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.evaluate.gates import LANGUAGE
+from kit.evaluate.judge_gate import NAME as JUDGE
 from kit.evaluate.metrics import LoadedMetric
 from kit.evaluate.perplexity import NAME as PERPLEXITY
 from kit.evaluate.power import (
@@ -74,7 +75,11 @@ def plan(
     for gate in config.gates:
         if gate.metric == "response_time":
             why = _too_few(gate, config.evaluate.latency_prompts, "timed prompts at most")
-        elif gate.metric == PERPLEXITY:
+        elif gate.metric == JUDGE and config.evaluate.judge and config.evaluate.judge.labels is None:
+            why = (
+                "stays open: a judge that no labels are named for (`evaluate.judge.labels`) is not calibrated"
+            )
+        elif gate.metric in (PERPLEXITY, JUDGE):
             why = _too_few(gate, len({prompt.group for prompt in prompts}), "groups of prompts at most")
         else:
             discordance = discordances[gate.metric]

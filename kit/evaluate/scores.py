@@ -65,7 +65,7 @@ def build_scores(
         unscored += unscored_perplexity(likelihood)
     groups = len({prompt.group for prompt in prompts})
     return {
-        "schema": 2,
+        "schema": 3,
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
@@ -78,6 +78,7 @@ def build_scores(
         "metrics": entries,
         "unscored": unscored,
         "latency": summarise_latency(latency, settings),
+        "judge": None,
         "items": [_item(prompt, place, answered, decodings) for place, prompt in enumerate(prompts)],
     }
 
