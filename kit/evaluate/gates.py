@@ -176,9 +176,10 @@ def _judge_rules(scores: Scores, gate: Gate, where: str) -> GateResult:
     parts = {}
     for decoding in scores["validity"]:
         entry = find_entry(scores, gate.metric, decoding, where)
-        if entry is None:
+        judged = gate.metric == judge_gate.NAME and scores.get("judge")
+        if entry is None and not judged:
             return _open(gate, NOT_SCORED, None, "no prompt was scored for both systems")
-        if entry["severities"] is None:
+        if entry is None or entry["severities"] is None:
             hint = "`zero_tolerance` is for metrics that judge by the policy's rules, such as violation_rate"
             raise ConfigError(Problem(where, f"{gate.metric!r} has no rules with a severity", hint))
         parts[decoding] = entry["severities"][gate.zero_tolerance]["tuned"]

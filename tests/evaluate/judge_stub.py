@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint on this machine: says what a test tells it to, and remembers what it was asked."""
+"""An OpenAI-compatible endpoint on this machine: it says what a test has it say, and remembers."""
 
 import json
 import re

@@ -117,7 +117,7 @@ def test_ten_labels_are_not_taken_for_certainty():
 
 
 def test_the_corrected_interval_covers():
-    """Truth .30 and .12; the judge sees .85 and passes .90: the interval holds the difference 19 times of 20."""
+    """Truth .30 and .12; the judge sees .85 and passes .90: the interval holds the truth 19 times of 20."""
     dice, hits, raw = np.random.default_rng(3), 0, []
     runs, n = 200, 200
     for run in range(runs):

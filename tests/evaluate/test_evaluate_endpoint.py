@@ -106,7 +106,7 @@ def test_nobody_there_is_told():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         settings = judge(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", retries=0)
-        with connect(settings) as client, pytest.raises(JudgeError, match="no connection .*; asked once"):
+        with connect(settings) as client, pytest.raises(JudgeError, match=r"no connection .*; asked once"):
             ask(client, settings, "", "q")
 
 
