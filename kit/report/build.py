@@ -18,6 +18,7 @@ from kit.report import provenance, scores
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.html import page
+from kit.report.judge import judge_card
 from kit.report.judgement import (
     Judgement,
     claim_rows,
@@ -137,6 +138,7 @@ def build_view(
         failures=scores.failure_rows(found, titles),
         transcripts=pick_transcripts(found, titles),
         validity=scores.validity_rows(found),
+        judge=judge_card(found),
         data=provenance.data_card(inputs.data),
         training=provenance.training(inputs, config),
         latency=provenance.latency(found),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
+from kit.report.judge_markdown import judge_parts
 from kit.report.view import ScoreTable, Side, SliceRow, Transcript, View
 
 _REGRESSIONS = 3
@@ -23,6 +24,7 @@ def markdown(view: View) -> str:
     parts += _seeds(view)
     parts += _slices(view.worst_slices)
     parts += _regressions(view)
+    parts += judge_parts(view.judge, escape, table)
     parts += _validity(view)
     parts += _provenance(view)
     parts += ["## Limits", bullets(view.limits)]

@@ -7,6 +7,8 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.report.judge import JudgeCard
+
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
 Change = Literal["improved", "worse", "not shown"]
@@ -357,6 +359,7 @@ class View:
     failures: list[FailureRow]
     transcripts: Transcripts
     validity: list[ValidityRow]
+    judge: JudgeCard | None
     data: DataCard
     training: Training
     latency: Latency | None
