@@ -131,10 +131,10 @@ def _rubric(rubric: Json) -> list[tuple[str, str]]:
 def _fault_rows(judge: Json, calibrated: bool) -> list[FaultRow]:
     rows = []
     if judge["metric"]:
-        how = "invalid answers are faults; prompts with a reply that could not be read are left out"
+        how = "Invalid answers are faults; prompts with a reply that could not be read are left out."
         rows.append(_fault_row("As the judge says", how, judge["metric"], ""))
     if entry := judge["corrected"]["entry"]:
-        how = "its errors, as people's labels show them for each system, are taken out (Rogan and Gladen)"
+        how = "Its errors, as people's labels show them for each system, are taken out (Rogan and Gladen)."
         rows.append(_fault_row("Corrected for its errors", how, entry, entry["verdict"]))
     return rows
 
@@ -145,7 +145,7 @@ def _fault_row(label: str, how: str, metric: Json, verdict: str) -> FaultRow:
     fewer = ""
     if reduction:
         least = "at least " if reduction["at_least"] else ""
-        fewer = f"reduction {least}{estimate(reduction, 'rate')}"
+        fewer = f"Reduction {least}{estimate(reduction, 'rate')}"
     return FaultRow(
         label=label,
         how=how,
@@ -200,7 +200,8 @@ def _pairwise(pairs: Json | None) -> str:
     )
     return (
         f"{text} Preferred more often: {shown} ({difference(gap['estimate'], 'rate')} "
-        f"{interval(gap['low'], gap['high'], 'rate')}, {p_value(gap['p_value'])})."
+        f"{interval(gap['low'], gap['high'], 'rate')}, {p_value(gap['p_value'])}). Preferences are held to "
+        "no labels: no gate looks at them."
     )
 
 
