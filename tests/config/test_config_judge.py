@@ -43,6 +43,13 @@ def test_a_setting_that_cannot_be_is_told_without_a_secret(make_project: Make, l
     assert SECRET not in text and SECRET[3:] not in text
 
 
+@pytest.mark.parametrize("name", ["api_key_env", "api_key"])
+def test_a_key_on_the_command_line_is_not_repeated(make_project: Make, name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(make_project(JUDGE), [f"evaluate.judge.{name}={SECRET}"])
+    assert f"command line: evaluate.judge.{name}=…" in str(caught.value) and SECRET not in str(caught.value)
+
+
 def test_a_rubric_that_cannot_be_is_told(make_project: Make) -> None:
     text = refused(make_project("evaluate:\n  judge: {model: m, rubric: {question: q, labels: [a, b]}}\n"))
     assert "`good` names those of `labels` that are no fault" in text and "conf/project.yaml:2" in text
