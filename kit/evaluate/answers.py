@@ -9,13 +9,15 @@ import gc
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from kit.config.schema import Config
+from kit.evaluate.calibration_scores import FILE as CONFIDENCE
+from kit.evaluate.calibration_scores import asked_for
 from kit.evaluate.conditions import loaded_conditions, note_loaded
 from kit.evaluate.generate import Answer, Decoding, generate
 from kit.evaluate.latency import measure_latency
@@ -25,6 +27,7 @@ from kit.evaluate.perplexity import NAME
 from kit.evaluate.predictions import append_predictions, read_lines, read_predictions
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.timing import SYSTEMS
+from kit.evaluate.validity import invalid_reason
 from kit.files import write_text
 from kit.models.loading import is_adapter, load_base, load_tokenizer, load_tuned, model_folder
 
@@ -118,7 +121,9 @@ def answer(
         for system in SYSTEMS
         for decoding, asked in wanted.items()
     }
-    if not untimed and not unread and not untempted and not any(missing.values()):
+    sure = {line["system"] for line in read_lines(folder / CONFIDENCE)}
+    unsure = [system for system in SYSTEMS if asked_for(config) and system not in sure]
+    if not (untimed or unread or untempted or unsure or any(missing.values())):
         return
     tokenizer = load_tokenizer(config.model)
     systems = Systems(config, run / "golden", folder)
@@ -129,6 +134,8 @@ def answer(
                 _answer(systems, tokenizer, asked, len(wanted[decoding]) - len(asked), system, decoding)
         if system in unread:
             _read_references(systems, tokenizer, prompts, system)
+        if system in unsure:
+            _read_answers(systems, tokenizer, prompts, system)
         if system in untempted:
             _tempt(systems, tokenizer, secrets, system)
         if system in untimed and not systems.can_take_turns:
@@ -183,6 +190,27 @@ def _read_references(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt]
     with systems.answering(system) as model:
         lines = measure_likelihood(model, tokenizer, prompts, systems.config.model.max_length, system)
     path = systems.folder / "likelihood.jsonl"
+    write_text(path, "".join(json.dumps(line) + "\n" for line in [*read_lines(path), *lines]))
+
+
+def _read_answers(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt], system: str) -> None:
+    """Add how sure a system is of its own greedy answers to `confidence.jsonl`, all at once."""
+    made = read_predictions(systems.folder / "predictions.jsonl")
+    answers = [made[prompt.id, system, "greedy"] for prompt in prompts]
+    invalid = [invalid_reason(line["output"], line["finished"]) for line in answers]
+    own = [
+        replace(prompt, answer=line["output"])
+        for prompt, line, reason in zip(prompts, answers, invalid, strict=True)
+        if reason is None
+    ]
+    with systems.answering(system) as model:
+        lines = measure_likelihood(model, tokenizer, own, systems.config.model.max_length, system)
+    lines += [
+        {"id": prompt.id, "system": system, "nats": 0.0, "tokens": 0, "why": f"invalid answer ({reason})"}
+        for prompt, reason in zip(prompts, invalid, strict=True)
+        if reason is not None
+    ]
+    path = systems.folder / CONFIDENCE
     write_text(path, "".join(json.dumps(line) + "\n" for line in [*read_lines(path), *lines]))
 
 

@@ -17,7 +17,9 @@ import kit
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.schema import Config, MetricUse
 from kit.data.prepared import load_split
-from kit.evaluate.compare import Settings
+from kit.evaluate.calibration_scores import FILE as CONFIDENCE
+from kit.evaluate.calibration_scores import METRICS as CALIBRATION
+from kit.evaluate.calibration_scores import add_calibration, calibration_problems
 from kit.evaluate.conditions import (
     Conditions,
     conditions,
@@ -38,7 +40,7 @@ from kit.evaluate.perplexity import NAME as PERPLEXITY
 from kit.evaluate.plan import Plan, measured_discordances, plan
 from kit.evaluate.predictions import read_lines, read_predictions
 from kit.evaluate.prompts import Prompt, choose, load_prompts
-from kit.evaluate.scores import build_scores, score_answers
+from kit.evaluate.scores import build_scores, score_answers, settings_of
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
@@ -109,11 +111,11 @@ def evaluate(
     likelihood = read_lines(folder / "likelihood.jsonl")
     memorisation = read_lines(folder / MEMORISATION)
     scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood, memorisation)
+    add_calibration(scores, config, read_lines(folder / CONFIDENCE), prompts, settings_of(config))
     scores["general"] = general_scores(config, general, predictions)
     if judge is not None:
         judged = judge_answers(judge, config, prompts, predictions, folder)
-        settings = Settings(config.evaluate.confidence, config.evaluate.bootstrap_draws, config.seed)
-        scores["judge"] = judge_scores(judged, prompts, settings)
+        scores["judge"] = judge_scores(judged, prompts, settings_of(config))
         for item, said in zip(scores["items"], verdict_items(judged), strict=True):
             item["judge"] = said
     write_json(folder / "scores.json", scores)
@@ -236,12 +238,13 @@ def load_metrics(config: Config, hooks: Hooks, root: Path) -> list[LoadedMetric]
     """
     metrics, problems = [], []
     for use in config.evaluate.metrics:
-        if use.name in (PERPLEXITY, MEMORISED) and not use.params:
+        if use.name in CALIBRATION or (use.name in (PERPLEXITY, MEMORISED) and not use.params):
             continue  # not of answers to the prompts: measured while the model is there
         try:
             metrics.append(load_metric(use, hooks, root, config.languages))
         except ConfigError as error:
             problems += error.problems
+    problems += [] if problems else calibration_problems(config, metrics)
     if problems:
         raise ConfigError(problems)
     return metrics

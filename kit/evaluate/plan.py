@@ -9,6 +9,7 @@ from typing import Any
 
 from kit.config.gates import Gate
 from kit.config.schema import Config
+from kit.evaluate.calibration_scores import METRICS as CALIBRATION
 from kit.evaluate.gates import LANGUAGE
 from kit.evaluate.judge_gate import NAME as JUDGE
 from kit.evaluate.memorisation import NAME as MEMORISED
@@ -90,7 +91,7 @@ def plan(
             why = (
                 "stays open: a judge that no labels are named for (`evaluate.judge.labels`) is not calibrated"
             )
-        elif gate.metric in (PERPLEXITY, JUDGE):
+        elif gate.metric in (PERPLEXITY, JUDGE, *CALIBRATION):
             why = _too_few(gate, len({prompt.group for prompt in prompts}), "groups of prompts at most")
         else:
             discordance = discordances[gate.metric]

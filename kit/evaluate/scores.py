@@ -88,6 +88,7 @@ def build_scores(
         "unscored": unscored,
         "latency": summarise_latency(latency, settings),
         "judge": None,
+        "calibration": [],
         "items": [_item(prompt, place, answered, decodings) for place, prompt in enumerate(prompts)],
     }
 
