@@ -104,7 +104,7 @@ def add_calibration(
             continue
         scores["metrics"].append(_entry(use.name, known, confidence, settings))
         if of not in {block["of"] for block in scores["calibration"]}:
-            scores["calibration"].append(_block(known, settings))
+            scores["calibration"].append(calibration_block(known, settings))
 
 
 def _known(
@@ -207,7 +207,7 @@ def _around(
     return Interval(estimate, max(least, estimate - half), min(most, estimate + half), method)
 
 
-def _block(known: Known, settings: Settings) -> dict[str, Any]:
+def calibration_block(known: Known, settings: Settings) -> dict[str, Any]:
     """Curves and bins for the report."""
     return {
         "of": known.of,

@@ -15,6 +15,7 @@ from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.files import new_folder, write_json, write_text
 from kit.report import misses, provenance, scores, training, transcripts
+from kit.report.calibration import calibration_cards
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.general import general_losses, general_rows, general_unscored
@@ -176,6 +177,7 @@ def build_view(
         misses=misses.find_misses(found, titles, _most_urgent(policies)),
         validity=scores.validity_rows(found),
         judge=judge_card(found),
+        calibration=calibration_cards(found),
         general=general_rows(found),
         general_unscored=general_unscored(found),
         data=provenance.data_card(inputs.data, mask),

@@ -1,7 +1,8 @@
-"""The judge's section of the Markdown report."""
+"""The sections on the judge and on calibration in the Markdown report."""
 
 from collections.abc import Callable, Sequence
 
+from kit.report.calibration import CalibrationCard
 from kit.report.html import mark
 from kit.report.judge import JudgeCard, Matrix
 
@@ -70,3 +71,16 @@ def _matrix(matrix: Matrix, escape: Escape, table: Table) -> list[str]:
     rows = [[escape(label), *counts] for label, counts in matrix.rows]
     columns = ["people say", *(f">{escape(name)}" for name in matrix.verdicts)]
     return [escape(matrix.title), table(columns, rows)]
+
+
+def calibration_parts(cards: Sequence[CalibrationCard], escape: Escape, table: Table) -> list[str]:
+    """The section's parts; none where no calibration metric was asked for."""
+    parts = []
+    for card in cards:
+        rows = [
+            [row.share, f"{row.base} {row.base_interval}", f"{row.tuned} {row.tuned_interval}"]
+            for row in card.coverage
+        ]
+        columns = ["answered, the most confident first", ">accuracy of base", ">accuracy of tuned"]
+        parts += [escape(card.sentence), table(columns, rows)]
+    return ["## Calibration", *parts] if parts else []
