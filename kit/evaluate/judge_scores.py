@@ -28,6 +28,13 @@ FEWEST_LABELS = 100
 """Labelled answers of each system that a judge is held to; with fewer it is not calibrated."""
 
 
+def add_judge(scores: dict[str, Any], judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> None:
+    """Put the block `judge`, and what was said of every prompt, into scores that are made."""
+    scores["judge"] = judge_scores(judged, prompts, settings)
+    for item, said in zip(scores["items"], verdict_items(judged), strict=True):
+        item["judge"] = said
+
+
 def judge_scores(judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> dict[str, Any]:
     """Everything of `scores.json`'s `judge` (docs/explanation/architecture.md)."""
     ready, rubric = judged.ready, judged.ready.rubric
