@@ -187,15 +187,26 @@ def corrected(
     low, high = float(np.quantile(least, tails[0])), float(np.quantile(most, tails[1]))
     gap = Interval(found["tuned"] - found["base"], low, high, method)
     result["difference"] = {**asdict(gap), "p_value": p_value}
-    result["reduction"] = None
-    if found["base"] > 0:
-        # A draw without a fault of base has nothing to reduce; of a thousandth it stays a number.
-        fewest = 1 - highs["tuned"] / np.maximum(lows["base"], 1e-3)
-        furthest = 1 - lows["tuned"] / np.maximum(highs["base"], 1e-3)
-        low, high = float(np.quantile(fewest, tails[0])), float(np.quantile(furthest, tails[1]))
-        fewer = Interval(1 - found["tuned"] / found["base"], low, high, method)
-        result["reduction"] = {**asdict(fewer), "at_least": False}
+    result["reduction"] = _reduction(found, lows, highs, tails, method)
     return result
+
+
+def _reduction(
+    found: dict[str, float],
+    lows: dict[str, Floats],
+    highs: dict[str, Floats],
+    tails: Sequence[float],
+    method: str,
+) -> dict[str, Any] | None:
+    """1 - tuned/base; None where base comes to no fault."""
+    if found["base"] <= 0:
+        return None
+    # A draw without a fault of base has nothing to reduce; of a thousandth it stays a number.
+    fewest = 1 - highs["tuned"] / np.maximum(lows["base"], 1e-3)
+    furthest = 1 - lows["tuned"] / np.maximum(highs["base"], 1e-3)
+    low, high = float(np.quantile(fewest, tails[0])), float(np.quantile(furthest, tails[1]))
+    fewer = Interval(1 - found["tuned"] / found["base"], low, high, method)
+    return {**asdict(fewer), "at_least": False}
 
 
 def accuracy(counts: LabelCounts, confidence: float) -> dict[str, Any]:

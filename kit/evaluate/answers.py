@@ -113,13 +113,11 @@ def answer(
     if config.evaluate.sampling.enabled:
         wanted["sampled"] = prompts
     done = read_predictions(folder / "predictions.jsonl")
-    timed = {line["system"] for line in read_lines(folder / "latency.jsonl")}
-    untimed = [] if config.evaluate.latency_prompts == 0 else [s for s in SYSTEMS if s not in timed]
     asked_to_read = NAME in {use.name for use in config.evaluate.metrics}
-    read = {line["system"] for line in read_lines(folder / "likelihood.jsonl")}
-    unread = [system for system in SYSTEMS if asked_to_read and system not in read]
-    tempted = {line["system"] for line in read_lines(folder / MEMORISATION)}
-    untempted = [system for system in SYSTEMS if secrets and system not in tempted]
+    untimed = _absent(folder / "latency.jsonl") if config.evaluate.latency_prompts else []
+    unread = _absent(folder / "likelihood.jsonl") if asked_to_read else []
+    unsure = _absent(folder / CONFIDENCE) if asked_for(config) else []
+    untempted = _absent(folder / MEMORISATION) if secrets else []
     tasks = [
         (system, task)
         for system in SYSTEMS
@@ -131,8 +129,6 @@ def answer(
         for system in SYSTEMS
         for decoding, asked in wanted.items()
     }
-    sure = {line["system"] for line in read_lines(folder / CONFIDENCE)}
-    unsure = [system for system in SYSTEMS if asked_for(config) and system not in sure]
     if not (untimed or unread or untempted or unsure or tasks or any(missing.values())):
         return
     tokenizer = load_tokenizer(config.model)
@@ -155,6 +151,12 @@ def answer(
     if untimed and systems.can_take_turns:
         systems.both = True
         _time(systems, tokenizer, prompts, SYSTEMS)
+
+
+def _absent(path: Path) -> list[str]:
+    """The systems that a file, which each fills in at once, has no line of."""
+    there = {line["system"] for line in read_lines(path)}
+    return [system for system in SYSTEMS if system not in there]
 
 
 def _answer(

@@ -29,10 +29,10 @@ from kit.evaluate.conditions import (
     refuse_changed_base,
     refuse_mismatches,
 )
-from kit.evaluate.general import load_general
+from kit.evaluate.general import General, load_general
 from kit.evaluate.general_scores import general_scores
 from kit.evaluate.harness import harness_scores, refuse_missing_harness
-from kit.evaluate.judge import judge_answers, judge_hash, ready_judge
+from kit.evaluate.judge import ReadyJudge, judge_answers, judge_hash, ready_judge
 from kit.evaluate.judge_scores import add_judge
 from kit.evaluate.memorisation import MEMORISATION, find_secrets
 from kit.evaluate.memorisation import NAME as MEMORISED
@@ -109,6 +109,21 @@ def evaluate(
         "synthetic_share": share,
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
     }
+    write_json(folder / "scores.json", _scores(config, metrics, general, judge, prompts, folder, header))
+    write_json(folder / "evaluation.json", record)
+    return folder
+
+
+def _scores(
+    config: Config,
+    metrics: Sequence[LoadedMetric],
+    general: Sequence[General],
+    judge: ReadyJudge | None,
+    prompts: Sequence[Prompt],
+    folder: Path,
+    header: dict[str, Any],
+) -> dict[str, Any]:
+    """All of `scores.json`, from what the evaluation's folder holds and what a judge says of it."""
     predictions = read_predictions(folder / "predictions.jsonl")
     latency = read_lines(folder / "latency.jsonl")
     likelihood = read_lines(folder / "likelihood.jsonl")
@@ -119,9 +134,7 @@ def evaluate(
     if judge is not None:
         judged = judge_answers(judge, config, prompts, predictions, folder)
         add_judge(scores, judged, prompts, settings_of(config))
-    write_json(folder / "scores.json", scores)
-    write_json(folder / "evaluation.json", record)
-    return folder
+    return scores
 
 
 def task_scorer(config: Config, root: Path, prepared: Path, hooks: Hooks) -> TaskScore:

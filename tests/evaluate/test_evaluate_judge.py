@@ -200,11 +200,9 @@ def test_grades_have_a_mean_beside_their_faults(tmp_path):
     assert (scores["metric"]["base"]["estimate"], scores["metric"]["tuned"]["estimate"]) == (1.0, 0.0)
 
 
-def test_a_judge_on_this_machine(tmp_path):
-    from conftest import make_model, make_tokenizer
-
-    make_model(3).save_pretrained(tmp_path / "judge")
-    make_tokenizer().save_pretrained(tmp_path / "judge")
+def test_a_judge_on_this_machine(tmp_path, model, tokenizer):
+    model.save_pretrained(tmp_path / "judge")
+    tokenizer.save_pretrained(tmp_path / "judge")
     asked = prompts(2)
     config = settings(None, model=str(tmp_path / "judge"), request={"max_tokens": 4})
     _, scores = run(config, asked, answers(asked, ["Yes."] * 2, ["No."] * 2), tmp_path)
