@@ -108,6 +108,8 @@ class Judge(Section):
     rubric: Annotated[Rubric, BeforeValidator(_file_only, json_schema_input_type=str | Rubric)]
     pairwise: bool = True
     """Ask as well which of the two answers is better, in both orders."""
+    runs: int = Field(default=1, ge=1, le=20)
+    """How often each answer is judged. The first verdict counts; the others show how often it changes."""
     labels: str | None = None
     """A JSONL file of answers that people labelled, which the judge is held to; relative to the project."""
     request: dict[str, Any] = {"temperature": 0, "max_tokens": 512}

@@ -7,7 +7,7 @@ and another rubric asks anew.
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,6 +92,8 @@ class Judged:
     labelled: list[Labelled]
     labels_left_out: int
     """Labels of answers that are not in this evaluation, or are invalid."""
+    repeated: dict[str, list[list[str]]] = field(default_factory=dict)
+    """For each system and judged answer all its verdicts, where each is asked for more than once."""
 
 
 def ready_judge(config: Config, root: Path) -> ReadyJudge | None:
@@ -116,7 +118,7 @@ def judge_hash(config: Config, root: Path) -> str | None:
         return None
     files = [root / name for name in (settings.rubric.file, settings.labels) if name]
     told = settings.model_dump(
-        mode="json", include={"model", "base_url", "revision", "rubric", "request", "pairwise"}
+        mode="json", include={"model", "base_url", "revision", "rubric", "request", "pairwise", "runs"}
     )
     return sha256_json([told, [sha256_file(path) for path in files if path.is_file()]])
 
@@ -152,6 +154,11 @@ def judge_answers(
         both = zip(prompts, answers["base"], answers["tuned"], strict=True)
         pairs = [asking.two(prompt, base, tuned) for prompt, base, tuned in both]
     labels = [(row, asking.label(row, prompts, answers)) for row in ready.labels]
+    runs = range(1, ready.settings.runs)
+    again = {
+        system: [[q, *(asking.again(q, run) for run in runs)] for q in single[system] if q and runs]
+        for system in SYSTEMS
+    }
     replies = _replies(ready, asking.questions, folder, config)
 
     def verdict(question: Question | None) -> str | None:
@@ -165,6 +172,7 @@ def judge_answers(
         pairs=[pair if isinstance(pair, Pair) else _settle(*(verdict(q) for q in pair)) for pair in pairs],
         labelled=labelled,
         labels_left_out=len(labels) - len(labelled),
+        repeated={s: [[replies[q.key] or UNPARSABLE for q in each] for each in again[s]] for s in SYSTEMS},
     )
 
 
@@ -190,6 +198,12 @@ class _Asking:
         if answer is None:
             return None
         return self._add(about, ask_of_one(self.rubric, conversation, answer), self.rubric.verdicts)
+
+    def again(self, question: Question, run: int) -> Question:
+        """The same question once more; its reply is kept apart."""
+        key = sha256_json([self.who, question.content, run])
+        about = f"{question.about}, run {run + 1}"
+        return self.questions.setdefault(key, Question(about, question.content, question.allowed, key))
 
     def two(self, prompt: Prompt, base: str | None, tuned: str | None) -> Pair | tuple[Question, Question]:
         if base == tuned:  # both may be invalid

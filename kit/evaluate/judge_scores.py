@@ -70,8 +70,14 @@ def _counted(judged: Judged, system: str) -> dict[str, Any]:
     """How often each verdict was given; invalid answers are not judged."""
     found = Counter(judged.verdicts[system])
     names = [*judged.ready.rubric.verdicts, UNPARSABLE]
-    n = len(judged.verdicts[system])
-    return {"n": n, "invalid": found[None], "counts": {name: found[name] for name in names}}
+    repeated = judged.repeated.get(system, [])
+    return {
+        "n": len(judged.verdicts[system]),
+        "invalid": found[None],
+        "counts": {name: found[name] for name in names},
+        "repeated": len(repeated),
+        "changed": sum(len(set(verdicts)) > 1 for verdicts in repeated),
+    }
 
 
 def _faults(judged: Judged, system: str) -> list[float | None]:

@@ -80,6 +80,8 @@ class JudgeCard:
     """The verdicts there are, as the columns of `counts`."""
     counts: list[tuple[str, list[str]]]
     """For each system how often each was given."""
+    repeated: str
+    """How often a verdict changed when it was asked for again; empty where it was asked for once."""
     pairwise: str
     agreement: list[AgreementRow]
     agreement_note: str
@@ -104,6 +106,7 @@ def judge_card(found: Json) -> JudgeCard | None:
         grades=_grades(judge),
         verdicts=[*verdicts, "not judged: invalid"],
         counts=[(system, _counts(judge["verdicts"][system], verdicts)) for system in SYSTEMS],
+        repeated=_repeated(judge["verdicts"]),
         pairwise=_pairwise(judge["pairwise"]),
         agreement=[_agreement_row(part) for part in calibration["parts"][:_SLICES_SHOWN]],
         agreement_note=_note(calibration),
@@ -177,6 +180,16 @@ def _grades(judge: Json) -> str:
 
 def _counts(given: Json, verdicts: list[str]) -> list[str]:
     return [*(count(given["counts"][name]) for name in verdicts), count(given["invalid"])]
+
+
+def _repeated(verdicts: Json) -> str:
+    if not any(verdicts[system]["repeated"] for system in SYSTEMS):
+        return ""
+    told = []
+    for system in SYSTEMS:
+        changed, asked = verdicts[system]["changed"], verdicts[system]["repeated"]
+        told.append(f"{count(changed)} of {plural(asked, 'answer')} of {system}")
+    return f"Asked again about the same answer, the judge changed its verdict on {' and '.join(told)}."
 
 
 def _pairwise(pairs: Json | None) -> str:

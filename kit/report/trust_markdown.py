@@ -35,7 +35,7 @@ def judge_parts(card: JudgeCard | None, escape: Escape, table: Table) -> list[st
         ]
         columns = ["answers with a fault", ">n", ">base", ">tuned", ">difference", ">p", "verdict"]
         parts.append(table(columns, rows))
-    parts += [escape(text) for text in (card.grades, card.pairwise) if text]
+    parts += [escape(text) for text in (card.grades, card.repeated, card.pairwise) if text]
     given = [[system, *counts] for system, counts in card.counts]
     parts.append(table(["verdicts", *(f">{escape(name)}" for name in card.verdicts)], given))
     if card.agreement:

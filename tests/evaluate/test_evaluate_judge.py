@@ -90,6 +90,8 @@ def test_verdicts_are_counted_compared_and_sliced(tmp_path):
         "n": 10,
         "invalid": 0,
         "counts": {"complies": 4, "violates": 6, "unparsable": 0},
+        "repeated": 0,
+        "changed": 0,
     }
     metric = scores["metric"]
     assert (metric["base"]["estimate"], metric["tuned"]["estimate"]) == (0.6, 0.1)
@@ -181,6 +183,8 @@ def test_an_invalid_answer_is_not_asked_about_and_is_a_fault(tmp_path):
         "n": 8,
         "invalid": 8,
         "counts": {"complies": 0, "violates": 0, "unparsable": 0},
+        "repeated": 0,
+        "changed": 0,
     }
     assert scores["metric"]["tuned"]["estimate"] == 1.0
     assert (scores["pairwise"]["base"], scores["pairwise"]["asked"]) == (8, 0)
@@ -198,6 +202,30 @@ def test_grades_have_a_mean_beside_their_faults(tmp_path):
         _, scores = run(settings(stub.base_url, rubric=rubric, pairwise=False), asked, predictions, tmp_path)
     assert (scores["grades"]["base"]["estimate"], scores["grades"]["tuned"]["estimate"]) == (2.0, 5.0)
     assert (scores["metric"]["base"]["estimate"], scores["metric"]["tuned"]["estimate"]) == (1.0, 0.0)
+
+
+def test_a_judge_that_changes_its_mind_is_told(tmp_path):
+    """Asked three times about each answer; of one it says something else at times."""
+
+    def answer(content, number):
+        if "number 3" in content and judged_answer(content).startswith("We"):
+            return verdict(["violates", "complies"][number % 2])
+        return by_word(content, number)
+
+    stub, judged, scores = ten(tmp_path, answer, pairwise=False, runs=3, num_concurrent=1)
+    assert len(stub.asked) == 15 * 3
+    assert (scores["verdicts"]["base"]["repeated"], scores["verdicts"]["base"]["changed"]) == (10, 1)
+    assert (scores["verdicts"]["tuned"]["repeated"], scores["verdicts"]["tuned"]["changed"]) == (10, 0)
+    once = ten(tmp_path, pairwise=False)
+    assert once[0].asked == [] and once[1].verdicts == judged.verdicts, "the first verdict counts"
+    assert once[2]["verdicts"]["base"]["repeated"] == 0
+
+
+def test_tags_in_a_reply_go_nowhere(tmp_path):
+    tags = "<script>alert(1)</script>"
+    _, judged, scores = ten(tmp_path, lambda *_: verdict("violates", reason=tags), pairwise=False)
+    assert scores["verdicts"]["base"]["counts"]["violates"] == 10
+    assert "<script>" not in json.dumps([scores, verdict_items(judged)])
 
 
 def test_a_judge_on_this_machine(tmp_path, model, tokenizer):

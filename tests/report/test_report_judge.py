@@ -50,6 +50,7 @@ def judged(labels=0, errors=0, **changes):
         + [Pair("tie", False)] * 30,
         labelled=rows,
         labels_left_out=3,
+        repeated={"base": [["violates", "complies"], ["violates", "violates"]], "tuned": [["complies"] * 2]},
     )
 
 
@@ -91,6 +92,7 @@ def test_verdicts_pairs_and_unparsable_replies_are_shown(tmp_path):
     for face in (section, markdown):
         assert "preferred tuned in 120 and base in 0; 30 were ties" in face
         assert "in 50 the preference changed with the order, which counts as a tie" in face
+        assert "changed its verdict on 1 of 2 answers of base and 0 of 1 answer of tuned." in face
         assert "Preferred more often: tuned is preferred (+60.0 points" in face
     assert "| base | 119 | 80 | 0 | 1 |" in markdown and "| tuned | 179 | 20 | 1 | 0 |" in markdown
 
