@@ -17,7 +17,7 @@ from kit.config.section import Section
 _HEAD = """\
 # Configuration
 
-Written by `make docs` from `kit/config/schema.py` and `gates.py`; do not edit.
+Written by `make docs` from `kit/config/`; do not edit.
 
 Settings come in layers, later ones win: kit default (below) <- `conf/recipe.yaml` <- the chosen tier of
 that recipe <- `conf/project.yaml` <- `key=value` on the command line. Mappings merge, lists are replaced

@@ -45,7 +45,7 @@ from kit.evaluate.scores import build_scores, score_answers, settings_of
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 4
+_METHOD = 5
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
@@ -285,7 +285,7 @@ def _generation_settings(config: Config, prepared: Path, run: Path, base_weights
     """Everything that the answers depend on."""
     from kit.models.loading import weights_sha256
 
-    shapes = {"max_prompts", "max_new_tokens", "batch_size", "sampling", "latency_prompts"}
+    shapes = {"max_prompts", "max_new_tokens", "batch_size", "sampling", "latency_prompts", "concurrency"}
     return {
         "run": run.name,
         "golden": sha256_json([read_golden(run), weights_sha256(run / "golden")])[:16],
@@ -315,6 +315,7 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
             **({"harness": tasks} if tasks else {}),
             "files": [sha256_file(path) for path in files],
             "languages": config.languages,
+            "goodput": config.evaluate.model_dump(mode="json", include={"goodput"}),
             "method": _METHOD,
             "judge": judge_hash(config, root),
             "intervals": [config.evaluate.confidence, config.evaluate.bootstrap_draws],
