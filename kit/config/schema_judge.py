@@ -136,7 +136,7 @@ class Judge(Section):
             return self
         try:
             parts = urlsplit(self.base_url)
-            known = parts.scheme in ("http", "https") and bool(parts.hostname)
+            known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             known = False
         if not known or parts.username or parts.password or parts.query or parts.fragment:

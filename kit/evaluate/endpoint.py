@@ -111,8 +111,8 @@ def _once(client: httpx2.Client, judge: Judge, key: str, content: str) -> Reply 
     except httpx2.TimeoutException:
         why = f"no whole reply within {judge.timeout:g} s"
         return _Failed(why, "raise `evaluate.judge.timeout`, or lower `evaluate.judge.num_concurrent`")
-    except httpx2.TransportError as error:
-        why = f"no connection ({_without(key, str(error)) or type(error).__name__})"
+    except httpx2.RequestError as error:
+        why = f"no reply ({_without(key, str(error)) or type(error).__name__})"
         return _Failed(why, "check `evaluate.judge.base_url`, and that the server runs and can be reached")
     if response.status_code == 200:
         return _read(judge, key, received) if whole else Reply("", f"longer than {MOST_BYTES:,} bytes")

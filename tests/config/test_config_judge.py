@@ -34,6 +34,7 @@ def test_a_judge_is_off_unless_it_is_set(make_project: Make) -> None:
         (f"base_url: https://judge.example/v1?key={SECRET}", "without user, password or query"),
         ("api_key_env: JUDGE_KEY", "`api_key_env` goes with `base_url`"),
         ("base_url: judge.example/v1", "an http(s) address"),
+        ("base_url: http://judge.example:99999/v1", "an http(s) address"),
         ("num_concurrent: 0", "conf/project.yaml:5"),
     ],
 )

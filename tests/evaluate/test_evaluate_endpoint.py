@@ -106,8 +106,13 @@ def test_nobody_there_is_told():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         settings = judge(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", retries=0)
-        with connect(settings) as client, pytest.raises(JudgeError, match=r"no connection .*; asked once"):
+        with connect(settings) as client, pytest.raises(JudgeError, match=r"no reply .*; asked once"):
             ask(client, settings, "", "q")
+
+
+def test_a_body_that_cannot_be_unpacked_is_told():
+    text = refused(lambda *_: Says(raw=b"no gzip", headers={"content-encoding": "gzip"}))
+    assert "no reply (" in text and "asked 3 times" in text
 
 
 @pytest.mark.parametrize("raw", [b"<html>login</html>", b'{"choices": []}', b"[]", b'{"choices": [', b"null"])

@@ -418,6 +418,34 @@ def test_what_cannot_be_read_is_a_column_of_the_matrix(tmp_path):
     assert found["agreement"] == 0.75 and found["specificity"]["estimate"] == 1.0
 
 
+def test_grades_are_held_to_graded_labels(tmp_path):
+    """Quadratic weights: four grades off weigh sixteen times one; what cannot be read has no distance."""
+    write_labels(
+        tmp_path,
+        [
+            {"prompt": "p", "output": f"Answer {n}.", "label": grade}
+            for n, grade in enumerate([1, 2, 4, 5, 5])
+        ],
+    )
+    rubric = {"question": "How clear?", "scale": [1, 5], "good_from": 4}
+
+    def answer(content, number):
+        said = judged_answer(content)
+        if said == "Answer 4.":
+            return Says("very")
+        return verdict({"Answer 0.": 1, "Answer 1.": 3, "Answer 2.": 4, "Answer 3.": 4}.get(said, 5))
+
+    _, _, scores = ten(tmp_path, answer, labels="labels.jsonl", rubric=rubric, pairwise=False)
+    found = part(scores, "all")
+    assert found["matrix"]["5"] == {"4": 1, "unparsable": 1} and found["unparsable"] == 1
+    # Labels 1, 2, 4, 5 and verdicts 1, 3, 4, 4: two are one grade off.
+    pairs = [(label - given) ** 2 for label in (1, 2, 4, 5) for given in (1, 3, 4, 4)]
+    assert found["kappa"]["estimate"] == pytest.approx(1 - 2 * 4 / sum(pairs))
+    assert found["kappa"]["method"].startswith("quadratically weighted Cohen")
+    # A reply that cannot be read found no fault, and there was none.
+    assert found["sensitivity"]["estimate"] == found["specificity"]["estimate"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
