@@ -191,6 +191,8 @@ class Head(TypedDict):
     """What `scores.json` and `report.json` share."""
 
     schema: Literal[3]
+    systems: dict[str, str]
+    """What base and tuned are called."""
     evaluation: str
     run: str
     data: str
@@ -213,6 +215,10 @@ class Head(TypedDict):
     minimum_detectable_effect: float | None
     metrics: list[Metric]
     unscored: list[Unscored]
+    judge: dict[str, Any] | None
+    """What a judge says, and how far it agrees with people; null without one."""
+    calibration: list[dict[str, Any]]
+    """How sure the models are, and how often they are right, for each metric asked about."""
     general: list[General]
     latency: Latency | None
 
@@ -258,6 +264,8 @@ class Item(_Item, total=False):
     """One held-out prompt with its answers."""
 
     sampled: ScoredBySystem
+    judge: dict[str, str | None]
+    """What a judge said of it; where there is one."""
 
 
 @closed

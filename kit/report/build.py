@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 from kit.config.errors import ConfigError, ExitCode, Problem
 from kit.config.gates import Gate
 from kit.config.schema import Config
+from kit.evaluate.naming import names_of
 from kit.files import new_folder, write_text
 from kit.report import labour, misses, provenance, scores, speed, training, transcripts
 from kit.report.baseline import baseline_view, find_baseline, hold_against
+from kit.report.calibration import calibration_cards
 from kit.report.card import model_card
 from kit.report.data_card import data_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.general import general_losses, general_rows, general_unscored
 from kit.report.html import page
+from kit.report.judge import judge_card
 from kit.report.judgement import Judgement, claim_rows, earlier_verdicts, gate_rows, judge
 from kit.report.junit import junit
 from kit.report.markdown import markdown
@@ -28,7 +31,7 @@ from kit.report.mask_audit import audit_mask
 from kit.report.nearest import find_nearest
 from kit.report.pdf import print_pdf
 from kit.report.read import Inputs, Json, read_inputs
-from kit.report.record import Beside, Made, Sources, items_text, json_text, report_json, settings_text
+from kit.report.record import Beside, Made, Sources, items_text, json_text, recorded_json, settings_text
 from kit.report.review_rows import reviews_view
 from kit.report.reviews import FILE as REVIEWS
 from kit.report.reviews import Carried, carry_over, latest, read_reviews
@@ -41,14 +44,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Seeds:
-    """How many runs differ by the training seed only, and what they come to together."""
-
-    runs: int
-    factor: list[Json]
-
-
-@dataclass(frozen=True)
 class ReportResult:
     """Where a report lies and what it says."""
 
@@ -56,6 +51,14 @@ class ReportResult:
     exit_code: ExitCode
     verdict: dict[str, Any]
     """`{"status", "exit_code", "sentence"}`, as in `report.json`."""
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """How many runs differ by the training seed only (0: nobody knows), and what they come to together."""
+
+    runs: int
+    factor: list[Json]
 
 
 def write_report(
@@ -114,23 +117,25 @@ def make_faces(sources: Sources, inputs: Inputs, beside: Beside) -> Made:
     from kit.evaluate.seeds import seed_factor
 
     config, found = sources.config, inputs.scores
-    _refuse_unknown_sources(config, inputs.data)
+    _refuse_unknown_sources(config, inputs.data or {"sources": []})
     held = hold_against(beside.baseline, found, config, sources.root) if beside.baseline else None
-    judged = judge(found, config, sources.evaluation, sources.folder, sources.recipe_gates, held)
-    seeds = _Seeds(len(beside.by_seed) or 1, seed_factor(beside.by_seed))
-    mask = audit_mask(config, sources.run, sources.prepared, inputs.data.get("tokenizer"))
-    view = build_view(sources, inputs, judged, seeds, beside.reviews, mask)
+    judged = judge(found, config, sources.evaluation, sources.folder, sources.recipe_gates, held=held)
+    seeds = Seeds(len(beside.by_seed) or 1, seed_factor(beside.by_seed))
+    data = inputs.data or {}
+    mask = audit_mask(config, sources.run, sources.prepared, data.get("tokenizer"))
+    where = (sources.root, sources.evaluation)
+    view = build_view(config, *where, inputs, judged, seeds, mask, beside.reviews)
     view = _with_nearest(view, sources.prepared, inputs)
     texts = {
         "report.html": page(view),
         "report.md": markdown(view),
         "MODEL_CARD.md": model_card(view),
-        "DATA_CARD.md": data_card(view, inputs.data, config),
+        "DATA_CARD.md": data_card(view, data, config),
         "junit.xml": junit(view),
         "items.jsonl": items_text(found["items"]),
         "settings.json": settings_text(config, sources.recipe_gates),
     }
-    report = report_json(sources, found, judged, beside, seeds.factor, texts)
+    report = recorded_json(sources, found, judged, beside, seeds.factor, texts)
     return Made({**texts, "report.json": json_text(report)}, report, judged.verdict)
 
 
@@ -148,16 +153,17 @@ def _with_nearest(view: View, prepared: Path, inputs: Inputs) -> View:
 
 
 def build_view(
-    sources: Sources,
+    config: Config,
+    root: Path,
+    evaluation: Path,
     inputs: Inputs,
     judged: Judgement,
-    seeds: _Seeds,
-    reviews: Sequence[Carried],
-    mask: MaskAudit,
+    seeds: Seeds,
+    mask: MaskAudit | None = None,
+    reviews: Sequence[Carried] | None = None,
 ) -> View:
-    """Everything the faces show, as words."""
-    config, root, evaluation = sources.config, sources.root, sources.evaluation
-    found, manifest = inputs.scores, inputs.manifest
+    """Everything the faces show, as words; without `reviews` the page offers none."""
+    found, manifest = inputs.scores, inputs.manifest or {}
     licence, licence_note = _licence(found["model"], config)
     tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
     policies = _policies(config, root)
@@ -166,6 +172,7 @@ def build_view(
     missed = misses.find_misses(found, titles, _most_urgent(policies))
     return View(
         title=config.recipe.title,
+        names=names_of(found),
         summary=config.recipe.summary,
         project=config.project.name,
         evaluation=found["evaluation"],
@@ -175,18 +182,18 @@ def build_view(
         language=config.languages[0] if config.languages else "en",
         languages=config.languages,
         base_model=found["model"],
-        revision=manifest["model"].get("revision") or "",
+        revision=manifest.get("model", {}).get("revision") or "",
         licence=licence,
         licence_note=licence_note,
         hub_base=_hub_base(found["model"], root),
-        method=manifest["method"],
-        tuned_by=training.method_label(manifest["method"], config),
+        method=manifest.get("method", ""),
+        tuned_by=training.method_label(manifest["method"], config) if manifest else "",
         confidence=quantity(found["confidence"], "rate").replace(".0%", "%"),
         prompts=count(found["prompts"]),
         seeds=count(seeds.runs),
         seeds_note=seeds_note(seeds.runs),
         seed_rows=scores.seed_rows(seeds.factor, found),
-        power=_power(found),
+        power=power(found),
         synthetic=synthetic,
         tiny=tiny,
         notices=_notices(found, synthetic, tiny),
@@ -200,18 +207,20 @@ def build_view(
         methods=scores.methods(tables),
         score_plot=scores.score_plot(found),
         unscored=scores.unscored(found),
-        pairs=pair_views(judged.pairs),
+        pairs=pair_views(judged.pairs, names_of(found)),
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),
         transcripts=picked,
-        reviews=reviews_view(reviews, found["items"], picked, missed),
+        reviews=None if reviews is None else reviews_view(reviews, found["items"], picked, missed),
         baseline=baseline_view(judged.held, found) if judged.held else None,
         misses=missed,
         validity=scores.validity_rows(found),
+        judge=judge_card(found),
+        calibration=calibration_cards(found),
         general=general_rows(found),
         general_unscored=general_unscored(found),
-        data=provenance.data_card(inputs.data, mask),
+        data=None if inputs.data is None or mask is None else provenance.data_card(inputs.data, mask),
         training=training.training(inputs, config),
         latency=speed.latency(found),
         labour=labour.labour_cost(judged.labour, found),
@@ -292,6 +301,10 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
         )
     elif synthetic:
         notices.append("The data is synthetic: results prove the machinery, not the domain.")
+    if "notices" in found:  # of a comparison, where nobody knows of a base and of tuning
+        broken = mostly_invalid(found, "base", "greedy")
+        said = f"Most answers of {names_of(found).base} are empty, cut or repeating and count as failures."
+        return [*notices, *found["notices"], *([said] if broken else [])]
     if mostly_invalid(found, "base", "greedy"):
         notices.append(
             "Most answers of the base model are empty, cut or repeating and count as failures: "
@@ -300,12 +313,12 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     notices += general_losses(found)
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:
-        notices.append("Base and tuned were not asked under the same conditions; see Conditions.")
+        notices.append("The systems were not asked under the same conditions; see Conditions.")
     return notices
 
 
 def _limits(found: Json, seeds: int, synthetic: bool, tiny: bool) -> list[str]:
-    limits = [seeds_note(seeds), _power(found)]
+    limits = [seeds_note(seeds), power(found)]
     if synthetic:
         limits.append(
             "The held-out prompts come from the same phrase grammar as the training data; only their names, "
@@ -325,6 +338,8 @@ def seeds_note(seeds: int) -> str:
     """What the intervals say of the luck of training, by the number of runs that differ by the seed only."""
     from kit.evaluate.seeds import FEWEST_SEEDS
 
+    if not seeds:
+        return "The intervals cover the choice of prompts, not the luck of training or of drawing an answer."
     if seeds == 1:
         return "One training seed: the intervals cover the choice of prompts, not the luck of training."
     if seeds < FEWEST_SEEDS:
@@ -335,7 +350,8 @@ def seeds_note(seeds: int) -> str:
     )
 
 
-def _power(found: Json) -> str:
+def power(found: Json) -> str:
+    """How small a difference so many prompts show, in a sentence; empty where it was not computed."""
     effect = found.get("minimum_detectable_effect")
     if effect is None:
         return ""
@@ -348,6 +364,6 @@ def _power(found: Json) -> str:
     if effect >= PLANNED_DISCORDANCE:
         return f"{prompts} are too few: most differences would go unseen."
     return (
-        f"{prompts} show a difference of {number(effect * 100)} points in four cases of five, where base and "
-        "tuned disagree on one in five; smaller differences may go unseen."
+        f"{prompts} show a difference of {number(effect * 100)} points in four cases of five, where the "
+        "systems disagree on one in five; smaller differences may go unseen."
     )

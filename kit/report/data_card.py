@@ -125,7 +125,8 @@ def _splits(view: View, data: Json) -> list[str]:
     )
     made = synthetic_rows(data)
     facts = [f"Synthetic: {count(made)} of {count(kept)} kept rows"]
-    facts += [f"{name}: {value}" for name, value in view.data.facts if name.startswith("Tokens")]
+    known = view.data.facts if view.data else []
+    facts += [f"{name}: {value}" for name, value in known if name.startswith("Tokens")]
     return ["## Splits", said, table(["split", ">rows", ">share"], parts), bullets(facts)]
 
 
@@ -156,7 +157,7 @@ def _languages(view: View, data: Json) -> list[str]:
 def _checks(view: View, data: Json) -> list[str]:
     rows = [
         [escape(check.name), escape(check.what), escape(check.severity), check.count]
-        for check in view.data.checks
+        for check in (view.data.checks if view.data else [])
     ]
     parts = ["## Checks", table(["check", "looks for", "on a find", ">rows"], rows)]
     held_out = data.get("benchmarks") or []

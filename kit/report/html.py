@@ -6,6 +6,7 @@ other source, so that even text that slipped through escaping could neither run 
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,6 +22,7 @@ _MARKS = {
     "failed": "✕",
     "not enough evidence": "?",
     "invalid": "!",
+    "compared": "=",
     "supported": "✓",
     "not supported": "✕",
     "not testable": "–",
@@ -41,6 +43,16 @@ _MARKS = {
 
 def page(view: View) -> str:
     """The report as one HTML document."""
+    return render("report.html.j2", view.names.heads, view=view)
+
+
+def render(template: str, heads: Mapping[str, str], **values: object) -> str:
+    """A template as one self-contained document.
+
+    Args:
+        heads: what stands in tables and legends in the place of some words, such as Base.
+        values: what the template shows.
+    """
     style, script = _joined("report.css", "reviews.css"), _joined("report.js", "reviews.js")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -53,8 +65,9 @@ def page(view: View) -> str:
     environment.filters["kind"] = kind
     environment.filters["mark"] = mark
     environment.filters["drawing"] = Markup
-    return environment.get_template("report.html.j2").render(
-        view=view,
+    environment.filters["system"] = lambda text: heads.get(text, text)
+    return environment.get_template(template).render(
+        **values,
         style=Markup(style),  # noqa: S704  # our own file
         script=Markup(script),  # noqa: S704  # our own file
         policy=content_security_policy(style, script),

@@ -1,16 +1,18 @@
 """Gates and claims in a report: judged once, as rows, beside what was judged before and what was dropped."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.config.gates import Gate
 from kit.config.schema import Config
+from kit.evaluate.naming import names_of
 from kit.files import sha256_file, sha256_json
 from kit.report import scores, words
 from kit.report.baseline import Held, with_baseline
 from kit.report.formatting import Unit, count, plural
+from kit.report.judge import judge_metric
 from kit.report.read import Json, read_earlier
 from kit.report.view import ClaimRow, DroppedGate, EarlierVerdict, GateRow, Verdict
 
@@ -47,6 +49,7 @@ def judge(
     evaluation: Path,
     report: Path,
     recipe_gates: Sequence[Gate],
+    beside: Sequence[float] = (),
     held: Held | None = None,
 ) -> Judgement:
     """Judge an evaluation's scores.
@@ -56,6 +59,7 @@ def judge(
         report: the report's folder, whose verdict is kept where it came about otherwise: nobody can turn a
             failed gate into a passed one by another threshold without the report saying so.
         recipe_gates: those of the recipe and its tier.
+        beside: p-values of the same gates on further systems compared with the same base.
         held: the evaluation against a released one, which the verdict takes in.
 
     Raises:
@@ -66,7 +70,7 @@ def judge(
     from kit.evaluate.labour import model_labour
     from kit.evaluate.two_sided import two_sided
 
-    gates = judge_gates(found, config.gates, config.languages)
+    gates = judge_gates(found, config.gates, config.languages, beside)
     by_gates = verdict(found, gates)
     overall = Verdict(by_gates.status, int(by_gates.exit_code), by_gates.sentence)
     labour = model_labour(found, config.labour)
@@ -140,12 +144,28 @@ def _told(gate: Gate, found: Json) -> tuple[Unit, str, str]:
 
     metric = _metric(measured(found, gate.on), gate.metric, gate.decoding)
     unit = scores.unit_of(metric) if metric else "score"
-    asks = words.gate_asks(gate, metric["label"] if metric else gate.metric)
+    asks = words.gate_asks(gate, metric["label"] if metric else gate.metric, names_of(found))
     return unit, asks, words.gate_wanted(gate, unit, metric, found["confidence"])
 
 
 def _condition(gate: Gate) -> Json:
     return gate.model_dump(exclude={"name", "because"})
+
+
+def report_json(found: Json, judged: Judgement, seed_factor: list[Json]) -> Json:
+    """The contents of `report.json`."""
+    return {
+        **{key: value for key, value in found.items() if key != "items"},
+        "gates": [asdict(gate) for gate in judged.gates],
+        "claims": [asdict(claim) for claim in judged.claims],
+        "two_sided": [asdict(pair) for pair in judged.pairs],
+        "verdict": asdict(judged.verdict),
+        "judged_by": judged.judged_by,
+        "dropped_gates": [asdict(gate) for gate in judged.dropped],
+        "earlier": judged.earlier,
+        "seed_factor": seed_factor,
+        "labour": judged.labour,
+    }
 
 
 def gate_rows(results: list["GateResult"], config: Config, found: Json) -> list[GateRow]:
@@ -166,7 +186,7 @@ def gate_rows(results: list["GateResult"], config: Config, found: Json) -> list[
                 groups=plural(result.groups, "group") if result.groups < result.n else "",
                 status=result.status,
                 because=result.because,
-                why=words.gate_why(result, gate, unit),
+                why=words.gate_why(result, gate, unit, names_of(found)),
                 slice=(result.slice or "").partition("=")[2],
             )
         )
@@ -199,5 +219,7 @@ def claim_rows(results: list["ClaimResult"], config: Config, found: Json) -> lis
 
 
 def _metric(found: Json, name: str, decoding: str) -> Json | None:
+    if name == "judge" and (judged := judge_metric(found)):
+        return judged
     named = (m for m in found["metrics"] if m["name"] == name and m["decoding"] == decoding)
     return next(named, None)

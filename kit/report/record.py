@@ -6,7 +6,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,7 @@ class Made:
     verdict: Verdict
 
 
-def report_json(
+def recorded_json(
     sources: Sources,
     found: Json,
     judged: "Judgement",
@@ -76,20 +76,12 @@ def report_json(
         found: the contents of `scores.json`.
         texts: the report's other files, by name.
     """
+    from kit.report.judgement import report_json
     from kit.train.manifest import code_sha256
 
     return {
-        **{key: value for key, value in found.items() if key != "items"},
+        **report_json(found, judged, seed_factor),
         "schema": SCHEMA,
-        "gates": [asdict(gate) for gate in judged.gates],
-        "claims": [asdict(claim) for claim in judged.claims],
-        "verdict": asdict(judged.verdict),
-        "judged_by": judged.judged_by,
-        "two_sided": [asdict(pair) for pair in judged.pairs],
-        "dropped_gates": [asdict(gate) for gate in judged.dropped],
-        "earlier": judged.earlier,
-        "seed_factor": seed_factor,
-        "labour": judged.labour,
         "seed_evaluations": [scores["evaluation"] for scores in beside.by_seed.values()],
         "baseline": judged.held.as_json() if judged.held else None,
         "reviews": reviews_json(beside.reviews),

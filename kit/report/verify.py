@@ -28,6 +28,9 @@ from kit.report.record import Beside, Made, Sources, input_files
 from kit.report.reviews import FILE as REVIEWS
 from kit.report.reviews import from_report, read_reviews
 
+JUDGED = "judge.jsonl"
+"""A judge's replies; where one is missing, making scores again would ask for it."""
+
 _JUDGING = ("gates", "claims", "labour", "evaluate", "languages")
 """The settings that a verdict rests on; others, such as a title, may change after a release."""
 
@@ -60,6 +63,9 @@ def verify_report(folder: Path, root: Path, today: Callable[[Path], Config], hoo
     differences += _changed_settings(recorded[0], today(sources.run))
     differences += _lost_reviews(report, root)
     inputs = read_inputs(sources.evaluation, sources.run, sources.prepared)
+    if any(Path(difference.where).name == JUDGED for difference in differences):
+        why = "were not made again: a judge would have to be asked for what was changed"
+        return Verified([*differences, Difference("scores.json: the numbers", why)], [])
     try:
         differences += _changed_scores(inputs.scores, sources, hooks)
         made = make_faces(sources, inputs, _beside(report, sources))
@@ -174,9 +180,13 @@ def _lost_reviews(report: Json, root: Path) -> Iterator[Difference]:
 
 
 def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Difference]:
-    """Numbers of `scores.json` that do not follow from the answers, times and readings saved beside it."""
+    """Numbers of `scores.json` that do not follow from the answers, times and readings saved beside it.
+
+    A judge is not asked again: what it said is saved too.
+    """
     from kit.evaluate.evaluate import load_metrics, score_saved
     from kit.evaluate.general import load_general
+    from kit.evaluate.judge import ready_judge
     from kit.evaluate.prompts import choose, load_prompts
 
     config, answers = sources.config, sources.evaluation / "predictions.jsonl"
@@ -187,8 +197,8 @@ def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Differ
     if missing:
         return [Difference(answers.name, missing)]
     header = {key: scores[key] for key in _HEADER if key in scores}
-    metrics = load_metrics(config, hooks, sources.root)
-    found = score_saved(config, metrics, prompts, general, sources.evaluation, header)
+    metrics, judge = load_metrics(config, hooks, sources.root), ready_judge(config, sources.root)
+    found = score_saved(config, metrics, general, judge, prompts, sources.evaluation, header)
     again = json.loads(json.dumps(found))
     changed = changed_values("scores.json", scores, again)
     return [*_changed_gates(scores, again, config), *changed] if changed else []

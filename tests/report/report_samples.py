@@ -209,6 +209,9 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
         "metrics": metrics,
         "unscored": [],
         "general": [],
+        "judge": None,
+        "calibration": [],
+        "systems": {"base": "base", "tuned": "tuned"},
         "latency": latency(),
         "items": items,
     }

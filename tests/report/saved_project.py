@@ -106,7 +106,7 @@ def rescore(root: Path, folder: Path) -> None:
         "conditions": {"base": system, "tuned": {**system, "adapter": "c" * 16}, "mismatches": []},
         "definitions": definitions(config, root, hooks, 5),
     }
-    scores = score_saved(config, load_metrics(config, hooks, root), prompts, [], folder, header)
+    scores = score_saved(config, load_metrics(config, hooks, root), [], None, prompts, folder, header)
     save(folder / "scores.json", scores)
 
 
