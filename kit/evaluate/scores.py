@@ -88,6 +88,8 @@ def build_scores(
         "metrics": entries,
         "unscored": unscored,
         "latency": with_load(summarise_latency(latency, settings), latency, config.evaluate),
+        "judge": None,
+        "calibration": [],
         "items": [_item(prompt, place, answered, decodings) for place, prompt in enumerate(prompts)],
     }
 

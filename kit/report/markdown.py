@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
+from kit.report.trust_markdown import calibration_parts, judge_parts
 from kit.report.view import ScoreTable, SliceRow, View
 from kit.report.view_evidence import Side, Transcript
 
@@ -28,6 +29,8 @@ def markdown(view: View) -> str:
     parts += _regressions(view)
     parts += _misses(view)
     parts += _validity(view)
+    parts += judge_parts(view.judge, escape, table)
+    parts += calibration_parts(view.calibration, escape, table)
     parts += _general(view)
     parts += _provenance(view)
     parts += ["## Limits", bullets(view.limits)]

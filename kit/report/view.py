@@ -7,6 +7,8 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.report.calibration import CalibrationCard
+from kit.report.judge import JudgeCard
 from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
 from kit.report.view_speed import LabourCost, Latency
 
@@ -313,6 +315,8 @@ class View:
     transcripts: Transcripts
     misses: Misses
     validity: list[ValidityRow]
+    judge: JudgeCard | None
+    calibration: list[CalibrationCard]
     general: list[GeneralRow]
     general_unscored: list[str]
     data: DataCard
