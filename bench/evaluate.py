@@ -5,9 +5,9 @@
 Four ways in one process, in turns, greedy, at most 160 new tokens: the kit (`kit.evaluate.generate`:
 sorted by length, batches of 32), `model.generate` one by one, transformers' `pipeline` with batches of 32 in
 the order in which the prompts come, and lm-evaluation-harness's `generate_until` with batches of 32 (where
-`casekit[harness]` is installed). Each is warmed up with four prompts; the median of five turns
-counts. Time is that of the processor, on one thread, so that other work on the machine hardly counts. The last column says how
-many answers are the kit's to the letter: whoever stops elsewhere or decodes otherwise does other work.
+`casekit[harness]` is installed). Each is warmed up with four prompts, and the median of five turns counts.
+Time is that of the processor, on one thread, so that other work on the machine hardly counts. The last column
+says how many answers are the kit's to the letter: who stops elsewhere or decodes otherwise does other work.
 """
 
 import argparse
