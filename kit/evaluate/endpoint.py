@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 
 from kit.config.errors import CasekitError, ConfigError, Problem
+from kit.config.schema_judge import is_plain_address
 
 Dialogue = Sequence[Mapping[str, Any]]
 """Messages of `role` and `content`, the one to be answered last."""
@@ -71,6 +72,36 @@ class _Failed:
     why: str
     hint: str
     wait: float = 0.0
+
+
+def parse_request(pairs: Sequence[str]) -> dict[str, Any]:
+    """`temperature=0.7` as a request's key and value; what is no JSON is text, null takes a key out.
+
+    Raises:
+        ConfigError: one is no pair.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, is_pair, value = pair.partition("=")
+        if not (name and is_pair):
+            raise ConfigError(Problem("--request", f"{pair!r} is no KEY=JSON", "such as temperature=0"))
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def refuse_address(endpoint: Endpoint) -> None:
+    """Refuse an address that is none, or that may hold a secret.
+
+    Raises:
+        ConfigError: what was found is not repeated.
+    """
+    if not is_plain_address(endpoint.base_url):
+        message = "is no http(s) address without user, password or query, such as http://localhost:8000/v1"
+        hint = f"a key goes into an environment variable, named by {endpoint.named('api_key_env')}"
+        raise ConfigError(Problem(endpoint.named("base_url"), message, hint))
 
 
 def read_key(endpoint: Endpoint) -> str:
@@ -168,7 +199,6 @@ def _once(client: httpx2.Client, endpoint: Endpoint, key: str, messages: Dialogu
                     whole = False
                     break
     except httpx2.TimeoutException:
-        named = endpoint.named
         why = f"no whole reply within {endpoint.timeout:g} s"
         return _Failed(
             why, f"raise `{endpoint.named('timeout')}`, or lower `{endpoint.named('num_concurrent')}`"
