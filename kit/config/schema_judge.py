@@ -91,6 +91,16 @@ def _file_only(value: Any) -> Any:
     return {"file": value} if isinstance(value, str) else value
 
 
+def is_plain_address(url: str) -> bool:
+    """Whether an endpoint's address is http(s) without user, password or query, where a key may stand."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return known and not (parts.username or parts.password or parts.query or parts.fragment)
+
+
 class Judge(Section):
     """A model that judges answers, beside the rules and never in their place; off unless it is set.
 
@@ -134,12 +144,7 @@ class Judge(Section):
             if self.api_key_env is not None:
                 raise ValueError("`api_key_env` goes with `base_url`; a model on this machine needs no key")
             return self
-        try:
-            parts = urlsplit(self.base_url)
-            known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            known = False
-        if not known or parts.username or parts.password or parts.query or parts.fragment:
+        if not is_plain_address(self.base_url):
             raise ValueError(
                 "`base_url` is an http(s) address without user, password or query, such as "
                 "https://judge.example/v1; a key goes into an environment variable, named by `api_key_env`"

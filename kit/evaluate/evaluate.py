@@ -75,7 +75,7 @@ def evaluate(
     Raises:
         ConfigError: a metric is unknown or its parameters do not fit; a judge's rubric or key is missing.
         DataError: there is no test row; a general set or a judge's labels cannot be used.
-        JudgeError: a judge's endpoint failed; what it answered is kept.
+        EndpointError: a judge's endpoint failed; what it answered is kept.
         InvalidRunError: base and tuned would answer under unlike conditions, the base is not the one the
             run started from, or there is no golden checkpoint (exit code 4). Broken answers are not an
             error here: they are scored, counted under `validity`, and make the report's verdict `invalid`.

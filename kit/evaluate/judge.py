@@ -6,14 +6,13 @@ and another rubric asks anew.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from kit.config.schema import Config, Model
 from kit.config.schema_judge import Judge, Rubric
-from kit.evaluate.endpoint import Reply, ask, connect, read_key
+from kit.evaluate.endpoint import Endpoint, Reply, ask_all, read_key
 from kit.evaluate.judge_labels import LabelRow, read_labels
 from kit.evaluate.predictions import Key, Line, append_predictions, read_appended
 from kit.evaluate.prompts import Prompt
@@ -108,7 +107,7 @@ def ready_judge(config: Config, root: Path) -> ReadyJudge | None:
         return None
     rubric = load_rubric(settings.rubric, root)
     labels = read_labels(root / settings.labels, rubric, config.data.slices) if settings.labels else []
-    return ReadyJudge(settings, rubric, labels, read_key(settings))
+    return ReadyJudge(settings, rubric, labels, read_key(endpoint_of(settings)) if settings.base_url else "")
 
 
 def judge_hash(config: Config, root: Path) -> str | None:
@@ -137,7 +136,7 @@ def judge_answers(
         folder: the evaluation's, which holds the replies.
 
     Raises:
-        JudgeError: the endpoint failed; what it answered is kept.
+        EndpointError: the endpoint failed; what it answered is kept.
         ModelError: a local judge cannot be loaded.
     """
     asking = _Asking(ready)
@@ -308,28 +307,30 @@ def _replies(
     return kept
 
 
+def endpoint_of(judge: Judge) -> Endpoint:
+    """Where a judge that is served elsewhere is asked."""
+    return Endpoint(
+        model=judge.model,
+        base_url=judge.base_url or "",
+        api_key_env=judge.api_key_env,
+        request=judge.request,
+        timeout=judge.timeout,
+        retries=judge.retries,
+        num_concurrent=judge.num_concurrent,
+        who="judge",
+        named="evaluate.judge.{}".format,
+        again="casekit evaluate",
+    )
+
+
 def _ask_endpoint(
     ready: ReadyJudge, questions: Sequence[Question], config: Config
 ) -> Iterator[tuple[Question, Reply]]:
-    """Replies as they come; when one question fails for good no further one is begun, and none is lost."""
-    settings = ready.settings
-    pool = ThreadPoolExecutor(settings.num_concurrent)
-    with connect(settings) as client:
-        try:
-            asked = {pool.submit(ask, client, settings, ready.key, q.content): q for q in questions}
-            unread = dict(asked)
-            for future in as_completed(asked):
-                if future.exception() is not None:
-                    break
-                yield unread.pop(future), future.result()
-        finally:  # also where whoever reads the replies stops
-            pool.shutdown(wait=True, cancel_futures=True)
-        ended = {future: question for future, question in unread.items() if not future.cancelled()}
-        for future, question in ended.items():
-            if future.exception() is None:
-                yield question, future.result()
-        for future in ended:
-            future.result()  # raises what went wrong
+    """Replies as they come (`kit.evaluate.endpoint.ask_all`)."""
+    by_key = {question.key: question for question in questions}
+    asked = {key: [{"role": "user", "content": question.content}] for key, question in by_key.items()}
+    for key, reply in ask_all(endpoint_of(ready.settings), ready.key, asked):
+        yield by_key[key], reply
 
 
 def _ask_local(

@@ -9,7 +9,8 @@ from judge_stub import Says, endpoint, verdict
 from kit.config.errors import ConfigError
 from kit.config.schema_judge import Judge
 from kit.evaluate import endpoint as endpoint_module
-from kit.evaluate.endpoint import JudgeError, ask, connect, read_key
+from kit.evaluate.endpoint import EndpointError, ask, connect, read_key
+from kit.evaluate.judge import endpoint_of
 
 RUBRIC = {"question": "q", "labels": ["complies", "violates"], "good": ["complies"]}
 KEY = "sk-not-a-real-key-1234"
@@ -17,18 +18,19 @@ KEY = "sk-not-a-real-key-1234"
 
 def judge(base_url, **changes):
     settings = {"model": "m", "base_url": base_url, "rubric": RUBRIC, "retries": 2, "timeout": 5}
-    return Judge.model_validate({**settings, **changes})
+    return endpoint_of(Judge.model_validate({**settings, **changes}))
 
 
 def put(answer, key=KEY, **changes):
     with endpoint(answer) as stub:
         settings = judge(stub.base_url, **changes)
         with connect(settings) as client:
-            return ask(client, settings, key, "Is it?", first_wait=0.01), stub
+            asked = [{"role": "user", "content": "Is it?"}]
+            return ask(client, settings, key, asked, first_wait=0.01), stub
 
 
 def refused(answer, **changes):
-    with pytest.raises(JudgeError) as error:
+    with pytest.raises(EndpointError) as error:
         put(answer, api_key_env="JUDGE_KEY", **changes)
     text = str(error.value)
     assert KEY not in text and "what it answered is kept" in text
@@ -106,8 +108,8 @@ def test_nobody_there_is_told():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         settings = judge(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", retries=0)
-        with connect(settings) as client, pytest.raises(JudgeError, match=r"no reply .*; asked once"):
-            ask(client, settings, "", "q")
+        with connect(settings) as client, pytest.raises(EndpointError, match=r"no reply .*; asked once"):
+            ask(client, settings, "", [{"role": "user", "content": "q"}])
 
 
 def test_a_body_that_cannot_be_unpacked_is_told():

@@ -11,7 +11,7 @@ from kit.config.schema import Config
 from kit.config.schema_judge import Judge
 from kit.evaluate.claims import judge_claims
 from kit.evaluate.compare import Settings
-from kit.evaluate.endpoint import JudgeError
+from kit.evaluate.endpoint import EndpointError
 from kit.evaluate.evaluate import evaluate
 from kit.evaluate.gates import judge_gates
 from kit.evaluate.judge import judge_answers, judge_hash, ready_judge
@@ -145,7 +145,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     def fails_at_the_ninth(content, number):
         return by_word(content, number) if number < 9 else Says("gone", 404)
 
-    with pytest.raises(JudgeError, match="status 404"):
+    with pytest.raises(EndpointError, match="status 404"):
         ten(tmp_path, fails_at_the_ninth, num_concurrent=3)
     kept = read_lines(tmp_path / "judge.jsonl")
     assert len(kept) == 8, "what was answered is kept, also what was on its way when another failed"

@@ -245,3 +245,16 @@ def test_reviews_and_a_baseline_are_part_of_what_is_verified(bank: Path, casekit
     code, _, err = casekit("verify", "second")
     assert code == 2
     assert "reports/first/items.jsonl" in err
+
+
+def test_changed_replies_of_a_judge_are_named_and_nobody_is_asked_again(bank: Path, casekit: Run) -> None:
+    path = bank / "evaluations/first/judge.jsonl"
+    save_lines(path, [{"key": "a", "verdict": "complies"}])
+    assert casekit("report")[0] == 0
+    assert casekit("verify", "first")[0] == 0
+    save_lines(path, [])
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "evaluations/first/judge.jsonl: was changed since the report was made" in err
+    assert "a judge would have to be asked for what was changed" in err
+    assert path.read_bytes() == b""
