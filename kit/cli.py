@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from kit.cli_data import data_app
-from kit.cli_report import review, verify
+from kit.cli_report import reports, review, verify
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell
 from kit.config.errors import CasekitError, ExitCode
 
@@ -286,6 +286,7 @@ def report(
 
 app.command(rich_help_panel=WORK)(verify)
 app.command(rich_help_panel=WORK)(review)
+app.command(rich_help_panel=WORK)(reports)
 
 
 @app.command(rich_help_panel=WORK)
@@ -372,22 +373,6 @@ def run_all(overrides: Overrides = None, project: Root = HERE) -> None:
     from kit.config import load_config
 
     _finish(pipeline.run(load_config(project, overrides or []), _announce))
-
-
-@app.command(rich_help_panel=WORK)
-def reports(
-    projects: Annotated[list[Path] | None, typer.Argument(help="Projects; this one if none given.")] = None,
-) -> None:
-    """List the reports of one or more projects, each with its verdict and main score."""
-    from kit.terminal import find_reports, headline
-
-    folders = [folder for project in projects or [HERE] for folder in find_reports(project)]
-    if not folders:
-        places = ", ".join(str(project) for project in projects or [HERE.resolve()])
-        raise CasekitError(f"no report in {places}", "make one with `casekit run`")
-    console.print(headline(folders))
-    for folder in folders:
-        say("report", folder / "report.html")
 
 
 @app.command(rich_help_panel=WORK)

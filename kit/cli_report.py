@@ -1,4 +1,4 @@
-"""What is done with a report once it is there: people review its answers, and anyone verifies its numbers."""
+"""What is done with reports once they are there: answers reviewed, numbers verified, all of them listed."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say
-from kit.config.errors import ConfigError, ExitCode, Problem
+from kit.config.errors import CasekitError, ConfigError, ExitCode, Problem
 
 _SHOWN = 40
 
@@ -88,3 +88,18 @@ def review(
     add_reviews(path, new)
     console.print(f"{len(new)} {'verdict' if len(new) == 1 else 'verdicts'} added")
     say("reviews", path)
+
+
+def reports(
+    projects: Annotated[list[Path] | None, typer.Argument(help="Projects; this one if none given.")] = None,
+) -> None:
+    """List the reports of one or more projects, each with its verdict and main score."""
+    from kit.terminal import find_reports, headline
+
+    folders = [folder for project in projects or [HERE] for folder in find_reports(project)]
+    if not folders:
+        places = ", ".join(str(project) for project in projects or [HERE.resolve()])
+        raise CasekitError(f"no report in {places}", "make one with `casekit run`")
+    console.print(headline(folders))
+    for folder in folders:
+        say("report", folder / "report.html")
