@@ -31,10 +31,11 @@ from kit.evaluate.plan import Plan, measured_discordances, plan
 from kit.evaluate.predictions import read_lines, read_predictions
 from kit.evaluate.prompts import Prompt, choose, load_prompts
 from kit.evaluate.scores import build_scores, score_answers
+from kit.evaluate.validity import languages_of
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 4
+_METHOD = 5
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
@@ -95,7 +96,7 @@ def evaluate(
     predictions = read_predictions(folder / "predictions.jsonl")
     latency = read_lines(folder / "latency.jsonl")
     likelihood = read_lines(folder / "likelihood.jsonl")
-    scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood)
+    scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood, prepared)
     write_json(folder / "scores.json", scores)
     write_json(folder / "evaluation.json", record)
     return folder
@@ -138,7 +139,7 @@ def task_scorer(config: Config, root: Path, prepared: Path, hooks: Hooks) -> Tas
         )
         model.train(training)
         outputs, finished = [answer.output for answer in answers], [answer.finished for answer in answers]
-        mean = score_answers(metric, outputs, finished, prompts).mean
+        mean = score_answers(metric, outputs, finished, prompts, languages_of(config)).mean
         # No answer could be scored (all too short to tell their language, say): that is no success.
         return sign * (metric.invalid_item if mean is None else mean)
 
@@ -266,7 +267,7 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
         {
             "metrics": uses,
             "files": [sha256_file(path) for path in files],
-            "languages": config.languages,
+            "languages": [config.languages, config.project.languages],
             "method": _METHOD,
             "intervals": [config.evaluate.confidence, config.evaluate.bootstrap_draws],
         }
