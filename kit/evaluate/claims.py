@@ -68,7 +68,7 @@ def _judge_claim(scores: Scores, claim: Claim) -> ClaimResult:
     if part is None:
         return result("not testable", "the base model had nothing to reduce")
     if claim.of != "tuned" and mostly_invalid(scores, "base", "greedy"):
-        return result("not testable", "most answers of the base model are empty, cut or repeating")
+        return result("not testable", "most answers of the base model are invalid")
     groups = independent(entry)
     found = {key: part[key] for key in ("estimate", "low", "high")} | {"n": entry["n"], "groups": groups}
     made = "synthetic " if scores["synthetic"] else ""

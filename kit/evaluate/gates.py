@@ -111,7 +111,8 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
     for decoding, systems in scores["validity"].items():
         n, invalid = systems["tuned"]["n"], systems["tuned"]["invalid"]
         if mostly_invalid(scores, "tuned", decoding):
-            reason = f"{invalid} of {n} {decoding} answers of the tuned model are empty, cut or repeating."
+            why = invalid_reasons(scores, "tuned", decoding)
+            reason = f"{invalid} of {n} {decoding} answers of the tuned model are invalid: {why}."
             return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     failed = [gate.name for gate in gates if gate.status == "failed"]
     unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]
@@ -137,6 +138,12 @@ def mostly_invalid(scores: Scores, system: str, decoding: str) -> bool:
     """Whether a system is broken under a decoding: more than `MOST_INVALID` of its answers are none."""
     found = scores["validity"].get(decoding, {}).get(system)
     return bool(found) and found["invalid"] > MOST_INVALID * found["n"]
+
+
+def invalid_reasons(scores: Scores, system: str, decoding: str) -> str:
+    """Why a system's answers are invalid, the commonest reason first: cut 12, wrong language 3."""
+    found = scores["validity"][decoding][system]["reasons"]
+    return ", ".join(f"{reason} {found[reason]}" for reason in sorted(found, key=lambda r: (-found[r], r)))
 
 
 def independent(part: Scores) -> int:
@@ -234,7 +241,7 @@ def _judge_part(part: Part, gate: Gate, context: Context, slice_: str | None, br
     lacking = found.lacking if found.found is None else _thin(gate, part["n"], independent(part))
     lacking = lacking or found.lacking
     if not lacking and broken and found.holds:
-        lacking = "most answers of the base model are empty, cut or repeating"
+        lacking = "most answers of the base model are invalid"
     return _result(gate, part, slice_, found, lacking)
 
 

@@ -15,6 +15,14 @@ from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.files import new_folder, write_json, write_text
 from kit.report import provenance, scores
+from kit.report.baselines import (
+    baseline_columns,
+    baseline_notices,
+    baseline_rows,
+    baselines_left_out,
+    counting_metrics,
+    unbeaten_sentences,
+)
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.html import page
@@ -26,6 +34,7 @@ from kit.report.judgement import (
     judge,
     report_json,
 )
+from kit.report.leaks import leak_notices, leaks_view
 from kit.report.markdown import markdown
 from kit.report.read import Inputs, Json, read_inputs
 from kit.report.transcripts import pick_transcripts
@@ -96,6 +105,7 @@ def build_view(
     licence, licence_note = _licence(found["model"], config)
     tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
     titles, tables = _rule_titles(config, root), scores.score_tables(found)
+    counting = counting_metrics(config)
     return View(
         title=config.recipe.title,
         summary=config.recipe.summary,
@@ -121,17 +131,25 @@ def build_view(
         power=_power(found),
         synthetic=synthetic,
         tiny=tiny,
-        notices=_notices(found, synthetic, tiny),
+        notices=[
+            *_notices(found, synthetic, tiny),
+            *leak_notices(found, judged.without_leaks),
+            *baseline_notices(found, counting),
+        ],
         verdict=judged.verdict,
         gates=gate_rows(judged.gates, config, found),
         dropped_gates=judged.dropped,
         earlier=earlier_verdicts(judged),
         claims=claim_rows(judged.claims, config, found),
-        changes=scores.change_notes(found),
+        changes=scores.change_notes(found, unbeaten_sentences(found, counting)),
         scores=tables,
         methods=scores.methods(tables),
         score_plot=scores.score_plot(found),
         unscored=scores.unscored(found),
+        baselines=baseline_rows(found, counting),
+        baseline_names=baseline_columns(found),
+        baselines_left_out=baselines_left_out(found),
+        leaks=leaks_view(found, judged.without_leaks),
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),
@@ -185,7 +203,7 @@ def _hub_base(model: str, root: Path) -> str:
 
 def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     """What a reader must know before any number."""
-    from kit.evaluate.gates import mostly_invalid
+    from kit.evaluate.gates import invalid_reasons, mostly_invalid
 
     notices = []
     if tiny and synthetic:
@@ -200,9 +218,10 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     elif synthetic:
         notices.append("The data is synthetic: results prove the machinery, not the domain.")
     if mostly_invalid(found, "base", "greedy"):
+        why = invalid_reasons(found, "base", "greedy")
         notices.append(
-            "Most answers of the base model are empty, cut or repeating and count as failures: "
-            "much of the difference is that tuning taught the model to give an answer at all; see Validity."
+            f"Most answers of the base model are invalid ({why}) and count as failures: much of the difference "
+            "is that tuning taught the model to give a valid answer at all; see Validity."
         )
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:

@@ -10,6 +10,7 @@ from kit.config.schema import Config
 from kit.files import sha256_file, sha256_json
 from kit.report import scores, words
 from kit.report.formatting import Unit, count, plural
+from kit.report.leaks import leak_change
 from kit.report.read import Json, read_earlier
 from kit.report.view import ClaimRow, DroppedGate, EarlierVerdict, GateRow, Verdict
 
@@ -31,6 +32,8 @@ class Judgement:
     """What `report.json` said of this evaluation before, judged by other gates or on other scores."""
     dropped: list[DroppedGate]
     """The recipe's gates that the project does not set as the recipe does."""
+    without_leaks: Json | None
+    """What comes out otherwise without the leaked prompts; see `leaks.leak_change`."""
 
 
 def judge(
@@ -63,6 +66,7 @@ def judge(
         judged_by=judged_by,
         earlier=_earlier(read_earlier(report), judged_by),
         dropped=_dropped(recipe_gates, config, found),
+        without_leaks=leak_change(found, gates, overall.status, config),
     )
 
 
@@ -133,6 +137,7 @@ def report_json(found: Json, judged: Judgement, seed_factor: list[Json]) -> Json
         "dropped_gates": [asdict(gate) for gate in judged.dropped],
         "earlier": judged.earlier,
         "seed_factor": seed_factor,
+        "leak_change": judged.without_leaks,
     }
 
 

@@ -12,6 +12,7 @@ from kit.report.view import ScoreTable, Side, SliceRow, Transcript, View
 
 _REGRESSIONS = 3
 _QUOTED = 300
+_LEAKS = 5
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!$])")  # a dollar sign would begin mathematics on GitHub
 
 
@@ -20,10 +21,12 @@ def markdown(view: View) -> str:
     parts = [*_head(view), *_gates(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores)
+    parts += baselines(view)
     parts += _seeds(view)
     parts += _slices(view.worst_slices)
     parts += _regressions(view)
     parts += _validity(view)
+    parts += _leaks(view)
     parts += _provenance(view)
     parts += ["## Limits", bullets(view.limits)]
     if view.not_for:
@@ -217,6 +220,46 @@ def _validity(view: View) -> list[str]:
         return []
     rows = [[v.system, v.decoding, v.n, v.invalid, v.share, escape(v.reasons)] for v in view.validity]
     return ["## Validity", table(["system", "decoding", ">answers", ">invalid", ">share", "why"], rows)]
+
+
+def baselines(view: View) -> list[str]:
+    """The trivial baselines beside tuned, as a table; one with a cross is not beaten."""
+    if not view.baselines:
+        return []
+    rows = [
+        [
+            f"{escape(row.label)} ({row.better})",
+            f"{row.tuned} {row.tuned_interval}",
+            *("–" if c.why else f"{c.value} {c.interval}{'' if c.beaten else ' ✕'}" for c in row.cells),
+            f"{mark(row.verdict)} {row.verdict}" if row.verdict else "–",
+        ]
+        for row in view.baselines
+    ]
+    names = [f">{name.lower()}" for name, _ in view.baseline_names]
+    said = "Trivial baselines on the same prompts; ✕: tuned is not shown to be better."
+    parts = ["## Trivial baselines", said, table(["metric", ">tuned", *names, "tuned against them"], rows)]
+    return [*parts, *map(escape, view.baselines_left_out)]
+
+
+def _leaks(view: View) -> list[str]:
+    leaks = view.leaks
+    parts = ["## Leaks from training", escape(f"{leaks.sentence} {leaks.change}".strip())]
+    if leaks.scores:
+        rows = [
+            [
+                escape(row.label),
+                *(f"{all_} → {rest}" for all_, rest in (row.n, row.base, row.tuned, row.difference)),
+                f"{row.verdict[0]} → {row.verdict[1]}",
+            ]
+            for row in leaks.scores
+        ]
+        columns = ["metric, all → without leaks", ">n", ">base", ">tuned", ">difference", "verdict"]
+        parts.append(table(columns, rows))
+    shown = [
+        f"- {row.kind}: {code(row.test)} {code(row.test_text)}, {code(row.train)} {code(row.train_text)}"
+        for row in leaks.rows[:_LEAKS]
+    ]
+    return [*parts, "\n".join(shown)] if shown else parts
 
 
 def _provenance(view: View) -> list[str]:

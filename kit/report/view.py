@@ -7,6 +7,8 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.report.view_validity import BaselineRow, Leaks
+
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
 Change = Literal["improved", "worse", "not shown"]
@@ -352,6 +354,11 @@ class View:
     methods: list[tuple[str, str]]
     """Metrics, and how their intervals and tests were made."""
     unscored: list[str]
+    baselines: list[BaselineRow]
+    baseline_names: list[tuple[str, str]]
+    """Their columns: name, kind."""
+    baselines_left_out: list[str]
+    leaks: Leaks
     slices: list[SliceTable]
     worst_slices: list[SliceRow]
     failures: list[FailureRow]

@@ -183,7 +183,7 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
     }
     n = len(items)
     return {
-        "schema": 2,
+        "schema": 3,
         "evaluation": "20260102-finance",
         "run": "20260102T030405-sft-lora",
         "data": "f00d",

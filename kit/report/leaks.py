@@ -1,0 +1,166 @@
+"""The leaks' part of a report: which test prompts stand in training rows, and what changes without them."""
+
+from collections import Counter
+from functools import partial
+from typing import Any
+
+from kit.config.schema import Config
+from kit.report.formatting import count, difference, estimate, plural, shortened
+from kit.report.read import Json
+from kit.report.scores import unit_of
+from kit.report.view_validity import LeakRow, Leaks, LeakScore
+
+_SHOWN = 20
+_TEXT = 240
+"""Characters of a text."""
+
+
+def leak_change(scores: Json, gates: list[Any], status: str, config: Config) -> Json | None:
+    """What gates and verdict are without the leaked prompts; None where nothing leaked.
+
+    Args:
+        gates: the results with them.
+        status: the verdict's, with them.
+
+    Returns:
+        `{"status", "exit_code", "sentence", "changed", "gates": [{"name", "with", "without"}]}`; of the
+        gates those that come out otherwise.
+    """
+    from kit.evaluate.gates import judge_gates, verdict
+
+    if not scores.get("without_leaks"):
+        return None
+    rest = {**scores, **scores["without_leaks"]}
+    found = judge_gates(rest, config.gates, config.languages)
+    overall = verdict(rest, found)
+    pairs = zip(gates, found, strict=True)
+    otherwise = [
+        {"name": one.name, "with": one.status, "without": other.status}
+        for one, other in pairs
+        if one.status != other.status
+    ]
+    return {
+        "status": overall.status,
+        "exit_code": int(overall.exit_code),
+        "sentence": overall.sentence,
+        "changed": overall.status != status,
+        "gates": otherwise,
+    }
+
+
+def leak_notices(scores: Json, change: Json | None) -> list[str]:
+    """What page one says: that the verdict, a gate or a metric's verdict rests on leaked prompts."""
+    if change is None:
+        return []
+    moved = [score for score in _scores(scores) if score.verdict[0] != score.verdict[1]]
+    if not (change["changed"] or change["gates"] or moved):
+        return []
+    leaked = plural(len(scores["leaks"]), "prompt")
+    said = [f"{leaked} of {count(scores['prompts'])} {_stand(scores)} in training rows."]
+    if change["changed"]:
+        said.append(f"Without them the verdict would be {change['status']}: {change['sentence']}")
+    if change["gates"]:
+        gates = "; ".join(f"{g['name']} ({g['with']}, without them {g['without']})" for g in change["gates"])
+        said.append(f"Gates that come out otherwise: {gates}.")
+    if moved:
+        metrics = "; ".join(f"{m.label} ({m.verdict[0]}, without them {m.verdict[1]})" for m in moved)
+        said.append(f"Changes that come out otherwise: {metrics}.")
+    return [" ".join(said)]
+
+
+def _stand(scores: Json) -> str:
+    return "stands" if len(scores["leaks"]) == 1 else "stand"
+
+
+def leaks_view(scores: Json, change: Json | None) -> Leaks:
+    """The section on leaks."""
+    found = scores.get("leaks")
+    if found is None:
+        said = "The training rows were not at hand, so no test prompt was looked up among them."
+        return Leaks(said, "", [], "", [])
+    if not found:
+        said = f"None of {plural(scores['prompts'], 'test prompt')} stands in a training row."
+        return Leaks(said, "", [], "", [])
+    kinds = Counter(leak["kind"] for leak in found)
+    named = ", ".join(f"{count(kinds[kind])} {words}" for kind, words in _KINDS.items() if kinds[kind])
+    said = f"{count(len(found))} of {plural(scores['prompts'], 'test prompt')} {_stand(scores)} in training"
+    return Leaks(
+        sentence=f"{said} rows: {named}.",
+        change=_change_sentence(change),
+        rows=[_row(leak) for leak in found[:_SHOWN]],
+        left_out=plural(len(found) - _SHOWN, "more prompt") if len(found) > _SHOWN else "",
+        scores=_scores(scores),
+    )
+
+
+_KINDS = {
+    "exact": "exactly",
+    "near": "nearly",
+    "13-gram": "by a run of 13 words or more",
+}
+
+
+def _change_sentence(change: Json | None) -> str:
+    if change is None:
+        return ""
+    if not change["changed"] and not change["gates"]:
+        return f"Without them every gate comes out the same, and so does the verdict: {change['status']}."
+    return f"Without them the verdict is {change['status']}: {change['sentence']}"
+
+
+def _row(leak: Json) -> LeakRow:
+    own, theirs = leak["differs"]
+    if leak["kind"] == "13-gram":
+        how = f"both have “{leak['shared']}”"
+    elif own or theirs:
+        how = f"here “{own}”, there “{theirs}”" if own and theirs else f"only one has “{own or theirs}”"
+    else:
+        how = "the same words"
+    return LeakRow(
+        kind=leak["kind"],
+        test=leak["test"]["where"],
+        test_text=_short(leak["test"]["text"]),
+        train=leak["train"]["where"],
+        train_text=_short(leak["train"]["text"]),
+        how=_short(how),
+    )
+
+
+def _short(text: str) -> str:
+    shown, left_out = shortened(text, _TEXT)
+    return f"{shown} …" if left_out else shown
+
+
+def _scores(scores: Json) -> list[LeakScore]:
+    rest = {m["name"]: m for m in scores["without_leaks"]["metrics"] if m["decoding"] == "greedy"}
+    return [
+        _score(metric, rest.get(metric["name"]))
+        for metric in scores["metrics"]
+        if metric["decoding"] == "greedy"
+    ]
+
+
+def _score(metric: Json, rest: Json | None) -> LeakScore:
+    unit = unit_of(metric)
+    shown = partial(estimate, unit=unit)
+    if rest is None:
+        none = "none left"
+        return LeakScore(
+            label=metric["label"],
+            n=(count(metric["n"]), count(0)),
+            base=(shown(metric["base"]), none),
+            tuned=(shown(metric["tuned"]), none),
+            difference=(difference(metric["difference"]["estimate"], unit), none),
+            verdict=(metric["verdict"], "not shown"),
+        )
+    return LeakScore(
+        label=metric["label"],
+        n=(count(metric["n"]), count(rest["n"])),
+        base=(shown(metric["base"]), shown(rest["base"])),
+        tuned=(shown(metric["tuned"]), shown(rest["tuned"])),
+        difference=(
+            difference(metric["difference"]["estimate"], unit),
+            difference(rest["difference"]["estimate"], unit),
+        ),
+        verdict=(metric["verdict"], rest["verdict"]),
+    )
