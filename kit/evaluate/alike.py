@@ -74,7 +74,7 @@ def most_alike(prompts: Sequence[Prompt], training: Training, threshold: float) 
     everything = np.arange(len(training.asks))
     if not len(everything):
         return [MostAlike(None, None) for _ in prompts]
-    values, meanings = training.asks.values(everything), training.asks.meanings(everything)
+    values, meanings = training.asks.values(), training.asks.meanings(everything)
     usable = np.array(training.usable, dtype=np.bool_)
     rows = _Rows(training, load_table(training.folder, "train"))
     found = []

@@ -277,14 +277,16 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
 def _both_conditions(
     config: Config, prompts: list[Prompt], prepared: Path, run: Path, base_weights: str
 ) -> tuple[Conditions, Conditions]:
-    from kit.models.loading import load_tokenizer, weights_sha256
+    from kit.models.loading import is_adapter, load_tokenizer, weights_sha256
 
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     golden_model = config.model.model_copy(update={"name": str(run / "golden"), "revision": None})
     golden = weights_sha256(run / "golden")
+    adapter = golden if is_adapter(run / "golden") else None
+    trained_on = manifest["data"]["fingerprint"]
     return (
         conditions(config, load_tokenizer(config.model), prompts, prepared.name, base_weights),
-        conditions(config, load_tokenizer(golden_model), prompts, manifest["data"]["fingerprint"], golden),
+        conditions(config, load_tokenizer(golden_model), prompts, trained_on, golden, adapter),
     )
 
 

@@ -108,7 +108,7 @@ def baseline_notices(scores: Json, counting: Collection[str]) -> list[str]:
     everywhere = [name for name in _DOING if all(name in unbeaten(m) for m in metrics)]
     if everywhere:
         doing = _listed([_DOING[name] for name in everywhere])
-        return [f"No metric that counts tells tuned from {doing}: tuned is not shown to be better on any."]
+        return [f"On no metric that counts is tuned shown to be better than {doing}; see Trivial baselines."]
     listed = "; ".join(f"{m['label']} ({_best(m)})" for m in short)
     said = f"On {len(short)} of {plural(len(metrics), 'metric')} that count, tuned is not shown to be better "
     return [f"{said}than a trivial baseline: {listed}. {_where_they_fail(metrics, short)}"]

@@ -133,7 +133,7 @@ def build_view(
         tiny=tiny,
         notices=[
             *_notices(found, synthetic, tiny),
-            *leak_notices(found, judged.without_leaks),
+            *leak_notices(found, judged.without_leaks, counting),
             *baseline_notices(found, counting),
         ],
         verdict=judged.verdict,
@@ -220,8 +220,8 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     if mostly_invalid(found, "base", "greedy"):
         why = invalid_reasons(found, "base", "greedy")
         notices.append(
-            f"Most answers of the base model are invalid ({why}) and count as failures: much of the difference "
-            "is that tuning taught the model to give a valid answer at all; see Validity."
+            f"Most answers of the base model are invalid ({why}) and count as failures: much of the "
+            "difference is that tuning taught the model to give a valid answer at all; see Validity."
         )
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:

@@ -1,6 +1,7 @@
 """The leaks' part of a report: which test prompts stand in training rows, and what changes without them."""
 
 from collections import Counter
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -48,17 +49,17 @@ def leak_change(scores: Json, gates: list[Any], status: str, config: Config) -> 
     }
 
 
-def leak_notices(scores: Json, change: Json | None) -> list[str]:
-    """What page one says: that the verdict, a gate or a metric's verdict rests on leaked prompts."""
+def leak_notices(scores: Json, change: Json | None, counting: Collection[str]) -> list[str]:
+    """What page one says: that the verdict, a gate or a metric that counts rests on leaked prompts."""
     if change is None:
         return []
-    moved = [score for score in _scores(scores) if score.verdict[0] != score.verdict[1]]
+    decided = [m["label"] for m in scores["metrics"] if m["name"] in counting and m["ratio"] is None]
+    moved = [s for s in _scores(scores) if s.label in decided and s.verdict[0] != s.verdict[1]]
     if not (change["changed"] or change["gates"] or moved):
         return []
-    leaked = plural(len(scores["leaks"]), "prompt")
-    said = [f"{leaked} of {count(scores['prompts'])} {_stand(scores)} in training rows."]
+    said = [f"{_leaked(scores)} text with training rows; see Leaks from training."]
     if change["changed"]:
-        said.append(f"Without them the verdict would be {change['status']}: {change['sentence']}")
+        said.append(f"Without them the verdict would be: {change['status']}.")
     if change["gates"]:
         gates = "; ".join(f"{g['name']} ({g['with']}, without them {g['without']})" for g in change["gates"])
         said.append(f"Gates that come out otherwise: {gates}.")
@@ -68,8 +69,10 @@ def leak_notices(scores: Json, change: Json | None) -> list[str]:
     return [" ".join(said)]
 
 
-def _stand(scores: Json) -> str:
-    return "stands" if len(scores["leaks"]) == 1 else "stand"
+def _leaked(scores: Json) -> str:
+    found = len(scores["leaks"])
+    share = "shares" if found == 1 else "share"
+    return f"{count(found)} of {plural(scores['prompts'], 'test prompt')} {share}"
 
 
 def leaks_view(scores: Json, change: Json | None) -> Leaks:
@@ -79,13 +82,12 @@ def leaks_view(scores: Json, change: Json | None) -> Leaks:
         said = "The training rows were not at hand, so no test prompt was looked up among them."
         return Leaks(said, "", [], "", [])
     if not found:
-        said = f"None of {plural(scores['prompts'], 'test prompt')} stands in a training row."
+        said = f"None of {plural(scores['prompts'], 'test prompt')} shares text with a training row."
         return Leaks(said, "", [], "", [])
     kinds = Counter(leak["kind"] for leak in found)
     named = ", ".join(f"{count(kinds[kind])} {words}" for kind, words in _KINDS.items() if kinds[kind])
-    said = f"{count(len(found))} of {plural(scores['prompts'], 'test prompt')} {_stand(scores)} in training"
     return Leaks(
-        sentence=f"{said} rows: {named}.",
+        sentence=f"{_leaked(scores)} text with training rows: {named}.",
         change=_change_sentence(change),
         rows=[_row(leak) for leak in found[:_SHOWN]],
         left_out=plural(len(found) - _SHOWN, "more prompt") if len(found) > _SHOWN else "",
@@ -94,9 +96,9 @@ def leaks_view(scores: Json, change: Json | None) -> Leaks:
 
 
 _KINDS = {
-    "exact": "exactly",
-    "near": "nearly",
-    "13-gram": "by a run of 13 words or more",
+    "exact": "the whole of it",
+    "near": "nearly the whole of it",
+    "13-gram": "a run of 13 words or more",
 }
 
 
