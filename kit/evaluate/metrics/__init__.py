@@ -79,12 +79,12 @@ class LoadedMetric:
     @property
     def judges(self) -> frozenset[str]:
         """Reasons for invalid answers that the metric judges by itself."""
-        return self.module.judges if self.module else frozenset()
+        return frozenset() if self.module is None else self.module.judges
 
     @property
     def label_key(self) -> str:
         """The key of a reference that holds the label it looks for; empty where it looks for none."""
-        return self.module.label_key if self.module else ""
+        return "" if self.module is None else self.module.label_key
 
     def item(self, answer: str, reference: Reference) -> float | None:
         """What one answer scores; of the kit's own metrics only."""
