@@ -1,18 +1,21 @@
 """`scores.json`: every prompt's answers scored, compared and broken down."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import kit
 from kit.config.schema import Config
 from kit.evaluate.alike import most_alike
-from kit.evaluate.baselines import Found, baseline_entries, none_apply, score_baselines, trivial
+from kit.evaluate.baselines import baseline_entries, none_apply, score_baselines, trivial
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
 from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.leaks import find_leaks
+from kit.evaluate.material import Answered, Material
+from kit.evaluate.memorisation import NAME as MEMORISED
+from kit.evaluate.memorisation import memorisation_entry, unscored_memorisation
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
 from kit.evaluate.perplexity import NAME, perplexity_entry, unscored_perplexity
 from kit.evaluate.power import minimum_detectable_effect
@@ -33,64 +36,6 @@ from kit.evaluate.validity import (
 _DETAILS_SHOWN = 20
 
 
-@dataclass(frozen=True)
-class Answered:
-    """One system's answers under one decoding, with what every metric makes of them."""
-
-    outputs: list[str]
-    invalid: list[str | None]
-    results: dict[str, MetricResult]
-
-
-@dataclass(frozen=True)
-class Material:
-    """What scores are made from; lists are in the prompts' order."""
-
-    config: Config
-    metrics: Sequence[LoadedMetric]
-    prompts: Sequence[Prompt]
-    answered: dict[tuple[str, str], Answered]
-    """By decoding and system."""
-    baselines: dict[str, dict[str, Found]]
-    """Metric -> baseline -> its items, or why it has none."""
-    latency: Sequence[Line]
-    likelihood: Sequence[Line]
-
-    @property
-    def decodings(self) -> list[str]:
-        """Those that were asked for, greedy first."""
-        return list(dict.fromkeys(decoding for decoding, _ in self.answered))
-
-    @property
-    def settings(self) -> Settings:
-        """How intervals are made."""
-        evaluate = self.config.evaluate
-        return Settings(evaluate.confidence, evaluate.bootstrap_draws, self.config.seed)
-
-    def without(self, left_out: Collection[str]) -> "Material":
-        """The same without some prompts, by their ids; what an answer scores does not change."""
-        places = [place for place, prompt in enumerate(self.prompts) if prompt.id not in left_out]
-        return replace(
-            self,
-            prompts=[self.prompts[place] for place in places],
-            answered={key: _answers_at(answered, places) for key, answered in self.answered.items()},
-            baselines={
-                metric: {name: at if isinstance(at, str) else at.at(places) for name, at in found.items()}
-                for metric, found in self.baselines.items()
-            },
-            latency=[line for line in self.latency if line["id"] not in left_out],
-            likelihood=[line for line in self.likelihood if line["id"] not in left_out],
-        )
-
-
-def _answers_at(answered: Answered, places: Sequence[int]) -> Answered:
-    return Answered(
-        outputs=[answered.outputs[place] for place in places],
-        invalid=[answered.invalid[place] for place in places],
-        results={name: result.at(places) for name, result in answered.results.items()},
-    )
-
-
 def build_scores(
     config: Config,
     metrics: Sequence[LoadedMetric],
@@ -99,6 +44,7 @@ def build_scores(
     latency: Sequence[Line],
     header: dict[str, Any],
     likelihood: Sequence[Line] = (),
+    memorisation: Sequence[Line] = (),
     prepared: Path | None = None,
 ) -> dict[str, Any]:
     """Everything of `scores.json` (see docs/explanation/architecture.md).
@@ -108,6 +54,7 @@ def build_scores(
         predictions: an answer for every prompt, system and decoding.
         latency: lines of `latency.jsonl`, possibly none.
         likelihood: lines of `likelihood.jsonl`, possibly none.
+        memorisation: lines of `memorisation.jsonl`, possibly none.
         header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`.
         prepared: the prepared data's folder, whose training rows are looked through for the prompts; None
             where the training data is not known, and so neither leaks nor answers to copy.
@@ -135,6 +82,7 @@ def build_scores(
         baselines={metric.name: score_baselines(metric, copies, judge) for metric in metrics},
         latency=latency,
         likelihood=likelihood,
+        memorisation=memorisation,
     )
     flagged = {leak.id for leak in leaks or ()}
     return {
@@ -153,14 +101,19 @@ def build_scores(
 
 def _compared(material: Material) -> dict[str, Any]:
     """Everything of `scores.json` that depends on which prompts are looked at."""
-    settings = material.settings
+    settings = settings_of(material.config)
     entries, unscored = _entries(material)
     timed = response_time_entry(material.latency, settings)
     entries += (
         [timed | {"baselines": none_apply("an answer that nothing makes takes no time")}] if timed else []
     )
     unscored += unscored_response_time(material.latency)
-    if any(use.name == NAME for use in material.config.evaluate.metrics):
+    asked = {use.name for use in material.config.evaluate.metrics}
+    if MEMORISED in asked:
+        given = memorisation_entry(material.memorisation, settings)
+        entries += [given | {"baselines": none_apply("it is of training rows")}] if given else []
+        unscored += [] if given else [unscored_memorisation()]
+    if NAME in asked:
         read = perplexity_entry(material.likelihood, material.prompts, settings)
         entries += [read | {"baselines": none_apply("it is of the reference answers")}] if read else []
         unscored += unscored_perplexity(material.likelihood)
@@ -178,6 +131,11 @@ def _compared(material: Material) -> dict[str, Any]:
         "unscored": unscored,
         "latency": summarise_latency(material.latency, settings),
     }
+
+
+def settings_of(config: Config) -> Settings:
+    """How the configuration has intervals made."""
+    return Settings(config.evaluate.confidence, config.evaluate.bootstrap_draws, config.seed)
 
 
 def score_answers(
@@ -264,7 +222,7 @@ def _entries(material: Material) -> tuple[list[dict[str, Any]], list[dict[str, s
     Baselines answer the same every time, so they stand beside the greedy scores.
     """
     entries, unscored = [], []
-    prompts, settings = material.prompts, material.settings
+    prompts, settings = material.prompts, settings_of(material.config)
     groups = [prompt.group for prompt in prompts]
     for decoding in material.decodings:
         for metric in material.metrics:

@@ -25,6 +25,7 @@ from kit.report.baselines import (
 )
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
+from kit.report.general import general_losses, general_rows, general_unscored
 from kit.report.html import page
 from kit.report.judgement import (
     Judgement,
@@ -155,6 +156,8 @@ def build_view(
         failures=scores.failure_rows(found, titles),
         transcripts=pick_transcripts(found, titles),
         validity=scores.validity_rows(found),
+        general=general_rows(found),
+        general_unscored=general_unscored(found),
         data=provenance.data_card(inputs.data),
         training=provenance.training(inputs, config),
         latency=provenance.latency(found),
@@ -223,6 +226,7 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
             f"Most answers of the base model are invalid ({why}) and count as failures: much of the "
             "difference is that tuning taught the model to give a valid answer at all; see Validity."
         )
+    notices += general_losses(found)
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:
         notices.append("Base and tuned were not asked under the same conditions; see Conditions.")

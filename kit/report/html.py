@@ -27,6 +27,8 @@ _MARKS = {
     "improved": "▲",
     "worse": "▼",
     "not shown": "·",
+    "kept": "✓",
+    "lost": "▼",
     "too few to test": "·",
 }
 

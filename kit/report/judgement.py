@@ -116,7 +116,9 @@ def _dropped(recipe_gates: Sequence[Gate], config: Config, found: Json) -> list[
 
 def _told(gate: Gate, found: Json) -> tuple[Unit, str, str]:
     """The unit of a gate's metric, what the gate asks and what it wants, in words."""
-    metric = _metric(found, gate.metric, gate.decoding)
+    from kit.evaluate.gates import measured
+
+    metric = _metric(measured(found, gate.on), gate.metric, gate.decoding)
     unit = scores.unit_of(metric) if metric else "score"
     asks = words.gate_asks(gate, metric["label"] if metric else gate.metric)
     return unit, asks, words.gate_wanted(gate, unit, metric, found["confidence"])

@@ -27,6 +27,7 @@ def markdown(view: View) -> str:
     parts += _regressions(view)
     parts += _validity(view)
     parts += _leaks(view)
+    parts += _general(view)
     parts += _provenance(view)
     parts += ["## Limits", bullets(view.limits)]
     if view.not_for:
@@ -260,6 +261,23 @@ def _leaks(view: View) -> list[str]:
         for row in leaks.rows[:_LEAKS]
     ]
     return [*parts, "\n".join(shown)] if shown else parts
+
+
+def _general(view: View) -> list[str]:
+    rows = [
+        [
+            f"{escape(row.set)}<br>{escape(row.label)}",
+            row.n,
+            row.base,
+            f"{row.tuned} {row.tuned_interval}",
+            f"{row.difference} {row.difference_interval}",
+            f"{mark(row.kept)} {row.kept}",
+        ]
+        for row in view.general
+    ]
+    columns = ["set and metric", ">prompts", ">base", ">tuned", ">difference", "result"]
+    parts = ["## Outside the case", table(columns, rows)] if rows else []
+    return [*parts, bullets(view.general_unscored)] if view.general_unscored else parts
 
 
 def _provenance(view: View) -> list[str]:

@@ -27,8 +27,8 @@ from kit.report.view import (
     SeedRow,
     SliceRow,
     SliceTable,
-    ValidityRow,
 )
+from kit.report.view_validity import ValidityRow
 from kit.report.words import better, change_sentence, relative_change
 
 DECODINGS = ("greedy", "sampled")

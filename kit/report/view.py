@@ -7,7 +7,7 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
-from kit.report.view_validity import BaselineRow, Leaks
+from kit.report.view_validity import BaselineRow, Leaks, ValidityRow
 
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
@@ -225,15 +225,19 @@ class Transcripts:
 
 
 @dataclass(frozen=True)
-class ValidityRow:
-    """How many answers of one system could not be used, and why."""
+class GeneralRow:
+    """One metric on a set outside the case."""
 
-    decoding: str
-    system: str
+    set: str
+    label: str
     n: str
-    invalid: str
-    share: str
-    reasons: str
+    base: str
+    tuned: str
+    tuned_interval: str
+    difference: str
+    difference_interval: str
+    kept: Literal["kept", "lost", "not shown"]
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -364,6 +368,8 @@ class View:
     failures: list[FailureRow]
     transcripts: Transcripts
     validity: list[ValidityRow]
+    general: list[GeneralRow]
+    general_unscored: list[str]
     data: DataCard
     training: Training
     latency: Latency | None

@@ -1,6 +1,18 @@
-"""What a report shows of trivial baselines and of leaks; part of `view.View`, and like it words already."""
+"""What a report shows of invalid answers, trivial baselines and leaks; part of `view.View`, and like it words already."""
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ValidityRow:
+    """How many answers of one system could not be used, and why."""
+
+    decoding: str
+    system: str
+    n: str
+    invalid: str
+    share: str
+    reasons: str
 
 
 @dataclass(frozen=True)
