@@ -18,10 +18,9 @@ _DOING = {
 
 def counting_metrics(config: Config) -> set[str]:
     """The metrics that decide something: those of gates and claims; without any, all that are measured."""
-    named = {gate.metric for gate in config.gates if gate.on is None} | {
-        c.metric for c in config.claims if c.metric
-    }
-    return named or {use.name for use in config.evaluate.metrics}
+    gates = {gate.metric for gate in config.gates if gate.on is None}
+    claims = {claim.metric for claim in config.claims if claim.metric}
+    return gates | claims or {use.name for use in config.evaluate.metrics}
 
 
 def baseline_rows(scores: Json, counting: Collection[str]) -> list[BaselineRow]:

@@ -1,4 +1,4 @@
-"""What a report shows of invalid answers, trivial baselines and leaks; part of `view.View`, and like it words already."""
+"""What a report shows of invalid answers, trivial baselines and leaks; words already, as all of `View`."""
 
 from dataclasses import dataclass
 
