@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from kit.config.gates import Claim
 from kit.evaluate.gate_kinds import ROUNDING
-from kit.evaluate.gates import Scores, find_entry, independent, mostly_invalid, refuse_missing_figure
+from kit.evaluate.gates import Scores, broken_base, find_entry, independent, refuse_missing_figure
 
 ClaimStatus = Literal["supported", "not supported", "not testable"]
 
@@ -67,7 +67,7 @@ def _judge_claim(scores: Scores, claim: Claim) -> ClaimResult:
     part = entry[claim.of]
     if part is None:
         return result("not testable", "the base model had nothing to reduce")
-    if claim.of != "tuned" and mostly_invalid(scores, "base", "greedy"):
+    if claim.of != "tuned" and broken_base(scores, entry):
         return result("not testable", "most answers of the base model are invalid")
     groups = independent(entry)
     found = {key: part[key] for key in ("estimate", "low", "high")} | {"n": entry["n"], "groups": groups}

@@ -21,6 +21,7 @@ from kit.evaluate.gate_kinds import (
     meets,
     p_in_the_good_direction,
 )
+from kit.evaluate.validity import UNPARSABLE, WRONG_LANGUAGE
 
 Scores = dict[str, Any]
 GateStatus = Literal["passed", "failed", "not enough evidence"]
@@ -140,9 +141,22 @@ def mostly_invalid(scores: Scores, system: str, decoding: str) -> bool:
     return bool(found) and found["invalid"] > MOST_INVALID * found["n"]
 
 
+def broken_base(scores: Scores, entry: Scores) -> bool:
+    """Whether base is too broken to compare an entry with. A time is one in whatever language and form; those
+    of empty and cut answers are left out of it.
+    """
+    found = scores["validity"].get(entry["decoding"], {}).get("base")
+    if not found:
+        return False
+    reasons = found.get("reasons", {})
+    harmless = (WRONG_LANGUAGE, UNPARSABLE) if entry["ratio"] is not None else ()
+    invalid = found["invalid"] - sum(reasons.get(reason, 0) for reason in harmless)
+    return bool(invalid > MOST_INVALID * found["n"])
+
+
 def invalid_reasons(scores: Scores, system: str, decoding: str) -> str:
     """Why a system's answers are invalid, the commonest reason first: cut 12, wrong language 3."""
-    found = scores["validity"][decoding][system]["reasons"]
+    found = scores["validity"][decoding][system].get("reasons", {})
     return ", ".join(f"{reason} {found[reason]}" for reason in sorted(found, key=lambda r: (-found[r], r)))
 
 
@@ -161,7 +175,7 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
     refuse_missing_figure(entry, gate.of, where)
     _refuse_meaningless_margin(entry, gate, where)
     compares = gate.kind != "threshold" or gate.of != "tuned"
-    broken = compares and mostly_invalid(scores, "base", gate.decoding)
+    broken = compares and broken_base(scores, entry)
     context = Context(entry["higher_is_better"], scores["confidence"], others)
     if gate.worst is not None:
         return _judge_worst(entry, gate, context, broken, languages if gate.worst == LANGUAGE else ())

@@ -5,7 +5,7 @@ A broken model breaks few rules, so an invalid answer never counts as safe: it s
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kit.config.schema import Config
@@ -18,7 +18,8 @@ from kit.data.language import (
     writes,
 )
 from kit.data.words import MOST_REPETITION, repetition, spelled_words
-from kit.evaluate.item_metric import Reference
+
+Reference = Mapping[str, Any]
 
 EMPTY, CUT, REPEATING = "empty", "cut", "repeating"
 WRONG_LANGUAGE = "wrong language"

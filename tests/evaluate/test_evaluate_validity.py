@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kit.config.gates import Gate
 from kit.config.schema import Config, MetricUse
-from kit.evaluate.gates import verdict
+from kit.evaluate.gates import invalid_reasons, judge_gates, mostly_invalid, verdict
 from kit.evaluate.metrics import load_metric
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.scores import build_scores, score_answers
@@ -126,6 +127,29 @@ def test_a_tuned_model_that_mostly_speaks_another_language_is_broken(policy_file
     found = verdict(scores, [])
     assert (found.status, found.exit_code) == ("invalid", 4)
     assert found.sentence == "40 of 40 greedy answers of the tuned model are invalid: wrong language 40."
+
+
+def test_a_base_in_another_language_leaves_comparisons_open_but_for_its_times(policy_file):
+    """Its answers are none, so whoever answers at all looks like a wonder; how long they took is known."""
+    asked = prompts(language="fr")
+    scores = scored(asked, ["violation_rate"], lambda n: ENGLISH, lambda n: FRENCH, policy_file)
+    assert mostly_invalid(scores, "base", "greedy")
+    assert invalid_reasons(scores, "base", "greedy") == "wrong language 40"
+    times = {
+        **scores["metrics"][0],
+        "name": "response_time",
+        "ratio": {"estimate": 3.0, "low": 2.5, "high": 4.0},
+    }
+    scores["metrics"].append(times)
+    gates = [
+        Gate(name="fewer", metric="violation_rate", of="reduction", at_least=0.5, because="measured"),
+        Gate(name="faster", metric="response_time", of="ratio", at_least=2, because="measured"),
+    ]
+    fewer, faster = judge_gates(scores, gates)
+    assert (fewer.status, fewer.why) == ("not enough evidence", "most answers of the base model are invalid")
+    assert faster.status == "passed"
+    scores["validity"]["greedy"]["base"]["reasons"] = {"repeating": 40}
+    assert judge_gates(scores, gates)[1].status == "not enough evidence"
 
 
 def test_an_answer_without_a_label_is_unparsable_where_a_metric_needs_one(policy_file):
