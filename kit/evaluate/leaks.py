@@ -4,6 +4,7 @@ The data checks reject such rows by default, but a project may have them reporte
 is none of theirs. A score on a leaked prompt may be memory; so every score is given without them as well.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
@@ -14,6 +15,7 @@ from kit.data.prepared import PreparedRow, load_rows
 from kit.data.rows import Message
 from kit.data.same import before_answer, turns_of
 from kit.data.tools import said
+from kit.data.words import CJK
 from kit.evaluate.alike import MostAlike
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.training import Run, Training
@@ -26,6 +28,7 @@ KINDS: Mapping[Kind, str] = {
 }
 """The surest first; a prompt is listed once, by the surest."""
 _SHOWN = 600  # characters of a text
+_BETWEEN = re.compile(f"(?<=[{CJK}]) (?=[{CJK}])")
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def _of_run(prompt: Prompt, run: Run, training: Training) -> Leak:
         train=_place(row, holding[0]),
         similarity=None,
         differs=_differing(own[0], holding[0]),
-        shared=run.words,
+        shared=_BETWEEN.sub("", run.words),
     )
 
 

@@ -88,6 +88,14 @@ def test_a_long_run_of_words_is_found_whoever_says_it(trained, tmp_path):
     assert found.train.where == "train.jsonl:2" and RUN in found.train.text.lower()
 
 
+def test_a_run_of_characters_is_found_in_chinese(tmp_path):
+    shared = "请问我的银行卡丢了应该怎么办"
+    found = only(
+        [prompt(f"您好，{shared}？谢谢")], prepared(tmp_path, turns(f"早上好。{shared}呢？", "已冻结。"))
+    )
+    assert (found.kind, found.shared) == ("13-gram", shared)
+
+
 def test_twelve_words_are_no_leak(tmp_path):
     twelve = " ".join(RUN.split()[:12])
     folder = prepared(tmp_path, turns(f"{twelve} now and here", ANSWER))
