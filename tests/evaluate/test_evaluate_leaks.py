@@ -91,7 +91,7 @@ def test_a_long_run_of_words_is_found_whoever_says_it(trained, tmp_path):
 def test_a_run_of_characters_is_found_in_chinese(tmp_path):
     shared = "请问我的银行卡丢了应该怎么办"
     found = only(
-        [prompt(f"您好，{shared}？谢谢")], prepared(tmp_path, turns(f"早上好。{shared}呢？", "已冻结。"))
+        [prompt(f"您好，{shared}？谢谢")], prepared(tmp_path, turns(f"早安。{shared}呢？", "已冻结。"))
     )
     assert (found.kind, found.shared) == ("13-gram", shared)
 
