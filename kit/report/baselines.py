@@ -14,6 +14,8 @@ _DOING = {
     "always refuse": "always refusing",
     "nearest training answer": "copying the nearest training answer",
 }
+_HEADS = {"nearest training answer": "nearest answer"}
+"""Short enough to head a column."""
 
 
 def counting_metrics(config: Config) -> set[str]:
@@ -24,8 +26,8 @@ def counting_metrics(config: Config) -> set[str]:
 
 
 def baseline_rows(scores: Json, counting: Collection[str]) -> list[BaselineRow]:
-    """A row for every greedy metric that has baselines, in the order of the configuration."""
-    return [_row(metric, metric["name"] in counting) for metric in _with_baselines(scores)]
+    """A row for every greedy metric that a baseline has a figure on, in the order of the configuration."""
+    return [_row(m, m["name"] in counting) for m in _with_baselines(scores) if _has_figure(m)]
 
 
 def _with_baselines(scores: Json) -> list[Json]:
@@ -80,7 +82,7 @@ def unbeaten_sentences(scores: Json, counting: Collection[str]) -> dict[str, str
 def baseline_columns(scores: Json) -> list[tuple[str, str]]:
     """The baselines' names as columns of a table, with the columns' kind."""
     names: Json = next((m["baselines"] for m in _with_baselines(scores)), {})
-    return [(name.capitalize(), "number w-score") for name in names]
+    return [(_HEADS.get(name, name).capitalize(), "number w-score") for name in names]
 
 
 def baselines_left_out(scores: Json) -> list[str]:

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Collection
-from functools import partial
 from typing import Any
 
 from kit.config.schema import Config
-from kit.report.formatting import count, difference, estimate, plural, shortened
+from kit.report.formatting import count, difference, interval, plural, quantity, shortened
 from kit.report.read import Json
 from kit.report.scores import unit_of
 from kit.report.view_validity import LeakRow, Leaks, LeakScore
@@ -53,8 +52,8 @@ def leak_notices(scores: Json, change: Json | None, counting: Collection[str]) -
     """What page one says: that the verdict, a gate or a metric that counts rests on leaked prompts."""
     if change is None:
         return []
-    decided = [m["label"] for m in scores["metrics"] if m["name"] in counting and m["ratio"] is None]
-    moved = [s for s in _scores(scores) if s.label in decided and s.verdict[0] != s.verdict[1]]
+    decided = [pair for pair in _pairs(scores) if pair[0]["name"] in counting and pair[0]["ratio"] is None]
+    moved = [(one, other) for one, other in decided if one["verdict"] != other["verdict"]]
     if not (change["changed"] or change["gates"] or moved):
         return []
     said = [f"{_leaked(scores)} text with training rows; see Leaks from training."]
@@ -64,7 +63,8 @@ def leak_notices(scores: Json, change: Json | None, counting: Collection[str]) -
         gates = "; ".join(f"{g['name']} ({g['with']}, without them {g['without']})" for g in change["gates"])
         said.append(f"Gates that come out otherwise: {gates}.")
     if moved:
-        metrics = "; ".join(f"{m.label} ({m.verdict[0]}, without them {m.verdict[1]})" for m in moved)
+        said_of = (f"{m['label']} ({m['verdict']}, without them {rest['verdict']})" for m, rest in moved)
+        metrics = "; ".join(said_of)
         said.append(f"Changes that come out otherwise: {metrics}.")
     return [" ".join(said)]
 
@@ -134,35 +134,33 @@ def _short(text: str) -> str:
 
 
 def _scores(scores: Json) -> list[LeakScore]:
-    rest = {m["name"]: m for m in scores["without_leaks"]["metrics"] if m["decoding"] == "greedy"}
     return [
-        _score(metric, rest.get(metric["name"]))
-        for metric in scores["metrics"]
-        if metric["decoding"] == "greedy"
+        _score(metric, part, which)
+        for metric, rest in _pairs(scores)
+        for which, part in (("all prompts", metric), ("without leaks", rest))
     ]
 
 
-def _score(metric: Json, rest: Json | None) -> LeakScore:
+def _pairs(scores: Json) -> list[tuple[Json, Json]]:
+    """Every greedy metric on all prompts and without the leaked ones."""
+    rest = {m["name"]: m for m in scores["without_leaks"]["metrics"] if m["decoding"] == "greedy"}
+    nothing = {"estimate": None, "low": None, "high": None}
+    none_left = {"n": 0, "base": nothing, "tuned": nothing, "difference": nothing, "verdict": "not shown"}
+    return [(m, rest.get(m["name"], none_left)) for m in scores["metrics"] if m["decoding"] == "greedy"]
+
+
+def _score(metric: Json, part: Json, which: str) -> LeakScore:
     unit = unit_of(metric)
-    shown = partial(estimate, unit=unit)
-    if rest is None:
-        none = "none left"
-        return LeakScore(
-            label=metric["label"],
-            n=(count(metric["n"]), count(0)),
-            base=(shown(metric["base"]), none),
-            tuned=(shown(metric["tuned"]), none),
-            difference=(difference(metric["difference"]["estimate"], unit), none),
-            verdict=(metric["verdict"], "not shown"),
-        )
+    base, tuned, gap = part["base"], part["tuned"], part["difference"]
     return LeakScore(
         label=metric["label"],
-        n=(count(metric["n"]), count(rest["n"])),
-        base=(shown(metric["base"]), shown(rest["base"])),
-        tuned=(shown(metric["tuned"]), shown(rest["tuned"])),
-        difference=(
-            difference(metric["difference"]["estimate"], unit),
-            difference(rest["difference"]["estimate"], unit),
-        ),
-        verdict=(metric["verdict"], rest["verdict"]),
+        prompts=which,
+        n=count(part["n"]),
+        base=quantity(base["estimate"], unit),
+        base_interval=interval(base["low"], base["high"], unit),
+        tuned=quantity(tuned["estimate"], unit),
+        tuned_interval=interval(tuned["low"], tuned["high"], unit),
+        difference=difference(gap["estimate"], unit),
+        difference_interval=interval(gap["low"], gap["high"], unit),
+        verdict=part["verdict"],
     )

@@ -248,13 +248,16 @@ def _leaks(view: View) -> list[str]:
     if leaks.scores:
         rows = [
             [
-                escape(row.label),
-                *(f"{all_} → {rest}" for all_, rest in (row.n, row.base, row.tuned, row.difference)),
-                f"{row.verdict[0]} → {row.verdict[1]}",
+                f"{escape(row.label)}, {row.prompts}",
+                row.n,
+                f"{row.base} {row.base_interval}",
+                f"{row.tuned} {row.tuned_interval}",
+                f"{row.difference} {row.difference_interval}",
+                row.verdict,
             ]
             for row in leaks.scores
         ]
-        columns = ["metric, all → without leaks", ">n", ">base", ">tuned", ">difference", "verdict"]
+        columns = ["metric", ">n", ">base", ">tuned", ">difference", "verdict"]
         parts.append(table(columns, rows))
     shown = [
         f"- {row.kind}: {code(row.test)} {code(row.test_text)}, {code(row.train)} {code(row.train_text)}"

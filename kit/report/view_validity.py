@@ -58,15 +58,19 @@ class LeakRow:
 
 @dataclass(frozen=True)
 class LeakScore:
-    """One metric with and without the leaked prompts."""
+    """One metric on all prompts, or without the leaked ones."""
 
     label: str
-    n: tuple[str, str]
-    base: tuple[str, str]
-    tuned: tuple[str, str]
-    difference: tuple[str, str]
-    verdict: tuple[str, str]
-    """With, without."""
+    prompts: str
+    """`all prompts` or `without leaks`."""
+    n: str
+    base: str
+    base_interval: str
+    tuned: str
+    tuned_interval: str
+    difference: str
+    difference_interval: str
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -81,3 +85,4 @@ class Leaks:
     left_out: str
     """How many are not shown; empty where all are."""
     scores: list[LeakScore]
+    """Two a metric, where something leaked."""

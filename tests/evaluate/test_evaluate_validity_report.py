@@ -121,7 +121,9 @@ def test_a_gate_that_passes_by_leaked_prompts_says_so_on_page_one(project, casek
         assert "Without them the verdict would be: failed." in first, face
         assert "Few violations (passed, without them failed)" in first, face
     assert "test:1" in faces["report.html"] and question(1).upper() in faces["report.html"]
-    assert "16.7% [6.7, 35.9] → 33.3%" in faces["report.md"].replace("\u00a0", " ")
+    leaks = faces["report.md"].replace("\u00a0", " ").partition("## Leaks from training")[2]
+    assert "| Policy violations, all prompts | 24 | 100.0% [86.2, 100.0] | 16.7% [6.7, 35.9] |" in leaks
+    assert "| Policy violations, without leaks | 12 | 100.0% [75.7, 100.0] | 33.3% [13.8, 60.9] |" in leaks
     (folder,) = (root / "reports").iterdir()
     change = json.loads((folder / "report.json").read_text())["leak_change"]
     assert (change["status"], change["exit_code"], change["changed"]) == ("failed", 1, True)
