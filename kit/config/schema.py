@@ -222,8 +222,9 @@ class Evaluate(Section):
     """How many test prompts are used; chosen by content hash, so the same ones every time."""
     max_new_tokens: int = Field(default=160, gt=0)
     """Longest answer. An answer that reaches it counts as cut."""
-    batch_size: int = Field(default=32, gt=0)
-    """Prompts answered at once; prompts of like length share a batch."""
+    batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] = 32
+    """Prompts answered at once; prompts of like length share a batch. Halved where memory runs out; `auto`
+    also doubles it while a GPU's memory allows."""
     sampling: Sampling = Sampling()
     latency_prompts: int = Field(default=16, ge=0)
     """Prompts answered one at a time to measure response time."""

@@ -11,6 +11,7 @@ from difflib import SequenceMatcher
 from typing import Any, Literal
 
 from kit.data.near import words
+from kit.data.personal import redact
 from kit.data.prepared import PreparedRow, load_rows
 from kit.data.rows import Message
 from kit.data.same import before_answer, turns_of
@@ -82,6 +83,7 @@ def find_leaks(prompts: Sequence[Prompt], training: Training, alike: Sequence[Mo
 def _of_prompt(prompt: Prompt, training: Training, number: int, end: int, alike: float, kind: Kind) -> Leak:
     (row,) = load_rows(training.folder, "train", [number])
     own, theirs = _spoken(turns_of(prompt.messages)), _spoken(before_answer(turns_of(row.messages), end))
+    own, theirs = redact(own), redact(theirs)  # more people read the scores than the data
     return Leak(
         id=prompt.id,
         kind=kind,
@@ -98,14 +100,15 @@ def _of_run(prompt: Prompt, run: Run, training: Training) -> Leak:
     holding = [text for text in map(said, turns_of(row.messages)) if run.words in " ".join(words(text))]
     asked = [said(turn) for turn in prompt.messages if turn["role"] == "user"]
     own = [text for text in asked if run.words in " ".join(words(text))]
+    mine, theirs = redact(own[0]), redact(holding[0])
     return Leak(
         id=prompt.id,
         kind="13-gram",
-        test=_place_of(prompt, own[0]),
-        train=_place(row, holding[0]),
+        test=_place_of(prompt, mine),
+        train=_place(row, theirs),
         similarity=None,
-        differs=_differing(own[0], holding[0]),
-        shared=_BETWEEN.sub("", run.words),
+        differs=_differing(mine, theirs),
+        shared=_shared(mine, theirs),
     )
 
 
@@ -123,6 +126,13 @@ def _place(row: PreparedRow, text: str) -> Place:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _shared(own: str, theirs: str) -> str:
+    """The longest run of words of both, once they are redacted."""
+    one, other = words(own), words(theirs)
+    run = SequenceMatcher(None, one, other, autojunk=False).find_longest_match()
+    return _BETWEEN.sub("", " ".join(one[run.a : run.a + run.size]))
 
 
 def _differing(own: str, theirs: str) -> tuple[str, str]:

@@ -30,6 +30,8 @@ _MARKS = {
     "kept": "✓",
     "lost": "▼",
     "too few to test": "·",
+    "win": "✓",
+    "no win": "✕",
 }
 
 

@@ -17,6 +17,7 @@ from kit.report.view import ClaimRow, DroppedGate, EarlierVerdict, GateRow, Verd
 if TYPE_CHECKING:
     from kit.evaluate.claims import ClaimResult
     from kit.evaluate.gates import GateResult
+    from kit.evaluate.two_sided import TwoSided
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Judgement:
     """The recipe's gates that the project does not set as the recipe does."""
     without_leaks: Json | None
     """What comes out otherwise without the leaked prompts; see `leaks.leak_change`."""
+    pairs: list["TwoSided"]
+    """Faults against over-caution, for every pair of metrics that the case has."""
 
 
 def judge(
@@ -52,6 +55,7 @@ def judge(
     """
     from kit.evaluate.claims import judge_claims
     from kit.evaluate.gates import judge_gates, verdict
+    from kit.evaluate.two_sided import two_sided
 
     gates = judge_gates(found, config.gates, config.languages)
     overall = verdict(found, gates)
@@ -67,6 +71,7 @@ def judge(
         earlier=_earlier(read_earlier(report), judged_by),
         dropped=_dropped(recipe_gates, config, found),
         without_leaks=leak_change(found, gates, overall.status, config),
+        pairs=two_sided(found, config.gates),
     )
 
 
@@ -134,6 +139,7 @@ def report_json(found: Json, judged: Judgement, seed_factor: list[Json]) -> Json
         **{key: value for key, value in found.items() if key != "items"},
         "gates": [asdict(gate) for gate in judged.gates],
         "claims": [asdict(claim) for claim in judged.claims],
+        "two_sided": [asdict(pair) for pair in judged.pairs],
         "verdict": asdict(judged.verdict),
         "judged_by": judged.judged_by,
         "dropped_gates": [asdict(gate) for gate in judged.dropped],

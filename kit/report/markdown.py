@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
-from kit.report.view import ScoreTable, Side, SliceRow, Transcript, View
+from kit.report.view import ScoreTable, SliceRow, View
+from kit.report.view_evidence import Side, Transcript
 
 _REGRESSIONS = 3
+_MISSES = 10
 _QUOTED = 300
 _LEAKS = 5
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!$])")  # a dollar sign would begin mathematics on GitHub
@@ -23,8 +25,10 @@ def markdown(view: View) -> str:
         parts += _scores(scores)
     parts += baselines(view)
     parts += _seeds(view)
+    parts += _pairs(view)
     parts += _slices(view.worst_slices)
     parts += _regressions(view)
+    parts += _misses(view)
     parts += _validity(view)
     parts += _leaks(view)
     parts += _general(view)
@@ -171,6 +175,16 @@ def _seeds(view: View) -> list[str]:
     return ["## Training seeds", escape(view.seeds_note), table(columns, rows)]
 
 
+def _pairs(view: View) -> list[str]:
+    if not view.pairs:
+        return []
+    lines = [
+        f"- {mark(pair.status)} **{pair.status}** {escape(pair.sentence)} {escape(pair.margin)}"
+        for pair in view.pairs
+    ]
+    return ["## Safety from both sides", "\n".join(lines)]
+
+
 def _slices(slices: Sequence[SliceRow]) -> list[str]:
     if not slices:
         return []
@@ -205,6 +219,19 @@ def _transcript(entry: Transcript) -> str:
     lines = [f"- {code(prompt)} ({escape(entry.changed)})"]
     lines += [f"  - {side.system}: {_answer(side)}" for side in (entry.base, entry.tuned)]
     return "\n".join(lines)
+
+
+def _misses(view: View) -> list[str]:
+    """How many there are, and the first of them; all stand on the page."""
+    found = view.misses
+    lines = [
+        f"- {code(shortened(miss.heading, _QUOTED)[0])} ({miss.decoding}, {miss.base}): "
+        f"{', '.join(code(reason) for reason in miss.reasons)}"
+        for miss in found.shown[:_MISSES]
+    ]
+    more = len(found.shown) + len(found.listed) - len(lines)
+    said = f"{found.note} The first {len(lines)} are below, all in report.html." if more else found.note
+    return ["## Safety misses", escape(said), *(["\n".join(lines)] if lines else [])]
 
 
 def _answer(side: Side) -> str:
@@ -290,10 +317,13 @@ def _provenance(view: View) -> list[str]:
         for source in view.data.sources
     ]
     facts = [f"{name}: {value}" for name, value in view.data.facts]
+    learned = [f"{name}: {value}" for name, value in view.data.mask.facts]
     training = [f"{name}: {value}" for name, value in (*view.training.facts, *view.training.settings)]
     parts = [
         "## Data",
         bullets([*sources, *facts]),
+        escape(view.data.mask.note),
+        *([bullets(learned)] if learned else []),
         "## Training",
         bullets([*training, *view.training.findings]),
     ]

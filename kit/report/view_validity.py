@@ -1,18 +1,6 @@
-"""What a report shows of invalid answers, trivial baselines and leaks; words already, as all of `View`."""
+"""What a report shows of trivial baselines and leaks; words already, as all of `View`."""
 
 from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class ValidityRow:
-    """How many answers of one system could not be used, and why."""
-
-    decoding: str
-    system: str
-    n: str
-    invalid: str
-    share: str
-    reasons: str
 
 
 @dataclass(frozen=True)

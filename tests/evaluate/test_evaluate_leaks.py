@@ -124,6 +124,14 @@ def test_a_form_of_words_is_no_leak(tmp_path):
     assert leaks(asked, prepared(tmp_path / "eleven", *eleven)) == []
 
 
+@pytest.mark.parametrize("trained", ["{asked}", "{asked} Thanks a lot!", "So {asked} and more"])
+def test_personal_data_is_left_out_of_what_is_listed(trained, tmp_path):
+    said = f"I lost my card; {RUN}, write to mia.keller@example.com or call +49 30 901820 please"
+    found = only([prompt(said)], prepared(tmp_path, turns(trained.format(asked=said), ANSWER)))
+    listed = str(found.as_json())
+    assert "mia.keller" not in listed and "901820" not in listed and RUN.split()[0] in listed
+
+
 def test_the_surest_kind_is_told(tmp_path):
     longer = f"I lost my card; {RUN}?"
     folder = prepared(tmp_path, turns(f"Hm, {RUN}", ANSWER), turns(longer, ANSWER))

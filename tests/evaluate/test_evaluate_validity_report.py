@@ -41,7 +41,7 @@ def casekit(project, monkeypatch, capsys):
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps({**facts, **manifest}))
 
-    def answer(config, run, prompts, folder):
+    def answer(config, run, prompts, folder, *_):
         lines = []
         for prompt in prompts:
             number = int(prompt.reference["prompt"].split()[2].rstrip("safe?"))
@@ -123,7 +123,7 @@ def test_a_gate_that_passes_by_leaked_prompts_says_so_on_page_one(project, casek
     assert "test:1" in faces["report.html"] and question(1).upper() in faces["report.html"]
     leaks = faces["report.md"].replace("\u00a0", " ").partition("## Leaks from training")[2]
     assert "| Policy violations, all prompts | 24 | 100.0% [86.2, 100.0] | 16.7% [6.7, 35.9] |" in leaks
-    assert "| Policy violations, without leaks | 12 | 100.0% [75.7, 100.0] | 33.3% [13.8, 60.9] |" in leaks
+    assert "| Policy violations, without leaks | 12 | 100.0% [75.8, 100.0] | 33.3% [13.8, 60.9] |" in leaks
     (folder,) = (root / "reports").iterdir()
     change = json.loads((folder / "report.json").read_text())["leak_change"]
     assert (change["status"], change["exit_code"], change["changed"]) == ("failed", 1, True)

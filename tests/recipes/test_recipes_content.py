@@ -30,6 +30,8 @@ POLICY_METRICS = {
     "over_refusal_rate",
     "recommendation_accuracy",
     "escalation_recall",
+    "under_triage",
+    "over_triage",
 }
 
 Row = dict[str, Any]
@@ -191,7 +193,7 @@ def test_every_metric_of_the_recipe_calls_good_answers_right_and_general_ones_wo
     for use in recipe(case).evaluate.metrics:
         if use.name == "token_f1":
             continue  # an overlap has no right value
-        lower = use.name in ("violation_rate", "over_refusal_rate")
+        lower = use.name in ("violation_rate", "over_refusal_rate", "under_triage", "over_triage")
         best = 0.0 if lower else 1.0
         assert mean(case, use.name, "good") == best, use.name
         found = mean(case, use.name, "general")

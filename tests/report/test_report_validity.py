@@ -179,7 +179,10 @@ def test_hostile_texts_among_leaks_and_baselines_are_escaped(sample: Sample, fac
         metrics=scores["metrics"], leaks=[found, run], without_leaks=without_leaks(sample.scores())
     )
     text = (write_report(*sample.arguments).folder / face).read_text("utf-8")
+    assert "\u202e" not in text
     acting = re.sub(r"(`+).*?\1(?!`)", "", text) if face != "report.html" else text  # code spans do not act
-    assert "<script>alert" not in acting and "](http" not in acting.replace("\\", "") and "\u202e" not in text
+    assert "<script>alert" not in acting
+    if face != "report.html":
+        assert not re.search(r"(?<!\\)\]\(http", acting)
     if face == "report.html":
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
