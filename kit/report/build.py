@@ -185,7 +185,7 @@ def build_view(
         baseline_names=baseline_columns(found),
         baselines_left_out=baselines_left_out(found),
         leaks=leaks_view(found, judged.without_leaks),
-        pairs=pair_views(judged.pairs),
+        pairs=pair_views(judged.pairs, found),
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),

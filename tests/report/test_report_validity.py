@@ -70,6 +70,8 @@ def test_a_metric_that_refusing_wins_is_told_with_what_refusing_loses(sample: Sa
         assert "not shown to be better than a trivial baseline" in first, face
     page = (folder / "report.html").read_text("utf-8")
     assert page.count(" ✕</span>") == 1, "one baseline is not beaten"
+    both_sides = page[page.index('id="two-sided"') : page.index('id="slices"')]
+    assert re.findall(r'data-label="Always refuse" class="number">([^<]*)<', both_sides) == ["0.0%", "100.0%"]
 
 
 def test_a_model_better_than_all_of_them_is_not_told_off(sample: Sample) -> None:
