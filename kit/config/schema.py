@@ -209,6 +209,21 @@ class GeneralSet(Section):
     """How many of its questions are asked; chosen by content hash."""
 
 
+class HarnessTask(Section):
+    """A task of EleutherAI's lm-evaluation-harness (extra `harness`); a bare name is `{name: …}`."""
+
+    name: str
+    """As `lm-eval ls tasks` has it, or of `include_path`; named by a gate's `on`."""
+    include_path: str | None = None
+    """A folder with tasks of one's own, relative to the project."""
+    num_fewshot: int | None = Field(default=None, ge=0)
+    """Examples before each question; null leaves the task's own number."""
+    limit: int | None = Field(default=None, gt=0)
+    """The first so many questions only; null asks all."""
+    margin: float = Field(default=0.02, gt=0)
+    """The loss that would be too much, as in `general`."""
+
+
 class Evaluate(Section):
     """Base against tuned on the same held-out prompts."""
 
@@ -218,6 +233,10 @@ class Evaluate(Section):
     """What is measured, most important first; each metric once."""
     general: list[GeneralSet] = []
     """Sets outside the case on which nothing must be lost."""
+    harness: list[
+        Annotated[HarnessTask, BeforeValidator(_name_only, json_schema_input_type=str | HarnessTask)]
+    ] = []
+    """Tasks of lm-evaluation-harness that both systems are given, reported beside the general sets."""
     max_prompts: int = Field(default=400, gt=0)
     """How many test prompts are used; chosen by content hash, so the same ones every time."""
     max_new_tokens: int = Field(default=160, gt=0)
