@@ -41,7 +41,7 @@ def casekit(project, monkeypatch, capsys):
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps({**facts, **manifest}))
 
-    def answer(config, run, prompts, folder, *_):
+    def answer(config, run, prompts, folder, *_, **__):
         lines = []
         for prompt in prompts:
             number = int(prompt.reference["prompt"].split()[2].rstrip("safe?"))
