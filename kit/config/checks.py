@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.labour import Labour
 from kit.config.preference import check_preference
 from kit.config.schema import Train
 from kit.config.yaml_lines import Key
@@ -98,6 +99,11 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
     golden = settings.get("train", "golden_metric")
     if isinstance(golden, str) and golden not in evaluated:
         yield unknown_choice(("train", "golden_metric"), "metric", golden, evaluated)
+    labour = settings.get("labour")
+    if isinstance(labour, dict):
+        contained = labour.get("contained", Labour.model_fields["contained"].default)
+        if isinstance(contained, str) and contained not in evaluated:
+            yield unknown_choice(("labour", "contained"), "metric", contained, evaluated)
     if not settings.stands("evaluate", "latency_prompts"):
         return
     known = evaluated if settings.get("evaluate", "latency_prompts") == 0 else [*evaluated, "response_time"]

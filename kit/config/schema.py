@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from kit.config.gates import Claim, Gate
+from kit.config.labour import Labour
 from kit.config.schema_data import Data
 from kit.config.section import Section
 
@@ -186,6 +187,15 @@ class Sampling(Section):
     top_p: float = Field(default=0.95, gt=0, le=1)
 
 
+class Goodput(Section):
+    """What a user still calls prompt: a request counts that meets both limits and ends by itself."""
+
+    time_to_first_token: float = Field(gt=0)
+    """Seconds from sending to the first token with text (TTFT), at most."""
+    time_per_output_token: float = Field(gt=0)
+    """Seconds a token after the first (TPOT), at most."""
+
+
 class GeneralSet(Section):
     """Questions outside the case, asked of base and tuned: tuning must not cost what the base could do."""
 
@@ -246,9 +256,29 @@ class Evaluate(Section):
     also doubles it while a GPU's memory allows."""
     sampling: Sampling = Sampling()
     latency_prompts: int = Field(default=16, ge=0)
-    """Prompts answered one at a time to measure response time."""
+    """Prompts answered one at a time to measure response time; a 95th percentile takes 59, a 99th 299."""
+    concurrency: list[int] = [1]
+    """How many requests are served at once when response time is measured: 1, and others as [1, 4, 16]."""
+    goodput: Goodput | None = None
+    """Limits of a good answer: the report then counts requests a second that meet them."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     bootstrap_draws: int = Field(default=10_000, ge=100)
+
+    @model_validator(mode="after")
+    def _timed_as_asked(self) -> Self:
+        levels = self.concurrency
+        if levels[:1] != [1] or sorted(set(levels)) != levels:
+            raise ValueError(
+                f"`concurrency` begins with 1, which others are compared with, and rises: found {levels}"
+            )
+        if self.latency_prompts == 0 and (levels != [1] or self.goodput is not None):
+            raise ValueError("`concurrency` and `goodput` are of timed prompts, and `latency_prompts` is 0")
+        if levels[-1] > max(self.latency_prompts, 1):
+            raise ValueError(
+                f"`concurrency` {levels[-1]} needs as many timed prompts: `latency_prompts` is "
+                f"{self.latency_prompts}"
+            )
+        return self
 
 
 class Tier(Section):
@@ -298,6 +328,8 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     gates: list[Gate] = []
     claims: list[Claim] = []
+    labour: Labour | None = None
+    """What the cost model of labour takes for granted; without it a claim on labour is not testable."""
     tiers: dict[TierName, Tier] = {}
     hardware: Hardware = Hardware()
     tracking: Tracking = Tracking()

@@ -17,9 +17,9 @@ import torch
 
 from kit.config.schema import Config, HarnessTask
 from kit.evaluate.conditions import loaded_conditions, note_loaded
-from kit.evaluate.generate import Answer, Decoding, generate
+from kit.evaluate.generate import Answer, Decoding, generate, generation_config
 from kit.evaluate.harness import answered_file, give_task
-from kit.evaluate.latency import measure_latency
+from kit.evaluate.latency import Served, measure_latency, serve_batch
 from kit.evaluate.likelihood import measure_likelihood
 from kit.evaluate.memorisation import MEMORISATION, Secret, tempt
 from kit.evaluate.perplexity import NAME
@@ -217,11 +217,13 @@ def _give_task(systems: Systems, tokenizer: Any, task: HarnessTask, root: Path, 
 def _time(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt], timed: Sequence[str]) -> None:
     """Add the times of `timed` to `latency.jsonl`, all at once."""
     settings = systems.config.evaluate
-    asked = prompts[: settings.latency_prompts]
-    # The first prompt is asked twice: it warms up, and is then measured like the others.
-    records = measure_latency(
-        timed, systems.answering, tokenizer, [asked[0], *asked], settings.max_new_tokens
-    )
+    decoding = generation_config(tokenizer, settings.max_new_tokens)
+
+    def serve(system: str, asked: Sequence[Prompt]) -> tuple[list[Served], float]:
+        with systems.answering(system) as model:
+            return serve_batch(model, tokenizer, asked, decoding)
+
+    records = measure_latency(timed, serve, prompts[: settings.latency_prompts], settings.concurrency)
     path = systems.folder / "latency.jsonl"
     kept = [line for line in read_lines(path) if line["system"] not in timed]
     write_text(path, "".join(json.dumps(record) + "\n" for record in [*kept, *records]))

@@ -263,7 +263,7 @@ def _generation_settings(config: Config, prepared: Path, run: Path, base_weights
     """Everything that the answers depend on."""
     from kit.models.loading import weights_sha256
 
-    shapes = {"max_prompts", "max_new_tokens", "batch_size", "sampling", "latency_prompts"}
+    shapes = {"max_prompts", "max_new_tokens", "batch_size", "sampling", "latency_prompts", "concurrency"}
     return {
         "run": run.name,
         "golden": sha256_json([read_golden(run), weights_sha256(run / "golden")])[:16],
@@ -293,6 +293,7 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
             **({"harness": tasks} if tasks else {}),
             "files": [sha256_file(path) for path in files],
             "languages": [config.languages, config.project.languages],
+            "goodput": config.evaluate.model_dump(mode="json", include={"goodput"}),
             "method": _METHOD,
             "intervals": [config.evaluate.confidence, config.evaluate.bootstrap_draws],
         }

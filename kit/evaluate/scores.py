@@ -11,6 +11,7 @@ from kit.config.schema import Config
 from kit.evaluate.alike import most_alike
 from kit.evaluate.baselines import baseline_entries, none_apply, score_baselines, trivial
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
+from kit.evaluate.goodput import with_load
 from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.leaks import find_leaks
 from kit.evaluate.material import Answered, Material
@@ -92,15 +93,20 @@ def build_scores(
         "model": config.model.name,
         "seeds": 1,
         "confidence": config.evaluate.confidence,
-        **_compared(material),
+        **_compared(material, whole=True),
         "leaks": None if leaks is None else [leak.as_json() for leak in leaks],
-        "without_leaks": _compared(material.without(flagged)) if flagged else None,
+        "without_leaks": _compared(material.without(flagged), whole=False) if flagged else None,
         "items": [_item(prompt, place, material) for place, prompt in enumerate(prompts)],
     }
 
 
-def _compared(material: Material) -> dict[str, Any]:
-    """Everything of `scores.json` that depends on which prompts are looked at."""
+def _compared(material: Material, whole: bool) -> dict[str, Any]:
+    """Everything of `scores.json` that depends on which prompts are looked at.
+
+    Args:
+        whole: all of them are. Of a part nothing can be said of many requests at once: they were served with
+            the others.
+    """
     settings = settings_of(material.config)
     entries, unscored = _entries(material)
     timed = response_time_entry(material.latency, settings)
@@ -119,6 +125,7 @@ def _compared(material: Material) -> dict[str, Any]:
         unscored += unscored_perplexity(material.likelihood)
     groups = len({prompt.group for prompt in material.prompts})
     effect = minimum_detectable_effect(groups, confidence=settings.confidence) if groups else None
+    times = summarise_latency(material.latency, settings)
     return {
         "prompts": len(material.prompts),
         "groups": groups,
@@ -129,7 +136,7 @@ def _compared(material: Material) -> dict[str, Any]:
         "minimum_detectable_effect": effect,
         "metrics": entries,
         "unscored": unscored,
-        "latency": summarise_latency(material.latency, settings),
+        "latency": with_load(times, material.latency, material.config.evaluate) if whole else times,
     }
 
 
