@@ -1,4 +1,5 @@
-"""Test prompts that stand in the training rows all the same: exactly, nearly, or by a long run of words.
+"""Test prompts that stand in the training rows all the same: exactly, nearly, by a long run of words, or by
+their group.
 
 The data checks reject such rows by default, but a project may have them reported only, and a run of words
 is none of theirs. A score on a leaked prompt may be memory; so every score is given without them as well.
@@ -21,11 +22,12 @@ from kit.evaluate.alike import MostAlike
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.training import Run, Training
 
-Kind = Literal["exact", "near", "13-gram"]
+Kind = Literal["exact", "near", "13-gram", "group"]
 KINDS: Mapping[Kind, str] = {
     "exact": "the same text, but for case and white space",
     "near": "nearly the same text, with the same numbers and negations",
     "13-gram": "a run of 13 words or more that stands in no more than ten training rows",
+    "group": "the same group, such as a patient or a ticket (`data.split.group_by`)",
 }
 """The surest first; a prompt is listed once, by the surest."""
 _SHOWN = 600  # characters of a text
@@ -53,7 +55,7 @@ class Leak:
     test: Place
     train: Place
     similarity: float | None
-    """Jaccard index of the turn that is least alike; None for a shared run."""
+    """Jaccard index of the turn that is least alike; None for a shared run or group."""
     differs: tuple[str, str]
     """The words of the prompt that the training row has not in their place, and its own there."""
     shared: str
@@ -77,6 +79,8 @@ def find_leaks(prompts: Sequence[Prompt], training: Training, alike: Sequence[Mo
             found.append(_of_prompt(prompt, training, near.row, near.end, near.similarity, "near"))
         elif place in training.runs:
             found.append(_of_run(prompt, training.runs[place], training))
+        elif place in training.groups:
+            found.append(_of_group(prompt, training.groups[place], training))
     return found
 
 
@@ -109,6 +113,21 @@ def _of_run(prompt: Prompt, run: Run, training: Training) -> Leak:
         similarity=None,
         differs=_differing(mine, theirs),
         shared=_shared(mine, theirs),
+    )
+
+
+def _of_group(prompt: Prompt, number: int, training: Training) -> Leak:
+    (row,) = load_rows(training.folder, "train", [number])
+    turns = turns_of(row.messages)
+    mine, theirs = redact(_spoken(turns_of(prompt.messages))), redact(_spoken(turns[:-1] or turns))
+    return Leak(
+        id=prompt.id,
+        kind="group",
+        test=_place_of(prompt, mine),
+        train=_place(row, theirs),
+        similarity=None,
+        differs=_differing(mine, theirs),
+        shared="",
     )
 
 

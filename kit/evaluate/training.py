@@ -26,7 +26,7 @@ COMMON = 10
 """A run that stands in more training rows than this is a form of words, not a leak (the same source)."""
 _GIVERS = 20
 """So many rows with a label are remembered: the first whose answer gives it is copied."""
-_COLUMNS = ("messages", "expected", "rejected", "label")
+_COLUMNS = ("messages", "expected", "group", "rejected", "label")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Training:
     """Place -> the first of `asks` that is the prompt, but for case and white space."""
     runs: dict[int, Run] = field(default_factory=dict)
     """Place -> the longest run of `GRAM` words or more that it shares with a row."""
+    groups: dict[int, int] = field(default_factory=dict)
+    """Place -> the first row of its group."""
     answers: "dict[str, Counter[bytes]]" = field(default_factory=dict)
     """Language -> a hash of every last answer -> how many rows give it; in the order of the rows."""
     labels: "dict[tuple[str, str], Counter[str]]" = field(default_factory=dict)
@@ -73,8 +75,10 @@ def look_through(prompts: Sequence[Prompt], folder: Path, keys: Collection[str] 
     if not list((folder / "train").glob("*.arrow")):
         return None
     wanted: dict[str, list[int]] = {}
+    members: dict[str, list[int]] = {}
     for place, prompt in enumerate(prompts):
         wanted.setdefault(key(turns_of(prompt.messages)), []).append(place)
+        members.setdefault(prompt.group, []).append(place)
     found = Training(folder)
     runs = _Runs(prompts)
     table = load_table(folder, "train")
@@ -82,6 +86,8 @@ def look_through(prompts: Sequence[Prompt], folder: Path, keys: Collection[str] 
     for number, row in enumerate(map(unpacked, table)):
         turns = turns_of(row["messages"])
         runs.look(number, turns)
+        for place in members.get(row["group"], ()):
+            found.groups.setdefault(place, number)
         if not is_document(row["messages"]):
             _note_asks(found, number, row, turns, wanted)
             _note_answer(found, number, row, keys)

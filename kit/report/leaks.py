@@ -56,7 +56,7 @@ def leak_notices(scores: Json, change: Json | None, counting: Collection[str]) -
     moved = [(one, other) for one, other in decided if one["verdict"] != other["verdict"]]
     if not (change["changed"] or change["gates"] or moved):
         return []
-    said = [f"{_leaked(scores)} text with training rows; see Leaks from training."]
+    said = [f"{_leaked(scores)} with training rows; see Leaks from training."]
     if change["changed"]:
         said.append(f"Without them the verdict would be: {change['status']}.")
     if change["gates"]:
@@ -72,7 +72,8 @@ def leak_notices(scores: Json, change: Json | None, counting: Collection[str]) -
 def _leaked(scores: Json) -> str:
     found = len(scores["leaks"])
     share = "shares" if found == 1 else "share"
-    return f"{count(found)} of {plural(scores['prompts'], 'test prompt')} {share}"
+    what = "text or a group" if any(leak["kind"] == "group" for leak in scores["leaks"]) else "text"
+    return f"{count(found)} of {plural(scores['prompts'], 'test prompt')} {share} {what}"
 
 
 def leaks_view(scores: Json, change: Json | None) -> Leaks:
@@ -87,7 +88,7 @@ def leaks_view(scores: Json, change: Json | None) -> Leaks:
     kinds = Counter(leak["kind"] for leak in found)
     named = ", ".join(f"{count(kinds[kind])} {words}" for kind, words in _KINDS.items() if kinds[kind])
     return Leaks(
-        sentence=f"{_leaked(scores)} text with training rows: {named}.",
+        sentence=f"{_leaked(scores)} with training rows: {named}.",
         change=_change_sentence(change),
         rows=[_row(leak) for leak in found[:_SHOWN]],
         left_out=plural(len(found) - _SHOWN, "more prompt") if len(found) > _SHOWN else "",
@@ -99,6 +100,7 @@ _KINDS = {
     "exact": "the whole of it",
     "near": "nearly the whole of it",
     "13-gram": "a run of 13 words or more",
+    "group": "a group, such as a patient or a ticket",
 }
 
 
@@ -112,7 +114,9 @@ def _change_sentence(change: Json | None) -> str:
 
 def _row(leak: Json) -> LeakRow:
     own, theirs = leak["differs"]
-    if leak["kind"] == "13-gram":
+    if leak["kind"] == "group":
+        how = "of one group"
+    elif leak["kind"] == "13-gram":
         how = f"both have “{leak['shared']}”"
     elif own or theirs:
         how = f"here “{own}”, there “{theirs}”" if own and theirs else f"only one has “{own or theirs}”"

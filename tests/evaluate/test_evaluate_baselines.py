@@ -209,6 +209,11 @@ def test_metrics_that_are_of_no_answer_say_why_they_have_none(settings, tmp_path
             "seconds_to_first_token": 0.1,
             "seconds": 1.0,
             "new_tokens": 9,
+            "concurrency": 1,
+            "batch": 0,
+            "batch_seconds": 1.0,
+            "inter_token_seconds": [0.1] * 8,
+            "finished": True,
             "order": "in turn",
         }
         for p in prompts[:8]

@@ -1,5 +1,7 @@
 """Test prompts that stand in training rows: hand-worked cases of each kind, and of what is none."""
 
+from dataclasses import replace
+
 import datasets
 import pytest
 from training_rows import prepared, prompt, row, turns
@@ -137,6 +139,15 @@ def test_the_surest_kind_is_told(tmp_path):
     folder = prepared(tmp_path, turns(f"Hm, {RUN}", ANSWER), turns(longer, ANSWER))
     found = only([prompt(longer)], folder)
     assert (found.kind, found.train.where) == ("exact", "train.jsonl:2")
+
+
+def test_a_group_that_is_in_training_leaks_whatever_is_asked(tmp_path):
+    patient = [row(n, turns(f"Question {n}?", ANSWER)) | {"group": f"patient {n % 2}"} for n in range(4)]
+    datasets.Dataset.from_list(patient).save_to_disk(str(tmp_path / "train"))
+    asked = [replace(prompt("Is it far?", n), group=f"patient {n}") for n in (1, 7)]
+    found = only(asked, tmp_path)
+    assert (found.kind, found.id, found.train.where) == ("group", "0001", "train.jsonl:2")
+    assert found.similarity is None and found.train.text == "Question 1?"
 
 
 def test_without_training_rows_nothing_is_looked_up(tmp_path):

@@ -19,7 +19,7 @@ def row(number: int, messages: list[dict], **expected) -> dict:
         "messages": messages,
         "expected": json.dumps(expected),
         "slices": "{}",
-        "group": str(number),
+        "group": f"train {number}",
         "source": "train.jsonl",
         "line": number + 1,
     }

@@ -139,6 +139,14 @@ def test_a_report_lists_twenty_leaks_and_says_how_many_there_are(sample: Sample)
     assert page.count("old.csv:9") == 20 and "25 more prompts in scores.json." in page
 
 
+def test_a_leaked_group_is_told_as_one(sample: Sample) -> None:
+    found = leak(kind="group", similarity=None, differs=["card", "loan"])
+    sample.change_scores(leaks=[found], without_leaks=without_leaks(sample.scores()))
+    page = (write_report(*sample.arguments).folder / "report.html").read_text("utf-8")
+    assert "1 of 120 test prompts shares text or a group with training rows: 1 a group" in page
+    assert "of one group" in page
+
+
 def test_prompts_that_all_leak_leave_no_score(sample: Sample) -> None:
     scores = sample.scores()
     lost = [
