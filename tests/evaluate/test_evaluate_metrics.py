@@ -20,6 +20,7 @@ from kit.evaluate.validity import invalid_reason
 from kit.hooks import Hooks, Metric
 
 ROOM = Path(metrics_room.__file__).parent
+NOT_OF_ANSWERS = {"response_time", "answer_perplexity", "memorised_secrets"}
 WITH_POLICY = {
     "violation_rate",
     "disclosure_rate",
@@ -296,7 +297,7 @@ def test_response_time_counts_an_empty_answer_as_a_failure():
     assert result["seconds_per_output_token"]["p50"] == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("name", sorted(set(metric_names()) - {"response_time", "answer_perplexity"}))
+@pytest.mark.parametrize("name", sorted(set(metric_names()) - NOT_OF_ANSWERS))
 def test_every_metric_loads_alone_offline_and_has_a_card(name, policy_file, monkeypatch):
     import evaluate
 
