@@ -70,9 +70,10 @@ def trivial(
 ) -> Trivial:
     """The baselines, ready to answer. The refusals are those of the first policy that a metric judges by."""
     policies = [metric.module.policy for metric in metrics if isinstance(metric.module, PolicyMetric)]
-    phrases = refusal_phrases(policies[0] if policies else None, config.languages)
-    asked = [_language(prompt, config.languages) for prompt in prompts]
-    fallback = phrases.get(language_code(config.languages[0]), REFUSALS["en"])
+    languages = config.languages or ["en"]
+    phrases = refusal_phrases(policies[0] if policies else None, languages)
+    asked = [_language(prompt, languages) for prompt in prompts]
+    fallback = phrases.get(language_code(languages[0]), REFUSALS["en"])
     return Trivial(prompts, training, alike, [phrases.get(language, fallback) for language in asked])
 
 

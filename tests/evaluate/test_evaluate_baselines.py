@@ -90,6 +90,12 @@ def test_without_a_policy_the_kits_phrase_refuses():
     assert found[MAJORITY] == found[NEAREST] == "no training rows are known"
 
 
+def test_a_project_that_names_no_language_is_refused_in_english():
+    config = Config.model_validate({"recipe": {"languages": []}})
+    found = answers(None, [prompt("Where?", 0), prompt("Wo?", 1, language="de")], load("token_f1"), config)
+    assert found[REFUSE] == [REFUSALS["en"]] * 2
+
+
 def test_the_answer_of_the_most_alike_prompt_is_copied_and_of_equals_the_first(tmp_path):
     folder = prepared(
         tmp_path,
