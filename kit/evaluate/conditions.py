@@ -108,7 +108,7 @@ def _hardware(on: Any) -> str:
     if on.type == "cuda":
         memory = torch.cuda.get_device_properties(on).total_memory / 2**30
         return f"{torch.cuda.get_device_name(on)}, {memory:.0f} GiB"
-    return f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{platform.machine()}, {os.cpu_count()} cores"
 
 
 def _quantization(settings: Any) -> str:
