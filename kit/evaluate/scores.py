@@ -62,8 +62,7 @@ def build_scores(
     """
     decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
     languages = languages_of(config)
-    keys = {metric.label_key for metric in metrics} - {""}
-    training = look_through(prompts, prepared, keys) if prepared else None
+    training = look_through(prompts, prepared, {m.label_key for m in metrics} - {""}) if prepared else None
     alike = most_alike(prompts, training, config.data.checks.near_similarity) if training else []
     leaks = find_leaks(prompts, training, alike) if training else None
     copies = trivial(config, metrics, prompts, training, alike)
