@@ -65,6 +65,13 @@ def _announce(plan: "Plan") -> None:
         errors.print(f"gate {warning}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _warn(text: str) -> None:
+    from kit.report.formatting import visible
+
+    errors.print("warning ", style="yellow", end="")
+    errors.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+
+
 def _finish(result: "ReportResult") -> None:
     from kit.terminal import headline
 
@@ -251,6 +258,38 @@ def report(
     from kit.config import load_config
 
     _finish(pipeline.report(load_config(project, overrides or []), evaluation, pdf))
+
+
+@app.command(rich_help_panel=WORK)
+def compare(
+    systems: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B [C…]", help="Files of answers, evaluations or runs (`ID:base`: its base)."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The report's folder.")],
+    settings: Annotated[
+        Path | None, typer.Option("--config", help="Metrics and gates, instead of the project's.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "-m", help="A metric, instead of a file; may be repeated.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="With --metric: the policy of those that need one.")
+    ] = None,
+    project: Root = HERE,
+) -> None:
+    """Hold systems that answered the same prompts against the first of them; the exit code is the verdict."""
+    from kit import pipeline
+    from kit.evaluate.comparison import comparison_settings
+    from kit.terminal import comparison
+
+    config, root = comparison_settings(project, settings, metric or [], policy)
+    result = pipeline.compare(config, root, systems, out, project, _warn)
+    console.print(comparison(result.folder))
+    say("report", result.folder / "report.html")
+    raise typer.Exit(int(result.exit_code))
 
 
 @app.command("run", rich_help_panel=WORK)

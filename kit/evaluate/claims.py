@@ -15,6 +15,7 @@ from kit.evaluate.gates import (
     refuse_missing_figure,
 )
 from kit.evaluate.labour import tell_assumptions
+from kit.evaluate.naming import names_of
 
 ClaimStatus = Literal["supported", "not supported", "not testable"]
 
@@ -84,9 +85,10 @@ def _judge_claim(scores: Scores, claim: Claim, labour: dict[str, Any] | None) ->
     refuse_missing_figure(entry, claim.of, f"claims: {claim.name}")
     part = entry[claim.of]
     if part is None:
-        return result("not testable", "the base model had nothing to reduce")
+        return result("not testable", f"{names_of(scores).the_base} had nothing to reduce")
     if claim.of != "tuned" and broken_base(scores, entry):
-        return result("not testable", "most answers of the base model are invalid")
+        why = f"most answers of {names_of(scores).the_base} are invalid"
+        return result("not testable", why)
     groups = independent(entry)
     found = {key: part[key] for key in ("estimate", "low", "high")} | {"n": entry["n"], "groups": groups}
     made = "synthetic " if scores["synthetic"] else ""

@@ -21,6 +21,7 @@ from kit.evaluate.gate_kinds import (
     meets,
     p_in_the_good_direction,
 )
+from kit.evaluate.naming import names_of
 from kit.evaluate.validity import UNPARSABLE, WRONG_LANGUAGE
 
 Scores = dict[str, Any]
@@ -79,22 +80,26 @@ class Verdict:
     sentence: str
 
 
-def judge_gates(scores: Scores, gates: Sequence[Gate], languages: Sequence[str] = ()) -> list[GateResult]:
+def judge_gates(
+    scores: Scores, gates: Sequence[Gate], languages: Sequence[str] = (), beside: Sequence[float] = ()
+) -> list[GateResult]:
     """Hold every gate against the scores, in the order of the gates.
 
     Args:
         languages: those that are deployed. A gate on the worst language is open while one of them has no
             test prompt.
+        beside: p-values of gates on significance that other scores are held against at the same time, of
+            further systems compared with the same base: they belong to the family.
 
     Raises:
         ConfigError: gates that name an unknown metric, slice column, or a figure the metric does not
             have; all at once.
     """
     results, problems = [], []
-    family = _family(scores, gates)
+    family = significance_family(scores, gates)
     for gate in gates:
         try:
-            others = [p_value for name, p_value in family.items() if name != gate.name]
+            others = [*beside, *(p_value for name, p_value in family.items() if name != gate.name)]
             results.append(_judge_gate(scores, gate, languages, others))
         except ConfigError as error:
             problems += error.problems
@@ -105,15 +110,15 @@ def judge_gates(scores: Scores, gates: Sequence[Gate], languages: Sequence[str] 
 
 def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
     """The release decision from the run's validity and its gates."""
-    mismatches = scores["conditions"]["mismatches"]
+    names, mismatches = names_of(scores), scores["conditions"]["mismatches"]
     if mismatches:
-        reason = f"base and tuned were not compared like with like: {'; '.join(mismatches)}."
+        reason = f"{names.base} and {names.tuned} were not compared like with like: {'; '.join(mismatches)}."
         return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     for decoding, systems in scores["validity"].items():
         n, invalid = systems["tuned"]["n"], systems["tuned"]["invalid"]
         if mostly_invalid(scores, "tuned", decoding):
             why = invalid_reasons(scores, "tuned", decoding)
-            reason = f"{invalid} of {n} {decoding} answers of the tuned model are invalid: {why}."
+            reason = f"{invalid} of {n} {decoding} answers of {names.the_tuned} are invalid: {why}."
             return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     failed = [gate.name for gate in gates if gate.status == "failed"]
     unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]
@@ -176,7 +181,7 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
     _refuse_meaningless_margin(entry, gate, where)
     compares = gate.kind != "threshold" or gate.of != "tuned"
     broken = compares and broken_base(scores, entry)
-    context = Context(entry["higher_is_better"], scores["confidence"], others)
+    context = Context(entry["higher_is_better"], scores["confidence"], others, names_of(scores))
     if gate.worst is not None:
         return _judge_worst(entry, gate, context, broken, languages if gate.worst == LANGUAGE else ())
     return _judge_part(entry, gate, context, None, broken)
@@ -255,7 +260,7 @@ def _judge_part(part: Part, gate: Gate, context: Context, slice_: str | None, br
     lacking = found.lacking if found.found is None else _thin(gate, part["n"], independent(part))
     lacking = lacking or found.lacking
     if not lacking and broken and found.holds:
-        lacking = "most answers of the base model are invalid"
+        lacking = f"most answers of {context.names.the_base} are invalid"
     return _result(gate, part, slice_, found, lacking)
 
 
@@ -317,7 +322,7 @@ def _wanted(gate: Gate) -> str:
     return f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}"
 
 
-def _family(scores: Scores, gates: Sequence[Gate]) -> dict[str, float]:
+def significance_family(scores: Scores, gates: Sequence[Gate]) -> dict[str, float]:
     """The p-value of every gate that asks for significance, by name; the worst slice's where it asks for one.
 
     A gate that cannot be tested counts with p = 1: the family is what was planned, not what came out.

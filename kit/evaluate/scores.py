@@ -87,6 +87,7 @@ def build_scores(
     flagged = {leak.id for leak in leaks or ()}
     return {
         "schema": 3,
+        "systems": {system: system for system in SYSTEMS},
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
@@ -303,7 +304,8 @@ def _counts(base: MetricResult, tuned: MetricResult) -> dict[str, dict[str, int]
     The reasons are chosen over both systems, so that one left out on one side is not read as none.
     """
     found = [Counter(reason for reasons in r.details for reason in reasons) for r in (base, tuned)]
-    shown = [reason for reason, _ in (found[0] + found[1]).most_common(_DETAILS_SHOWN)]
+    both = found[0] + found[1]
+    shown = sorted(both, key=lambda reason: (-both[reason], reason))[:_DETAILS_SHOWN]  # ties: by name
     return {
         system: {reason: counts[reason] for reason in shown if counts[reason]}
         for system, counts in zip(SYSTEMS, found, strict=True)

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from kit.config.schema import Config
+from kit.evaluate.naming import names_of
 from kit.report.formatting import NONE, interval, plural, quantity
 from kit.report.read import Json
 from kit.report.scores import unit_of
@@ -106,14 +107,19 @@ def baseline_notices(scores: Json, counting: Collection[str]) -> list[str]:
     """What page one says of metrics that count on which a trivial baseline does as well as tuned."""
     metrics = [m for m in _with_baselines(scores) if m["name"] in counting and _has_figure(m)]
     short = [m for m in metrics if unbeaten(m)]
+    tuned = names_of(scores).tuned
     if not short:
         return []
     everywhere = [name for name in _DOING if all(name in unbeaten(m) for m in metrics)]
     if everywhere:
         doing = _listed([_DOING[name] for name in everywhere])
-        return [f"On no metric that counts is tuned shown to be better than {doing}; see Trivial baselines."]
+        return [
+            f"On no metric that counts is {tuned} shown to be better than {doing}; see Trivial baselines."
+        ]
     listed = "; ".join(f"{m['label']} ({_best(m)})" for m in short)
-    said = f"On {len(short)} of {plural(len(metrics), 'metric')} that count, tuned is not shown to be better "
+    said = (
+        f"On {len(short)} of {plural(len(metrics), 'metric')} that count, {tuned} is not shown to be better "
+    )
     return [f"{said}than a trivial baseline: {listed}. {_where_they_fail(metrics, short)}"]
 
 

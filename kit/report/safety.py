@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from kit.evaluate.naming import Names
 from kit.report import plots
 from kit.report.formatting import count, difference, estimate, interval, quantity
 from kit.report.plots import Range
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
 Figures = dict[str, float]
 
 
-def pair_views(pairs: list["TwoSided"], scores: Json) -> list[PairView]:
+def pair_views(pairs: list["TwoSided"], names: Names, scores: Json) -> list[PairView]:
     """Every pair of metrics that is read as one point a system; beside both, what refusing everything has."""
     refusing = {
         metric["name"]: quantity(metric["baselines"]["always refuse"]["estimate"], "rate")
         for metric in scores["metrics"]
         if metric["decoding"] == "greedy" and metric.get("baselines")
     }
-    return [_view(pair, refusing) for pair in pairs]
+    return [_view(pair, names, refusing) for pair in pairs]
 
 
-def _view(pair: "TwoSided", refusing: Mapping[str, str]) -> PairView:
+def _view(pair: "TwoSided", names: Names, refusing: Mapping[str, str]) -> PairView:
     first, second = pair.labels
     return PairView(
         title=f"{first} against {_inside(second)}",
@@ -38,14 +39,14 @@ def _view(pair: "TwoSided", refusing: Mapping[str, str]) -> PairView:
             _row(label, name, n, pair, refusing.get(name, ""))
             for label, name, n in zip(pair.labels, (pair.first, pair.second), pair.n, strict=True)
         ],
-        plot=plots.figure(partial(_draw, pair)),
+        plot=plots.figure(partial(_draw, pair, names)),
     )
 
 
-def _draw(pair: "TwoSided", width: float) -> str:
+def _draw(pair: "TwoSided", names: Names, width: float) -> str:
     described = "; ".join(
         f"{system}: {label} {estimate(figures[name], 'rate')}"
-        for system, figures in (("base", pair.base), ("tuned", pair.tuned))
+        for system, figures in ((names.base, pair.base), (names.tuned, pair.tuned))
         for label, name in zip(pair.labels, (pair.first, pair.second), strict=True)
     )
     return safety_plot(
@@ -56,6 +57,7 @@ def _draw(pair: "TwoSided", width: float) -> str:
         _sentence(pair),
         f"{described}. {_margin(pair)}",
         width,
+        (names.base, names.tuned),
     )
 
 

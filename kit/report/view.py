@@ -7,6 +7,7 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.evaluate.naming import Names
 from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
 from kit.report.view_speed import LabourCost, Latency
 from kit.report.view_validity import BaselineRow, Leaks
@@ -270,10 +271,13 @@ class View:
     """The whole report."""
 
     title: str
+    names: Names
+    """What the two systems are called."""
     summary: str
     project: str
     evaluation: str
     run: str
+    """Empty where answers are compared that no run of the project is known to have given."""
     kit_version: str
     date: str
     language: str
@@ -321,8 +325,8 @@ class View:
     validity: list[ValidityRow]
     general: list[GeneralRow]
     general_unscored: list[str]
-    data: DataCard
-    training: Training
+    data: DataCard | None
+    training: Training | None
     latency: Latency | None
     labour: LabourCost | None
     conditions: Conditions

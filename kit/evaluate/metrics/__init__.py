@@ -138,7 +138,7 @@ def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[st
         )
     if use.name not in own or use.name in _NOT_OF_ANSWERS:
         raise ConfigError(_unknown(use.name, [*own, *hooks.metrics]))
-    module = _module_of(use.name)
+    module = module_of(use.name)
     params = _parameters(use, module, root, languages)
     try:
         module.prepare([], **params)
@@ -176,7 +176,7 @@ def score(metric: LoadedMetric, predictions: Sequence[str], references: Sequence
     return MetricResult(result["items"], result["details"])
 
 
-def _module_of(name: str) -> ItemMetric:
+def module_of(name: str) -> ItemMetric:
     """The metric's class, imported in place: `evaluate.load` would copy the file into a cache first."""
     module = importlib.import_module(f"kit.evaluate.metrics.{name}.{name}")
     kinds = [
