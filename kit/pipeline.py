@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from kit.data.prepare import CheckResult
+    from kit.evaluate.endpoint import Endpoint
     from kit.evaluate.plan import Plan
     from kit.report.build import ReportResult
     from kit.terminal_rows import Look
@@ -210,6 +211,27 @@ def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: 
     trained = train(loaded)
     evaluation = evaluate(loaded, trained.name, announce)
     return report(loaded, evaluation.name)
+
+
+def answer(loaded: LoadedConfig, endpoint: "Endpoint", out: Path, most: int | None = None) -> tuple[int, int]:
+    """Answer the held-out prompts with a model that is served elsewhere.
+
+    Args:
+        loaded: the project, whose test split is asked as `casekit evaluate` asks it.
+        out: the file of answers.
+        most: at most so many prompts; `evaluate.max_prompts` where it is None.
+
+    Returns:
+        How many prompts there are, and how many replies just now held no text.
+    """
+    from kit.data.prepared import find_prepared
+    from kit.evaluate.prompts import choose, load_prompts
+    from kit.evaluate.served import answer_by_endpoint
+
+    config, root = loaded.config, loaded.root
+    prepared = find_prepared(config, root, load_hooks(root), tokenizer(config))
+    prompts = choose(load_prompts(prepared / "test"), most or config.evaluate.max_prompts)
+    return len(prompts), answer_by_endpoint(endpoint, prompts, out)
 
 
 def compare(

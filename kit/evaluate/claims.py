@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kit.config.gates import Claim
+from kit.evaluate import judge_gate
 from kit.evaluate.gate_kinds import ROUNDING
 from kit.evaluate.gates import (
     Scores,
@@ -81,7 +82,9 @@ def _judge_claim(scores: Scores, claim: Claim, labour: dict[str, Any] | None) ->
         return result("not testable", "no offline metric can measure it")
     entry = find_entry(scores, claim.metric, "greedy", f"claims: {claim.name}")
     if entry is None:
-        return result("not testable", f"{claim.metric} applied to no prompt")
+        asked = claim.metric == judge_gate.NAME and scores.get("judge")
+        unscored = f"{claim.metric} applied to no prompt"
+        return result("not testable", judge_gate.why_not(scores, "greedy") if asked else unscored)
     refuse_missing_figure(entry, claim.of, f"claims: {claim.name}")
     part = entry[claim.of]
     if part is None:

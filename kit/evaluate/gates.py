@@ -12,6 +12,7 @@ from typing import Any, Literal
 from kit.config.errors import ConfigError, ExitCode, Problem
 from kit.config.explain import nearest
 from kit.config.gates import Gate
+from kit.evaluate import judge_gate
 from kit.evaluate.gate_kinds import (
     Context,
     Found,
@@ -176,7 +177,9 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
         return _judge_rules(scores, gate, where)
     entry = find_entry(scores, gate.metric, gate.decoding, where, gate.on)
     if entry is None:
-        return _open(gate, NOT_SCORED, None, "no prompt was scored for both systems")
+        asked = gate.metric == judge_gate.NAME and gate.on is None and scores.get("judge")
+        unscored = "no prompt was scored for both systems"
+        return _open(gate, NOT_SCORED, None, judge_gate.why_not(scores, gate.decoding) if asked else unscored)
     refuse_missing_figure(entry, gate.of, where)
     _refuse_meaningless_margin(entry, gate, where)
     compares = gate.kind != "threshold" or gate.of != "tuned"
@@ -199,9 +202,10 @@ def _judge_rules(scores: Scores, gate: Gate, where: str) -> GateResult:
     parts = {}
     for decoding in scores["validity"]:
         entry = find_entry(scores, gate.metric, decoding, where)
-        if entry is None:
+        judged = gate.metric == judge_gate.NAME and scores.get("judge")
+        if entry is None and not judged:
             return _open(gate, NOT_SCORED, None, "no prompt was scored for both systems")
-        if entry["severities"] is None:
+        if entry is None or entry["severities"] is None:
             hint = "`zero_tolerance` is for metrics that judge by the policy's rules, such as violation_rate"
             raise ConfigError(Problem(where, f"{gate.metric!r} has no rules with a severity", hint))
         parts[decoding] = entry["severities"][gate.zero_tolerance]["tuned"]
@@ -331,7 +335,8 @@ def significance_family(scores: Scores, gates: Sequence[Gate]) -> dict[str, floa
 
 
 def _largest_p(scores: Scores, gate: Gate) -> float:
-    for entry in measured(scores, gate.on)["metrics"]:
+    judged = None if gate.on else judge_gate.judge_entry(scores, gate.decoding)
+    for entry in [*measured(scores, gate.on)["metrics"], *([judged] if judged else [])]:
         if entry["name"] == gate.metric and entry["decoding"] == gate.decoding:
             parts = [p for p in entry["slices"] if p["column"] == gate.worst] if gate.worst else [entry]
             better = entry["higher_is_better"]
@@ -354,9 +359,13 @@ def find_entry(
 ) -> dict[str, Any] | None:
     """A metric's entry; None if the metric was asked for but no prompt could be scored.
 
+    Of the judge it is the one corrected for its errors; None too where there is none.
+
     Raises:
         ConfigError: there is no such metric in the scores.
     """
+    if metric == judge_gate.NAME and on is None and scores.get("judge"):
+        return judge_gate.judge_entry(scores, decoding)
     looked_at = measured(scores, on)
     for entry in looked_at["metrics"]:
         if entry["name"] == metric and entry["decoding"] == decoding:

@@ -94,6 +94,8 @@ def build_scores(
         "seeds": 1,
         "confidence": config.evaluate.confidence,
         **_compared(material, whole=True),
+        "judge": None,
+        "calibration": [],
         "leaks": None if leaks is None else [leak.as_json() for leak in leaks],
         "without_leaks": _compared(material.without(flagged), whole=False) if flagged else None,
         "items": [_item(prompt, place, material) for place, prompt in enumerate(prompts)],

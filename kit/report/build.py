@@ -24,10 +24,12 @@ from kit.report.baselines import (
     counting_metrics,
     unbeaten_sentences,
 )
+from kit.report.calibration import calibration_cards
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.general import general_losses, general_rows, general_unscored
 from kit.report.html import page
+from kit.report.judge import judge_card
 from kit.report.judgement import (
     Judgement,
     claim_rows,
@@ -194,6 +196,8 @@ def build_view(
         transcripts=transcripts.pick_transcripts(found, titles),
         misses=misses.find_misses(found, titles, _most_urgent(policies)),
         validity=scores.validity_rows(found),
+        judge=judge_card(found),
+        calibration=calibration_cards(found),
         general=general_rows(found),
         general_unscored=general_unscored(found),
         data=None if inputs.data is None or mask is None else provenance.data_card(inputs.data, mask),

@@ -4,7 +4,8 @@ import re
 
 from kit.report.formatting import visible
 from kit.report.html import mark
-from kit.report.markdown import baselines, bullets, escape, table
+from kit.report.markdown import bullets, escape, table
+from kit.report.validity_markdown import baselines
 from kit.report.view import View
 
 _HUB_LICENCES = {
@@ -126,4 +127,4 @@ def _evaluation(view: View) -> list[str]:
         parts += [f"### {scores.decoding.capitalize()}"]
         parts += [table(["metric", ">base", ">tuned", ">difference", "verdict"], rows)]
     leaks = f"{view.leaks.sentence} {view.leaks.change}".strip()
-    return [*parts, *baselines(view), "## Leaks from training", escape(leaks)]
+    return [*parts, *baselines(view, escape, table), "## Leaks from training", escape(leaks)]

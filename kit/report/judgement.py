@@ -11,6 +11,7 @@ from kit.evaluate.naming import names_of
 from kit.files import sha256_file, sha256_json
 from kit.report import scores, words
 from kit.report.formatting import Unit, count, plural
+from kit.report.judge import judge_metric
 from kit.report.leaks import leak_change
 from kit.report.read import Json, read_earlier
 from kit.report.view import ClaimRow, DroppedGate, EarlierVerdict, GateRow, Verdict
@@ -213,5 +214,7 @@ def claim_rows(results: list["ClaimResult"], config: Config, found: Json) -> lis
 
 
 def _metric(found: Json, name: str, decoding: str) -> Json | None:
+    if name == "judge" and (judged := judge_metric(found)):
+        return judged
     named = (m for m in found["metrics"] if m["name"] == name and m["decoding"] == decoding)
     return next(named, None)

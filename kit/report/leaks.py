@@ -30,7 +30,7 @@ def leak_change(scores: Json, gates: list[Any], status: str, config: Config) -> 
 
     if not scores.get("without_leaks"):
         return None
-    rest = {**scores, **scores["without_leaks"]}
+    rest = {**scores, **scores["without_leaks"], "metrics": _metrics_without(scores)}
     found = judge_gates(rest, config.gates, config.languages)
     overall = verdict(rest, found)
     pairs = zip(gates, found, strict=True)
@@ -148,9 +148,19 @@ def _scores(scores: Json) -> list[LeakScore]:
 def _pairs(scores: Json) -> list[tuple[Json, Json]]:
     """Every greedy metric on all prompts and without the leaked ones."""
     rest = {m["name"]: m for m in scores["without_leaks"]["metrics"] if m["decoding"] == "greedy"}
+    unscored = {lost["name"] for lost in scores["without_leaks"]["unscored"] if lost["decoding"] == "greedy"}
     nothing = {"estimate": None, "low": None, "high": None}
     none_left = {"n": 0, "base": nothing, "tuned": nothing, "difference": nothing, "verdict": "not shown"}
-    return [(m, rest.get(m["name"], none_left)) for m in scores["metrics"] if m["decoding"] == "greedy"]
+    greedy = [m for m in scores["metrics"] if m["decoding"] == "greedy" and m["name"] in {*rest, *unscored}]
+    return [(metric, rest.get(metric["name"], none_left)) for metric in greedy]
+
+
+def _metrics_without(scores: Json) -> list[Json]:
+    """The metrics without the leaked prompts; those that are not made of kept answers, as they are."""
+    found = scores["without_leaks"]
+    known = {(m["name"], m["decoding"]) for m in (*found["metrics"], *found["unscored"])}
+    others = [m for m in scores["metrics"] if (m["name"], m["decoding"]) not in known]
+    return [*found["metrics"], *others]
 
 
 def _score(metric: Json, part: Json, which: str) -> LeakScore:

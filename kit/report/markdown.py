@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from kit.evaluate.naming import Names
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
+from kit.report.trust_markdown import calibration_parts, judge_parts
+from kit.report.validity_markdown import baselines, leaks
 from kit.report.view import DataCard, ScoreTable, SliceRow, Training, View
 from kit.report.view_evidence import Side, Transcript
 
 _REGRESSIONS = 3
 _MISSES = 10
 _QUOTED = 300
-_LEAKS = 5
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!$])")  # a dollar sign would begin mathematics on GitHub
 
 
@@ -24,14 +25,16 @@ def markdown(view: View) -> str:
     parts = [*_head(view), *_gates(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores, view.names)
-    parts += baselines(view)
+    parts += baselines(view, escape, table)
     parts += _seeds(view)
     parts += _pairs(view)
     parts += _slices(view.worst_slices, view.names)
     parts += _regressions(view)
     parts += _misses(view)
     parts += _validity(view)
-    parts += _leaks(view)
+    parts += leaks(view, escape, code, table)
+    parts += judge_parts(view.judge, escape, table)
+    parts += calibration_parts(view.calibration, escape, table)
     parts += _general(view)
     parts += _provenance(view)
     parts += ["## Limits", bullets(view.limits)]
@@ -256,50 +259,6 @@ def _validity(view: View) -> list[str]:
         return []
     rows = [[escape(v.system), v.decoding, v.n, v.invalid, v.share, escape(v.reasons)] for v in view.validity]
     return ["## Validity", table(["system", "decoding", ">answers", ">invalid", ">share", "why"], rows)]
-
-
-def baselines(view: View) -> list[str]:
-    """The trivial baselines beside tuned, as a table; one with a cross is not beaten."""
-    if not view.baselines:
-        return []
-    rows = [
-        [
-            f"{escape(row.label)} ({row.better})",
-            f"{row.tuned} {row.tuned_interval}",
-            *("–" if c.why else f"{c.value} {c.interval}{'' if c.beaten else ' ✕'}" for c in row.cells),
-            f"{mark(row.verdict)} {row.verdict}" if row.verdict else "–",
-        ]
-        for row in view.baselines
-    ]
-    names = [f">{name.lower()}" for name, _ in view.baseline_names]
-    tuned = escape(view.names.tuned)
-    said = f"Trivial baselines on the same prompts; ✕: {tuned} is not shown to be better."
-    parts = ["## Trivial baselines", said, table(["metric", f">{tuned}", *names, "verdict"], rows)]
-    return [*parts, *map(escape, view.baselines_left_out)]
-
-
-def _leaks(view: View) -> list[str]:
-    leaks = view.leaks
-    parts = ["## Leaks from training", escape(f"{leaks.sentence} {leaks.change}".strip())]
-    if leaks.scores:
-        rows = [
-            [
-                f"{escape(row.label)}, {row.prompts}",
-                row.n,
-                f"{row.base} {row.base_interval}",
-                f"{row.tuned} {row.tuned_interval}",
-                f"{row.difference} {row.difference_interval}",
-                row.verdict,
-            ]
-            for row in leaks.scores
-        ]
-        columns = ["metric", ">n", *_systems(view.names), ">difference", "verdict"]
-        parts.append(table(columns, rows))
-    shown = [
-        f"- {row.kind}: {code(row.test)} {code(row.test_text)}, {code(row.train)} {code(row.train_text)}"
-        for row in leaks.rows[:_LEAKS]
-    ]
-    return [*parts, "\n".join(shown)] if shown else parts
 
 
 def _general(view: View) -> list[str]:

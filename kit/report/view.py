@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kit.evaluate.naming import Names
+from kit.report.calibration import CalibrationCard
+from kit.report.judge import JudgeCard
 from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
 from kit.report.view_speed import LabourCost, Latency
 from kit.report.view_validity import BaselineRow, Leaks
@@ -323,6 +325,8 @@ class View:
     transcripts: Transcripts
     misses: Misses
     validity: list[ValidityRow]
+    judge: JudgeCard | None
+    calibration: list[CalibrationCard]
     general: list[GeneralRow]
     general_unscored: list[str]
     data: DataCard | None

@@ -20,7 +20,14 @@ from kit.evaluate.validity import invalid_reason
 from kit.hooks import Hooks, Metric
 
 ROOM = Path(metrics_room.__file__).parent
-NOT_OF_ANSWERS = {"response_time", "answer_perplexity", "memorised_secrets"}
+OF_RECORDS = {
+    "response_time",
+    "answer_perplexity",
+    "memorised_secrets",
+    "calibration_error",
+    "brier_score",
+    "risk_coverage",
+}
 WITH_POLICY = {
     "violation_rate",
     "disclosure_rate",
@@ -297,7 +304,7 @@ def test_response_time_counts_an_empty_answer_as_a_failure():
     assert result["seconds_per_output_token"]["p50"] == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("name", sorted(set(metric_names()) - NOT_OF_ANSWERS))
+@pytest.mark.parametrize("name", sorted(set(metric_names()) - OF_RECORDS))
 def test_every_metric_loads_alone_offline_and_has_a_card(name, policy_file, monkeypatch):
     import evaluate
 

@@ -196,3 +196,15 @@ def test_hostile_texts_among_leaks_and_baselines_are_escaped(sample: Sample, fac
         assert not re.search(r"(?<!\\)\]\(http", acting)
     if face == "report.html":
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_a_gate_on_what_leaks_do_not_touch_is_judged_as_before(tmp_path: Path) -> None:
+    """Calibration and a judge are added beside the answers' scores, so they are not made without leaks."""
+    gate = {"name": "g", "metric": "added", "at_least": 0.1, "min_n": 1, "because": "measured"}
+    sample = build(tmp_path, prompts=120, settings=config(gates=[gate]))
+    rest = without_leaks(sample.scores())
+    added = {**sample.scores()["metrics"][DISCLOSURES], "name": "added", "label": "Added"}
+    sample.change_scores(metrics=[*sample.scores()["metrics"], added], leaks=[leak()], without_leaks=rest)
+    text = (write_report(*sample.arguments).folder / "report.md").read_text("utf-8")
+    assert "Without them every gate comes out the same, and so does the verdict: passed." in text
+    assert "Added, without leaks" not in text

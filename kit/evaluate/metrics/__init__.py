@@ -26,6 +26,8 @@ _NOT_OF_ANSWERS = {
     "answer_perplexity": "it takes no parameters; name another `train.golden_metric`, which scores answers",
     "memorised_secrets": "it takes no parameters; name another `train.golden_metric`, which scores answers",
 }
+_CONFIDENCE = "it scores how sure a model is; name another `train.golden_metric`, which scores answers"
+_NOT_OF_ANSWERS |= dict.fromkeys(("calibration_error", "brier_score", "risk_coverage"), _CONFIDENCE)
 _PATHS = frozenset({"policy", "glossary"})
 """Parameters that are files of the project."""
 
