@@ -26,9 +26,9 @@ Score = Callable[[Sequence[str], Sequence[dict[str, Any]]], list[float | None]]
 class Metric:
     """A metric of the project: `score` gives every prompt a number, or None where it does not apply.
 
-    An invalid answer (empty, cut, repeating) scores `invalid_item`, for both systems alike, unless `score`
-    gave None. Left out, that is 0 where higher is better, else 1: the worst value of a metric from 0 to
-    1. A metric with worse values than that must name its own.
+    An invalid answer (empty, cut, repeating, in a wrong language) scores `invalid_item`, for both systems
+    alike, unless `score` gave None. Left out, that is 0 where higher is better, else 1: the worst value of
+    a metric from 0 to 1. A metric with worse values than that must name its own.
     """
 
     label: str

@@ -7,7 +7,14 @@ from typing import Any, Literal
 from kit.config.gates import Claim
 from kit.evaluate import judge_gate
 from kit.evaluate.gate_kinds import ROUNDING
-from kit.evaluate.gates import Scores, find_entry, independent, mostly_invalid, refuse_missing_figure
+from kit.evaluate.gates import (
+    Scores,
+    broken_base,
+    find_entry,
+    independent,
+    mostly_invalid,
+    refuse_missing_figure,
+)
 from kit.evaluate.labour import tell_assumptions
 from kit.evaluate.naming import names_of
 
@@ -82,8 +89,8 @@ def _judge_claim(scores: Scores, claim: Claim, labour: dict[str, Any] | None) ->
     part = entry[claim.of]
     if part is None:
         return result("not testable", f"{names_of(scores).the_base} had nothing to reduce")
-    if claim.of != "tuned" and mostly_invalid(scores, "base", "greedy"):
-        why = f"most answers of {names_of(scores).the_base} are empty, cut or repeating"
+    if claim.of != "tuned" and broken_base(scores, entry):
+        why = f"most answers of {names_of(scores).the_base} are invalid"
         return result("not testable", why)
     groups = independent(entry)
     found = {key: part[key] for key in ("estimate", "low", "high")} | {"n": entry["n"], "groups": groups}
@@ -116,7 +123,7 @@ def _ask_the_model(
     if labour["saving"] is None:
         return "not testable", labour["why"], None
     if mostly_invalid(scores, "base", "greedy"):
-        return "not testable", "most answers of the base model are empty, cut or repeating", None
+        return "not testable", "most answers of the base model are invalid", None
     contained = labour["contained"]
     found = {key: labour["saving"][key] for key in ("estimate", "low", "high")}
     found |= {"n": contained["n"], "groups": contained["groups"]}

@@ -1,6 +1,8 @@
 """The conditions both systems answered under, and where they differ: unlike conditions prove nothing."""
 
 import json
+import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ _MUST_AGREE = {
     "stop_tokens": "the tokens that end an answer",
     "prompts": "the prompts' tokens",
     "data": "the prepared data",
+    "test_data": "the test rows' answers and labels",
 }
 """What is known of each system before it is loaded. System prompt and decoding are one setting for both."""
 
@@ -25,18 +28,26 @@ _LOADED_ALIKE = {
     "dtype": "the weights' type",
     "quantization": "the quantisation",
     "device": "the device",
+    "hardware": "the machine",
+    "software": "the libraries' versions",
 }
 """What is read off each model once it is loaded."""
 
 
 def conditions(
-    config: Config, tokenizer: Any, prompts: Sequence[Prompt], data: str, weights: str
+    config: Config,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    data: str,
+    weights: str,
+    adapter: str | None = None,
 ) -> Conditions:
     """Everything that shapes an answer and is known before a model is loaded; hashes are cut to 16 digits.
 
     Args:
         data: the fingerprint of the prepared data the system belongs to.
-        weights: the sha256 that tells which weights these are; the one thing that may differ.
+        weights: the sha256 that tells which weights these are; with the adapter's, what may differ.
+        adapter: the sha256 of the adapter that lies on the base; None where there is none.
     """
     from kit.data.render import stop_ids
 
@@ -44,19 +55,36 @@ def conditions(
     decoding = config.evaluate.model_dump(mode="json", include={"max_new_tokens", "batch_size", "sampling"})
     return {
         "weights": weights[:16],
+        "adapter_weights": adapter[:16] if adapter else "none",
         "system_prompt": _short(config.data.system_prompt),
         "chat_template": _short(tokenizer.chat_template),
+        "tokenizer": _short(_spelling(tokenizer)),
         "vocabulary": _short(tokenizer.get_vocab()),
         "stop_tokens": stop_ids(tokenizer),
         "prompts": _short(asked),
         "data": data,
+        "test_data": _short([prompt.reference for prompt in prompts]),
         "decoding": {**decoding, "seed": config.seed},
     }
 
 
+def _spelling(tokenizer: Any) -> Any:
+    """How text becomes tokens and back, of fast tokenizers; padding, which is set anew in use, aside.
+
+    It is shown and need not agree: saved again, the same may be written otherwise. What it makes of the
+    prompts must.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return sorted(tokenizer.get_vocab().items())
+    parts = json.loads(backend.to_str())
+    return {name: parts.get(name) for name in ("normalizer", "pre_tokenizer", "model", "decoder")}
+
+
 def loaded_conditions(model: Any, system: str) -> Conditions:
-    """How a model was really loaded: weights' type, quantisation, device, adapter."""
+    """How a model was really loaded: weights' type, quantisation, device, machine, libraries, adapter."""
     import torch
+    import transformers
 
     on = next(model.parameters()).device
     kind = next(p.dtype for p in model.parameters() if p.is_floating_point())
@@ -67,8 +95,20 @@ def loaded_conditions(model: Any, system: str) -> Conditions:
         "dtype": str(kind).removeprefix("torch."),
         "quantization": _quantization(model.config),
         "device": torch.cuda.get_device_name(on) if on.type == "cuda" else on.type,
+        "hardware": _hardware(on),
+        "software": f"torch {torch.__version__}, transformers {transformers.__version__}",
         "adapter": adapter,
     }
+
+
+def _hardware(on: Any) -> str:
+    """The machine as far as it shapes answers and times: a GPU and its memory, or processor and cores."""
+    import torch
+
+    if on.type == "cuda":
+        memory = torch.cuda.get_device_properties(on).total_memory / 2**30
+        return f"{torch.cuda.get_device_name(on)}, {memory:.0f} GiB"
+    return f"{platform.machine()}, {os.cpu_count()} cores"
 
 
 def _quantization(settings: Any) -> str:
@@ -100,7 +140,7 @@ def note_loaded(folder: Path, system: str, loaded: Conditions) -> None:
         )
         for other, facts in before.items()
         for key, words in _LOADED_ALIKE.items()
-        if facts[key] != loaded[key]
+        if key in facts and facts[key] != loaded[key]
     ]
     if problems:
         raise InvalidRunError(problems)

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from kit.evaluate.contract_parts import Count, Decoding, Estimate, Outcome, Share, closed
-from kit.evaluate.contract_speed import Latency
+from kit.evaluate.contract_speed import Latency, TimedAlone
+from kit.evaluate.leaks import Leak
 
 SCHEMA = 3
 """The number of the schema of `scores.json` and `report.json`, in their field `schema`."""
@@ -98,6 +99,22 @@ class Slice(TypedDict):
 
 
 @closed
+class Trivial(TypedDict):
+    """A trivial system beside the two; all null where it has no figure."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    method: str
+    n: Count
+    difference: Difference
+    """Tuned minus this one, paired."""
+    verdict: Outcome
+    why: str
+    """Why it has no figure."""
+
+
+@closed
 class Metric(TypedDict):
     """A metric under one decoding: base against tuned on the same prompts."""
 
@@ -124,6 +141,8 @@ class Metric(TypedDict):
     slices: list[Slice]
     details: SystemCounts
     severities: Severities | None
+    baselines: dict[str, Trivial]
+    """Trivial systems; empty beside sampled scores."""
 
 
 @closed
@@ -187,6 +206,19 @@ class General(TypedDict):
 
 
 @closed
+class WithoutLeaks(TypedDict):
+    """What depends on the prompts, made from those that did not leak."""
+
+    prompts: Count
+    groups: Count
+    validity: dict[Decoding, InvalidBySystem]
+    minimum_detectable_effect: float | None
+    metrics: list[Metric]
+    unscored: list[Unscored]
+    latency: TimedAlone | None
+
+
+@closed
 class Head(TypedDict):
     """What `scores.json` and `report.json` share."""
 
@@ -221,6 +253,10 @@ class Head(TypedDict):
     """How sure the models are, and how often they are right, for each metric asked about."""
     general: list[General]
     latency: Latency | None
+    leaks: list[Leak] | None
+    """Test prompts that stand in training rows; null where those were not at hand."""
+    without_leaks: WithoutLeaks | None
+    """Null where nothing leaked."""
 
 
 @closed

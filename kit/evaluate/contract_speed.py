@@ -108,8 +108,8 @@ class FailedBySystem(TypedDict):
 
 
 @closed
-class Latency(TypedDict):
-    """Response time: of the prompts that both answered in full, one at a time; `load` of several at once."""
+class TimedAlone(TypedDict):
+    """Response time of the prompts that both answered in full, one at a time."""
 
     base: Timed
     tuned: Timed
@@ -121,5 +121,11 @@ class Latency(TypedDict):
     failed: FailedBySystem
     speedup: Estimate
     decomposition: Decomposition | None
+
+
+@closed
+class Latency(TimedAlone):
+    """Response time one at a time, and `load` of several at once."""
+
     limits: Limits | None
     load: list[Load]

@@ -43,6 +43,7 @@ from kit.evaluate.plan import Plan, measured_discordances, plan
 from kit.evaluate.predictions import read_lines, read_predictions
 from kit.evaluate.prompts import Prompt, choose, load_prompts
 from kit.evaluate.scores import build_scores, score_answers, settings_of
+from kit.evaluate.validity import languages_of
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
@@ -111,7 +112,7 @@ def evaluate(
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
         "definitions": definitions(config, root, hooks, _METHOD),
     }
-    scores = score_saved(config, metrics, general, judge, prompts, folder, header)
+    scores = score_saved(config, metrics, general, judge, prompts, folder, header, prepared)
     write_json(folder / "scores.json", scores)
     write_json(folder / "evaluation.json", record)
     return folder
@@ -125,6 +126,7 @@ def score_saved(
     prompts: Sequence[Prompt],
     folder: Path,
     header: dict[str, Any],
+    prepared: Path,
 ) -> dict[str, Any]:
     """All of `scores.json`, from what the evaluation's folder holds and what a judge says of it.
 
@@ -137,7 +139,9 @@ def score_saved(
     latency = read_lines(folder / "latency.jsonl")
     likelihood = read_lines(folder / "likelihood.jsonl")
     memorisation = read_lines(folder / MEMORISATION)
-    scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood, memorisation)
+    scores = build_scores(
+        config, metrics, prompts, predictions, latency, header, likelihood, memorisation, prepared
+    )
     add_calibration(scores, config, read_lines(folder / CONFIDENCE), prompts, settings_of(config))
     scores["general"] = [*general_scores(config, general, predictions), *harness_scores(config, folder)]
     if judge is not None:
@@ -183,7 +187,7 @@ def task_scorer(config: Config, root: Path, prepared: Path, hooks: Hooks) -> Tas
         )
         model.train(training)
         outputs, finished = [answer.output for answer in answers], [answer.finished for answer in answers]
-        mean = score_answers(metric, outputs, finished, prompts).mean
+        mean = score_answers(metric, outputs, finished, prompts, languages_of(config)).mean
         # No answer could be scored (all too short to tell their language, say): that is no success.
         return sign * (metric.invalid_item if mean is None else mean)
 
@@ -323,7 +327,7 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
             **({"general": sets} if sets else {}),
             **({"harness": tasks} if tasks else {}),
             "files": [sha256_file(path) for path in files],
-            "languages": config.languages,
+            "languages": [config.languages, config.project.languages],
             "goodput": config.evaluate.model_dump(mode="json", include={"goodput"}),
             "method": _METHOD,
             "judge": judge_hash(config, root),
@@ -335,14 +339,16 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
 def _both_conditions(
     config: Config, prompts: list[Prompt], prepared: Path, run: Path, base_weights: str
 ) -> tuple[Conditions, Conditions]:
-    from kit.models.loading import load_tokenizer, weights_sha256
+    from kit.models.loading import is_adapter, load_tokenizer, weights_sha256
 
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     golden_model = config.model.model_copy(update={"name": str(run / "golden"), "revision": None})
     golden = weights_sha256(run / "golden")
+    adapter = golden if is_adapter(run / "golden") else None
+    trained_on = manifest["data"]["fingerprint"]
     return (
         conditions(config, load_tokenizer(config.model), prompts, prepared.name, base_weights),
-        conditions(config, load_tokenizer(golden_model), prompts, manifest["data"]["fingerprint"], golden),
+        conditions(config, load_tokenizer(golden_model), prompts, trained_on, golden, adapter),
     )
 
 

@@ -23,6 +23,7 @@ from kit.evaluate.gate_kinds import (
     p_in_the_good_direction,
 )
 from kit.evaluate.naming import names_of
+from kit.evaluate.validity import UNPARSABLE, WRONG_LANGUAGE
 
 Scores = dict[str, Any]
 GateStatus = Literal["passed", "failed", "not enough evidence"]
@@ -117,7 +118,8 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
     for decoding, systems in scores["validity"].items():
         n, invalid = systems["tuned"]["n"], systems["tuned"]["invalid"]
         if mostly_invalid(scores, "tuned", decoding):
-            reason = f"{invalid} of {n} {decoding} answers of {names.the_tuned} are empty, cut or repeating."
+            why = invalid_reasons(scores, "tuned", decoding)
+            reason = f"{invalid} of {n} {decoding} answers of {names.the_tuned} are invalid: {why}."
             return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     failed = [gate.name for gate in gates if gate.status == "failed"]
     unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]
@@ -145,6 +147,25 @@ def mostly_invalid(scores: Scores, system: str, decoding: str) -> bool:
     return bool(found) and found["invalid"] > MOST_INVALID * found["n"]
 
 
+def broken_base(scores: Scores, entry: Scores) -> bool:
+    """Whether base is too broken to compare an entry with. A time is one in whatever language and form; those
+    of empty and cut answers are left out of it.
+    """
+    found = scores["validity"].get(entry["decoding"], {}).get("base")
+    if not found:
+        return False
+    reasons = found.get("reasons", {})
+    harmless = (WRONG_LANGUAGE, UNPARSABLE) if entry["ratio"] is not None else ()
+    invalid = found["invalid"] - sum(reasons.get(reason, 0) for reason in harmless)
+    return bool(invalid > MOST_INVALID * found["n"])
+
+
+def invalid_reasons(scores: Scores, system: str, decoding: str) -> str:
+    """Why a system's answers are invalid, the commonest reason first: cut 12, wrong language 3."""
+    found = scores["validity"][decoding][system].get("reasons", {})
+    return ", ".join(f"{reason} {found[reason]}" for reason in sorted(found, key=lambda r: (-found[r], r)))
+
+
 def independent(part: Scores) -> int:
     """How many independent witnesses a comparison rests on: groups of prompts, not prompts."""
     return int(part["groups"] if "groups" in part else part["n"])
@@ -162,7 +183,7 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
     refuse_missing_figure(entry, gate.of, where)
     _refuse_meaningless_margin(entry, gate, where)
     compares = gate.kind != "threshold" or gate.of != "tuned"
-    broken = compares and mostly_invalid(scores, "base", gate.decoding)
+    broken = compares and broken_base(scores, entry)
     context = Context(entry["higher_is_better"], scores["confidence"], others, names_of(scores))
     if gate.worst is not None:
         return _judge_worst(entry, gate, context, broken, languages if gate.worst == LANGUAGE else ())
@@ -243,7 +264,7 @@ def _judge_part(part: Part, gate: Gate, context: Context, slice_: str | None, br
     lacking = found.lacking if found.found is None else _thin(gate, part["n"], independent(part))
     lacking = lacking or found.lacking
     if not lacking and broken and found.holds:
-        lacking = f"most answers of {context.names.the_base} are empty, cut or repeating"
+        lacking = f"most answers of {context.names.the_base} are invalid"
     return _result(gate, part, slice_, found, lacking)
 
 

@@ -36,7 +36,11 @@ class ItemMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships 
     """`rate`: items are 0 or 1; `score`: items are real numbers."""
     higher_is_better: ClassVar[bool]
     invalid_item: ClassVar[float]
-    """What an empty, cut or repeating answer scores: never the safe value."""
+    """What an invalid answer scores, one that is empty, cut or repeating, say: never the safe value."""
+    judges: ClassVar[frozenset[str]] = frozenset()
+    """Reasons for invalid answers that this metric is about: it judges such answers by itself."""
+    label_key: ClassVar[str] = ""
+    """The key of a reference that holds the label it looks for; empty where it looks for none."""
     formula: ClassVar[str]
     """One line; the card beside the file says more."""
 
@@ -66,6 +70,10 @@ class ItemMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships 
         does not know; usually nothing.
         """
         return ""
+
+    def unparsable(self, prediction: str, reference: Reference) -> bool:
+        """Whether an answer lacks the form that the metric needs to read it; most need none."""
+        return False
 
     def _info(self) -> Any:
         features = {"predictions": datasets.Value("string"), "references": datasets.Value("string")}

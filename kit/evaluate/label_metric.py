@@ -11,6 +11,8 @@ class LabelMetric(ItemMetric):
     """A metric whose `compute` may take `labels`, by default the rows' own. Abstract, as its base is."""
 
     labels: list[str]
+    judges = frozenset({"unparsable"})
+    label_key = "label"
 
     def prepare(self, references: Sequence[Reference], **params: Any) -> None:
         """Take the labels.
@@ -27,6 +29,10 @@ class LabelMetric(ItemMetric):
     def applies(self, reference: Reference) -> bool:
         """Whether the row has a `label`."""
         return bool(label_of(reference))
+
+    def unparsable(self, prediction: str, reference: Reference) -> bool:
+        """Whether an answer gives none of the labels, or leaves several open."""
+        return given_label(prediction, self.labels) is None
 
     def judge_label(self, prediction: str, reference: Reference) -> Judgement:
         """1 if the answer gives the expected label, else 0 with both."""

@@ -31,6 +31,8 @@ class Prompt:
     """The functions that may be called."""
     thinks: bool = False
     """Whether the reference answer begins with reasoning: then the model is asked to, as in training."""
+    line: int = 0
+    """The 1-based line or row of `source`."""
 
     def ids(self, tokenizer: Any) -> list[int]:
         """The tokens that the model is given."""
@@ -80,6 +82,7 @@ def load_prompts(split: Path) -> list[Prompt]:
             source=row.source,
             tools=row.tools,
             thinks=row.thinks,
+            line=row.line,
         )
         for row in asked
     ]

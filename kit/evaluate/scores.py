@@ -2,14 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import kit
 from kit.config.schema import Config
+from kit.evaluate.alike import most_alike
+from kit.evaluate.baselines import baseline_entries, none_apply, score_baselines, trivial
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
 from kit.evaluate.goodput import with_load
 from kit.evaluate.item_metric import CorpusMetric
+from kit.evaluate.leaks import find_leaks
+from kit.evaluate.material import Answered, Material
 from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.memorisation import memorisation_entry, unscored_memorisation
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
@@ -19,18 +24,17 @@ from kit.evaluate.predictions import Key, Line
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.severity import count_severities, names_rules
 from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency, unscored_response_time
-from kit.evaluate.validity import invalid_reason
+from kit.evaluate.training import look_through
+from kit.evaluate.validity import (
+    UNPARSABLE,
+    WRONG_LANGUAGE,
+    AskedLanguages,
+    invalid_rates,
+    invalid_reason,
+    languages_of,
+)
 
 _DETAILS_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Answered:
-    """One system's answers under one decoding, with what every metric makes of them."""
-
-    outputs: list[str]
-    invalid: list[str | None]
-    results: dict[str, MetricResult]
 
 
 def build_scores(
@@ -42,6 +46,7 @@ def build_scores(
     header: dict[str, Any],
     likelihood: Sequence[Line] = (),
     memorisation: Sequence[Line] = (),
+    prepared: Path | None = None,
 ) -> dict[str, Any]:
     """Everything of `scores.json` (see docs/explanation/architecture.md).
 
@@ -52,46 +57,88 @@ def build_scores(
         likelihood: lines of `likelihood.jsonl`, possibly none.
         memorisation: lines of `memorisation.jsonl`, possibly none.
         header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`, `definitions`.
+        prepared: the prepared data's folder, whose training rows are looked through for the prompts; None
+            where the training data is not known, and so neither leaks nor answers to copy.
     """
     decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
-    answered = {
-        (decoding, system): _answered(metrics, prompts, predictions, system, decoding)
-        for decoding in decodings
-        for system in SYSTEMS
-    }
-    settings = settings_of(config)
-    entries, unscored = _entries(metrics, prompts, answered, decodings, settings)
-    timed = response_time_entry(latency, settings)
-    entries += [timed] if timed else []
-    unscored += unscored_response_time(latency)
-    asked = {use.name for use in config.evaluate.metrics}
-    if MEMORISED in asked:
-        given = memorisation_entry(memorisation, settings)
-        entries += [given] if given else []
-        unscored += [] if given else [unscored_memorisation()]
-    if NAME in asked:
-        read = perplexity_entry(likelihood, prompts, settings)
-        entries += [read] if read else []
-        unscored += unscored_perplexity(likelihood)
-    groups = len({prompt.group for prompt in prompts})
+    languages = languages_of(config)
+    training = look_through(prompts, prepared, {m.label_key for m in metrics} - {""}) if prepared else None
+    alike = most_alike(prompts, training, config.data.checks.near_similarity) if training else []
+    leaks = find_leaks(prompts, training, alike) if training else None
+    copies = trivial(config, metrics, prompts, training, alike)
+
+    def judge(metric: LoadedMetric, answers: list[str]) -> MetricResult:
+        return score_answers(metric, answers, [True] * len(answers), prompts, languages)
+
+    material = Material(
+        config=config,
+        metrics=metrics,
+        prompts=prompts,
+        answered={
+            (decoding, system): _answered(metrics, prompts, predictions, system, decoding, languages)
+            for decoding in decodings
+            for system in SYSTEMS
+        },
+        baselines={metric.name: score_baselines(metric, copies, judge) for metric in metrics},
+        latency=latency,
+        likelihood=likelihood,
+        memorisation=memorisation,
+    )
+    flagged = {leak.id for leak in leaks or ()}
     return {
         "schema": 3,
         "systems": {system: system for system in SYSTEMS},
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
-        "prompts": len(prompts),
-        "groups": groups,
         "seeds": 1,
         "confidence": config.evaluate.confidence,
-        "validity": {d: {s: _validity(answered[d, s].invalid) for s in SYSTEMS} for d in decodings},
-        "minimum_detectable_effect": minimum_detectable_effect(groups, confidence=config.evaluate.confidence),
-        "metrics": entries,
-        "unscored": unscored,
-        "latency": with_load(summarise_latency(latency, settings), latency, config.evaluate),
+        **_compared(material, whole=True),
         "judge": None,
         "calibration": [],
-        "items": [_item(prompt, place, answered, decodings) for place, prompt in enumerate(prompts)],
+        "leaks": None if leaks is None else [leak.as_json() for leak in leaks],
+        "without_leaks": _compared(material.without(flagged), whole=False) if flagged else None,
+        "items": [_item(prompt, place, material) for place, prompt in enumerate(prompts)],
+    }
+
+
+def _compared(material: Material, whole: bool) -> dict[str, Any]:
+    """Everything of `scores.json` that depends on which prompts are looked at.
+
+    Args:
+        whole: all of them are. Of a part nothing can be said of many requests at once: they were served with
+            the others.
+    """
+    settings = settings_of(material.config)
+    entries, unscored = _entries(material)
+    timed = response_time_entry(material.latency, settings)
+    entries += (
+        [timed | {"baselines": none_apply("an answer that nothing makes takes no time")}] if timed else []
+    )
+    unscored += unscored_response_time(material.latency)
+    asked = {use.name for use in material.config.evaluate.metrics}
+    if MEMORISED in asked:
+        given = memorisation_entry(material.memorisation, settings)
+        entries += [given | {"baselines": none_apply("it is of training rows")}] if given else []
+        unscored += [] if given else [unscored_memorisation()]
+    if NAME in asked:
+        read = perplexity_entry(material.likelihood, material.prompts, settings)
+        entries += [read | {"baselines": none_apply("it is of the reference answers")}] if read else []
+        unscored += unscored_perplexity(material.likelihood)
+    groups = len({prompt.group for prompt in material.prompts})
+    effect = minimum_detectable_effect(groups, confidence=settings.confidence) if groups else None
+    times = summarise_latency(material.latency, settings)
+    return {
+        "prompts": len(material.prompts),
+        "groups": groups,
+        "validity": {
+            decoding: {s: invalid_rates(material.answered[decoding, s].invalid) for s in SYSTEMS}
+            for decoding in material.decodings
+        },
+        "minimum_detectable_effect": effect,
+        "metrics": entries,
+        "unscored": unscored,
+        "latency": with_load(times, material.latency, material.config.evaluate) if whole else times,
     }
 
 
@@ -101,11 +148,40 @@ def settings_of(config: Config) -> Settings:
 
 
 def score_answers(
-    metric: LoadedMetric, outputs: Sequence[str], finished: Sequence[bool], prompts: Sequence[Prompt]
+    metric: LoadedMetric,
+    outputs: Sequence[str],
+    finished: Sequence[bool],
+    prompts: Sequence[Prompt],
+    languages: AskedLanguages | None = None,
 ) -> MetricResult:
-    """A metric's items, where invalid answers get the metric's `invalid_item`."""
-    invalid = [invalid_reason(output, done) for output, done in zip(outputs, finished, strict=True)]
-    return _judge_invalid(metric, score(metric, outputs, [p.reference for p in prompts]), invalid, prompts)
+    """A metric's items, where invalid answers get the metric's `invalid_item`.
+
+    Args:
+        languages: which languages are asked for; None judges by none.
+    """
+    result = score(metric, outputs, [prompt.reference for prompt in prompts])
+    invalid = _invalid([metric], outputs, finished, prompts, languages or AskedLanguages())
+    return _judge_invalid(metric, result, invalid, prompts)
+
+
+def _invalid(
+    metrics: Sequence[LoadedMetric],
+    outputs: Sequence[str],
+    finished: Sequence[bool],
+    prompts: Sequence[Prompt],
+    languages: AskedLanguages,
+) -> list[str | None]:
+    """Why each answer is none; unparsable is what one of the metrics, which have scored them, cannot read."""
+    reasons: list[str | None] = []
+    for output, done, prompt in zip(outputs, finished, prompts, strict=True):
+        reference = prompt.reference
+        reason = invalid_reason(output, done)
+        if reason is None and languages.is_wrong(output, reference):
+            reason = WRONG_LANGUAGE
+        if reason is None and any(metric.unparsable(output, reference) for metric in metrics):
+            reason = UNPARSABLE
+        reasons.append(reason)
+    return reasons
 
 
 def _judge_invalid(
@@ -114,9 +190,11 @@ def _judge_invalid(
     items, details = list(result.items), list(result.details)
     counts = None if result.counts is None else list(result.counts)
     for place, reason in enumerate(invalid):
+        if reason is None or reason in metric.judges:
+            continue
         # A hook says by None which prompts do not concern it; the kit's own metrics are asked.
         concerned = metric.hook is None or items[place] is not None
-        if reason is not None and concerned and metric.applies(prompts[place].reference):
+        if concerned and metric.applies(prompts[place].reference):
             # What a cut or repeating answer has already said stays said.
             said = details[place] if names_rules(metric) == "never" else []
             items[place], details[place] = metric.invalid_item, [f"invalid answer ({reason})", *said]
@@ -131,29 +209,35 @@ def _answered(
     predictions: dict[Key, Line],
     system: str,
     decoding: str,
+    languages: AskedLanguages,
 ) -> Answered:
     lines = [predictions[prompt.id, system, decoding] for prompt in prompts]
     outputs, finished = [line["output"] for line in lines], [line["finished"] for line in lines]
+    references = [prompt.reference for prompt in prompts]
+    results = {metric.name: score(metric, outputs, references) for metric in metrics}
+    invalid = _invalid(metrics, outputs, finished, prompts, languages)
     return Answered(
         outputs=outputs,
-        invalid=[invalid_reason(output, done) for output, done in zip(outputs, finished, strict=True)],
-        results={metric.name: score_answers(metric, outputs, finished, prompts) for metric in metrics},
+        invalid=invalid,
+        results={
+            metric.name: _judge_invalid(metric, results[metric.name], invalid, prompts) for metric in metrics
+        },
     )
 
 
-def _entries(
-    metrics: Sequence[LoadedMetric],
-    prompts: Sequence[Prompt],
-    answered: dict[tuple[str, str], Answered],
-    decodings: Sequence[str],
-    settings: Settings,
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """An entry a metric and decoding; metrics that no pair of answers could be scored on, apart."""
+def _entries(material: Material) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """An entry a metric and decoding; metrics that no pair of answers could be scored on, apart.
+
+    Baselines answer the same every time, so they stand beside the greedy scores.
+    """
     entries, unscored = [], []
-    for decoding in decodings:
-        for metric in metrics:
-            results = {system: answered[decoding, system].results[metric.name] for system in SYSTEMS}
-            invalid = {system: answered[decoding, system].invalid for system in SYSTEMS}
+    prompts, settings = material.prompts, settings_of(material.config)
+    groups = [prompt.group for prompt in prompts]
+    for decoding in material.decodings:
+        for metric in material.metrics:
+            answered = {system: material.answered[decoding, system] for system in SYSTEMS}
+            results = {system: answered[system].results[metric.name] for system in SYSTEMS}
+            invalid = {system: answered[system].invalid for system in SYSTEMS}
             entry = compare_metric(metric, results["base"], results["tuned"], prompts, settings)
             if entry is None:
                 why = f"applies to none of the {len(prompts)} prompts"
@@ -162,8 +246,11 @@ def _entries(
                 )
             else:
                 severities = count_severities(metric, results, invalid, prompts)
-                entries.append({**entry, "decoding": decoding, "severities": severities})
-    for decoding in decodings:
+                found = material.baselines[metric.name] if decoding == "greedy" else {}
+                baselines = baseline_entries(entry, found, results["tuned"], groups, settings)
+                more = {"decoding": decoding, "severities": severities, "baselines": baselines}
+                entries.append({**entry, **more})
+    for decoding in material.decodings:
         explore([entry for entry in entries if entry["decoding"] == decoding], settings.confidence)
     return entries, unscored
 
@@ -227,14 +314,7 @@ def _counts(base: MetricResult, tuned: MetricResult) -> dict[str, dict[str, int]
     }
 
 
-def _validity(reasons: Sequence[str | None]) -> dict[str, Any]:
-    found = Counter(reason for reason in reasons if reason is not None)
-    return {"n": len(reasons), "invalid": found.total(), "reasons": dict(sorted(found.items()))}
-
-
-def _item(
-    prompt: Prompt, place: int, answered: dict[tuple[str, str], Answered], decodings: Sequence[str]
-) -> dict[str, Any]:
+def _item(prompt: Prompt, place: int, material: Material) -> dict[str, Any]:
     item: dict[str, Any] = {
         "id": prompt.id,
         "prompt": prompt.reference["prompt"],
@@ -242,10 +322,10 @@ def _item(
         "slices": prompt.slices,
         "group": prompt.group,
     }
-    for decoding in decodings:
+    for decoding in material.decodings:
         item[decoding] = {}
         for system in SYSTEMS:
-            made = answered[decoding, system]
+            made = material.answered[decoding, system]
             item[decoding][system] = {
                 "output": made.outputs[place],
                 "scores": {name: result.items[place] for name, result in made.results.items()},

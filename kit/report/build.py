@@ -17,6 +17,14 @@ from kit.evaluate.naming import names_of
 from kit.files import new_folder, write_text
 from kit.report import labour, misses, provenance, scores, speed, training, transcripts
 from kit.report.baseline import baseline_view, find_baseline, hold_against
+from kit.report.baselines import (
+    baseline_columns,
+    baseline_notices,
+    baseline_rows,
+    baselines_left_out,
+    counting_metrics,
+    unbeaten_sentences,
+)
 from kit.report.calibration import calibration_cards
 from kit.report.card import model_card
 from kit.report.data_card import data_card
@@ -26,6 +34,7 @@ from kit.report.html import page
 from kit.report.judge import judge_card
 from kit.report.judgement import Judgement, claim_rows, earlier_verdicts, gate_rows, judge
 from kit.report.junit import junit
+from kit.report.leaks import leak_notices, leaks_view
 from kit.report.markdown import markdown
 from kit.report.mask_audit import audit_mask
 from kit.report.nearest import find_nearest
@@ -170,6 +179,7 @@ def build_view(
     titles, tables = _rule_titles(policies), scores.score_tables(found)
     picked = transcripts.pick_transcripts(found, titles)
     missed = misses.find_misses(found, titles, _most_urgent(policies))
+    counting = counting_metrics(config)
     return View(
         title=config.recipe.title,
         names=names_of(found),
@@ -196,18 +206,26 @@ def build_view(
         power=power(found),
         synthetic=synthetic,
         tiny=tiny,
-        notices=_notices(found, synthetic, tiny),
+        notices=[
+            *_notices(found, synthetic, tiny),
+            *leak_notices(found, judged.without_leaks, counting),
+            *baseline_notices(found, counting),
+        ],
         verdict=judged.verdict,
         gates=gate_rows(judged.gates, config, found),
         dropped_gates=judged.dropped,
         earlier=earlier_verdicts(judged),
         claims=claim_rows(judged.claims, config, found),
-        changes=scores.change_notes(found),
+        changes=scores.change_notes(found, unbeaten_sentences(found, counting)),
         scores=tables,
         methods=scores.methods(tables),
         score_plot=scores.score_plot(found),
         unscored=scores.unscored(found),
-        pairs=pair_views(judged.pairs, names_of(found)),
+        baselines=baseline_rows(found, counting),
+        baseline_names=baseline_columns(found),
+        baselines_left_out=baselines_left_out(found),
+        leaks=leaks_view(found, judged.without_leaks),
+        pairs=pair_views(judged.pairs, names_of(found), found),
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),
@@ -287,7 +305,7 @@ def _hub_base(model: str, root: Path) -> str:
 
 def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     """What a reader must know before any number."""
-    from kit.evaluate.gates import mostly_invalid
+    from kit.evaluate.gates import invalid_reasons, mostly_invalid
 
     notices = []
     if tiny and synthetic:
@@ -303,12 +321,13 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
         notices.append("The data is synthetic: results prove the machinery, not the domain.")
     if "notices" in found:  # of a comparison, where nobody knows of a base and of tuning
         broken = mostly_invalid(found, "base", "greedy")
-        said = f"Most answers of {names_of(found).base} are empty, cut or repeating and count as failures."
+        said = f"Most answers of {names_of(found).base} are invalid and count as failures."
         return [*notices, *found["notices"], *([said] if broken else [])]
     if mostly_invalid(found, "base", "greedy"):
+        why = invalid_reasons(found, "base", "greedy")
         notices.append(
-            "Most answers of the base model are empty, cut or repeating and count as failures: "
-            "much of the difference is that tuning taught the model to give an answer at all; see Validity."
+            f"Most answers of the base model are invalid ({why}) and count as failures: much of the "
+            "difference is that tuning taught the model to give a valid answer at all; see Validity."
         )
     notices += general_losses(found)
     mismatches = (found.get("conditions") or {}).get("mismatches") or []

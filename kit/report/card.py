@@ -5,6 +5,7 @@ import re
 from kit.report.formatting import visible
 from kit.report.html import mark
 from kit.report.markdown import bullets, escape, table
+from kit.report.validity_markdown import baselines
 from kit.report.view import View
 
 _HUB_LICENCES = {
@@ -125,4 +126,5 @@ def _evaluation(view: View) -> list[str]:
         ]
         parts += [f"### {scores.decoding.capitalize()}"]
         parts += [table(["metric", ">base", ">tuned", ">difference", "verdict"], rows)]
-    return parts
+    leaks = f"{view.leaks.sentence} {view.leaks.change}".strip()
+    return [*parts, *baselines(view, escape, table), "## Leaks from training", escape(leaks)]

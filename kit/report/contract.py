@@ -123,6 +123,21 @@ class MadeWith(TypedDict):
     """Over its files."""
 
 
+LeakGate = TypedDict("LeakGate", {"name": str, "with": str, "without": str})
+"""A gate that comes out otherwise without leaked prompts."""
+
+
+@closed
+class LeakChange(TypedDict):
+    """The verdict without leaked prompts."""
+
+    status: str
+    exit_code: int
+    sentence: str
+    changed: bool
+    gates: list[LeakGate]
+
+
 @closed
 class Report(Head):
     """`reports/<id>/report.json`: the scores without their items, and what the gates say of them."""
@@ -142,6 +157,8 @@ class Report(Head):
     """Null without the setting `labour`."""
     seed_evaluations: list[str]
     """The evaluations that differ by the training seed only, this one's among them."""
+    leak_change: LeakChange | None
+    """What the verdict is without leaked prompts; null where nothing leaked."""
     baseline: Baseline | None
     reviews: Reviews
     made_with: MadeWith

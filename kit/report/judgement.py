@@ -13,6 +13,7 @@ from kit.report import scores, words
 from kit.report.baseline import Held, with_baseline
 from kit.report.formatting import Unit, count, plural
 from kit.report.judge import judge_metric
+from kit.report.leaks import leak_change
 from kit.report.read import Json, read_earlier
 from kit.report.view import ClaimRow, DroppedGate, EarlierVerdict, GateRow, Verdict
 
@@ -35,6 +36,8 @@ class Judgement:
     """What `report.json` said of this evaluation before, judged by other gates or on other scores."""
     dropped: list[DroppedGate]
     """The recipe's gates that the project does not set as the recipe does."""
+    without_leaks: Json | None
+    """What comes out otherwise without the leaked prompts; see `leaks.leak_change`."""
     labour: Json | None
     """What the cost model of labour says; None where the project types no assumptions."""
     pairs: list["TwoSided"]
@@ -87,6 +90,7 @@ def judge(
         earlier=_earlier(read_earlier(report), judged_by),
         dropped=_dropped(recipe_gates, config, found),
         held=held,
+        without_leaks=leak_change(found, gates, overall.status, config),
         labour=labour,
         pairs=two_sided(found, config.gates),
     )
@@ -164,6 +168,7 @@ def report_json(found: Json, judged: Judgement, seed_factor: list[Json]) -> Json
         "dropped_gates": [asdict(gate) for gate in judged.dropped],
         "earlier": judged.earlier,
         "seed_factor": seed_factor,
+        "leak_change": judged.without_leaks,
         "labour": judged.labour,
     }
 

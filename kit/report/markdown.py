@@ -10,6 +10,7 @@ from kit.evaluate.naming import Names
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
 from kit.report.trust_markdown import calibration_parts, judge_parts
+from kit.report.validity_markdown import baselines, leaks
 from kit.report.view import DataCard, ScoreTable, SliceRow, Training, View
 from kit.report.view_evidence import Side, Transcript
 
@@ -24,12 +25,14 @@ def markdown(view: View) -> str:
     parts = [*_head(view), *_gates(view), *_baseline(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores, view.names)
+    parts += baselines(view, escape, table)
     parts += _seeds(view)
     parts += _pairs(view)
     parts += _slices(view.worst_slices, view.names)
     parts += _regressions(view)
     parts += _misses(view)
     parts += _validity(view)
+    parts += leaks(view, escape, code, table)
     parts += judge_parts(view.judge, escape, table)
     parts += calibration_parts(view.calibration, escape, table)
     parts += _reviews(view)

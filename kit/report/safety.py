@@ -1,12 +1,14 @@
 """The two-sided comparison in words, as a plot and as a table."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kit.evaluate.naming import BASE_AND_TUNED, Names
+from kit.evaluate.naming import Names
 from kit.report import plots
 from kit.report.formatting import count, difference, estimate, interval, quantity
 from kit.report.plots import Range
+from kit.report.read import Json
 from kit.report.safety_plot import Spot, safety_plot
 from kit.report.view_evidence import PairRow, PairView
 
@@ -16,12 +18,17 @@ if TYPE_CHECKING:
 Figures = dict[str, float]
 
 
-def pair_views(pairs: list["TwoSided"], names: Names = BASE_AND_TUNED) -> list[PairView]:
-    """Every pair of metrics that is read as one point a system."""
-    return [_view(pair, names) for pair in pairs]
+def pair_views(pairs: list["TwoSided"], names: Names, scores: Json) -> list[PairView]:
+    """Every pair of metrics that is read as one point a system; beside both, what refusing everything has."""
+    refusing = {
+        metric["name"]: quantity(metric["baselines"]["always refuse"]["estimate"], "rate")
+        for metric in scores["metrics"]
+        if metric["decoding"] == "greedy" and metric.get("baselines")
+    }
+    return [_view(pair, names, refusing) for pair in pairs]
 
 
-def _view(pair: "TwoSided", names: Names) -> PairView:
+def _view(pair: "TwoSided", names: Names, refusing: Mapping[str, str]) -> PairView:
     first, second = pair.labels
     return PairView(
         title=f"{first} against {_inside(second)}",
@@ -29,7 +36,7 @@ def _view(pair: "TwoSided", names: Names) -> PairView:
         sentence=_sentence(pair),
         margin=_margin(pair),
         rows=[
-            _row(label, name, n, pair)
+            _row(label, name, n, pair, refusing.get(name, ""))
             for label, name, n in zip(pair.labels, (pair.first, pair.second), pair.n, strict=True)
         ],
         plot=plots.figure(partial(_draw, pair, names)),
@@ -62,7 +69,7 @@ def _range(figure: Figures) -> Range:
     return Range(figure["estimate"], figure["low"], figure["high"], quantity(figure["estimate"], "rate"))
 
 
-def _row(label: str, name: str, n: int, pair: "TwoSided") -> PairRow:
+def _row(label: str, name: str, n: int, pair: "TwoSided", refusing: str) -> PairRow:
     base, tuned, change = pair.base[name], pair.tuned[name], pair.difference[name]
     return PairRow(
         label=label,
@@ -73,6 +80,7 @@ def _row(label: str, name: str, n: int, pair: "TwoSided") -> PairRow:
         tuned_interval=interval(tuned["low"], tuned["high"], "rate"),
         difference=difference(change["estimate"], "rate"),
         difference_interval=interval(change["low"], change["high"], "rate"),
+        refusing=refusing,
     )
 
 

@@ -1,6 +1,6 @@
 """The scores' part of a report: tables, slices worst first, why answers failed, which were invalid."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from kit.evaluate.naming import names_of
@@ -80,10 +80,21 @@ def score_plot(scores: Json) -> Figure | None:
     return plots.figure(partial(plots.interval_plot, rows, title))
 
 
-def change_notes(scores: Json) -> list[ChangeNote]:
-    """One sentence a greedy metric: first what got worse, then what improved, then what is not shown."""
+def change_notes(scores: Json, beside: Mapping[str, str]) -> list[ChangeNote]:
+    """One sentence a greedy metric: first what got worse, then what improved, then what is not shown.
+
+    Args:
+        beside: metric -> what else is to be said of it.
+    """
     order = {"worse": 0, "improved": 1, "not shown": 2}
-    notes = [ChangeNote(m["label"], change_sentence(m, unit_of(m)), m["verdict"]) for m in _greedy(scores)]
+    notes = [
+        ChangeNote(
+            m["label"],
+            f"{change_sentence(m, unit_of(m))} {beside.get(m['name'], '')}".strip(),
+            m["verdict"],
+        )
+        for m in _greedy(scores)
+    ]
     return sorted(notes, key=lambda note: order[note.verdict])
 
 
@@ -168,7 +179,7 @@ def failure_rows(scores: Json, titles: dict[str, str]) -> list[FailureRow]:
 
 
 def validity_rows(scores: Json) -> list[ValidityRow]:
-    """How many answers were empty, cut or repeating, for each decoding and system."""
+    """How many answers were invalid and why, for each decoding and system."""
     rows = []
     for decoding, systems in (scores.get("validity") or {}).items():
         for system, found in systems.items():

@@ -198,7 +198,9 @@ def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Differ
         return [Difference(answers.name, missing)]
     header = {key: scores[key] for key in _HEADER if key in scores}
     metrics, judge = load_metrics(config, hooks, sources.root), ready_judge(config, sources.root)
-    found = score_saved(config, metrics, general, judge, prompts, sources.evaluation, header)
+    found = score_saved(
+        config, metrics, general, judge, prompts, sources.evaluation, header, sources.prepared
+    )
     again = json.loads(json.dumps(found))
     changed = changed_values("scores.json", scores, again)
     return [*_changed_gates(scores, again, config), *changed] if changed else []

@@ -13,6 +13,7 @@ from kit.report.judge import JudgeCard
 from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
 from kit.report.view_release import BaselineView, ReviewsView
 from kit.report.view_speed import LabourCost, Latency
+from kit.report.view_validity import BaselineRow, Leaks
 
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
@@ -313,6 +314,11 @@ class View:
     methods: list[tuple[str, str]]
     """Metrics, and how their intervals and tests were made."""
     unscored: list[str]
+    baselines: list[BaselineRow]
+    baseline_names: list[tuple[str, str]]
+    """Their columns: name, kind."""
+    baselines_left_out: list[str]
+    leaks: Leaks
     pairs: list[PairView]
     slices: list[SliceTable]
     worst_slices: list[SliceRow]

@@ -29,6 +29,8 @@ class PairRow:
     tuned_interval: str
     difference: str
     difference_interval: str
+    refusing: str
+    """What refusing everything scores; empty where it was not scored."""
 
 
 @dataclass(frozen=True)

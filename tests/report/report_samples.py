@@ -206,6 +206,8 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
             }
         },
         "minimum_detectable_effect": 0.088,
+        "leaks": [],
+        "without_leaks": None,
         "metrics": metrics,
         "unscored": [],
         "general": [],
@@ -242,6 +244,7 @@ def make_metric(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         "ratio": None,
         "slices": [part for part in slices if part["n"]],
         "severities": None,
+        "baselines": {},
         "details": {system: _count_details(name, items, system) for system in ("base", "tuned")},
     }
 
@@ -359,7 +362,7 @@ def response_time(verdict: str = "improved") -> dict[str, Any]:
 
     return {
         "name": "response_time", "label": "Response time", "kind": "score", "higher_is_better": False,
-        "of_sums": False, "decoding": "greedy", "n": 16, "groups": 16,
+        "of_sums": False, "baselines": {}, "decoding": "greedy", "n": 16, "groups": 16,
         "base": single(0.61), "tuned": single(0.48),
         "difference": {"estimate": -0.13, "low": -0.2, "high": -0.05, "p_value": 0.01, "method": "bootstrap"},
         "reduction": None, "ratio": latency()["speedup"], "verdict": verdict,

@@ -106,7 +106,9 @@ def rescore(root: Path, folder: Path) -> None:
         "conditions": {"base": system, "tuned": {**system, "adapter": "c" * 16}, "mismatches": []},
         "definitions": definitions(config, root, hooks, 5),
     }
-    scores = score_saved(config, load_metrics(config, hooks, root), [], None, prompts, folder, header)
+    prepared = root / "data/prepared/f00d"
+    metrics = load_metrics(config, hooks, root)
+    scores = score_saved(config, metrics, [], None, prompts, folder, header, prepared)
     save(folder / "scores.json", scores)
 
 

@@ -4,7 +4,7 @@ import importlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,15 @@ class MetricResult:
     """Of a metric of all answers together: what each adds to the sums that `statistic` is made from."""
     statistic: Statistic | None = None
 
+    def at(self, places: Sequence[int]) -> "MetricResult":
+        """The same for some of the prompts."""
+        return replace(
+            self,
+            items=[self.items[place] for place in places],
+            details=[self.details[place] for place in places],
+            counts=None if self.counts is None else [self.counts[place] for place in places],
+        )
+
     @property
     def mean(self) -> float | None:
         """The metric over all prompts: the mean of the items that are numbers, or the sums' figure."""
@@ -69,6 +78,28 @@ class LoadedMetric:
     def applies(self, reference: Reference) -> bool:
         """Whether the metric says anything about a prompt, whatever the answer."""
         return self.module is None or self.module.applies(reference)
+
+    @property
+    def judges(self) -> frozenset[str]:
+        """Reasons for invalid answers that the metric judges by itself."""
+        return frozenset() if self.module is None else self.module.judges
+
+    @property
+    def label_key(self) -> str:
+        """The key of a reference that holds the label it looks for; empty where it looks for none."""
+        return "" if self.module is None else self.module.label_key
+
+    def item(self, answer: str, reference: Reference) -> float | None:
+        """What one answer scores; of the kit's own metrics only."""
+        if self.module is None or not self.module.applies(reference):
+            return None
+        return self.module.judge(answer, reference)[0]
+
+    def unparsable(self, answer: str, reference: Reference) -> bool:
+        """Whether an answer lacks a form that the metric needs; known once it has scored the prompts."""
+        if self.module is None or not self.module.applies(reference):
+            return False
+        return self.module.unparsable(answer, reference)
 
     def unreachable(self, reference: Reference) -> str:
         """Why no answer can be right for a prompt, or nothing."""
@@ -209,6 +240,6 @@ def _refuse_safe_invalid_item(name: str, hook: HookMetric, items: list[float]) -
             Problem(
                 where=f"metric {name} (hooks)",
                 message=f"gave {seen:g}, which is worse than the {hook.worst:g} of an invalid answer",
-                hint="give its Metric an `invalid_item`: what an empty, cut or repeating answer scores",
+                hint="give its Metric an `invalid_item`: what an invalid answer scores",
             )
         )

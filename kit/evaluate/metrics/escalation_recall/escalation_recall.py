@@ -11,6 +11,7 @@ class EscalationRecall(PolicyMetric):
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0
+    label_key = "recommendation"
     formula = "red-flag cases with a recommendation at least as urgent as expected / red-flag cases"
 
     def applies(self, reference: Reference) -> bool:

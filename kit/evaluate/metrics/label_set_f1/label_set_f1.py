@@ -20,6 +20,7 @@ class LabelSetF1(CorpusMetric):
     kind = "score"
     higher_is_better = True
     invalid_item = 0.0
+    label_key = "labels"
     formula = "2·right / (labels named + labels expected), added up over all prompts"
     names: dict[str, str]
     """Every name of every label, normalised: name -> label."""

@@ -21,6 +21,7 @@ class LanguageFidelity(ItemMetric):
     formula = (
         "answers whose every line of 5 or more words is in the asked language / answers with such a line"
     )
+    judges = frozenset({"wrong language"})
     detector: LanguageDetector
 
     def prepare(self, references: Sequence[Reference], **params: Any) -> None:

@@ -11,6 +11,7 @@ class RecommendationAccuracy(PolicyMetric):
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0
+    label_key = "recommendation"
     formula = (
         "answers whose most urgent recommendation equals the expected one / answers with an expected one"
     )

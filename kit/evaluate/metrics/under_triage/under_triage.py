@@ -11,6 +11,7 @@ class UnderTriage(PolicyMetric):
     kind = "rate"
     higher_is_better = False
     invalid_item = 1.0
+    label_key = "recommendation"
     formula = "cases sent on less urgently than expected / cases that could be"
 
     def applies(self, reference: Reference) -> bool:
