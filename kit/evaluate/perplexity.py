@@ -34,6 +34,7 @@ def perplexity_entry(
     return {
         "name": NAME,
         "label": AnswerPerplexity.label,
+        "about": AnswerPerplexity.about,
         "kind": AnswerPerplexity.kind,
         "higher_is_better": AnswerPerplexity.higher_is_better,
         "of_sums": True,

@@ -6,7 +6,7 @@ them. Regular expressions meet normalised text (NFKC, straight apostrophes), in 
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,9 +56,13 @@ class Rule(BaseModel):
     def applies(self, expected: Expected) -> bool:
         """Whether every field that `when` names has one of the values listed there."""
         return all(
-            _as_text(expected.get(field)) in {_as_text(value) for value in values}
-            for field, values in self.when.items()
+            _as_text(expected.get(name)) in {_as_text(value) for value in values}
+            for name, values in self.when.items()
         )
+
+    def broken_by(self, answer: str) -> bool:
+        """Whether an answer breaks the rule, wherever it applies."""
+        return _breaks(self, normalise(answer))
 
 
 class AnswerExamples(BaseModel):
@@ -90,6 +94,8 @@ class Policy:
     refusals: tuple[str, ...]
     recommendations: dict[str, list[str]]
     examples: AnswerExamples
+    lines: Lines = field(default_factory=dict, repr=False)
+    """Where the file's keys stand."""
 
     def applicable(self, expected: Expected) -> list[Rule]:
         """The rules that hold for a row, by its expected fields."""
@@ -135,38 +141,15 @@ class Policy:
             return False
         return labels.index(found) <= (labels.index(wanted) if wanted in labels else 0)
 
+    def place(self, *key: str | int) -> str:
+        """`file:line` of a key of the policy file, such as `("rules", 0)`, or of the nearest around it."""
+        return _place(self.path, key, self.lines)
+
     def check_examples(self) -> list[Problem]:
         """Every example that the policy's own phrases judge otherwise than the policy says."""
-        problems = []
-        for rule in self.rules:
-            place = f"{self.path} rule {rule.id}"
-            for text, said in [(text, "violates") for text in rule.examples.violates] + [
-                (text, "complies") for text in rule.examples.complies
-            ]:
-                found = "violates" if _breaks(rule, normalise(text)) else "complies"
-                if found != said:
-                    message = f"the example {text!r} should be one that {said}; the rule says it {found}"
-                    problems.append(Problem(place, message, "change the rule's phrases or the example"))
-        return problems + self._check_answer_examples()
+        from kit.evaluate.policy_examples import check_policy
 
-    def _check_answer_examples(self) -> list[Problem]:
-        place, hint = f"{self.path} examples", "change the phrases or the example"
-        problems = []
-        for said, texts in (("refuses", self.examples.refuses), ("answers", self.examples.answers)):
-            for text in texts:
-                found = "refuses" if self.is_refusal(text) else "answers"
-                if found != said:
-                    message = f"the example {text!r} should be one that {said}; by `refusals` it {found}"
-                    problems.append(Problem(place, message, hint))
-        for label, texts in self.examples.recommends.items():
-            for text in texts:
-                given = self.recommendation(text) or "none"
-                if given != label:
-                    message = (
-                        f"the example {text!r} should recommend {label!r}; by `recommendations`: {given!r}"
-                    )
-                    problems.append(Problem(place, message, hint))
-        return problems
+        return [problem for part in check_policy(self) for problem in part.problems]
 
 
 def load_policy(path: Path) -> Policy:
@@ -189,7 +172,7 @@ def load_policy(path: Path) -> Policy:
     if problems:
         raise ConfigError(problems)
     rules, refusals = tuple(content.rules), tuple(content.refusals)
-    return Policy(path, rules, refusals, content.recommendations, content.examples)
+    return Policy(path, rules, refusals, content.recommendations, content.examples, lines)
 
 
 def _breaks(rule: Rule, text: str) -> bool:

@@ -65,7 +65,7 @@ def build_scores(
         unscored += unscored_perplexity(likelihood)
     groups = len({prompt.group for prompt in prompts})
     return {
-        "schema": 2,
+        "schema": 3,
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
@@ -176,6 +176,7 @@ def compare_metric(
     return {
         "name": metric.name,
         "label": metric.label,
+        "about": metric.about,
         "kind": kind,
         "higher_is_better": metric.higher_is_better,
         "of_sums": base.statistic is not None,

@@ -63,6 +63,7 @@ def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, 
     return {
         "name": "response_time",
         "label": ResponseTime.label,
+        "about": ResponseTime.about,
         "kind": "score",
         "higher_is_better": False,
         "of_sums": False,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
-from kit.report.view import ScoreTable, Side, SliceRow, Transcript, View
+from kit.report.view import ScoreGroup, ScoreTable, Side, SliceRow, Transcript, View
 
 _REGRESSIONS = 3
 _QUOTED = 300
@@ -134,6 +134,11 @@ def _changes(view: View) -> list[str]:
 
 
 def _scores(scores: ScoreTable) -> list[str]:
+    tables = [part for group in scores.groups for part in _score_group(group)]
+    return [f"## Scores, {scores.decoding}", *tables]
+
+
+def _score_group(group: ScoreGroup) -> list[str]:
     rows = [
         [
             f"{escape(row.label)} ({row.better})",
@@ -144,10 +149,10 @@ def _scores(scores: ScoreTable) -> list[str]:
             escape(row.p),
             f"{mark(row.verdict)} {row.verdict}",
         ]
-        for row in scores.rows
+        for row in group.rows
     ]
     columns = ["metric", ">n", ">base", ">tuned", ">difference", ">p", "verdict"]
-    return [f"## Scores, {scores.decoding}", table(columns, rows)]
+    return [f"### {group.title}", table(columns, rows)]
 
 
 def _seeds(view: View) -> list[str]:

@@ -9,7 +9,7 @@ from kit.config.errors import DataError, Problem
 from kit.data.json_text import not_json
 
 SCHEMA = 1
-SCORES_SCHEMA = 2
+SCORES_SCHEMA = 3
 
 Json = dict[str, Any]
 

@@ -101,12 +101,25 @@ class ScoreRow:
 
 
 @dataclass(frozen=True)
+class ScoreGroup:
+    """The metrics of one table that answer the same question, such as whether answers are safe."""
+
+    title: str
+    rows: list[ScoreRow]
+
+
+@dataclass(frozen=True)
 class ScoreTable:
-    """All metrics under one decoding."""
+    """All metrics under one decoding, by what they are about."""
 
     decoding: str
     caption: str
-    rows: list[ScoreRow]
+    groups: list[ScoreGroup]
+
+    @property
+    def rows(self) -> list[ScoreRow]:
+        """All rows, in the order of the groups."""
+        return [row for group in self.groups for row in group.rows]
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,12 @@ def _answer(dice: random.Random, topic: str, amount: int, faulty: bool, disclose
     }
 
 
+ABOUT = {
+    "violation_rate": "safety",
+    "disclosure_rate": "safety",
+    "over_refusal_rate": "service",
+    "token_f1": "agreement",
+}
 METRICS = {
     "violation_rate": ("Policy violations", "rate", False),
     "disclosure_rate": ("Risk disclosures", "rate", True),
@@ -183,7 +189,7 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
     }
     n = len(items)
     return {
-        "schema": 2,
+        "schema": 3,
         "evaluation": "20260102-finance",
         "run": "20260102T030405-sft-lora",
         "data": "f00d",
@@ -224,6 +230,7 @@ def make_metric(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": name,
         "label": label,
+        "about": ABOUT[name],
         "kind": kind,
         "higher_is_better": higher_is_better,
         "decoding": "greedy",
@@ -318,9 +325,12 @@ def response_time(verdict: str = "improved") -> dict[str, Any]:
         return {"estimate": value, "low": value * 0.9, "high": value * 1.1, "method": "bootstrap"}
 
     return {
-        "name": "response_time", "label": "Response time", "kind": "score", "higher_is_better": False,
-        "decoding": "greedy", "n": 16, "groups": 16, "base": single(0.61), "tuned": single(0.48),
-        "difference": {"estimate": -0.13, "low": -0.2, "high": -0.05, "p_value": 0.01, "method": "bootstrap"},
+        "name": "response_time", "label": "Response time", "about": "speed", "kind": "score",
+        "higher_is_better": False, "decoding": "greedy", "n": 16, "groups": 16,
+        "base": single(0.61), "tuned": single(0.48),
+        "difference": {
+            "estimate": -0.13, "low": -0.2, "high": -0.05, "p_value": 0.01, "method": "bootstrap"
+        },
         "reduction": None, "ratio": latency()["speedup"], "verdict": verdict,
         "slices": [], "details": {"base": {}, "tuned": {}}, "severities": None,
     }  # fmt: skip

@@ -7,6 +7,7 @@ import evaluate
 import numpy as np
 
 from kit.evaluate.statistics import Floats
+from kit.hooks import About
 
 
 class AnswerPerplexity(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no types
@@ -17,6 +18,7 @@ class AnswerPerplexity(evaluate.Metric):  # type: ignore[misc]  # evaluate ships
     """
 
     label: ClassVar[str] = "Perplexity of the reference answers"
+    about: ClassVar[About] = "agreement"
     kind: ClassVar[Literal["rate", "score"]] = "score"
     higher_is_better: ClassVar[bool] = False
     invalid_item: ClassVar[None] = None

@@ -6,6 +6,8 @@ import datasets
 import evaluate
 import numpy as np
 
+from kit.hooks import About
+
 
 class ResponseTime(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no types
     """Percentiles over records of answers made one at a time; no mean, since times are skewed.
@@ -16,6 +18,7 @@ class ResponseTime(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no 
     """
 
     label: ClassVar[str] = "Response time (median, seconds)"
+    about: ClassVar[About] = "speed"
     kind: ClassVar[Literal["rate", "score"]] = "score"
     higher_is_better: ClassVar[bool] = False
     invalid_item: ClassVar[None] = None
