@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kit.config.gates import Claim
+from kit.evaluate.conversations import per_group
 from kit.evaluate.gate_kinds import ROUNDING
 from kit.evaluate.gates import Scores, find_entry, independent, mostly_invalid, refuse_missing_figure
 
@@ -63,6 +64,7 @@ def _judge_claim(scores: Scores, claim: Claim) -> ClaimResult:
     entry = find_entry(scores, claim.metric, "greedy", f"claims: {claim.name}")
     if entry is None:
         return result("not testable", f"{claim.metric} applied to no prompt")
+    entry = per_group(entry, f"claims: {claim.name}") if claim.per == "group" else entry
     refuse_missing_figure(entry, claim.of, f"claims: {claim.name}")
     part = entry[claim.of]
     if part is None:

@@ -40,6 +40,7 @@ def perplexity_entry(
         "of_sums": True,
         "decoding": "greedy",
         **compared.as_json(),
+        "by_group": None,
         "ratio": None,
         "slices": compare_slices(counts[0], counts[1], groups, slices, **how),
         "details": {system: _unread(lines, system) for system in SYSTEMS},

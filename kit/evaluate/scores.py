@@ -8,6 +8,7 @@ from typing import Any
 import kit
 from kit.config.schema import Config
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
+from kit.evaluate.conversations import by_group
 from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
 from kit.evaluate.perplexity import NAME, perplexity_entry, unscored_perplexity
@@ -181,6 +182,11 @@ def compare_metric(
         "higher_is_better": metric.higher_is_better,
         "of_sums": base.statistic is not None,
         **compared.as_json(),
+        "by_group": by_group(
+            told[0], told[1], groups, higher_is_better=metric.higher_is_better, settings=settings
+        )
+        if kind == "rate"
+        else None,
         "ratio": None,
         "slices": compare_slices(
             told[0],
