@@ -45,7 +45,7 @@ class Gate(Section):
     decoding: Literal["greedy", "sampled"] = "greedy"
     """Which answers are looked at."""
     per: Unit = "prompt"
-    """What is counted: prompts, or groups of them (`data.split.group_by`), which fail where any prompt does."""
+    """What is counted: prompts, or their groups (`data.split.group_by`), which fail where any prompt does."""
     worst: str | None = None
     """A slice column: the gate must hold on its worst value, such as `language`."""
     min_n: int = Field(default=30, ge=1)
