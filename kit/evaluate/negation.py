@@ -183,3 +183,9 @@ def _reaches(words: str, strict: bool) -> bool:
     """Whether a negation still denies after these words."""
     turned = _TURNS.search(words) or (not strict and _MAY_TURN.search(words))
     return len(words.split()) < REACH and not turned
+
+
+def denials(clause: str) -> int:
+    """How many negations a clause holds; a French "ne … pas" is one, "not only" and "no doubt" are none."""
+    known = _SECOND_HALF.sub(r"\1\2", _NO_NEGATION.sub(" ", clause))
+    return len({cue.start() for cues in (_NOT, _NO) for cue in cues.finditer(known)})

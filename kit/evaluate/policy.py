@@ -111,6 +111,14 @@ class Policy:
         text = normalise(answer)
         return [rule.id for rule in self.applicable(expected) if rule.must and _breaks(rule, text)]
 
+    def denies(self, phrases: Sequence[str], answer: str) -> bool:
+        """Whether an answer has one of the phrases, and every time denied or advised against."""
+        text = normalise(answer)
+        places = [match.span() for match in _matches(phrases, text)]
+        return bool(places) and all(
+            negated(text, *place, strict=True) or standing(text, *place) is None for place in places
+        )
+
     def is_refusal(self, answer: str) -> bool:
         """Whether an answer declines to answer, in one of the policy's phrases."""
         text = normalise(answer)
