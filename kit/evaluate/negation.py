@@ -65,11 +65,9 @@ _NOT = re.compile(
     re.IGNORECASE,
 )
 # They deny the noun that follows: "no fees and guaranteed returns" promises a guarantee.
-_NO = re.compile(
-    r"\b(?:no|without|aucune?|nul|nulle|sans|sin|ningun[ao]?|ningún)\b(?!.*\b(?:and|with|plus|et|avec|y"
-    r"|con)\b)",
-    re.IGNORECASE,
-)
+_NO_WORDS = r"\b(?:no|without|aucune?|nul|nulle|sans|sin|ningun[ao]?|ningún)\b"
+_NO = re.compile(rf"{_NO_WORDS}(?!.*\b(?:and|with|plus|et|avec|y|con)\b)", re.IGNORECASE)
+_ANY_NO = re.compile(_NO_WORDS, re.IGNORECASE)
 
 # Between a negation and the phrase, they turn the denial away from it.
 _TURNS = re.compile(
@@ -185,7 +183,10 @@ def _reaches(words: str, strict: bool) -> bool:
     return len(words.split()) < REACH and not turned
 
 
-def denials(clause: str) -> int:
-    """How many negations a clause holds; a French "ne … pas" is one, "not only" and "no doubt" are none."""
-    known = _SECOND_HALF.sub(r"\1\2", _NO_NEGATION.sub(" ", clause))
-    return len({cue.start() for cues in (_NOT, _NO) for cue in cues.finditer(known)})
+def denials(clause: str) -> list[int]:
+    """Where in a clause each negation ends; a French "ne … pas" is one, "not only" and "no doubt" are none."""
+    known = _NO_NEGATION.sub(lambda found: " " * len(found.group()), clause)
+    known = _SECOND_HALF.sub(lambda found: (found[1] + found[2]).ljust(len(found.group())), known)
+    return sorted(
+        {cue.start(): cue.end() for cues in (_NOT, _ANY_NO) for cue in cues.finditer(known)}.values()
+    )

@@ -1,9 +1,9 @@
 """Whether two texts say opposite things of the same: "must be charged" and "must not be charged".
 
-A text is taken apart into statements: the content words of a clause, and whether it denies. Two statements
-are opposites where they share most of their words and one denies what the other affirms, or where a word
-stands in for its opposite ("safe" and "dangerous"). For English, French and Spanish, by words and not by
-meaning.
+A text is taken apart into statements: the content words of a clause, and which of them it denies (the first
+after each negation). Two statements are opposites where they share many words and one denies of these what
+the other affirms, or where a word stands in for its opposite ("safe" and "dangerous"). For English, French
+and Spanish, by words and not by meaning.
 """
 
 import re
@@ -21,9 +21,12 @@ FEWEST = 2
 SAME = 0.8
 """The same within one answer, where most sentences are about one thing anyway."""
 
+BORNE_ON = 3
+"""So many content words after a negation are denied: "does not include a power | adapter"."""
+
 _CLAUSE_END = re.compile(
     r"[!;:\n()\u2013\u2014¿¡]|\.(?!\d)|(?<=\?)"
-    r"|,?\s\b(?:but|however|although|though|whereas|while|because|since|so"
+    r"|,\s*as\b|,?\s\b(?:but|however|although|though|whereas|while|because|since|so"
     r"|mais|cependant|alors que|parce que|car|donc|pero|aunque|sino|porque|mientras que)\b",
     re.IGNORECASE,
 )
@@ -56,7 +59,14 @@ _NEARLY = re.compile(
     r"|échoue\w*|manquent?|carece\w*)\b",
     re.IGNORECASE,
 )
-_SECOND_OF_TWO = re.compile(r"(?<=\w)\W+(?:nor|ni)\b", re.IGNORECASE)
+_SECOND_OF_TWO = re.compile(r"\b(?:nor|ni|and|or|et|ou|y|o)\b", re.IGNORECASE)
+_CANCEL = 2
+_SUBJECT = re.compile(r"\b(?:nobody|none|nothing|nadie|nada|personne|rien)$", re.IGNORECASE)
+# A negation bears on what follows these: "was not found to be a predictor", "does not seem to work".
+_LIGHT = frozenset(
+    "seem seems seemed appear appears appeared found find show shown shows significantly significant really "
+    "totally able likely always necessarily much very true clear clearly evidence semble paraît parece".split()
+)
 # Words that deny the first of their line where the other statement has it.
 _OPPOSITES = {
     opposite: word
@@ -86,13 +96,16 @@ _PREFIX = re.compile(r"(?:un|in|im|ir|dis|non-?)(?=\w{5})")
 
 @dataclass(frozen=True)
 class Statement:
-    """What one clause says: the stems of its content words, what they deny, and whether it denies."""
+    """What one clause says, as stems of its content words."""
 
     words: frozenset[str]
-    turned: frozenset[str]
-    """Stems of the words that one of its words is the opposite of."""
-    denied: bool
+    denied: frozenset[str]
+    """Those of `words` that a negation bears on."""
+    turned: frozenset[tuple[str, str]]
+    """Words that one of `words` is the opposite of, each with that one."""
     text: str
+    refused: bool = False
+    """It is denied as a whole: a "no" to a question."""
 
 
 def statements(text: str, question: str = "") -> list[Statement]:
@@ -107,7 +120,7 @@ def statements(text: str, question: str = "") -> list[Statement]:
     if lead:
         asked = _statement(_last_question(question))
         if asked:
-            found.append(replace(asked, denied=asked.denied != bool(lead["no"]), text=lead.group().strip()))
+            found.append(replace(asked, refused=bool(lead["no"]), text=lead.group().strip()))
         plain = plain[lead.end() :]
     for clause in _CLAUSE_END.split(plain):
         statement = None if _OPEN.search(clause) else _statement(clause)
@@ -128,12 +141,22 @@ def overlap(one: Statement, other: Statement) -> float:
 
 
 def _agree(one: Statement, other: Statement) -> bool:
-    return (one.denied + other.denied + len(_turns(one, other))) % 2 == 0
+    turns = _turns(one, other)
+    if one.denied and other.denied:
+        return True  # two denials: which of them denies what the other says, words do not tell
+    shared = one.words & other.words | turns
+    denials = [bool(side.denied & shared) != side.refused for side in (one, other)]
+    return (sum(denials) + len(turns)) % 2 == 0
 
 
 def _turns(one: Statement, other: Statement) -> frozenset[str]:
-    """The words of one that a word of the other is the opposite of."""
-    return (one.turned & other.words - one.words) | (other.turned & one.words - other.words)
+    """The words of one that a word of the other, which the one has not, is the opposite of."""
+    return frozenset(
+        word
+        for a, b in ((one, other), (other, one))
+        for word, opposite in a.turned
+        if word in b.words and word not in a.words and opposite not in b.words
+    )
 
 
 def contradicted(said: Sequence[Statement], reference: Sequence[Statement]) -> list[tuple[str, str]]:
@@ -169,16 +192,29 @@ def _statement(clause: str) -> Statement | None:
     content = [word for word in plain if word not in _EMPTY]
     if not content:
         return None
-    turned = {_OPPOSITES[word] for word in plain if word in _OPPOSITES}
-    turned |= {_PREFIX.sub("", word, count=1) for word in content if _PREFIX.match(word)}
-    known = _SECOND_OF_TWO.sub("", clause)
-    denied = (denials(known) + len(_NEARLY.findall(known))) % 2 == 1
+    turned = {(_OPPOSITES[word], word) for word in plain if word in _OPPOSITES}
+    turned |= {(_PREFIX.sub("", word, count=1), word) for word in content if _PREFIX.match(word)}
     return Statement(
         words=frozenset(map(_stem, content)),
-        turned=frozenset(map(_stem, turned)),
-        denied=denied,
+        denied=frozenset(map(_stem, _denied(clause))),
+        turned=frozenset((_stem(word), _stem(opposite)) for word, opposite in turned),
         text=clause.strip(" ,?"),
     )
+
+
+def _denied(clause: str) -> list[str]:
+    """The first content words after each negation; two verbs' negations in a row cancel each other."""
+    ends = [*denials(clause), *(found.end() for found in _NEARLY.finditer(clause))]
+    if len(ends) == _CANCEL and not _SECOND_OF_TWO.search(clause):
+        return []
+    return [word for end in ends for word in _borne_on(clause, end)]
+
+
+def _borne_on(clause: str, end: int) -> list[str]:
+    """The words that a negation ending there bears on; of a subject ("nobody can say …") the verb alone."""
+    plain = [word.casefold() for word in words(clause[end:])]
+    most = 1 if _SUBJECT.search(clause[:end]) else BORNE_ON
+    return [word for word in plain if word not in _EMPTY and word not in _LIGHT][:most]
 
 
 def _stem(word: str) -> str:
