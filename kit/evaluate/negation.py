@@ -184,7 +184,7 @@ def _reaches(words: str, strict: bool) -> bool:
 
 
 def denials(clause: str) -> list[int]:
-    """Where in a clause each negation ends; a French "ne … pas" is one, "not only" and "no doubt" are none."""
+    """Where in a clause each negation ends: "ne … pas" is one, "not only" and "no doubt" are none."""
     known = _NO_NEGATION.sub(lambda found: " " * len(found.group()), clause)
     known = _SECOND_HALF.sub(lambda found: (found[1] + found[2]).ljust(len(found.group())), known)
     return sorted(

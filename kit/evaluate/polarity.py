@@ -63,10 +63,11 @@ _SECOND_OF_TWO = re.compile(r"\b(?:nor|ni|and|or|et|ou|y|o)\b", re.IGNORECASE)
 _CANCEL = 2
 _SUBJECT = re.compile(r"\b(?:nobody|none|nothing|nadie|nada|personne|rien)$", re.IGNORECASE)
 # A negation bears on what follows these: "was not found to be a predictor", "does not seem to work".
-_LIGHT = frozenset(
-    "seem seems seemed appear appears appeared found find show shown shows significantly significant really "
-    "totally able likely always necessarily much very true clear clearly evidence semble paraît parece".split()
-)
+_LIGHT_WORDS = """
+seem seems seemed appear appears appeared found find show shown shows significantly significant really totally
+able likely always necessarily much very true clear clearly evidence semble paraît parece
+"""
+_LIGHT = frozenset(_LIGHT_WORDS.split())
 # Words that deny the first of their line where the other statement has it.
 _OPPOSITES = {
     opposite: word
