@@ -29,6 +29,9 @@ class Examples(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     violates: list[str] = []
     complies: list[str] = []
+    asked: list[str] = []
+    """Questions that a rule with `asks` holds for."""
+    not_asked: list[str] = []
 
 
 class Rule(BaseModel):
@@ -42,6 +45,8 @@ class Rule(BaseModel):
     must: list[str] = []
     negation_clears: bool = False
     when: dict[str, list[str | bool]] = {}
+    asks: list[str] = []
+    """Phrases of which one must stand in the question; empty for a rule that holds whatever is asked."""
     source: str = ""
     examples: Examples = Examples()
 
@@ -54,11 +59,15 @@ class Rule(BaseModel):
         return self
 
     def applies(self, expected: Expected) -> bool:
-        """Whether every field that `when` names has one of the values listed there."""
-        return all(
+        """Whether every field that `when` names has one of the values listed there, and `asks` is met."""
+        return (not self.asks or self.asked_in(str(expected.get("prompt") or ""))) and all(
             _as_text(expected.get(name)) in {_as_text(value) for value in values}
             for name, values in self.when.items()
         )
+
+    def asked_in(self, question: str) -> bool:
+        """Whether one of the `asks` phrases stands in a question."""
+        return any(True for _ in _matches(self.asks, normalise(question)))
 
     def broken_by(self, answer: str) -> bool:
         """Whether an answer breaks the rule, wherever it applies."""
@@ -234,6 +243,7 @@ def _pattern_problems(path: Path, content: PolicyFile, lines: Lines) -> list[Pro
     for index, rule in enumerate(content.rules):
         groups.append((("rules", index, "never"), f"rule {rule.id}", rule.never))
         groups.append((("rules", index, "must"), f"rule {rule.id}", rule.must))
+        groups.append((("rules", index, "asks"), f"rule {rule.id}", rule.asks))
     for label, phrases in content.recommendations.items():
         groups.append((("recommendations", label), f"recommendation {label}", phrases))
     problems = []

@@ -49,10 +49,29 @@ def _check_rule(policy: "Policy", index: int, rule: "Rule") -> Checked:
             message = f"the example {text!r} should be one that {wanted}; the rule says it {found}"
             hint = "change the rule's phrases or the example"
             problems.append(Problem(f"{where} rule {rule.id}", message, hint))
+    said += [(text, "asked") for text in rule.examples.asked]
+    said += [(text, "not_asked") for text in rule.examples.not_asked]
+    problems += _check_questions(policy, index, rule)
     where = f"{policy.place('rules', index)} rule {rule.id}"
     problems += _lacking(where, "violates", rule.examples.violates, "that the rule finds anything")
     problems += _lacking(where, "complies", rule.examples.complies, "that the rule leaves others alone")
     return Checked(rule.id, rule.title, rule.severity, len(said), problems)
+
+
+def _check_questions(policy: "Policy", index: int, rule: "Rule") -> list[Problem]:
+    """The questions that `asks` takes for its own and should not, or the reverse."""
+    problems = []
+    for wanted, texts in (("asked", rule.examples.asked), ("not_asked", rule.examples.not_asked)):
+        for number, text in enumerate(texts):
+            if rule.asked_in(text) != (wanted == "asked"):
+                where = f"{policy.place('rules', index, 'examples', wanted, number)} rule {rule.id}"
+                found = "is not met" if wanted == "asked" else "is met"
+                message = f"`asks` {found} by the example {text!r}, which is `{wanted}`"
+                problems.append(Problem(where, message, "change the rule's `asks` or the example"))
+    if rule.asks:
+        where = f"{policy.place('rules', index)} rule {rule.id}"
+        problems += _lacking(where, "asked", rule.examples.asked, "that the rule ever applies")
+    return problems
 
 
 def _check_refusals(policy: "Policy") -> Checked:

@@ -55,10 +55,17 @@ def answer(row: Row) -> str:
     return row["messages"][-1]["content"]
 
 
+def reference(row: Row) -> Row:
+    """What the metrics are given of a row: `asks` of a rule looks at the question."""
+    asked = [message["content"] for message in row["messages"] if message["role"] == "user"]
+    return {**row, "prompt": asked[-1], "answer": answer(row)}
+
+
 def faults(case: str, row: Row) -> list[str]:
     """What is wrong with a row's answer, in the words of the case's own metrics."""
     rules, text = policy(case), answer(row)
-    found = [*rules.violations(text, row), *rules.missing(text, row)]
+    given = reference(row)
+    found = [*rules.violations(text, given), *rules.missing(text, given)]
     if row["answerable"] and rules.is_refusal(text):
         found.append("refused")
     found += [
@@ -183,7 +190,7 @@ def mean(case: str, metric: str, answers: str) -> float | None:
     params = {"policy": str(RECIPES / case / "policy.yaml")} if metric in POLICY_METRICS else {}
     loaded = load_metric(MetricUse(name=metric, params=params), Hooks(), ROOT, recipe(case).languages)
     chosen = rows(case, answers)[:400]
-    return score(loaded, [answer(row) for row in chosen], chosen).mean
+    return score(loaded, [answer(row) for row in chosen], list(map(reference, chosen))).mean
 
 
 @pytest.mark.parametrize("case", CASES)
