@@ -58,6 +58,7 @@ _FIRST_HALF = re.compile(r"\bne\b|\bn'(?=\w)", re.IGNORECASE)
 # They deny what is done or said.
 _NOT = re.compile(
     r"\b(?:not|never|none|nobody|nothing|nowhere|neither|nor|cannot|hardly|rarely|far from)\b|n't\b"
+    r"|\b(?:dont|doesnt|didnt|isnt|arent|wasnt|cant|wont|shouldnt)\b"
     r"|\b(?:impossible|unable|forbidden|prohibited)\b|\b(?:wrong|false|misleading) to (?:say|claim|think"
     r"|promise)\b"
     r"|\b(?:ne|pas|jamais|rien|ni|interdit|loin)\b|\bn'(?=\w)"
