@@ -9,9 +9,10 @@ twenty a near one, one in a hundred has an e-mail address. The script does what 
 installed), a split by hash, `datasets.map` with the chat template, `save_to_disk`; it has no mask, no other
 check, and keeps the tokens instead of the rows.
 
-Every measurement runs in a process of its own. Memory is the highest sum of the proportional set sizes (PSS)
-of that process and all it started, looked at twice a second; the data lies on disk before it begins. Both use
-as many processes as there are processors.
+Every measurement runs in a process of its own. Time is that of the processors, of this process and all it
+started, so that other work on the machine does not count and several processes are no faster than one. Memory
+is the highest sum of the proportional set sizes (PSS) of that process and all it started, looked at twice a
+second; the data lies on disk before it begins. Both use as many processes as there are processors.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import hashlib
 import importlib.util
 import json
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -107,6 +109,12 @@ def tokenizer_of(path: Path) -> Any:
     return new_tokenizer("\n".join(m["content"] for m in row["messages"]) for row in rows)
 
 
+def spent() -> float:
+    """Processor seconds of this process, and of those that it started and that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
 # --- the kit ----------------------------------------------------------------------------------
 
 
@@ -128,9 +136,9 @@ def kit_steps(path: Path) -> Steps:
         }
 
     across.finders_of = timed_finders
-    begun = time.perf_counter()
+    begun = spent()
     prepare.prepare(settings(path), path.parent, Hooks(), tokenizer)
-    steps["all"] = time.perf_counter() - begun
+    steps["all"] = spent() - begun
     return steps
 
 
@@ -161,10 +169,10 @@ def timed_finder(find: Callable[..., Iterator[Any]], name: str, steps: Steps) ->
 
 @contextmanager
 def counted(name: str, steps: Steps) -> Iterator[None]:
-    """Seconds of the block."""
-    begun = time.perf_counter()
+    """Processor seconds of the block."""
+    begun = spent()
     yield
-    steps[name] = steps.get(name, 0.0) + time.perf_counter() - begun
+    steps[name] = steps.get(name, 0.0) + spent() - begun
 
 
 def row_steps(path: Path) -> Steps:
@@ -176,7 +184,7 @@ def row_steps(path: Path) -> Steps:
         "check_structure": "roles",
         "check_personal": "personal data",
         "assign": "split",
-        "render": "tokenise and mask",
+        "fit": "tokenise and mask",
         "keys_of": "keys",
         "marks_of": "near marks",
         "sentence_hashes": "sentences",
@@ -184,9 +192,9 @@ def row_steps(path: Path) -> Steps:
     for name, step in parts.items():
         setattr(rowwise, name, timed(getattr(rowwise, name), step, steps))
     rowwise.Quality.keeps = timed(rowwise.Quality.keeps, "text checks", steps)  # type: ignore[method-assign]
-    begun = time.perf_counter()
+    begun = spent()
     prepare.gather(settings(path, num_proc=1), path.parent, Hooks(), tokenizer)
-    steps["reading and the rest"] = time.perf_counter() - begun - sum(steps.values())
+    steps["reading and the rest"] = spent() - begun - sum(steps.values())
     return steps
 
 
@@ -201,7 +209,7 @@ def script_steps(path: Path) -> Steps:
     disable_progress_bars()
     tokenizer = tokenizer_of(path)
     steps: Steps = {}
-    begun = time.perf_counter()
+    begun = spent()
     with counted("read", steps):
         cache = str(path.parent / "cache")
         frame = load_dataset("json", data_files=str(path), split="train", cache_dir=cache).to_pandas()
@@ -228,7 +236,7 @@ def script_steps(path: Path) -> Steps:
             table.filter(lambda row, split=split: row["split"] == split).save_to_disk(
                 str(path.parent / split)
             )
-    steps["all"] = time.perf_counter() - begun
+    steps["all"] = spent() - begun
     return steps
 
 
@@ -295,7 +303,8 @@ def report(sizes: list[int], folder: Path, with_script: bool) -> None:
             path = Path(temporary) / "rows.jsonl"
             write_rows(path, size, base)
             megabytes = path.stat().st_size / 1e6
-            print(f"**{size:,} rows, {megabytes:.0f} MB**\n\n| | step | rows/s | share |\n|---|---|--:|--:|")
+            print(f"**{size:,} rows, {megabytes:.0f} MB**\n")
+            print("| | step | rows a processor second | share |\n|---|---|--:|--:|")
             for what in ("kit", "script") if with_script else ("kit",):
                 steps, memory = in_own_process(what, path)
                 for name, seconds in steps.items():

@@ -70,6 +70,8 @@ def _finish(result: "ReportResult") -> None:
 
     console.print(headline([result.folder]))
     say("report", result.folder / "report.html")
+    if (result.folder / "report.pdf").is_file():
+        say("pdf", result.folder / "report.pdf")
     raise typer.Exit(int(result.exit_code))
 
 
@@ -247,12 +249,15 @@ def report(
     overrides: Overrides = None,
     project: Root = HERE,
     evaluation: Annotated[str | None, typer.Option(help="Which evaluation; the last if not given.")] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", metavar=NO_VALUE, help="Print it to report.pdf too; needs Chromium.")
+    ] = False,
 ) -> None:
     """Judge the gates and write the report; the exit code is its verdict."""
     from kit import pipeline
     from kit.config import load_config
 
-    _finish(pipeline.report(load_config(project, overrides or []), evaluation))
+    _finish(pipeline.report(load_config(project, overrides or []), evaluation, pdf))
 
 
 @app.command("run", rich_help_panel=WORK)

@@ -190,16 +190,18 @@ def evaluate(
     return evaluate_run(config, loaded.root, prepared, run, load_hooks(loaded.root), announce)
 
 
-def report(loaded: LoadedConfig, evaluation_id: str | None = None) -> "ReportResult":
-    """Judge the gates and write the report; its folder and exit code."""
+def report(loaded: LoadedConfig, evaluation_id: str | None = None, pdf: bool = False) -> "ReportResult":
+    """Judge the gates and write the report, as a PDF too if asked; its folder and exit code."""
     from kit.evaluate.evaluate import find_evaluation, run_of
     from kit.report.build import write_report
+    from kit.report.pdf import require_browser
 
+    browser = require_browser() if pdf else None  # said before anything is written
     evaluation = find_evaluation(loaded.root, evaluation_id)
     run = run_of(loaded.root, evaluation)
     config = as_trained(loaded, run)
     prepared = prepared_of(loaded.root, run)
-    return write_report(config, loaded.root, evaluation, run, prepared, loaded.recipe_gates)
+    return write_report(config, loaded.root, evaluation, run, prepared, loaded.recipe_gates, browser)
 
 
 def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: None) -> "ReportResult":

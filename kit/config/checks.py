@@ -29,6 +29,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_tier(settings),
         *_metrics(settings),
         *_gates(settings),
+        *_general(settings),
         *_languages(settings),
         *_documents(settings),
         *_adapter(settings),
@@ -103,7 +104,8 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
     for section in ("gates", "claims"):
         for index, entry in settings.mappings(section):
             metric = entry.get("metric")
-            if isinstance(metric, str) and metric not in known:
+            of_the_case = entry.get("on") is None
+            if of_the_case and isinstance(metric, str) and metric not in known:
                 yield unknown_choice((section, index, "metric"), "metric", metric, known)
 
 
@@ -142,6 +144,26 @@ def _gates(settings: _Settings) -> Iterator[Finding]:
                 f"more than one gate is called {name!r}",
                 "give each gate a name of its own",
             )
+
+
+def _general(settings: _Settings) -> Iterator[Finding]:
+    """General sets whose names stand twice, and gates on sets or metrics that are not there."""
+    if not settings.stands("evaluate", "general"):
+        return
+    measured: dict[str, list[str]] = {}
+    for index, entry in settings.mappings("evaluate", "general"):
+        name, listed = str(entry.get("name")), entry.get("metrics")
+        metrics = [use.get("name") if isinstance(use, dict) else use for use in listed or []]
+        if name in measured:
+            key: Key = ("evaluate", "general", index, "name")
+            yield Finding(key, f"more than one general set is called {name!r}", "give each a name of its own")
+        measured[name] = [metric for metric in metrics if isinstance(metric, str)]
+    for index, gate in settings.mappings("gates"):
+        on, metric = gate.get("on"), gate.get("metric")
+        if isinstance(on, str) and on not in measured:
+            yield unknown_choice(("gates", index, "on"), "general set", on, list(measured))
+        elif isinstance(on, str) and isinstance(metric, str) and metric not in measured[on]:
+            yield unknown_choice(("gates", index, "metric"), "metric", metric, measured[on])
 
 
 def _documents(settings: _Settings) -> Iterator[Finding]:

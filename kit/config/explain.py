@@ -92,7 +92,7 @@ def _finding(details: ErrorDetails) -> Finding:
             return Finding(key[:-1], message, "it has no default; set it", needs_rest)
         case "literal_error" if details["loc"][-1] == "[key]":
             return Finding(key, f"unknown key `{dotted(key)}`", suggest(str(found), _key_choices(key[:-1])))
-        case "literal_error":
+        case "literal_error" if not _is_union(_type_at(key)):
             message = f"`{dotted(key)}`: unknown value {_show(found)}"
             return Finding(key, message, suggest(str(found), _choices(_type_at(key))))
         case "value_error":
@@ -125,16 +125,19 @@ def _expected(kind: Any, details: ErrorDetails) -> str:
     if details["type"] == "finite_number":
         return "a finite number"
     bound = re.match(r"Input should be ((greater|less) than .*)", details["msg"])
-    return f"{_words(kind)} {bound[1]}" if bound else _words(kind)
+    return _words(kind, f" {bound[1]}" if bound else "")
 
 
-def _words(kind: Any) -> str:
+def _words(kind: Any, bound: str = "") -> str:
+    """A type in words; of a union the numbers have the bound."""
     members = typing.get_args(kind)
     match typing.get_origin(kind):
         case _ if _is_section(kind):
             return f"{'a name, or ' if kind in _NAMED else ''}`key: value` lines"
         case _ if _is_union(kind):
-            return " or ".join(_words(member) for member in members if member is not types.NoneType)
+            return " or ".join(
+                _words(_bare(member), bound) for member in members if member is not types.NoneType
+            )
         case origin if origin is list:
             return "a list" if _is_section(_bare(members[0])) else f"a list of {_many(members[0])}"
         case origin if origin is tuple:
@@ -142,8 +145,8 @@ def _words(kind: Any) -> str:
         case origin if origin is dict:
             return "`key: value` lines"
         case origin if origin is Literal:
-            return f"one of {', '.join(map(str, members))}"
-    return _WORDS.get(kind, str(kind))
+            return f"one of {', '.join(map(str, members))}" if len(members) > 1 else f"`{members[0]}`"
+    return _WORDS.get(kind, str(kind)) + bound
 
 
 def _many(kind: Any) -> str:

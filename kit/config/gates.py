@@ -28,6 +28,8 @@ class Gate(Section):
     """Shown in the report; unique."""
     metric: str
     """The metric it looks at."""
+    on: str | None = None
+    """The set of `evaluate.general` that it is measured on; null is the case's own test split."""
     of: Figure = "tuned"
     """The tuned score; tuned minus base; 1 - tuned/base; or base/tuned (for speeds)."""
     bound: Literal["estimate", "lower", "upper"] = "estimate"
@@ -81,6 +83,14 @@ class Gate(Section):
         return self
 
     @model_validator(mode="after")
+    def _general_sets_are_asked_greedily(self) -> Self:
+        if self.on is not None and (self.decoding != "greedy" or self.worst is not None):
+            raise ValueError(
+                "a general set is answered greedily and has no slices: leave `decoding` and `worst` out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fits_what_it_asks(self) -> Self:
         looks_at = {
             "significant": "the difference of tuned and base",
@@ -107,6 +117,7 @@ class Gate(Section):
             "decoding": every and self.decoding != "greedy",
             "worst": every and self.worst is not None,
             "per": every and self.per != "prompt",
+            "on": every and self.on is not None,
         }
 
 

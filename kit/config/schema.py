@@ -186,6 +186,29 @@ class Sampling(Section):
     top_p: float = Field(default=0.95, gt=0, le=1)
 
 
+class GeneralSet(Section):
+    """Questions outside the case, asked of base and tuned: tuning must not cost what the base could do."""
+
+    name: str
+    """Shown in the report, and named by a gate's `on`; unique."""
+    path: str
+    """A file of questions and answers in any format that `data` reads, relative to the project. The
+    answers may be missing where no metric reads them."""
+    columns: dict[str, str] = {}
+    """Renames before reading: our column name -> theirs, such as `prompt: question`."""
+    system_prompt: str | None = None
+    """Asked without one by default: the case's own may forbid what is asked here."""
+    metrics: Annotated[
+        list[Annotated[MetricUse, BeforeValidator(_name_only, json_schema_input_type=str | MetricUse)]],
+        Field(min_length=1),
+    ]
+    """What is measured on it."""
+    margin: float = Field(default=0.02, gt=0)
+    """The loss that would be too much, in the metric's unit: 0.02 is two points of a rate."""
+    max_prompts: int = Field(default=400, gt=0)
+    """How many of its questions are asked; chosen by content hash."""
+
+
 class Evaluate(Section):
     """Base against tuned on the same held-out prompts."""
 
@@ -193,12 +216,15 @@ class Evaluate(Section):
         Annotated[MetricUse, BeforeValidator(_name_only, json_schema_input_type=str | MetricUse)]
     ] = []
     """What is measured, most important first; each metric once."""
+    general: list[GeneralSet] = []
+    """Sets outside the case on which nothing must be lost."""
     max_prompts: int = Field(default=400, gt=0)
     """How many test prompts are used; chosen by content hash, so the same ones every time."""
     max_new_tokens: int = Field(default=160, gt=0)
     """Longest answer. An answer that reaches it counts as cut."""
-    batch_size: int = Field(default=32, gt=0)
-    """Prompts answered at once; prompts of like length share a batch."""
+    batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] = 32
+    """Prompts answered at once; prompts of like length share a batch. Halved where memory runs out; `auto`
+    also doubles it while a GPU's memory allows."""
     sampling: Sampling = Sampling()
     latency_prompts: int = Field(default=16, ge=0)
     """Prompts answered one at a time to measure response time."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from kit.data.check import Findings
 from kit.data.near import Pair, alikeness, similarity
-from kit.data.neighbours import Marks, Neighbours, find_neighbours
+from kit.data.neighbours import Beginnings, Marks, Neighbours, find_neighbours
 from kit.data.remember import remembered
 from kit.data.rows import SPLITS, Message, SplitName
 from kit.data.same import before_answer, normal, turns_of
@@ -171,7 +171,8 @@ def _duplicates(ranked: list[Entry]) -> Iterator[Found]:
 
 def _near_duplicates(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Found]:
     which = np.array([entry.number for entry in ranked], dtype=np.int64)
-    neighbours = find_neighbours(rows.wholes, which, near, salts=_told(ranked))
+    prompts = _beginnings(ranked, rows, [len(entry.keys.answers) for entry in ranked])
+    neighbours = find_neighbours(rows.wholes, which, near, salts=_told(ranked), beginnings=prompts)
     texts = _Texts(rows.store)
     lost_to: dict[int, Entry] = {}
     for number, entry in enumerate(ranked):
@@ -248,8 +249,10 @@ def _asked_nearly_alike(
     ranked: list[Entry], rows: Rows, near: float, texts: "_Texts"
 ) -> Iterator[dict[Entry, float]]:
     """Rows whose prompts are nearly that of the first of them, each with how near it is; two or more."""
-    which = np.array([entry.asks + len(entry.keys.answers) - 1 for entry in ranked], dtype=np.int64)
-    neighbours = find_neighbours(rows.asks, which, near, salts=_told(ranked))
+    earlier = [len(entry.keys.answers) - 1 for entry in ranked]
+    prompts = _beginnings(ranked, rows, earlier)
+    which = prompts.first + prompts.count
+    neighbours = find_neighbours(rows.asks, which, near, salts=_told(ranked), beginnings=prompts)
     lost_to: dict[int, Entry] = {}
     groups: dict[Entry, dict[Entry, float]] = {}
     for number, entry in enumerate(ranked):
@@ -344,6 +347,12 @@ def _staying(
     """
     others = (ranked[other] for other in neighbours.of(number))
     return list(dict.fromkeys(lost_to.get(other.number, other) for other in others))
+
+
+def _beginnings(ranked: Sequence[Entry], rows: Rows, counts: Sequence[int]) -> Beginnings:
+    """The first so many prompts of every row."""
+    first = np.array([entry.asks for entry in ranked], dtype=np.int64)
+    return Beginnings(rows.asks, first, np.array(counts, dtype=np.int64))
 
 
 def _told(ranked: Sequence[Entry]) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":

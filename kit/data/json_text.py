@@ -25,6 +25,14 @@ def parse(text: str) -> Any:
         raise ValueError("JSON nested too deeply") from error
 
 
+def parse_at(text: str, start: int) -> tuple[Any, int]:
+    """The value that begins at a place in a text, as `parse` has it, and where it ends."""
+    try:
+        return _DECODER.raw_decode(text, start)
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
+
+
 def not_json(error: json.JSONDecodeError) -> str:
     """What is wrong and where in its line; some of Python's messages end in `at`, others do not."""
     return f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
@@ -65,3 +73,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     repeated = _Repeated(value)
     repeated.twice = next(name for name in names if names.count(name) > 1)
     return repeated
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)

@@ -31,14 +31,14 @@ def check_personal(row: Row, data: Data, findings: Findings, names: Names | None
     for place, message in _checked(row, data):
         if message is not row.rejected:  # it answers the question before the chosen answer
             question, before = message["content"], question
-        found += [(place, one) for one in _find(message["content"], data, people, before)]
-        found += [(place, one) for one in _find(message.get("reasoning_content", ""), data, people)]
+        found += [(place, one) for one in values_in(message["content"], data, people, before)]
+        found += [(place, one) for one in values_in(message.get("reasoning_content", ""), data, people)]
         for call in message.get("tool_calls", ()):
             for text, asked in named_texts(call["function"]["arguments"]):
-                found += [(place, one) for one in _find(text, data, people, asked)]
+                found += [(place, one) for one in values_in(text, data, people, asked)]
     for column in columns:
         for text, asked in named_texts(row.fields[column], column):
-            found += [(f"column {column}", one) for one in _find(text, data, people, asked)]
+            found += [(f"column {column}", one) for one in values_in(text, data, people, asked)]
     if not found:
         return None
     whole = whole_names(one.key for _, one in found if one.kind == "name")
@@ -64,7 +64,7 @@ def names_a_person(row: Row, data: Data, names: Names | None) -> bool:
     if column is None or data.personal == "report" or row.fields.get(column) is None:
         return False
     asked = f"{column.replace('_', ' ')}?"
-    return bool(_find(as_text(row.fields[column]), data, names, asked))
+    return bool(values_in(as_text(row.fields[column]), data, names, asked))
 
 
 def hide_group(row: Row, data: Data, groups: dict[str, str]) -> None:
@@ -77,7 +77,8 @@ def hide_group(row: Row, data: Data, groups: dict[str, str]) -> None:
     row.fields[str(data.split.group_by)] = row.group
 
 
-def _find(text: str, data: Data, people: People | None, question: str = "") -> list[Found]:
+def values_in(text: str, data: Data, people: People | None = None, question: str = "") -> list[Found]:
+    """The personal data of a text that the settings look for, and do not keep."""
     found = find_answered(text, question, data.personal_kinds, people)
     return [one for one in found if not _kept(one, tuple(data.personal_keep))] if found else found
 
@@ -88,7 +89,7 @@ def _renamed(one: Found, whole: dict[str, str]) -> Found:
 
 
 def _find_named(text: str, data: Data, people: People | None, whole: dict[str, str]) -> list[Found]:
-    return [_renamed(one, whole) for one in _find(text, data, people)]
+    return [_renamed(one, whole) for one in values_in(text, data, people)]
 
 
 def _kept(one: Found, keep: tuple[str, ...]) -> bool:

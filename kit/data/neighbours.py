@@ -9,15 +9,11 @@ of LSH Forest, Bawa et al. 2005): so the cost grows with the rows, not with thei
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kit.data.near import BANDS, HASHES, ROWS, meaning_key, pieces
-
-if TYPE_CHECKING:
-    pass
 
 Mark = tuple[int, bytes]
 """What near texts share as a number of 64 bits, and a byte of each MinHash value."""
@@ -52,9 +48,9 @@ class Marks:
     def meanings(self, which: Indexes) -> NDArray[np.uint64]:
         return np.frombuffer(self._meanings, dtype="<u8")[which]
 
-    def values(self, which: Indexes) -> NDArray[np.uint8]:
-        """Rows of HASHES bytes."""
-        return np.frombuffer(self._bytes, dtype=np.uint8).reshape(-1, HASHES)[which]
+    def values(self) -> NDArray[np.uint8]:
+        """Rows of HASHES bytes; no marks can be added while the array is there."""
+        return np.frombuffer(self._bytes, dtype=np.uint8).reshape(-1, HASHES)
 
 
 def marks_of(turns: Sequence[str]) -> list[Mark]:
@@ -68,6 +64,28 @@ def marks_of(turns: Sequence[str]) -> list[Mark]:
         values = np.array(minhash.digest(), dtype=np.uint32).astype(np.uint8)
         marks.append((meaning_key(turns[: number + 1]), values.tobytes()))
     return marks
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """The marks of every text's beginnings. Where two texts are near turn by turn, so is every beginning:
+    two questions that differ are told apart by it though they got the same long answer.
+    """
+
+    marks: Marks
+    first: Indexes
+    """The place in `marks` of a text's shortest beginning; longer ones follow."""
+    count: Indexes
+    """How many beginnings a text has, 0 or more."""
+
+    def least_equal(self, equal: NDArray[np.uint8], later: Indexes, earlier: Indexes) -> NDArray[np.uint8]:
+        """The least number of equal bytes of the whole and of any beginning, pair by pair."""
+        values, shared = self.marks.values(), np.minimum(self.count[later], self.count[earlier])
+        for beginning in range(int(shared.max(initial=0))):
+            pairs = np.flatnonzero(shared > beginning)
+            left, right = self.first[later[pairs]] + beginning, self.first[earlier[pairs]] + beginning
+            equal[pairs] = np.minimum(equal[pairs], _equal(values, left, right))
+        return equal
 
 
 @dataclass(frozen=True)
@@ -89,6 +107,7 @@ def find_neighbours(
     threshold: float,
     salts: NDArray[np.uint64] | None = None,
     held_out: NDArray[np.int8] | None = None,
+    beginnings: Beginnings | None = None,
 ) -> Neighbours:
     """Candidates among texts in an order of theirs.
 
@@ -99,16 +118,17 @@ def find_neighbours(
         salts: texts with different ones never meet.
         held_out: which set each text is held out for, 0 for none. Only held-out texts are found, by texts
             of other sets. None finds all.
+        beginnings: of the texts, which must be as near as the whole.
 
     Returns:
         For each text the `KEPT` that are most alike of those that share a band and whose index is estimated
-        within 0.1 of the threshold or above; where more than `MEETINGS` texts share a band, only its nearest
-        in the band's order are looked at.
+        within 0.1 of the threshold or above, that of every beginning too; where more than `MEETINGS` texts
+        share a band, only its nearest in the band's order are looked at.
     """
     meanings = marks.meanings(which)
     if salts is not None:
         meanings = meanings ^ salts
-    values = marks.values(which)
+    values = marks.values()[which]
     count = max(len(which), 1)
     codes = np.empty(0, dtype=np.int64)  # later * count + earlier
     equal = np.empty(0, dtype=np.uint8)  # of HASHES bytes
@@ -121,8 +141,13 @@ def find_neighbours(
             near = shared >= least * HASHES
             if held_out is not None:
                 near &= held_out[later] != held_out[earlier]
-            found.append(met[near])
-            shares.append(shared[near])
+            met, shared = met[near], shared[near]
+            if beginnings is not None:
+                shared = beginnings.least_equal(shared, later[near], earlier[near])
+                near = shared >= least * HASHES
+                met, shared = met[near], shared[near]
+            found.append(met)
+            shares.append(shared)
         codes, first = np.unique(np.concatenate(found), return_index=True)
         codes, equal = _most_alike(codes, np.concatenate(shares)[first], count)
     starts = np.searchsorted(codes // count, np.arange(count + 1))

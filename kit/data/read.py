@@ -61,7 +61,7 @@ class Reader:
         where = f"{self.name}:{record.line}"
         if record.value is None:
             return Rejection(where, "unreadable", record.problem, record.raw)
-        value = _renamed(record.value, self.columns)
+        value = renamed(record.value, self.columns)
         try:
             messages, tools, fields = _convert(value, _converter_of(self.format, hooks), self.format)
             if is_document(messages) and config.train.stage != "pretrain":
@@ -98,7 +98,7 @@ def open_source(
     opened = _open(source, config, root)
     head = list(islice(opened.records, _PEEK))
     format_name = _format_of(source, head, hooks, name, config.train.stage)
-    seen = {column for record in head for column in _renamed(record.value or {}, source.columns)}
+    seen = {column for record in head for column in renamed(record.value or {}, source.columns)}
     wanted = used_columns(format_name) + used_by(format_name, config.train.stage)
     used = [column for column in wanted if column in seen]
     info = SourceInfo(
@@ -146,7 +146,7 @@ def _format_of(source: Source, head: list[Record], hooks: Hooks, name: str, stag
     known = [*CONVERTERS, *PREFERENCE]
     if source.format not in ("auto", *known):
         raise unknown_hook("format", source.format, ["auto", *known, *hooks.readers], name)
-    records = [_renamed(record.value, source.columns) for record in head if record.value is not None]
+    records = [renamed(record.value, source.columns) for record in head if record.value is not None]
     found = source.format if source.format != "auto" else _detected(records, stage)
     if found is None:
         raise _no_format(source, head, name, stage)
@@ -256,7 +256,7 @@ def _convert(
 _USED_UP = {"messages", "conversations", "history", "tools"}  # they would only be stored twice
 
 
-def _renamed(record: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
+def renamed(record: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
     """The record under our names, as `columns` (ours -> theirs) says; the rest keeps its own."""
     theirs = set(columns.values())
     kept = {column: value for column, value in record.items() if column not in theirs}

@@ -5,14 +5,16 @@ source that cannot be read at all is a DataError.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.schema_data import Source
 from kit.data.formats import detect
+from kit.data.json_list import list_elements
 from kit.data.json_text import fault, not_json, parse, repeated_key
 from kit.data.opening import PACKINGS, SHOWN, UTF8_BOM, File, look_inside, not_utf8, to_the_end
 from kit.data.rows import Record
@@ -142,31 +144,60 @@ def _as_record(line: int, value: Any, shown: str) -> Record:
 
 
 def _json(file: File) -> Iterator[Record]:
-    """A list of objects, an object that holds one such list, or, as the Hub has it, JSON Lines."""
+    """A list of objects, or, as the Hub has it, JSON Lines, one record after another; or one object, which
+    may hold such a list, read as a whole.
+    """
+    if _first_letter(file) == b"[":
+        values: Iterable[Any] = list_elements(file)
+    elif _is_json_lines(file):
+        yield from _jsonl(file)
+        return
+    else:
+        values = _records_of(_only_value(file), file)
+    for row, item in enumerate(values, start=1):
+        yield _as_record(row, item, str(item)[:SHOWN])
+
+
+def _first_letter(file: File) -> bytes:
+    with file.open() as stream:
+        text = (line.removeprefix(UTF8_BOM).lstrip() for line in iter(partial(stream.readline, SHOWN), b""))
+        return next(filter(None, text), b"")[:1]
+
+
+def _is_json_lines(file: File) -> bool:
+    """Whether a line is a value by itself and others follow."""
+    with file.open() as stream:
+        lines = (line for line in stream if line.removeprefix(UTF8_BOM).strip())
+        try:
+            parse(next(lines, b"").decode("utf-8-sig"))
+        except ValueError:
+            return False
+        return next(lines, None) is not None
+
+
+def _only_value(file: File) -> Any:
     try:
-        value = parse(_whole(file).decode("utf-8-sig"))
+        return parse(_whole(file).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise file.unreadable(
             not_utf8(error.object[error.start], f"at byte {error.start + 1}"), "save it as UTF-8"
         ) from error
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
-            yield from _jsonl(file)
-            return
         raise file.unreadable(f"line {error.lineno}: {not_json(error)}") from error
     except ValueError as error:
         raise file.unreadable(f"not usable: {error}") from error
-    if isinstance(value, dict):
-        lists = {key: item for key, item in value.items() if isinstance(item, list)}
-        (records,) = lists.values() if len(lists) == 1 else ([],)
-        is_wrapper = len(lists) == 1 and not _is_record(value, records)
-        if is_wrapper and (found := repeated_key(value)):
-            raise file.unreadable(found, "give each list a file of its own")
-        value = records if is_wrapper else [value]
-    if not isinstance(value, list):
+
+
+def _records_of(value: Any, file: File) -> list[Any]:
+    if not isinstance(value, dict):
         raise file.unreadable(f"expected a list of objects, found {_kind(value)}")
-    for row, item in enumerate(value, start=1):
-        yield _as_record(row, item, str(item)[:SHOWN])
+    lists = {key: item for key, item in value.items() if isinstance(item, list)}
+    (records,) = lists.values() if len(lists) == 1 else ([],)
+    if len(lists) != 1 or _is_record(value, records):
+        return [value]
+    if found := repeated_key(value):
+        raise file.unreadable(found, "give each list a file of its own")
+    return list(records)
 
 
 def _whole(file: File) -> bytes:

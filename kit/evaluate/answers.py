@@ -20,6 +20,7 @@ from kit.evaluate.conditions import loaded_conditions, note_loaded
 from kit.evaluate.generate import Answer, Decoding, generate
 from kit.evaluate.latency import measure_latency
 from kit.evaluate.likelihood import measure_likelihood
+from kit.evaluate.memorisation import MEMORISATION, Secret, tempt
 from kit.evaluate.perplexity import NAME
 from kit.evaluate.predictions import append_predictions, read_lines, read_predictions
 from kit.evaluate.prompts import Prompt
@@ -84,34 +85,52 @@ class Systems:
         return self.held[which]
 
 
-def answer(config: Config, run: Path, prompts: Sequence[Prompt], folder: Path) -> None:
+def answer(
+    config: Config,
+    run: Path,
+    prompts: Sequence[Prompt],
+    folder: Path,
+    general: Sequence[Prompt] = (),
+    secrets: Sequence[Secret] = (),
+) -> None:
     """Fill in the answers, readings and times that are not there yet; loads no model if all are.
 
     Base and tuned are timed in turn where both fit, else each by itself when it has answered.
+
+    Args:
+        general: prompts of general sets, answered greedily besides.
+        secrets: what each system is tempted to say (`kit.evaluate.memorisation`).
     """
-    decodings: list[Decoding] = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
+    asked_too = [prompt for prompt in general if prompt.id not in {own.id for own in prompts}]
+    wanted: dict[Decoding, Sequence[Prompt]] = {"greedy": [*prompts, *asked_too]}
+    if config.evaluate.sampling.enabled:
+        wanted["sampled"] = prompts
     done = read_predictions(folder / "predictions.jsonl")
     timed = {line["system"] for line in read_lines(folder / "latency.jsonl")}
     untimed = [] if config.evaluate.latency_prompts == 0 else [s for s in SYSTEMS if s not in timed]
     asked_to_read = NAME in {use.name for use in config.evaluate.metrics}
     read = {line["system"] for line in read_lines(folder / "likelihood.jsonl")}
     unread = [system for system in SYSTEMS if asked_to_read and system not in read]
+    tempted = {line["system"] for line in read_lines(folder / MEMORISATION)}
+    untempted = [system for system in SYSTEMS if secrets and system not in tempted]
     missing = {
-        (system, decoding): [prompt for prompt in prompts if (prompt.id, system, decoding) not in done]
+        (system, decoding): [prompt for prompt in asked if (prompt.id, system, decoding) not in done]
         for system in SYSTEMS
-        for decoding in decodings
+        for decoding, asked in wanted.items()
     }
-    if not untimed and not unread and not any(missing.values()):
+    if not untimed and not unread and not untempted and not any(missing.values()):
         return
     tokenizer = load_tokenizer(config.model)
     systems = Systems(config, run / "golden", folder)
     for system in SYSTEMS:
-        for decoding in decodings:
+        for decoding in wanted:
             if missing[system, decoding]:
                 asked = missing[system, decoding]
-                _answer(systems, tokenizer, asked, len(prompts) - len(asked), system, decoding)
+                _answer(systems, tokenizer, asked, len(wanted[decoding]) - len(asked), system, decoding)
         if system in unread:
             _read_references(systems, tokenizer, prompts, system)
+        if system in untempted:
+            _tempt(systems, tokenizer, secrets, system)
         if system in untimed and not systems.can_take_turns:
             _time(systems, tokenizer, prompts, [system])
     if untimed and systems.can_take_turns:
@@ -164,6 +183,14 @@ def _read_references(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt]
     with systems.answering(system) as model:
         lines = measure_likelihood(model, tokenizer, prompts, systems.config.model.max_length, system)
     path = systems.folder / "likelihood.jsonl"
+    write_text(path, "".join(json.dumps(line) + "\n" for line in [*read_lines(path), *lines]))
+
+
+def _tempt(systems: Systems, tokenizer: Any, secrets: Sequence[Secret], system: str) -> None:
+    """Add what a system gave away to `memorisation.jsonl`, all at once."""
+    with systems.answering(system) as model:
+        lines = tempt(model, tokenizer, secrets, systems.config.model.max_length, system)
+    path = systems.folder / MEMORISATION
     write_text(path, "".join(json.dumps(line) + "\n" for line in [*read_lines(path), *lines]))
 
 

@@ -25,6 +25,10 @@ from kit.evaluate.conditions import (
     refuse_changed_base,
     refuse_mismatches,
 )
+from kit.evaluate.general import load_general
+from kit.evaluate.general_scores import general_scores
+from kit.evaluate.memorisation import MEMORISATION, find_secrets
+from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.metrics import LoadedMetric, load_metric
 from kit.evaluate.perplexity import NAME as PERPLEXITY
 from kit.evaluate.plan import Plan, measured_discordances, plan
@@ -62,7 +66,7 @@ def evaluate(
 
     Raises:
         ConfigError: a metric is unknown or its parameters do not fit.
-        DataError: there is no test row.
+        DataError: there is no test row, or a general set cannot be read.
         InvalidRunError: base and tuned would answer under unlike conditions, the base is not the one the
             run started from, or there is no golden checkpoint (exit code 4). Broken answers are not an
             error here: they are scored, counted under `validity`, and make the report's verdict `invalid`.
@@ -70,6 +74,7 @@ def evaluate(
     from kit.evaluate.answers import answer
 
     metrics = load_metrics(config, hooks, root)
+    general = load_general(config, root, hooks)
     prompts = choose(load_prompts(prepared / "test"), config.evaluate.max_prompts)
     base_weights = refuse_changed_base(config, run)
     generation = _generation_settings(config, prepared, run, base_weights)
@@ -79,8 +84,10 @@ def evaluate(
         return folder
     base, tuned = _both_conditions(config, prompts, prepared, run, base_weights)
     refuse_mismatches(base, tuned, run)
-    announce(plan(config, metrics, prompts, measured_discordances(root, prepared.name)))
-    answer(config, run, prompts, folder)
+    sizes = {each.settings.name: len(each.prompts) for each in general}
+    announce(plan(config, metrics, prompts, measured_discordances(root, prepared.name), sizes))
+    secrets = find_secrets(config, prepared) if asks_for(config, MEMORISED) else []
+    answer(config, run, prompts, folder, [prompt for each in general for prompt in each.prompts], secrets)
     loaded = read_loaded(folder)
     base, tuned = {**base, **loaded["base"]}, {**tuned, **loaded["tuned"]}
     share = synthetic_share(prompts, prepared)
@@ -95,7 +102,9 @@ def evaluate(
     predictions = read_predictions(folder / "predictions.jsonl")
     latency = read_lines(folder / "latency.jsonl")
     likelihood = read_lines(folder / "likelihood.jsonl")
-    scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood)
+    memorisation = read_lines(folder / MEMORISATION)
+    scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood, memorisation)
+    scores["general"] = general_scores(config, general, predictions)
     write_json(folder / "scores.json", scores)
     write_json(folder / "evaluation.json", record)
     return folder
@@ -170,6 +179,11 @@ def check_labels(config: Config, root: Path, prepared: Path, hooks: Hooks) -> No
         )
 
 
+def asks_for(config: Config, metric: str) -> bool:
+    """Whether `evaluate.metrics` names a metric."""
+    return any(use.name == metric for use in config.evaluate.metrics)
+
+
 def find_evaluation(root: Path, evaluation_id: str | None = None) -> Path:
     """An evaluation's folder by its id, or the newest finished one.
 
@@ -211,8 +225,8 @@ def load_metrics(config: Config, hooks: Hooks, root: Path) -> list[LoadedMetric]
     """
     metrics, problems = [], []
     for use in config.evaluate.metrics:
-        if use.name == PERPLEXITY and not use.params:
-            continue  # of the reference answers and not of answers: measured while the model is there
+        if use.name in (PERPLEXITY, MEMORISED) and not use.params:
+            continue  # not of answers to the prompts: measured while the model is there
         try:
             metrics.append(load_metric(use, hooks, root, config.languages))
         except ConfigError as error:
@@ -260,11 +274,15 @@ def _generation_settings(config: Config, prepared: Path, run: Path, base_weights
 def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
     """A hash of everything that the scores depend on besides the answers."""
     uses = [use.model_dump() for use in config.evaluate.metrics]
-    given = [root / str(value) for use in uses for value in use["params"].values() if isinstance(value, str)]
+    sets = [each.model_dump(mode="json") for each in config.evaluate.general]
+    every = [*uses, *(use for each in sets for use in each["metrics"])]
+    given = [root / str(value) for use in every for value in use["params"].values() if isinstance(value, str)]
+    given += [root / each["path"] for each in sets]
     files = [*sorted({path for path in given if path.is_file()}), *hooks.files]
     return sha256_json(
         {
             "metrics": uses,
+            **({"general": sets} if sets else {}),
             "files": [sha256_file(path) for path in files],
             "languages": config.languages,
             "method": _METHOD,

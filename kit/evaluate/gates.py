@@ -149,7 +149,7 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
     where = f"gates: {gate.name}"
     if gate.kind == "zero_tolerance":
         return _judge_rules(scores, gate, where)
-    entry = find_entry(scores, gate.metric, gate.decoding, where)
+    entry = find_entry(scores, gate.metric, gate.decoding, where, gate.on)
     if entry is None:
         return _open(gate, NOT_SCORED, None, "no prompt was scored for both systems")
     entry = per_group(entry, where) if gate.per == "group" else entry
@@ -311,7 +311,7 @@ def _family(scores: Scores, gates: Sequence[Gate]) -> dict[str, float]:
 
 
 def _largest_p(scores: Scores, gate: Gate) -> float:
-    for entry in scores["metrics"]:
+    for entry in measured(scores, gate.on)["metrics"]:
         if entry["name"] == gate.metric and entry["decoding"] == gate.decoding:
             whole = per_group(entry, f"gates: {gate.name}") if gate.per == "group" else entry
             parts = [p for p in entry["slices"] if p["column"] == gate.worst] if gate.worst else [whole]
@@ -320,21 +320,35 @@ def _largest_p(scores: Scores, gate: Gate) -> float:
     return 1.0
 
 
-def find_entry(scores: Scores, metric: str, decoding: str, where: str) -> dict[str, Any] | None:
+def measured(scores: Scores, on: str | None) -> Scores:
+    """What was measured on a general set, by its name, or on the case's own test split; nothing where the
+    set was not asked.
+    """
+    if on is None:
+        return scores
+    found = (each for each in scores.get("general") or [] if each["name"] == on)
+    return next(found, {"metrics": [], "unscored": []})
+
+
+def find_entry(
+    scores: Scores, metric: str, decoding: str, where: str, on: str | None = None
+) -> dict[str, Any] | None:
     """A metric's entry; None if the metric was asked for but no prompt could be scored.
 
     Raises:
         ConfigError: there is no such metric in the scores.
     """
-    for entry in scores["metrics"]:
+    looked_at = measured(scores, on)
+    for entry in looked_at["metrics"]:
         if entry["name"] == metric and entry["decoding"] == decoding:
             return dict(entry)
-    if any(lost["name"] == metric and lost["decoding"] == decoding for lost in scores["unscored"]):
+    if any(lost["name"] == metric and lost["decoding"] == decoding for lost in looked_at["unscored"]):
         return None
-    known = sorted({entry["name"] for entry in scores["metrics"] if entry["decoding"] == decoding})
+    known = sorted({entry["name"] for entry in looked_at["metrics"] if entry["decoding"] == decoding})
     near = nearest(metric, known)
     hint = (f"did you mean `{near}`? " if near else "") + f"{decoding} scores: {', '.join(known) or 'none'}"
-    raise ConfigError(Problem(where, f"unknown metric {metric!r} for {decoding} answers", hint))
+    of_what = f"{decoding} answers" + (f" to the general set {on!r}" if on else "")
+    raise ConfigError(Problem(where, f"unknown metric {metric!r} for {of_what}", hint))
 
 
 def refuse_missing_figure(entry: dict[str, Any], of: str, where: str) -> None:

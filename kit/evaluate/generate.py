@@ -6,8 +6,9 @@ prompt, not to the batch, so that an interrupted evaluation goes on to the same 
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from kit.config.schema import Sampling
 from kit.data.chat_template import control_pattern
 from kit.data.render import stop_ids
 from kit.data.turns import thought_end
+from kit.evaluate.batching import in_batches
 from kit.evaluate.prompts import Prompt
 
 Decoding = Literal["greedy", "sampled"]
@@ -80,7 +82,7 @@ def generate(
     *,
     decoding: Decoding,
     max_new_tokens: int,
-    batch_size: int,
+    batch_size: int | Literal["auto"],
     seed: int,
     sampling: Sampling,
     on_answers: Callable[[list[Answer]], None] | None = None,
@@ -92,6 +94,7 @@ def generate(
     Args:
         model: a causal language model in evaluation mode.
         tokenizer: its tokenizer, with a chat template and a padding token that is no stop token.
+        batch_size: prompts answered at once; halved where memory runs out (`kit.evaluate.batching`).
         sampling: temperature and nucleus of the `sampled` decoding.
         on_answers: called with each batch's answers as soon as they are there.
         title: shown before a progress bar; without one there is no bar.
@@ -99,6 +102,9 @@ def generate(
 
     Returns:
         The answers in the order of the prompts.
+
+    Raises:
+        ModelError: memory does not hold one prompt and its answer.
     """
     encoded = {prompt.id: prompt.ids(tokenizer) for prompt in prompts}
     thought_ends = {prompt.id: thought_end(tokenizer) for prompt in prompts if prompt.thinks}
@@ -106,9 +112,11 @@ def generate(
     answers: dict[str, Answer] = {}
     with progress_bar(title) as progress:
         task = progress.add_task(title, total=done + len(prompts), completed=done)
-        for batch in _batches(encoded, batch_size):
-            rows = {id_: encoded[id_] for id_ in batch}
-            made = _answer_batch(model, tokenizer, rows, thought_ends, settings, decoding, seed, sampling)
+        tell = partial(progress.console.print, style="yellow")
+        answer_rows = partial(
+            _answer_batch, model, tokenizer, thought_ends, settings, decoding, seed, sampling
+        )
+        for made in in_batches(encoded, batch_size, answer_rows, tell):
             answers.update((answer.id, answer) for answer in made)
             if on_answers:
                 on_answers(made)
@@ -154,22 +162,15 @@ def read_answer(
     return text, len(kept) + (end is not None), end is not None
 
 
-def _batches(encoded: dict[str, list[int]], size: int) -> Iterator[list[str]]:
-    """Ids in batches of like length, the longest first: if memory runs out, it does so at once."""
-    ordered = sorted(encoded, key=lambda id_: (-len(encoded[id_]), id_))
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
-
-
 def _answer_batch(
     model: Any,
     tokenizer: Any,
-    rows: dict[str, list[int]],
     thought_ends: dict[str, str],
     settings: GenerationConfig,
     decoding: Decoding,
     seed: int,
     sampling: Sampling,
+    rows: dict[str, list[int]],
 ) -> list[Answer]:
     device = next(model.parameters()).device
     length = max(map(len, rows.values()))

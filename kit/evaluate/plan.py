@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.evaluate.gates import LANGUAGE
+from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.metrics import LoadedMetric
 from kit.evaluate.perplexity import NAME as PERPLEXITY
 from kit.evaluate.power import (
@@ -58,13 +60,18 @@ Discordances = Mapping[str, tuple[float, str]]
 
 
 def plan(
-    config: Config, metrics: Sequence[LoadedMetric], prompts: Sequence[Prompt], measured: Discordances
+    config: Config,
+    metrics: Sequence[LoadedMetric],
+    prompts: Sequence[Prompt],
+    measured: Discordances,
+    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> Plan:
     """What an evaluation of these prompts could show.
 
     Args:
         prompts: those that will be asked.
         measured: for metrics that are not there, one prompt in five is taken.
+        sizes: general set -> how many of its questions will be asked.
     """
     planned = [_planned(config, metric, prompts, measured) for metric in metrics]
     by_name = {metric.name: metric for metric in metrics}
@@ -72,7 +79,11 @@ def plan(
     family = sum(gate.kind == "significant" for gate in config.gates)
     warnings = []
     for gate in config.gates:
-        if gate.metric == "response_time":
+        if gate.on is not None:
+            why = _too_few(gate, sizes.get(gate.on, 0), f"questions of {gate.on}")
+        elif gate.metric == MEMORISED:
+            continue  # how many values there are is seen when they are looked for
+        elif gate.metric == "response_time":
             why = _too_few(gate, config.evaluate.latency_prompts, "timed prompts at most")
         elif gate.metric == PERPLEXITY:
             why = _too_few(gate, len({prompt.group for prompt in prompts}), "groups of prompts at most")

@@ -10,6 +10,8 @@ from kit.config.schema import Config
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
 from kit.evaluate.conversations import by_group
 from kit.evaluate.item_metric import CorpusMetric
+from kit.evaluate.memorisation import NAME as MEMORISED
+from kit.evaluate.memorisation import memorisation_entry, unscored_memorisation
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
 from kit.evaluate.perplexity import NAME, perplexity_entry, unscored_perplexity
 from kit.evaluate.power import minimum_detectable_effect
@@ -39,6 +41,7 @@ def build_scores(
     latency: Sequence[Line],
     header: dict[str, Any],
     likelihood: Sequence[Line] = (),
+    memorisation: Sequence[Line] = (),
 ) -> dict[str, Any]:
     """Everything of `scores.json` (see docs/explanation/architecture.md).
 
@@ -47,6 +50,7 @@ def build_scores(
         predictions: an answer for every prompt, system and decoding.
         latency: lines of `latency.jsonl`, possibly none.
         likelihood: lines of `likelihood.jsonl`, possibly none.
+        memorisation: lines of `memorisation.jsonl`, possibly none.
         header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`.
     """
     decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
@@ -55,12 +59,17 @@ def build_scores(
         for decoding in decodings
         for system in SYSTEMS
     }
-    settings = Settings(config.evaluate.confidence, config.evaluate.bootstrap_draws, config.seed)
+    settings = settings_of(config)
     entries, unscored = _entries(metrics, prompts, answered, decodings, settings)
     timed = response_time_entry(latency, settings)
     entries += [timed] if timed else []
     unscored += unscored_response_time(latency)
-    if any(use.name == NAME for use in config.evaluate.metrics):
+    asked = {use.name for use in config.evaluate.metrics}
+    if MEMORISED in asked:
+        given = memorisation_entry(memorisation, settings)
+        entries += [given] if given else []
+        unscored += [] if given else [unscored_memorisation()]
+    if NAME in asked:
         read = perplexity_entry(likelihood, prompts, settings)
         entries += [read] if read else []
         unscored += unscored_perplexity(likelihood)
@@ -81,6 +90,11 @@ def build_scores(
         "latency": summarise_latency(latency, settings),
         "items": [_item(prompt, place, answered, decodings) for place, prompt in enumerate(prompts)],
     }
+
+
+def settings_of(config: Config) -> Settings:
+    """How the configuration has intervals made."""
+    return Settings(config.evaluate.confidence, config.evaluate.bootstrap_draws, config.seed)
 
 
 def score_answers(

@@ -6,17 +6,18 @@ agree by construction.
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import ExitCode
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.files import new_folder, write_json, write_text
-from kit.report import provenance, scores
+from kit.report import misses, provenance, scores, training, transcripts
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
+from kit.report.general import general_losses, general_rows, general_unscored
 from kit.report.html import page
 from kit.report.judgement import (
     Judgement,
@@ -27,9 +28,16 @@ from kit.report.judgement import (
     report_json,
 )
 from kit.report.markdown import markdown
+from kit.report.mask_audit import audit_mask
+from kit.report.nearest import find_nearest
+from kit.report.pdf import print_pdf
 from kit.report.read import Inputs, Json, read_inputs
-from kit.report.transcripts import pick_transcripts
+from kit.report.safety import pair_views
 from kit.report.view import View
+from kit.report.view_evidence import MaskAudit
+
+if TYPE_CHECKING:
+    from kit.evaluate.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ def write_report(
     run: Path,
     prepared: Path,
     recipe_gates: Sequence[Gate] = (),
+    browser: Path | None = None,
 ) -> ReportResult:
     """Judge an evaluation and write `reports/<evaluation id>/`; an earlier verdict there stays listed.
 
@@ -67,8 +76,10 @@ def write_report(
         run: the folder with `manifest.json` and `metrics.jsonl`.
         prepared: the folder with `data.json`.
         recipe_gates: those of the recipe and its tier; the report names the ones the project dropped.
+        browser: prints the page to `report.pdf`, if one is given; see `kit.report.pdf.require_browser`.
 
     Raises:
+        CasekitError: the browser fails.
         DataError: an input is absent or broken.
         ConfigError: a gate names a metric that was not measured.
     """
@@ -79,23 +90,47 @@ def write_report(
     judged = judge(inputs.scores, config, evaluation, folder, recipe_gates)
     by_seed = find_seeds(root, evaluation)
     seeds = _Seeds(len(by_seed) or 1, seed_factor(by_seed))
-    view = build_view(config, root, evaluation, inputs, judged, seeds)
+    mask = audit_mask(config, run, prepared, inputs.data.get("tokenizer"))
+    view = build_view(config, root, evaluation, inputs, judged, seeds, mask)
+    view = _with_nearest(view, prepared, inputs)
     with new_folder(folder) as temporary:
         write_text(temporary / "report.html", page(view))
         write_text(temporary / "report.md", markdown(view))
         write_json(temporary / "report.json", report_json(inputs.scores, judged, seeds.factor))
         write_text(temporary / "MODEL_CARD.md", model_card(view))
+        if browser is not None:
+            print_pdf(browser, temporary / "report.html", temporary / "report.pdf")
     return ReportResult(folder, ExitCode(judged.verdict.exit_code), asdict(judged.verdict))
 
 
+def _with_nearest(view: View, prepared: Path, inputs: Inputs) -> View:
+    """The view with the nearest training example beside every answer that it shows."""
+    asked = {item["id"]: item["prompt"] for item in inputs.scores.get("items") or []}
+    shown = [entry.id for entry in (*view.transcripts.regressions, *view.transcripts.gains)]
+    shown += [miss.id for miss in view.misses.shown]
+    found = find_nearest(prepared, {name: asked[name] for name in shown})
+    return replace(
+        view,
+        transcripts=transcripts.with_nearest(view.transcripts, found),
+        misses=misses.with_nearest(view.misses, found),
+    )
+
+
 def build_view(
-    config: Config, root: Path, evaluation: Path, inputs: Inputs, judged: Judgement, seeds: _Seeds
+    config: Config,
+    root: Path,
+    evaluation: Path,
+    inputs: Inputs,
+    judged: Judgement,
+    seeds: _Seeds,
+    mask: MaskAudit,
 ) -> View:
     """Everything the faces show, as words."""
     found, manifest = inputs.scores, inputs.manifest
     licence, licence_note = _licence(found["model"], config)
     tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
-    titles, tables = _rule_titles(config, root), scores.score_tables(found)
+    policies = _policies(config, root)
+    titles, tables = _rule_titles(policies), scores.score_tables(found)
     return View(
         title=config.recipe.title,
         summary=config.recipe.summary,
@@ -112,7 +147,7 @@ def build_view(
         licence_note=licence_note,
         hub_base=_hub_base(found["model"], root),
         method=manifest["method"],
-        tuned_by=provenance.method_label(manifest["method"], config),
+        tuned_by=training.method_label(manifest["method"], config),
         confidence=quantity(found["confidence"], "rate").replace(".0%", "%"),
         prompts=count(found["prompts"]),
         seeds=count(seeds.runs),
@@ -132,13 +167,17 @@ def build_view(
         methods=scores.methods(tables),
         score_plot=scores.score_plot(found),
         unscored=scores.unscored(found),
+        pairs=pair_views(judged.pairs),
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),
-        transcripts=pick_transcripts(found, titles),
+        transcripts=transcripts.pick_transcripts(found, titles),
+        misses=misses.find_misses(found, titles, _most_urgent(policies)),
         validity=scores.validity_rows(found),
-        data=provenance.data_card(inputs.data),
-        training=provenance.training(inputs, config),
+        general=general_rows(found),
+        general_unscored=general_unscored(found),
+        data=provenance.data_card(inputs.data, mask),
+        training=training.training(inputs, config),
         latency=provenance.latency(found),
         conditions=provenance.conditions(inputs, evaluation),
         not_for=config.recipe.not_for,
@@ -147,16 +186,26 @@ def build_view(
     )
 
 
-def _rule_titles(config: Config, root: Path) -> dict[str, str]:
+def _policies(config: Config, root: Path) -> list["Policy"]:
+    """The policies that the metrics judge by, each once."""
+    from kit.evaluate.policy import load_policy
+
+    paths = dict.fromkeys(use.params["policy"] for use in config.evaluate.metrics if use.params.get("policy"))
+    return [load_policy(root / path) for path in paths]
+
+
+def _rule_titles(policies: Sequence["Policy"]) -> dict[str, str]:
     """Titles of the policy's rules, so that a reader need not know that F1 is a promise of returns.
 
     A rule that an answer must follow is titled by what is asked, so a failure says that it was not met.
     """
-    from kit.evaluate.policy import load_policy
-
-    paths = dict.fromkeys(use.params["policy"] for use in config.evaluate.metrics if use.params.get("policy"))
-    rules = [rule for path in paths for rule in load_policy(root / path).rules]
+    rules = [rule for policy in policies for rule in policy.rules]
     return {rule.id: rule.title + (" (not met)" if rule.must else "") for rule in rules}
+
+
+def _most_urgent(policies: Sequence["Policy"]) -> str:
+    """The most urgent recommendation of the policies; empty where they have none."""
+    return next((label for policy in policies for label in policy.recommendations), "")
 
 
 def _licence(model: str, config: Config) -> tuple[str, str]:
@@ -204,6 +253,7 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
             "Most answers of the base model are empty, cut or repeating and count as failures: "
             "much of the difference is that tuning taught the model to give an answer at all; see Validity."
         )
+    notices += general_losses(found)
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:
         notices.append("Base and tuned were not asked under the same conditions; see Conditions.")

@@ -27,7 +27,11 @@ _MARKS = {
     "improved": "▲",
     "worse": "▼",
     "not shown": "·",
+    "kept": "✓",
+    "lost": "▼",
     "too few to test": "·",
+    "win": "✓",
+    "no win": "✕",
 }
 
 

@@ -16,6 +16,7 @@ from kit.report.view import ClaimRow, DroppedGate, EarlierVerdict, GateRow, Verd
 if TYPE_CHECKING:
     from kit.evaluate.claims import ClaimResult
     from kit.evaluate.gates import GateResult
+    from kit.evaluate.two_sided import TwoSided
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Judgement:
     """What `report.json` said of this evaluation before, judged by other gates or on other scores."""
     dropped: list[DroppedGate]
     """The recipe's gates that the project does not set as the recipe does."""
+    pairs: list["TwoSided"]
+    """Faults against over-caution, for every pair of metrics that the case has."""
 
 
 def judge(
@@ -49,6 +52,7 @@ def judge(
     """
     from kit.evaluate.claims import judge_claims
     from kit.evaluate.gates import judge_gates, verdict
+    from kit.evaluate.two_sided import two_sided
 
     gates = judge_gates(found, config.gates, config.languages)
     overall = verdict(found, gates)
@@ -63,6 +67,7 @@ def judge(
         judged_by=judged_by,
         earlier=_earlier(read_earlier(report), judged_by),
         dropped=_dropped(recipe_gates, config, found),
+        pairs=two_sided(found, config.gates),
     )
 
 
@@ -112,7 +117,9 @@ def _dropped(recipe_gates: Sequence[Gate], config: Config, found: Json) -> list[
 
 def _told(gate: Gate, found: Json) -> tuple[Unit, str, str]:
     """The unit of a gate's metric, what the gate asks and what it wants, in words."""
-    metric = _metric(found, gate.metric, gate.decoding)
+    from kit.evaluate.gates import measured
+
+    metric = _metric(measured(found, gate.on), gate.metric, gate.decoding)
     unit = scores.unit_of(metric) if metric else "score"
     asks = words.gate_asks(gate, metric["label"] if metric else gate.metric)
     return unit, asks, words.gate_wanted(gate, unit, metric, found["confidence"])
@@ -128,6 +135,7 @@ def report_json(found: Json, judged: Judgement, seed_factor: list[Json]) -> Json
         **{key: value for key, value in found.items() if key != "items"},
         "gates": [asdict(gate) for gate in judged.gates],
         "claims": [asdict(claim) for claim in judged.claims],
+        "two_sided": [asdict(pair) for pair in judged.pairs],
         "verdict": asdict(judged.verdict),
         "judged_by": judged.judged_by,
         "dropped_gates": [asdict(gate) for gate in judged.dropped],

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
-from kit.report.view import ScoreGroup, ScoreTable, Side, SliceRow, Transcript, View
+from kit.report.view import ScoreGroup, ScoreTable, SliceRow, View
+from kit.report.view_evidence import Side, Transcript
 
 _REGRESSIONS = 3
+_MISSES = 10
 _QUOTED = 300
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!$])")  # a dollar sign would begin mathematics on GitHub
 
@@ -21,9 +23,12 @@ def markdown(view: View) -> str:
     for scores in view.scores:
         parts += _scores(scores)
     parts += _seeds(view)
+    parts += _pairs(view)
     parts += _slices(view.worst_slices)
     parts += _regressions(view)
+    parts += _misses(view)
     parts += _validity(view)
+    parts += _general(view)
     parts += _provenance(view)
     parts += ["## Limits", bullets(view.limits)]
     if view.not_for:
@@ -172,6 +177,16 @@ def _seeds(view: View) -> list[str]:
     return ["## Training seeds", escape(view.seeds_note), table(columns, rows)]
 
 
+def _pairs(view: View) -> list[str]:
+    if not view.pairs:
+        return []
+    lines = [
+        f"- {mark(pair.status)} **{pair.status}** {escape(pair.sentence)} {escape(pair.margin)}"
+        for pair in view.pairs
+    ]
+    return ["## Safety from both sides", "\n".join(lines)]
+
+
 def _slices(slices: Sequence[SliceRow]) -> list[str]:
     if not slices:
         return []
@@ -208,6 +223,19 @@ def _transcript(entry: Transcript) -> str:
     return "\n".join(lines)
 
 
+def _misses(view: View) -> list[str]:
+    """How many there are, and the first of them; all stand on the page."""
+    found = view.misses
+    lines = [
+        f"- {code(shortened(miss.heading, _QUOTED)[0])} ({miss.decoding}, {miss.base}): "
+        f"{', '.join(code(reason) for reason in miss.reasons)}"
+        for miss in found.shown[:_MISSES]
+    ]
+    more = len(found.shown) + len(found.listed) - len(lines)
+    said = f"{found.note} The first {len(lines)} are below, all in report.html." if more else found.note
+    return ["## Safety misses", escape(said), *(["\n".join(lines)] if lines else [])]
+
+
 def _answer(side: Side) -> str:
     text, left_out = shortened(side.output, _QUOTED)
     more = " …" if left_out or side.left_out else ""
@@ -224,6 +252,23 @@ def _validity(view: View) -> list[str]:
     return ["## Validity", table(["system", "decoding", ">answers", ">invalid", ">share", "why"], rows)]
 
 
+def _general(view: View) -> list[str]:
+    rows = [
+        [
+            f"{escape(row.set)}<br>{escape(row.label)}",
+            row.n,
+            row.base,
+            f"{row.tuned} {row.tuned_interval}",
+            f"{row.difference} {row.difference_interval}",
+            f"{mark(row.kept)} {row.kept}",
+        ]
+        for row in view.general
+    ]
+    columns = ["set and metric", ">prompts", ">base", ">tuned", ">difference", "result"]
+    parts = ["## Outside the case", table(columns, rows)] if rows else []
+    return [*parts, bullets(view.general_unscored)] if view.general_unscored else parts
+
+
 def _provenance(view: View) -> list[str]:
     sources = [
         f"{source.name}: {source.rows} rows, {'synthetic, ' if source.synthetic else ''}"
@@ -231,10 +276,13 @@ def _provenance(view: View) -> list[str]:
         for source in view.data.sources
     ]
     facts = [f"{name}: {value}" for name, value in view.data.facts]
+    learned = [f"{name}: {value}" for name, value in view.data.mask.facts]
     training = [f"{name}: {value}" for name, value in (*view.training.facts, *view.training.settings)]
     parts = [
         "## Data",
         bullets([*sources, *facts]),
+        escape(view.data.mask.note),
+        *([bullets(learned)] if learned else []),
         "## Training",
         bullets([*training, *view.training.findings]),
     ]

@@ -4,13 +4,12 @@ Every plot takes its width and lays itself out for it (labels beside the marks o
 them on a phone), carries its message as an accessible name, and stands beside a table of its numbers.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 
-from kit.report.formatting import JOIN, number, visible
-from kit.report.view import Figure
+from kit.report import svg
+from kit.report.formatting import number
+from kit.report.view_evidence import Figure
 
 WIDE = 760
 NARROW = 340
@@ -67,7 +66,7 @@ def slice_plot(rows: Sequence[Row], title: str, width: float = WIDE) -> str:
 def latency_plot(rows: Sequence[Row], title: str, width: float = WIDE) -> str:
     """Median (dot) to 95th percentile (end of the line) in seconds, on an axis that starts at zero."""
     longest = max((r.high for row in rows for r in (row.base, row.tuned) if r), default=1.0)
-    return _dot_plot(rows, _ticks(0.0, longest, "s"), title, width)
+    return _dot_plot(rows, svg.ticks(0.0, longest, "s"), title, width)
 
 
 def loss_curve(
@@ -75,6 +74,7 @@ def loss_curve(
     evaluation: Sequence[Point],
     golden_step: int | None,
     title: str,
+    spikes: Sequence[Point] = (),
     width: float = WIDE,
 ) -> str:
     """Training and validation loss by step, the golden checkpoint's step marked.
@@ -83,9 +83,10 @@ def loss_curve(
         train: (step, loss) of every logged step.
         evaluation: (step, loss) of every validation.
         golden_step: marked with a line, unless None.
+        spikes: points of `train` that are marked as such.
     """
     lines = [("base", "training", train), ("tuned", "validation", evaluation)]
-    return _line_plot(lines, golden_step, title, width)
+    return _line_plot(lines, golden_step, title, width, spikes=spikes)
 
 
 def score_curve(
@@ -109,37 +110,37 @@ def _dot_plot(rows: Sequence[Row], ticks: list[tuple[float, str]], title: str, w
 
     shapes = []
     for value, text in ticks:
-        shapes.append(_text(x(value), top - 14, text, "tick", _anchor(value, ticks)))
+        shapes.append(svg.text(x(value), top - 14, text, "tick", svg.anchor(value, ticks)))
         if beside:
-            shapes.append(_line(x(value), top - 8, x(value), bottom, "grid"))
+            shapes.append(svg.line(x(value), top - 8, x(value), bottom, "grid"))
     for index, row in enumerate(rows):
         y = top + row_height * index
         if not beside:  # so that no line crosses the label above the marks
-            shapes += [_line(x(value), y + 24, x(value), y + row_height - 8, "grid") for value, _ in ticks]
+            shapes += [svg.line(x(value), y + 24, x(value), y + row_height - 8, "grid") for value, _ in ticks]
         shapes.append(_row(row, y, x, left, width, beside))
         if index:
-            shapes.append(_line(0, y, width, y, "rule"))
-    return _svg(shapes, width, bottom + 8, title)
+            shapes.append(svg.line(0, y, width, y, "rule"))
+    return svg.drawing(shapes, width, bottom + 8, title)
 
 
 def _row(row: Row, y: float, x: Callable[[float], float], left: float, width: float, beside: bool) -> str:
     """The labels, both whiskers and both figures of one row whose upper edge is `y`."""
     shapes = []
     if beside:
-        shapes.append(_text(0, y + (22 if row.note else 29), _fit(row.label, 30), "label"))
-        shapes.append(_text(0, y + 37, row.note, "note"))
+        shapes.append(svg.text(0, y + (22 if row.note else 29), svg.fit(row.label, 30), "label"))
+        shapes.append(svg.text(0, y + 37, row.note, "note"))
         first = y + 17
     else:
-        shapes.append(_text(0, y + 16, _fit(row.label, 34), "label"))
-        shapes.append(_text(width, y + 16, row.note, "note", "end"))
+        shapes.append(svg.text(0, y + 16, svg.fit(row.label, 34), "label"))
+        shapes.append(svg.text(width, y + 16, row.note, "note", "end"))
         first = y + 33
     for system, measured, line in (("base", row.base, first), ("tuned", row.tuned, first + 16)):
         if measured is None:
             continue
         kind = f"{system} faint" if row.faint else system
-        shapes.append(_line(x(measured.low), line, x(measured.high), line, f"whisker {kind}"))
+        shapes.append(svg.line(x(measured.low), line, x(measured.high), line, f"whisker {kind}"))
         shapes.append(f'<circle class="dot {kind}" cx="{x(measured.value):.1f}" cy="{line:.1f}" r="4.5"/>')
-        shapes.append(_text(width, line + 4, measured.text, f"figure {kind}", "end"))
+        shapes.append(svg.text(width, line + 4, measured.text, f"figure {kind}", "end"))
     return f'<g class="row">{"".join(shapes)}</g>'
 
 
@@ -149,6 +150,7 @@ def _line_plot(
     title: str,
     width: float,
     unit: str = "",
+    spikes: Sequence[Point] = (),
 ) -> str:
     beside = width >= _LABELS_BESIDE
     named = beside and any(name for _, name, _ in lines)
@@ -156,7 +158,7 @@ def _line_plot(
     points = [point for _, _, series in lines for point in series]
     steps = [step for step, _ in points]
     values = [value for _, value in points]
-    ticks = _ticks(min(values), max(values), unit)
+    ticks = svg.ticks(min(values), max(values), unit)
     low, high = ticks[0][0], ticks[-1][0]
     first, last = min(0.0, *steps), max(*steps, 1.0)
 
@@ -170,10 +172,10 @@ def _line_plot(
     shapes = []
     for value, text in ticks:
         _, y = place((first, value))
-        shapes += [_line(left, y, right, y, "grid"), _text(left - 8, y + 4, text, "tick", "end")]
+        shapes += [svg.line(left, y, right, y, "grid"), svg.text(left - 8, y + 4, text, "tick", "end")]
     shapes += [
-        _text(left, bottom + 20, "step 0", "tick"),
-        _text(right, bottom + 20, number(last, 0), "tick", "end"),
+        svg.text(left, bottom + 20, "step 0", "tick"),
+        svg.text(right, bottom + 20, number(last, 0), "tick", "end"),
     ]
     if golden_step is not None:
         shapes += _golden(place((golden_step, low))[0], top, bottom, golden_step, (left + right) / 2)
@@ -181,8 +183,9 @@ def _line_plot(
     for (kind, name, series), end in zip([line for line in lines if line[2]], ends, strict=True):
         shapes.append(_series(kind, [place(point) for point in series]))
         if named:
-            shapes.append(_text(right + 10, end + 4, name, f"name {kind}"))
-    return _svg(shapes, width, bottom + 28, title)
+            shapes.append(svg.text(right + 10, end + 4, name, f"name {kind}"))
+    shapes += [_spike(*place(point)) for point in spikes]
+    return svg.drawing(shapes, width, bottom + 28, title)
 
 
 def _series(kind: str, points: Sequence[Point]) -> str:
@@ -193,25 +196,19 @@ def _series(kind: str, points: Sequence[Point]) -> str:
     return f'<path class="line {kind}" d="{path}"/>{dots if with_dots else ""}'
 
 
+def _spike(x: float, y: float) -> str:
+    """A triangle that points down at where a curve rose."""
+    corners = ((x, y - 4), (x - 4, y - 11), (x + 4, y - 11))
+    points = " ".join(f"{across:.1f},{down:.1f}" for across, down in corners)
+    return f'<polygon class="spike" points="{points}"/>'
+
+
 def _golden(x: float, top: float, bottom: float, step: int, middle: float) -> list[str]:
     anchor, shift = ("end", -6.0) if x > middle else ("start", 6.0)
     return [
-        _line(x, top - 14, x, bottom, "golden"),
-        _text(x + shift, top - 6, f"golden checkpoint, step {number(step, 0)}", "golden-label", anchor),
+        svg.line(x, top - 14, x, bottom, "golden"),
+        svg.text(x + shift, top - 6, f"golden checkpoint, step {number(step, 0)}", "golden-label", anchor),
     ]
-
-
-def _ticks(low: float, high: float, unit: str) -> list[tuple[float, str]]:
-    """Round axis marks that cover low to high: steps of 1, 2 or 5 times a power of ten."""
-    span = (high - low) or abs(high) or 1.0
-    rough = span / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
-    digits = max(0, -math.floor(math.log10(step)))
-    start, stop = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    stop = max(stop, start + 1)
-    suffix = f"{JOIN}{unit}" if unit == "s" else unit
-    return [(i * step, number(i * step, digits) + suffix) for i in range(start, stop + 1)]
 
 
 def _spread(positions: list[float], gap: float = 16.0) -> list[float]:
@@ -221,33 +218,3 @@ def _spread(positions: list[float], gap: float = 16.0) -> list[float]:
     middle = sum(positions) / 2
     above, below = middle - gap / 2, middle + gap / 2
     return [above, below] if positions[0] <= positions[1] else [below, above]
-
-
-def _anchor(value: float, ticks: list[tuple[float, str]]) -> str:
-    if value == ticks[0][0]:
-        return "start"
-    return "end" if value == ticks[-1][0] else "middle"
-
-
-def _fit(label: str, characters: int) -> str:
-    return label if len(label) <= characters else f"{label[: characters - 1]}…"
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
-    if not text:
-        return ""
-    return (
-        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(visible(text))}</text>'
-    )
-
-
-def _svg(shapes: Sequence[str], width: float, height: float, title: str) -> str:
-    name = escape(visible(title))
-    return (
-        f'<svg class="plot" role="img" aria-label="{name}" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'width="{width:.0f}" height="{height:.0f}"><title>{name}</title>{"".join(shapes)}</svg>'
-    )

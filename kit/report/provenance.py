@@ -1,17 +1,13 @@
-"""Where the numbers come from: data, training, response time, conditions, environment, hashes."""
+"""Where the numbers come from: data, response time, conditions, environment, hashes."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kit.config.schema import Config
 from kit.report import plots
 from kit.report.formatting import (
     NONE,
-    Unit,
     count,
-    duration,
     estimate,
     number,
     plural,
@@ -20,20 +16,16 @@ from kit.report.formatting import (
 )
 from kit.report.plots import Range, Row
 from kit.report.read import Inputs, Json
-from kit.report.scores import unit_of
-from kit.report.view import CheckRow, Conditions, DataCard, Figure, Latency, SourceRow, Training
-from kit.report.words import better
-
-FLUCTUATION_LIMIT = 0.1
-"""The field's rule of thumb: a training loss that rises by more than this is not steady."""
+from kit.report.view import CheckRow, Conditions, DataCard, Latency, SourceRow
+from kit.report.view_evidence import Figure, MaskAudit
 
 
-def data_card(data: Json) -> DataCard:
-    """The prepared data's sources, checks and counts."""
+def data_card(data: Json, mask: MaskAudit) -> DataCard:
+    """The prepared data's sources, checks and counts, and what the model learned from it."""
     rows, tokens = data["rows"], data.get("tokens") or {}
     facts = [
         ("Rows read", count(rows["read"])),
-        ("Rows rejected", f"{count(rows['rejected'])} ({_share(rows['rejected'], rows['read'])})"),
+        ("Rows rejected", f"{count(rows['rejected'])} ({share(rows['rejected'], rows['read'])})"),
         (
             "Train / validation / test",
             f"{count(rows['train'])} / {count(rows['valid'])} / {count(rows['test'])}",
@@ -54,56 +46,7 @@ def data_card(data: Json) -> DataCard:
         for s in data["sources"]
     ]
     checks = [CheckRow(c["name"], c["what"], c["severity"], count(c["count"])) for c in data["checks"]]
-    return DataCard(data["fingerprint"], sources, checks, facts)
-
-
-def training(inputs: Inputs, config: Config) -> Training:
-    """The run: what was adapted, how, and how it went."""
-    manifest, curve = inputs.manifest, inputs.curve
-    golden = manifest.get("golden") or {}
-    total, adapted = manifest.get("total_parameters"), manifest.get("trainable_parameters")
-    facts = [
-        ("Stage and method", f"{manifest['stage']}, {method_label(manifest['method'], config)}"),
-        ("Trained parameters", f"{count(adapted)} ({_share(adapted, total)} of all)"),
-        ("Optimiser steps", count(manifest.get("steps"))),
-        ("Time", duration(manifest.get("seconds"))),
-        ("Seed", str(manifest.get("seed", NONE))),
-        ("Status", str(manifest.get("status", NONE))),
-    ]
-    evaluations = [line for line in curve if line["kind"] == "eval"]
-    step = golden.get("step")
-    losses = [(line["step"], line["loss"]) for line in curve if _has(line, "train", "loss")]
-    validation = [
-        (line["step"], line["eval_loss"]) for line in evaluations if _has(line, "eval", "eval_loss")
-    ]
-    task = _task(inputs)
-    tasks = [
-        (line["step"], task.sign * line["task_score"])
-        for line in evaluations
-        if _has(line, "eval", "task_score")
-    ]
-    draw_tasks = partial(plots.score_curve, tasks, step, f"{task.legend}, by step", task.unit == "rate")
-    loss_title = "Training and validation loss by step"
-    return Training(
-        facts=facts,
-        settings=_settings(config),
-        findings=_findings(manifest, evaluations, config, task),
-        loss=plots.figure(partial(plots.loss_curve, losses, validation, step, loss_title))
-        if losses
-        else None,
-        task_score=plots.figure(draw_tasks) if tasks else None,
-        task_legend=task.legend,
-        checkpoints=[
-            (count(line["step"]), number(line.get("eval_loss"), 3), task.show(line.get("task_score")))
-            for line in evaluations
-        ],
-    )
-
-
-def method_label(method: str, config: Config) -> str:
-    """A method as people write it, with the rank of its adapter: LoRA, rank 8."""
-    name = {"full": "full fine-tuning", "lora": "LoRA", "qlora": "QLoRA"}.get(method, method)
-    return name if method == "full" else f"{name}, rank {config.method.rank}"
+    return DataCard(data["fingerprint"], sources, checks, facts, mask)
 
 
 def latency(scores: Json) -> Latency | None:
@@ -156,80 +99,6 @@ def conditions(inputs: Inputs, evaluation: Path) -> Conditions:
             ("configuration", manifest.get("config_sha256") or NONE),
         ],
     )
-
-
-@dataclass(frozen=True)
-class _Task:
-    """The metric that chose the golden checkpoint, turned back the way people read it.
-
-    Training flips the sign of a metric that should fall, so that higher is always better.
-    """
-
-    legend: str
-    unit: Unit
-    sign: int
-
-    def show(self, score: float | None) -> str:
-        return quantity(None if score is None else self.sign * score, self.unit)
-
-
-def _task(inputs: Inputs) -> _Task:
-    name = (inputs.manifest.get("golden") or {}).get("metric") or "task score"
-    metric = next((m for m in inputs.scores["metrics"] if m["name"] == name), None)
-    if metric is None:
-        return _Task(f"{name} on validation, higher is better", "score", 1)
-    sign = 1 if metric["higher_is_better"] else -1
-    return _Task(f"{metric['label']} on validation, {better(metric)}", unit_of(metric), sign)
-
-
-def _findings(manifest: Json, evaluations: list[Json], config: Config, task: _Task) -> list[str]:
-    """What watching the run has shown, in sentences."""
-    loss, golden = manifest.get("loss") or {}, manifest.get("golden") or {}
-    found = []
-    if loss.get("first") is not None and loss.get("last") is not None:
-        moved = "fell" if loss["last"] < loss["first"] else "did not fall"
-        found.append(
-            f"The training loss {moved}: from {number(loss['first'], 3)} to {number(loss['last'], 3)}."
-        )
-    if loss.get("max_fluctuation") is not None:
-        steady = loss["max_fluctuation"] <= FLUCTUATION_LIMIT
-        found.append(
-            f"Its largest fluctuation was {number(loss['max_fluctuation'], 3)}, "
-            f"{'within' if steady else 'over'} the limit of {FLUCTUATION_LIMIT} for a steady run."
-        )
-    if golden.get("step") is not None:
-        found.append(
-            f"The golden checkpoint is step {count(golden['step'])} of {count(manifest.get('steps'))}: "
-            f"{task.show(golden.get('score'))} ({task.legend})."
-        )
-        found += _compare_with_lowest_loss(golden, evaluations)
-    if manifest.get("stopped_early"):
-        patience = config.train.early_stopping_patience
-        found.append(f"Training stopped early: {patience} validations in a row brought no better task score.")
-    return found
-
-
-def _compare_with_lowest_loss(golden: Json, evaluations: list[Json]) -> list[str]:
-    losses = [(line["eval_loss"], line["step"]) for line in evaluations if line.get("eval_loss") is not None]
-    if not losses or min(losses)[1] == golden["step"]:
-        return []
-    lowest, step = min(losses)
-    return [
-        f"The lowest validation loss, {number(lowest, 3)}, came at step {count(step)}; "
-        "the task score decides, not the loss."
-    ]
-
-
-def _settings(config: Config) -> list[tuple[str, str]]:
-    train, method = config.train, config.method
-    settings = [
-        ("Learning rate", f"{train.learning_rate:g}, {train.lr_scheduler_type.replace('_', ' ')}"),
-        ("Batch size", count(train.global_batch_size)),
-        ("Epochs", f"{train.num_train_epochs:g}"),
-    ]
-    if method.name != "full":
-        settings.append(("LoRA alpha", count(method.alpha)))
-    return settings
 
 
 def _speed_sentence(scores: Json) -> str:
@@ -286,11 +155,8 @@ def _measured(system: Json, part: str, at: str, unit: str) -> str:
     return quantity(value, "seconds") if unit == "s" else number(value)
 
 
-def _has(line: Json, kind: str, name: str) -> bool:
-    return line["kind"] == kind and line.get(name) is not None
-
-
-def _share(part: int | None, whole: int | None) -> str:
+def share(part: int | None, whole: int | None) -> str:
+    """A part of a whole in per cent; a dash where either is not known."""
     return quantity(part / whole, "rate") if part is not None and whole else NONE
 
 

@@ -22,7 +22,6 @@ from kit.report.view import (
     CardMetric,
     ChangeNote,
     FailureRow,
-    Figure,
     ScoreGroup,
     ScoreRow,
     ScoreTable,
@@ -31,10 +30,13 @@ from kit.report.view import (
     SliceTable,
     ValidityRow,
 )
+from kit.report.view_evidence import Figure
 from kit.report.words import better, change_sentence, relative_change
 
 DECODINGS = ("greedy", "sampled")
 _WORST_SHOWN = 8
+SLICES_SHOWN = 40
+"""Of a metric; a column of thousands of values would fill the page."""
 
 ABOUT: dict[About, str] = {
     "safety": "Safety",
@@ -85,7 +87,7 @@ def score_plot(scores: Json) -> Figure | None:
     rates = [m for m in _greedy(scores) if unit_of(m) == "rate" and m["tuned"]["estimate"] is not None]
     if not rates:
         return None
-    rows = [Row(m["label"], better(m), _range(m["base"]), _range(m["tuned"])) for m in rates]
+    rows = [Row(m["label"], better(m), span(m["base"]), span(m["tuned"])) for m in rates]
     title = "Scores of base and tuned with their intervals: " + "; ".join(
         f"{row.label} {row.base.text if row.base else NONE} to {row.tuned.text if row.tuned else NONE}"
         for row in rows
@@ -136,14 +138,18 @@ def unscored(scores: Json) -> list[str]:
 
 
 def slice_tables(scores: Json) -> list[SliceTable]:
-    """A table and plot for every greedy metric that has slices, the worst tuned score first."""
+    """A table and plot for every greedy metric with slices: the worst tuned scores, no more than so many."""
     tables = []
     for metric in _greedy(scores):
         found = sorted(metric.get("slices") or [], key=partial(_badness, metric))
         if not found:
             continue
-        rows = [_slice_row(metric, part) for part in found]
-        tables.append(SliceTable(metric["label"], rows, _slice_figure(metric, found)))
+        shown, left_out = found[:SLICES_SHOWN], len(found) - SLICES_SHOWN
+        rows = [_slice_row(metric, part) for part in shown]
+        more = (
+            f"; {count(left_out)} better ones are left out and stand in report.json" if left_out > 0 else ""
+        )
+        tables.append(SliceTable(metric["label"], more, rows, _slice_figure(metric, shown)))
     return tables
 
 
@@ -269,8 +275,8 @@ def _slice_figure(metric: Json, parts: Iterable[Json]) -> Figure | None:
         Row(
             label=str(part["value"]),
             note=f"{part['column']}, n = {number(part['n'], 0)}",
-            base=_range(part["base"]),
-            tuned=_range(part["tuned"]),
+            base=span(part["base"]),
+            tuned=span(part["tuned"]),
             faint=not part["tested"],
         )
         for part in parts
@@ -279,7 +285,8 @@ def _slice_figure(metric: Json, parts: Iterable[Json]) -> Figure | None:
     return plots.figure(partial(plots.slice_plot, rows, title))
 
 
-def _range(value: Json) -> Range | None:
+def span(value: Json) -> Range | None:
+    """A rate with its interval, to be drawn; None where there is none."""
     if value["estimate"] is None:
         return None
     low = value["estimate"] if value.get("low") is None else value["low"]

@@ -5,13 +5,15 @@ Times never decide. An item's change is the sum over metrics of tuned minus base
 loss is negative; losses and gains are summed apart, so that a gain on one metric hides no loss.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from kit.report.formatting import count, plural, quantity, shortened
+from kit.report.nearest import Found
 from kit.report.read import Json
 from kit.report.scores import unit_of
-from kit.report.view import Mark, Side, Transcript, Transcripts
+from kit.report.view_evidence import Mark, Piece, Side, Transcript, Transcripts
+from kit.report.word_diff import word_diff
 
 REGRESSIONS_SHOWN = 20
 GAINS_SHOWN = 10
@@ -53,6 +55,21 @@ def pick_transcripts(scores: Json, titles: dict[str, str]) -> Transcripts:
         regressions_note=_note(len(regressions), len(changes), REGRESSIONS_SHOWN, "worse on a metric"),
         gains=[_transcript(c, "gain", metrics, titles) for c in gains[:GAINS_SHOWN]],
         gains_note=_note(len(gains), len(changes), GAINS_SHOWN, "better, and on no metric worse"),
+        nearest_note="",
+    )
+
+
+def with_nearest(transcripts: Transcripts, found: Found) -> Transcripts:
+    """The same transcripts with their nearest training examples."""
+
+    def beside(entries: list[Transcript]) -> list[Transcript]:
+        return [replace(entry, nearest=found.by_id.get(entry.id)) for entry in entries]
+
+    return replace(
+        transcripts,
+        regressions=beside(transcripts.regressions),
+        gains=beside(transcripts.gains),
+        nearest_note=found.note,
     )
 
 
@@ -83,33 +100,71 @@ def _transcript(
     change: _Change, kind: Literal["regression", "gain"], metrics: dict[str, Json], titles: dict[str, str]
 ) -> Transcript:
     item = change.item
-    prompt, _ = shortened(item["prompt"], ANSWER_LIMIT)
-    heading, left_out = shortened(" ".join(prompt.split()), _HEADING)
+    heading, prompt = prompt_lines(item["prompt"])
     reference, _ = shortened(item["answer"], ANSWER_LIMIT)
     answers = item["greedy"]
+    said, done = (shortened(answers[system]["output"], ANSWER_LIMIT)[0] for system in ("base", "tuned"))
+    marked = _marked(said, done, reference)
     return Transcript(
         id=item["id"],
         kind=kind,
-        heading=f"{heading}…" if left_out else heading,
-        prompt="" if heading == prompt else prompt,
+        heading=heading,
+        prompt=prompt,
         reference=reference,
+        reference_pieces=marked.reference,
         slices=[f"{column}: {value}" for column, value in item.get("slices", {}).items()],
         changed="; ".join(sorted(change.moved, key=lambda text: not text.endswith("worse"))),
-        base=_side("base", answers["base"], metrics, titles),
-        tuned=_side("tuned", answers["tuned"], metrics, titles),
+        difference=marked.note,
+        nearest=None,
+        base=_side("base", answers["base"], marked.base, metrics, titles),
+        tuned=_side("tuned", answers["tuned"], marked.tuned, metrics, titles),
     )
 
 
-def _side(system: str, answer: Json, metrics: dict[str, Json], titles: dict[str, str]) -> Side:
+def prompt_lines(prompt: str) -> tuple[str, str]:
+    """A prompt on one line, shortened, and the whole of it where the line does not hold it all."""
+    whole, _ = shortened(prompt, ANSWER_LIMIT)
+    heading, left_out = shortened(" ".join(whole.split()), _HEADING)
+    return f"{heading}…" if left_out else heading, "" if heading == whole else whole
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """The texts of a transcript in pieces, none where nothing is marked, and what they were held against."""
+
+    base: list[Piece]
+    tuned: list[Piece]
+    reference: list[Piece]
+    note: str
+
+
+def _marked(base: str, tuned: str, reference: str) -> _Marked:
+    """Base and tuned held against each other; where they share too little, tuned against the reference."""
+    if base == tuned:
+        return _Marked([], [], [], "Both answers are the same." if base else "")
+    pieces = word_diff(base, tuned)
+    if pieces is not None:
+        return _Marked(*pieces, [], "")
+    apart = "Base and tuned have too little in common to be held against each other"
+    wanted = word_diff(reference, tuned) if reference and tuned else None
+    if wanted is None:
+        return _Marked([], [], [], f"{apart}." if base and tuned else "")
+    return _Marked([], wanted[1], wanted[0], f"{apart}: tuned is marked against the reference answer.")
+
+
+def _side(
+    system: str, answer: Json, pieces: list[Piece], metrics: dict[str, Json], titles: dict[str, str]
+) -> Side:
     output, left_out = shortened(answer["output"], ANSWER_LIMIT)
     details = answer.get("details") or {}
     marks = []
     for name, metric in metrics.items():
         value = answer["scores"].get(name)
         if value is not None:
-            reasons = [_reason(reason, titles) for reason in details.get(name) or []]
+            reasons = [reason_named(reason, titles) for reason in details.get(name) or []]
             marks.append(_mark(metric, value, reasons))
-    return Side(system, output, count(left_out) if left_out else "", answer.get("invalid") or "", marks)
+    cut = count(left_out) if left_out else ""
+    return Side(system, output, pieces, cut, answer.get("invalid") or "", marks)
 
 
 def _mark(metric: Json, value: float, reasons: list[str]) -> Mark:
@@ -120,7 +175,7 @@ def _mark(metric: Json, value: float, reasons: list[str]) -> Mark:
     return Mark(metric["label"], "pass" if good else "fail", good, reasons)
 
 
-def _reason(reason: str, titles: dict[str, str]) -> str:
+def reason_named(reason: str, titles: dict[str, str]) -> str:
     """A rule's code with what it stands for, or a reason in words, cut where it is long."""
     named = f"{reason}: {titles[reason]}" if reason in titles else reason
     return shortened(named, 200)[0]

@@ -7,6 +7,8 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
+
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
 Change = Literal["improved", "worse", "not shown"]
@@ -160,8 +162,10 @@ class SliceTable:
     """One metric on all slices, worst first."""
 
     label: str
+    left_out: str
+    """How many are not shown, and where they stand; empty where all are."""
     rows: list[SliceRow]
-    plot: "Figure | None"
+    plot: Figure | None
 
 
 @dataclass(frozen=True)
@@ -185,57 +189,6 @@ class ChangeNote:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """How one answer scored on one metric, with the reasons it failed."""
-
-    label: str
-    value: str
-    good: bool | None
-    """True or False for rates; None for scores, which have no right and wrong."""
-    reasons: list[str]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One system's answer to a prompt."""
-
-    system: str
-    output: str
-    left_out: str
-    """How many characters are not shown; empty where all are."""
-    invalid: str
-    marks: list[Mark]
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """A prompt with both answers."""
-
-    id: str
-    kind: Literal["regression", "gain"]
-    heading: str
-    """The prompt on one line, shortened."""
-    prompt: str
-    """The whole prompt; empty where the heading holds all of it."""
-    reference: str
-    slices: list[str]
-    changed: str
-    """Which metrics moved, losses first."""
-    base: Side
-    tuned: Side
-
-
-@dataclass(frozen=True)
-class Transcripts:
-    """The transcripts worth reading, and sentences that say how many there are in all."""
-
-    regressions: list[Transcript]
-    regressions_note: str
-    gains: list[Transcript]
-    gains_note: str
-
-
-@dataclass(frozen=True)
 class ValidityRow:
     """How many answers of one system could not be used, and why."""
 
@@ -248,11 +201,19 @@ class ValidityRow:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A plot as inline SVG, drawn twice: for wide pages and for phones."""
+class GeneralRow:
+    """One metric on a set outside the case."""
 
-    wide: str
-    narrow: str
+    set: str
+    label: str
+    n: str
+    base: str
+    tuned: str
+    tuned_interval: str
+    difference: str
+    difference_interval: str
+    kept: Literal["kept", "lost", "not shown"]
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -284,6 +245,7 @@ class DataCard:
     sources: list[SourceRow]
     checks: list[CheckRow]
     facts: list[tuple[str, str]]
+    mask: MaskAudit
 
 
 @dataclass(frozen=True)
@@ -294,6 +256,9 @@ class Training:
     settings: list[tuple[str, str]]
     findings: list[str]
     loss: Figure | None
+    losses: list[tuple[str, str, str]]
+    """Step, training loss and what watching found there; evenly chosen where the steps are many."""
+    losses_note: str
     task_score: Figure | None
     task_legend: str
     checkpoints: list[tuple[str, str, str]]
@@ -365,11 +330,15 @@ class View:
     methods: list[tuple[str, str]]
     """Metrics, and how their intervals and tests were made."""
     unscored: list[str]
+    pairs: list[PairView]
     slices: list[SliceTable]
     worst_slices: list[SliceRow]
     failures: list[FailureRow]
     transcripts: Transcripts
+    misses: Misses
     validity: list[ValidityRow]
+    general: list[GeneralRow]
+    general_unscored: list[str]
     data: DataCard
     training: Training
     latency: Latency | None

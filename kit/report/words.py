@@ -85,6 +85,8 @@ def gate_asks(gate: Gate, label: str) -> str:
         text = f"{label}, tuned minus base, unfavourable bound"
     if gate.decoding == "sampled":
         text += ", sampled"
+    if gate.on:
+        text += f", on {gate.on}"
     return f"{text}, worst {gate.worst}" if gate.worst else text
 
 

@@ -207,6 +207,15 @@ def test_outside_a_project(casekit: Run, tmp_path: Path) -> None:
     assert "casekit new" in err
 
 
+def test_a_pdf_without_a_browser_is_bad_input_and_says_what_to_install(
+    casekit: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.report.pdf.find_browser", lambda: None)
+    code, _, err = casekit("report", "--pdf", "--project", str(project))
+    assert code == 2
+    assert "--pdf" in err and "apt install chromium" in " ".join(err.split())
+
+
 def test_a_report_without_an_evaluation_says_what_to_run(casekit: Run, project: Path) -> None:
     code, _, err = casekit("report", "--project", str(project))
     assert code == 2

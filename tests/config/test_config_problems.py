@@ -296,6 +296,30 @@ def test_a_threshold_that_nothing_can_miss_is_refused(make_project: Make) -> Non
         ("gates: [{name: g, metric: violation_rat, at_most: 0}]", "'violation_rat'", "violation_rate"),
         ("gates: [{name: g, metric: violation_rate, at_most: 0, worst: topc}]", "slice 'topc'", "topic"),
         ("train: {golden_metric: exact}", "unknown metric 'exact'", "allowed: violation_rate"),
+        (
+            "evaluate: {batch_size: many}",
+            "found 'many', expected a whole number or `auto`",
+            "answered at once",
+        ),
+        ("evaluate: {batch_size: 0}", "found 0, expected a whole number greater than 0 or `auto`", ""),
+        ("evaluate: {general: [{name: a, path: b, metrics: []}]}", "`evaluate.general[0].metrics`", ""),
+        (
+            "gates: [{name: g, metric: exact_match, on: gsm, at_most: 0}]\n"
+            "evaluate: {general: [{name: gsm8k, path: a, metrics: [exact_match]}]}",
+            "unknown general set 'gsm'",
+            "did you mean `gsm8k`?",
+        ),
+        (
+            "gates: [{name: g, metric: violation_rate, on: gsm8k, at_most: 0}]\n"
+            "evaluate: {general: [{name: gsm8k, path: a, metrics: [exact_match]}]}",
+            "unknown metric 'violation_rate'",
+            "allowed: exact_match",
+        ),
+        (
+            "evaluate: {general: [{name: a, path: b, metrics: [m]}, {name: a, path: c, metrics: [m]}]}",
+            "more than one general set is called 'a'",
+            "a name of its own",
+        ),
         ("project: {languages: [de]}", "unknown language 'de'", "allowed: en, fr"),
         ("tier: huge", "unknown tier 'huge'", "allowed: startup, tiny"),
         ("- a\n- b", "expected `key: value` lines", ""),

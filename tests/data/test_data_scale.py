@@ -12,11 +12,13 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from dialogue_rows import dialogue
 
 from kit.config.errors import DataError
 from kit.data.near import pieces
+from kit.data.neighbours import Beginnings, Marks, find_neighbours, marks_of
 from kit.data.pool import ordered_map
 from kit.data.write import _parts
 from kit.files import sha256_file
@@ -203,6 +205,7 @@ def test_long_records_are_worked_on_and_written_few_at_a_time(
 ORPHANS = """
 import os, time
 from kit.data.near import pieces
+from kit.data.neighbours import Beginnings, Marks, find_neighbours, marks_of
 from kit.data.pool import ordered_map
 def work(number):
     print(os.getpid(), flush=True)
@@ -253,3 +256,21 @@ def test_near_rows_are_found_in_a_crowd_of_one_template(project) -> None:
     near = next(check for check in found["checks"] if check["name"] == "near_conflict")
     pairs = {(example["where"], example["pair"]["where"]) for example in near["examples"]}
     assert ("a.jsonl:901", "a.jsonl:501") in pairs, near
+
+
+def test_rows_with_the_same_long_answer_are_compared_only_if_they_ask_nearly_the_same() -> None:
+    """Else hundreds of rows that got one answer are all read from disk and compared word by word."""
+    answer = " ".join(f"Then {one} comes before {other}." for one in WORDS[:4] for other in WORDS[4:8])
+    asked = [f"{WORDS[i % 12]} {WORDS[i // 12 % 12]} {WORDS[i // 144 % 12]} how so?" for i in range(900)]
+    twin = f"{asked[500]} Hm?", f"{answer} Always."
+    prompts, wholes = Marks(), Marks()
+    for dialogue_turns in [*((question, answer) for question in asked), twin]:
+        prompt, whole = marks_of(dialogue_turns)
+        prompts.extend([prompt])
+        wholes.extend([whole])
+    which = np.arange(901)
+    by_the_whole = find_neighbours(wholes, which, 0.8)
+    beginnings = Beginnings(prompts, which, np.ones(901, dtype=np.int64))
+    by_the_question = find_neighbours(wholes, which, 0.8, beginnings=beginnings)
+    assert 500 in by_the_question.of(900)
+    assert len(by_the_question.earlier) < len(by_the_whole.earlier) / 3

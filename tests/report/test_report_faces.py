@@ -295,3 +295,36 @@ def test_a_broken_base_is_named_before_any_number(sample: Sample) -> None:
 
 def test_prices_in_markdown_are_not_mathematics() -> None:
     assert escape("from $5 to $6") == r"from \$5 to \$6"
+
+
+def test_what_was_lost_outside_the_case_stands_on_page_one_and_in_its_table(sample: Sample) -> None:
+    metric = {
+        **sample.scores()["metrics"][0],
+        "label": "Result right",
+        "higher_is_better": True,
+        "kind": "rate",
+    }
+    gap = {"estimate": -0.06, "low": -0.09, "high": -0.03, "p_value": 0.001, "method": "m"}
+    lost = {**metric, "difference": gap, "kept": "lost"}
+    kept = {**metric, "difference": {**gap, "low": -0.01, "high": 0.02}, "label": "Polite", "kept": "kept"}
+    found = {
+        "name": "<b>sums</b>", "path": "sums.jsonl", "prompts": 400, "margin": 0.02,
+        "invalid": {"base": 0, "tuned": 40}, "metrics": [lost, kept], "unscored": [],
+    }  # fmt: skip
+    sample.change_scores(general=[found])
+
+    result = write_report(*sample.arguments)
+
+    html, markdown = (
+        (result.folder / face).read_text("utf-8").replace("\u200b", "").replace("\u00a0", " ")
+        for face in ("report.html", "report.md")
+    )
+    notice = "Tuning cost Result right on &lt;b&gt;sums&lt;/b&gt;: −6.0 points [−9.0, −3.0]."
+    assert notice in html.partition("<main>")[2].partition("Scores<")[0]
+    assert "<b>sums</b>" not in html
+    section = html.partition('<section id="general"')[2].partition("</section>")[0]
+    assert "this is a loss, and one of 2.0 points or more is not ruled out" in section
+    assert "a loss of 2.0 points or more is ruled out" in section
+    assert "40 of 400 answers of tuned (10.0%) are empty, cut or repeating" in section
+    assert "▼ lost" in markdown and "✓ kept" in markdown
+    assert json.loads((result.folder / "report.json").read_text())["general"][0]["margin"] == 0.02

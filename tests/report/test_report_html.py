@@ -4,24 +4,19 @@ import base64
 import hashlib
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hostile import build_hostile
 from markdown_it import MarkdownIt
-from report_samples import Sample, build, config, data, manifest, save
+from report_samples import Sample
 
 from kit.report.build import write_report
 from kit.report.html import TEMPLATES
 
 VOID = {"meta", "input", "br", "line", "circle", "path"}
 FETCHING = {"src", "srcset", "href", "action", "formaction", "data", "poster", "background", "xlink:href"}
-
-HOSTILE = (
-    """</script></style><script>alert('x')</script><img src=x onerror="alert(1)">'"&lt; | a | b |"""
-    " `code` ``` [link](javascript:alert(1)) ![i](http://evil.example/i.png) <b>bold</b> **strong** "
-    "@everyone https://evil.example \u202egnp.exe\u202c\n# heading\n\n- item\x00\x1b[31m "
-    "{{ 7 * 7 }} {% raw %}"
-)
 
 
 class Page(HTMLParser):
@@ -66,36 +61,7 @@ def page(sample: Sample) -> Page:
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a project in which every text that can be foreign is hostile."""
-    gate = {"name": HOSTILE, "metric": "violation_rate", "at_most": 0.5, "because": HOSTILE}
-    claim = {"name": HOSTILE, "metric": None, "at_least": 0.6, "source": HOSTILE}
-    recipe = {"title": HOSTILE, "summary": HOSTILE, "not_for": [HOSTILE]}
-    settings = config(gates=[gate], claims=[claim], recipe=recipe, project={"name": HOSTILE})
-    sample = build(tmp_path_factory.mktemp("hostile"), prompts=80, settings=settings)
-    scores = sample.scores()
-    for item in scores["items"]:
-        item |= {"prompt": HOSTILE, "answer": HOSTILE, "slices": {HOSTILE: HOSTILE}}
-        for system in ("base", "tuned"):
-            item["greedy"][system] |= {"output": HOSTILE, "invalid": HOSTILE}
-            item["greedy"][system]["details"] = {"violation_rate": [HOSTILE]}
-    for metric in scores["metrics"]:
-        metric |= {"label": HOSTILE, "details": {"base": {HOSTILE: 3}, "tuned": {}}}
-        for part in metric["slices"]:
-            part |= {"column": HOSTILE, "value": HOSTILE}
-    scores["validity"]["greedy"]["base"]["reasons"] = {HOSTILE: 3}
-    scores["conditions"]["base"][HOSTILE] = HOSTILE
-    scores |= {
-        "model": HOSTILE,
-        "unscored": [{"name": "x", "label": HOSTILE, "decoding": "greedy", "why": HOSTILE}],
-    }
-    save(sample.evaluation / "scores.json", scores)
-    summary = data()
-    summary["sources"][0] |= {"name": HOSTILE, "format": HOSTILE}
-    summary["checks"][0] |= {"name": HOSTILE, "what": HOSTILE}
-    save(sample.prepared / "data.json", summary)
-    run = manifest(sample.run.name)
-    run["environment"] |= {"platform": HOSTILE, "packages": {HOSTILE: HOSTILE}}
-    run["golden"]["metric"] = HOSTILE
-    save(sample.run / "manifest.json", run)
+    sample = build_hostile(tmp_path_factory.mktemp("hostile"))
     return write_report(*sample.arguments).folder
 
 
@@ -182,3 +148,39 @@ def test_plots_have_names_and_tables_have_captions_and_scopes(page: Page) -> Non
     assert page.tags.count("table") == page.tags.count("caption")
     assert set(page.values("scope")) == {"row", "col", "rowgroup"}
     assert page.tags.count("main") == page.tags.count("nav") == page.tags.count("h1") == 1
+
+
+def test_headings_skip_no_level_and_every_section_is_named(page: Page) -> None:
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels)), levels
+    named = [(tag, name) for tag, name, _ in page.attributes if tag == "section" and name.startswith("aria-")]
+    assert len(named) == page.tags.count("section")
+    assert page.values("lang") == ["en"] and "skip" in page.values("class")
+
+
+def test_every_plot_is_described_and_has_a_table_beneath(page: Page) -> None:
+    order = [tag for tag in page.tags if tag in ("svg", "desc", "table", "section")]
+    assert order.count("svg") == order.count("desc")
+    shapes = " ".join(tag for tag in order if tag != "desc")
+    for section in shapes.split("section"):
+        # A plot is drawn twice, for wide pages and for phones; no other plot comes before its table.
+        assert re.fullmatch(r"\s*(table )*(svg svg table (table )*)*\s*", section + " "), section
+
+
+def test_the_page_follows_the_reviewers_order(page: Page) -> None:
+    wanted = [
+        "verdict",
+        "gates",
+        "claims",
+        "changes",
+        "scores",
+        "two-sided",
+        "slices",
+        "transcripts",
+        "misses",
+    ]
+    wanted += ["data", "training", "latency", "conditions", "limits"]
+    found = [value for tag, name, value in page.attributes if (tag, name) == ("section", "id")]
+    assert [name for name in found if name in wanted] == wanted
+    assert "radar" not in "".join(page.text).lower()

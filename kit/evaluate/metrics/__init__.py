@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parent
 _NOT_OF_ANSWERS = {
     "response_time": "it is measured whenever `evaluate.latency_prompts` is not 0; take it out of the list",
     "answer_perplexity": "it takes no parameters; name another `train.golden_metric`, which scores answers",
+    "memorised_secrets": "it takes no parameters; name another `train.golden_metric`, which scores answers",
 }
 _PATHS = frozenset({"policy", "glossary"})
 """Parameters that are files of the project."""

@@ -1,45 +1,30 @@
 """How surprised a model is by the reference answers: perplexity a token."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import datasets
-import evaluate
 import numpy as np
 
+from kit.evaluate.record_metric import RecordMetric
 from kit.evaluate.statistics import Floats
-from kit.hooks import About
 
 
-class AnswerPerplexity(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no types
+class AnswerPerplexity(RecordMetric):
     """e to the mean surprise of a token of the reference answers, every token weighing the same.
 
-    Its predictions are no texts but records of one reference answer each: its surprise in nats and its
-    tokens, the one that ends the turn included.
+    Its predictions are records of one reference answer each: its surprise in nats and its tokens, the one
+    that ends the turn included.
     """
 
-    label: ClassVar[str] = "Perplexity of the reference answers"
-    about: ClassVar[About] = "agreement"
-    kind: ClassVar[Literal["rate", "score"]] = "score"
-    higher_is_better: ClassVar[bool] = False
-    invalid_item: ClassVar[None] = None
+    label = "Perplexity of the reference answers"
+    about = "agreement"
+    kind = "score"
+    higher_is_better = False
+    formula = "e^(sum of nats / sum of tokens)"
+    record: ClassVar[dict[str, str]] = {"nats": "float64", "tokens": "int64"}
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["keep_in_memory"] = kwargs.get("num_process", 1) == 1
-        super().__init__(*args, **kwargs)
-
-    def _info(self) -> Any:
-        record = {"nats": datasets.Value("float64"), "tokens": datasets.Value("int64")}
-        return evaluate.MetricInfo(
-            description=f"{self.label}: e^(sum of nats / sum of tokens)",
-            citation="",
-            inputs_description="\nArgs:\n    predictions: records of reference answers\n",
-            features=datasets.Features({"predictions": record}),
-        )
-
-    def _compute(self, *, predictions: list[dict[str, float]], **params: Any) -> dict[str, Any]:
-        if params:
-            raise TypeError(f"{self.name} takes no parameters, found {', '.join(sorted(params))}")
-        counts = [[record["nats"], record["tokens"]] for record in predictions]
+    def of_records(self, records: list[dict[str, Any]]) -> dict[str, Any]:
+        """Perplexity over all records; an item is that of one answer."""
+        counts = [[record["nats"], record["tokens"]] for record in records]
         items = [float(perplexity(np.array(count))) if count[1] else None for count in counts]
         read = [count for count in counts if count[1]]
         return {

@@ -1,0 +1,89 @@
+"""How many prompts are answered at once: as many as memory holds.
+
+The longest prompts come first, so that memory runs out at once or not at all. Then half as many are tried;
+where the device says how much of its memory was used, `auto` also tries twice as many. In float32 answers
+do not depend on it; in half precision a batch's shape moves logits by rounding, which may turn a near tie,
+so `auto` is not the default.
+"""
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeVar
+
+import torch
+
+from kit.config.errors import ModelError, Problem
+
+Made = TypeVar("Made")
+Rows = dict[str, list[int]]
+"""Token ids of prompts, by the prompt's id."""
+
+FIRST, MOST = 32, 512
+"""What `auto` begins with, and the most it tries."""
+_ROOM = 0.4
+"""Twice as many prompts take at most twice the memory; a fifth of it stays free."""
+
+
+def in_batches(
+    prompts: Rows,
+    batch_size: int | Literal["auto"],
+    answer: Callable[[Rows], list[Made]],
+    tell: Callable[[str], object],
+) -> Iterator[list[Made]]:
+    """What `answer` makes of the prompts, batch by batch.
+
+    Args:
+        tell: is told when fewer are answered at once than was asked for.
+
+    Raises:
+        ModelError: memory does not hold one prompt and its answer.
+    """
+    ordered = sorted(prompts, key=lambda id_: (-len(prompts[id_]), id_))
+    size, grows = (FIRST, True) if batch_size == "auto" else (batch_size, False)
+    start = 0
+    while start < len(ordered):
+        batch = ordered[start : start + size]
+        made = _within_memory(answer, {id_: prompts[id_] for id_ in batch})
+        if made is None:
+            size, grows = len(batch) // 2, False
+            if not size:
+                raise _too_long(len(prompts[batch[0]]))
+            tell(f"memory does not hold {len(batch)} prompts at once; going on with {size}")
+            continue
+        start += len(batch)
+        yield made
+        if grows and len(batch) == size and memory_share() < _ROOM:
+            size = min(2 * size, MOST)
+
+
+def memory_share() -> float:
+    """The share of the GPU's memory that was in use at most since the last call; 1 where nobody says."""
+    if not torch.cuda.is_available():
+        return 1.0
+    share = torch.cuda.max_memory_reserved() / torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.reset_peak_memory_stats()
+    return float(share)
+
+
+def _within_memory(answer: Callable[[Rows], list[Made]], rows: Rows) -> list[Made] | None:
+    """None where memory ran out; what was taken is free again."""
+    try:
+        return answer(rows)
+    except RuntimeError as error:
+        if not _ran_out(error):
+            raise
+    # Outside the handler, whose traceback holds every tensor of the failed batch.
+    gc.collect()
+    torch.cuda.empty_cache()
+    return None
+
+
+def _ran_out(error: RuntimeError) -> bool:
+    """Whether it is for want of memory; on a CPU torch raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _too_long(tokens: int) -> ModelError:
+    message = f"memory does not hold one prompt of {tokens} tokens and its answer"
+    hint = "lower evaluate.max_new_tokens, or load the model in less: dtype, qlora, a smaller model"
+    return ModelError(Problem("evaluate.batch_size", message, hint))

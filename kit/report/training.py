@@ -1,0 +1,273 @@
+"""How the run went: what was adapted, the curves, and what watching them has shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from kit.config.schema import Config
+from kit.report import plots
+from kit.report.formatting import NONE, Unit, count, difference, duration, number, plural, quantity
+from kit.report.plots import Point
+from kit.report.provenance import share
+from kit.report.read import Inputs, Json
+from kit.report.scores import unit_of
+from kit.report.view import Training
+from kit.report.words import better
+
+FLUCTUATION_LIMIT = 0.1
+"""The field's rule of thumb: a training loss that rises by more than this is not steady."""
+WINDOW = 5
+"""Logged losses whose mean the next one is compared with, as `kit.train.watch.fluctuation` does."""
+STILL = 0.01
+"""A loss that falls by a smaller share than this stands still."""
+_LONG = 0.2
+"""Of the run's steps, that a loss must stand still for."""
+_DRAWN = 400
+"""Logged steps that a curve is drawn from; a run of a hundred thousand needs no more."""
+_LISTED = 40
+_SPIKES_MARKED = 10
+
+
+def training(inputs: Inputs, config: Config) -> Training:
+    """The run: what was adapted, how, and how it went."""
+    manifest, curve = inputs.manifest, inputs.curve
+    golden = manifest.get("golden") or {}
+    total, adapted = manifest.get("total_parameters"), manifest.get("trainable_parameters")
+    facts = [
+        ("Stage and method", f"{manifest['stage']}, {method_label(manifest['method'], config)}"),
+        ("Trained parameters", f"{count(adapted)} ({share(adapted, total)} of all)"),
+        ("Optimiser steps", count(manifest.get("steps"))),
+        ("Time", duration(manifest.get("seconds"))),
+        ("Seed", str(manifest.get("seed", NONE))),
+        ("Status", str(manifest.get("status", NONE))),
+    ]
+    evaluations = [line for line in curve if line["kind"] == "eval"]
+    step = golden.get("step")
+    losses = [(line["step"], line["loss"]) for line in curve if _has(line, "train", "loss")]
+    spikes = find_spikes(losses)
+    marked = sorted(sorted(spikes, key=lambda spike: -spike[1])[:_SPIKES_MARKED])
+    validation = [
+        (line["step"], line["eval_loss"]) for line in evaluations if _has(line, "eval", "eval_loss")
+    ]
+    task = _task(inputs)
+    tasks = [
+        (line["step"], task.sign * line["task_score"])
+        for line in evaluations
+        if _has(line, "eval", "task_score")
+    ]
+    draw_tasks = partial(plots.score_curve, tasks, step, f"{task.legend}, by step", task.unit == "rate")
+    loss_title = "Training and validation loss by step"
+    drawn, listed = _thinned(losses, _DRAWN, marked), _thinned(losses, _LISTED, marked)
+    draw_losses = partial(plots.loss_curve, drawn, validation, step, loss_title, _places(losses, marked))
+    return Training(
+        facts=facts,
+        settings=_settings(config),
+        findings=_findings(manifest, evaluations, config, task) + _watched(losses, spikes, curve),
+        loss=plots.figure(draw_losses) if losses else None,
+        losses=_loss_rows(listed, dict(spikes)),
+        losses_note=_listed_note(losses, listed),
+        task_score=plots.figure(draw_tasks) if tasks else None,
+        task_legend=task.legend,
+        checkpoints=[
+            (count(line["step"]), number(line.get("eval_loss"), 3), task.show(line.get("task_score")))
+            for line in evaluations
+        ],
+    )
+
+
+def method_label(method: str, config: Config) -> str:
+    """A method as people write it, with the rank of its adapter: LoRA, rank 8."""
+    name = {"full": "full fine-tuning", "lora": "LoRA", "qlora": "QLoRA"}.get(method, method)
+    return name if method == "full" else f"{name}, rank {config.method.rank}"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The metric that chose the golden checkpoint, turned back the way people read it.
+
+    Training flips the sign of a metric that should fall, so that higher is always better.
+    """
+
+    legend: str
+    unit: Unit
+    sign: int
+
+    def show(self, score: float | None) -> str:
+        return quantity(None if score is None else self.sign * score, self.unit)
+
+
+def _task(inputs: Inputs) -> _Task:
+    name = (inputs.manifest.get("golden") or {}).get("metric") or "task score"
+    metric = next((m for m in inputs.scores["metrics"] if m["name"] == name), None)
+    if metric is None:
+        return _Task(f"{name} on validation, higher is better", "score", 1)
+    sign = 1 if metric["higher_is_better"] else -1
+    return _Task(f"{metric['label']} on validation, {better(metric)}", unit_of(metric), sign)
+
+
+def _findings(manifest: Json, evaluations: list[Json], config: Config, task: _Task) -> list[str]:
+    """What watching the run has shown, in sentences."""
+    loss, golden = manifest.get("loss") or {}, manifest.get("golden") or {}
+    found = []
+    if loss.get("first") is not None and loss.get("last") is not None:
+        moved = "fell" if loss["last"] < loss["first"] else "did not fall"
+        found.append(
+            f"The training loss {moved}: from {number(loss['first'], 3)} to {number(loss['last'], 3)}."
+        )
+    if loss.get("max_fluctuation") is not None:
+        steady = loss["max_fluctuation"] <= FLUCTUATION_LIMIT
+        found.append(
+            f"Its largest fluctuation was {number(loss['max_fluctuation'], 3)}, "
+            f"{'within' if steady else 'over'} the limit of {FLUCTUATION_LIMIT} for a steady run."
+        )
+    if golden.get("step") is not None:
+        found.append(
+            f"The golden checkpoint is step {count(golden['step'])} of {count(manifest.get('steps'))}: "
+            f"{task.show(golden.get('score'))} ({task.legend})."
+        )
+        found += _compare_with_lowest_loss(golden, evaluations)
+        found += [] if manifest.get("stopped_early") else _best_for_so_long(evaluations)
+    if manifest.get("stopped_early"):
+        patience = config.train.early_stopping_patience
+        found.append(f"Training stopped early: {patience} validations in a row brought no better task score.")
+    return found
+
+
+def _compare_with_lowest_loss(golden: Json, evaluations: list[Json]) -> list[str]:
+    losses = [(line["eval_loss"], line["step"]) for line in evaluations if line.get("eval_loss") is not None]
+    if not losses or min(losses)[1] == golden["step"]:
+        return []
+    lowest, step = min(losses)
+    return [
+        f"The lowest validation loss, {number(lowest, 3)}, came at step {count(step)}; "
+        "the task score decides, not the loss."
+    ]
+
+
+def _settings(config: Config) -> list[tuple[str, str]]:
+    train, method = config.train, config.method
+    settings = [
+        ("Learning rate", f"{train.learning_rate:g}, {train.lr_scheduler_type.replace('_', ' ')}"),
+        ("Batch size", count(train.global_batch_size)),
+        ("Epochs", f"{train.num_train_epochs:g}"),
+    ]
+    if method.name != "full":
+        settings.append(("LoRA alpha", count(method.alpha)))
+    return settings
+
+
+def _has(line: Json, kind: str, name: str) -> bool:
+    return line["kind"] == kind and line.get(name) is not None
+
+
+def find_spikes(losses: Sequence[Point]) -> list[Point]:
+    """Steps at which the loss rose by more than `FLUCTUATION_LIMIT` over the mean of the `WINDOW` before.
+
+    Args:
+        losses: (step, loss) of every logged step.
+
+    Returns:
+        (step, rise); the greatest rise is the manifest's `max_fluctuation`.
+    """
+    spikes = []
+    for index in range(1, len(losses)):
+        before = [loss for _, loss in losses[max(0, index - WINDOW) : index]]
+        step, loss = losses[index]
+        rise = loss - sum(before) / len(before)
+        if rise > FLUCTUATION_LIMIT:
+            spikes.append((step, rise))
+    return spikes
+
+
+def find_plateau(losses: Sequence[Point]) -> float | None:
+    """The step from which on the loss fell by less than `STILL` of itself, if that is a fifth of the run.
+
+    Losses are means of `WINDOW` logged ones; with fewer than four windows there is no telling.
+    """
+    if len(losses) < 4 * WINDOW:
+        return None
+    means = [
+        sum(loss for _, loss in losses[end - WINDOW : end]) / WINDOW for end in range(WINDOW, len(losses) + 1)
+    ]
+    lowest, start = means[-1], len(means) - 1
+    for place in range(len(means) - 1, -1, -1):
+        lowest = min(lowest, means[place])
+        if means[place] - lowest < STILL * abs(means[place]):
+            start = place
+        else:
+            break
+    first, last = losses[start + WINDOW - 1][0], losses[-1][0]
+    return first if last - first >= _LONG * last else None
+
+
+def _watched(losses: Sequence[Point], spikes: Sequence[Point], curve: Sequence[Json]) -> list[str]:
+    """Spikes, a plateau and gradients that were no numbers, in sentences; none where none was seen."""
+    found = []
+    if spikes:
+        step, rise = max(spikes, key=lambda spike: spike[1])
+        found.append(
+            f"The training loss rose by more than {FLUCTUATION_LIMIT} over the mean of the {WINDOW} logged "
+            f"before at {count(len(spikes))} of {plural(len(losses), 'logged step')}; most at step "
+            f"{number(step, 0)}, by {number(rise, 3)}."
+        )
+    still = find_plateau(losses)
+    if still is not None:
+        found.append(
+            f"From step {number(still, 0)} on it fell no further: by less than {quantity(STILL, 'rate')} to "
+            f"the end."
+        )
+    lost = sum(1 for line in curve if line["kind"] == "train" and line.get("grad_norm", 0.0) is None)
+    if lost:
+        found.append(f"The gradient was not finite at {plural(lost, 'logged step')}.")
+    return found
+
+
+def _best_for_so_long(evaluations: Sequence[Json]) -> list[str]:
+    """Since when no validation brought a better task score."""
+    scores = [(line["step"], line["task_score"]) for line in evaluations if _has(line, "eval", "task_score")]
+    if not scores:
+        return []
+    best = max(score for _, score in scores)
+    first = next(place for place, (_, score) in enumerate(scores) if score == best)
+    later = len(scores) - 1 - first
+    if not later:
+        return []
+    times = plural(later, "later validation")
+    return [
+        f"The task score stood still after step {count(scores[first][0])}: {times} brought no better one."
+    ]
+
+
+def _thinned(points: Sequence[Point], most: int, kept: Sequence[Point]) -> list[Point]:
+    """At most so many points, evenly chosen, the last one and those at the steps of `kept` besides."""
+    step = -(-len(points) // most) or 1
+    wanted = {at for at, _ in kept}
+    last = len(points) - 1
+    return [
+        point
+        for place, point in enumerate(points)
+        if place % step == 0 or place == last or point[0] in wanted
+    ]
+
+
+def _places(losses: Sequence[Point], spikes: Sequence[Point]) -> list[Point]:
+    """Where spikes stand on the curve."""
+    steps = {step for step, _ in spikes}
+    return [point for point in losses if point[0] in steps]
+
+
+def _loss_rows(listed: Sequence[Point], rises: dict[float, float]) -> list[tuple[str, str, str]]:
+    return [
+        (
+            number(step, 0),
+            number(loss, 3),
+            f"spike, {difference(rises[step], 'score')}" if step in rises else "",
+        )
+        for step, loss in listed
+    ]
+
+
+def _listed_note(losses: Sequence[Point], listed: Sequence[Point]) -> str:
+    if len(listed) == len(losses):
+        return "Every logged step"
+    return f"{count(len(listed))} of {count(len(losses))} logged steps, the greatest spikes among them"

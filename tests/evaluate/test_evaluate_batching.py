@@ -1,0 +1,78 @@
+"""How many prompts are answered at once, on a device whose memory is made up."""
+
+import pytest
+import torch
+
+from kit.config.errors import ConfigError, ModelError
+from kit.config.schema import Evaluate
+from kit.evaluate import batching
+from kit.evaluate.batching import in_batches
+
+PROMPTS = {f"p{i}": [0] * (i % 7 + 1) for i in range(100)}
+
+
+def device(most: int, error: RuntimeError, seen: list[int]):
+    """A device that holds `most` tokens of prompts padded to the longest."""
+
+    def answer(rows: dict[str, list[int]]) -> list[str]:
+        size = len(rows) * max(map(len, rows.values()))
+        if size > most:
+            raise error
+        seen.append(len(rows))
+        return list(rows)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_runs_out_costs_speed_and_no_answer(error: RuntimeError) -> None:
+    told, seen = [], []
+    made = list(in_batches(PROMPTS, 32, device(100, error, seen), told.append))
+    answered = [id_ for batch in made for id_ in batch]
+    assert sorted(answered) == sorted(PROMPTS)
+    assert told == [
+        "memory does not hold 32 prompts at once; going on with 16",
+        "memory does not hold 16 prompts at once; going on with 8",
+    ]
+    assert max(seen) == 8
+    assert [len(PROMPTS[id_]) for id_ in answered] == sorted(map(len, PROMPTS.values()), reverse=True)
+
+
+def test_another_error_is_no_want_of_memory() -> None:
+    with pytest.raises(RuntimeError, match="shape"):
+        list(in_batches(PROMPTS, 4, device(1, RuntimeError("shape mismatch"), []), print))
+
+
+def test_one_prompt_that_does_not_fit_is_told_with_what_to_do() -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(ModelError, match=r"(?s)one prompt of 7 tokens.*max_new_tokens"):
+        list(in_batches(PROMPTS, 4, device(1, error, []), lambda said: None))
+
+
+def test_auto_grows_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = iter([0.1, 0.3, 0.9, 0.9, 0.9])
+    monkeypatch.setattr(batching, "memory_share", lambda: next(shares))
+    many = {f"p{i}": [0] for i in range(500)}
+    seen: list[int] = []
+    list(in_batches(many, "auto", device(10**9, RuntimeError(), seen), print))
+    assert seen == [32, 64, 128, 128, 128, 20]
+
+
+def test_auto_stays_where_nobody_knows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    seen: list[int] = []
+    list(in_batches(PROMPTS, "auto", device(10**9, RuntimeError(), seen), print))
+    assert seen == [32, 32, 32, 4]
+
+
+def test_the_setting_is_a_number_or_auto() -> None:
+    assert Evaluate.model_validate({"batch_size": "auto"}).batch_size == "auto"
+    for wrong in (0, "many"):
+        with pytest.raises((ValueError, ConfigError)):
+            Evaluate.model_validate({"batch_size": wrong})

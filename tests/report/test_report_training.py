@@ -1,0 +1,83 @@
+"""What watching a run has shown: spikes, plateaus, early stop, and the curves with their tables."""
+
+import json
+import math
+import random
+import re
+
+import pytest
+from report_samples import Sample, curve, manifest, save
+
+from kit.report.build import write_report
+from kit.report.training import FLUCTUATION_LIMIT, find_plateau, find_spikes
+
+
+def falling(steps: int = 100, floor: float = 0.0) -> list[tuple[float, float]]:
+    return [(float(step), max(4 * math.exp(-step / 40), floor)) for step in range(1, steps + 1)]
+
+
+def test_a_spike_is_a_rise_over_the_mean_of_the_five_before() -> None:
+    losses = falling()
+    assert find_spikes(losses) == []
+    losses[50] = (51.0, losses[50][1] + 1.0)
+    before = sum(loss for _, loss in losses[45:50]) / 5
+    assert find_spikes(losses) == [(51.0, pytest.approx(losses[50][1] - before))]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_greatest_spike_is_the_watchs_fluctuation(seed: int) -> None:
+    from kit.train.watch import fluctuation
+
+    dice = random.Random(seed)
+    losses = [(step, loss + dice.uniform(-0.4, 0.4)) for step, loss in falling()]
+    spikes = find_spikes(losses)
+    assert max(rise for _, rise in spikes) == pytest.approx(fluctuation([loss for _, loss in losses]))
+    assert min(rise for _, rise in spikes) > FLUCTUATION_LIMIT
+
+
+def test_a_plateau_is_where_the_loss_stands_still_for_a_fifth_of_the_run() -> None:
+    assert find_plateau(falling()) is None
+    flat = find_plateau(falling(floor=1.0))
+    assert flat is not None and 50 <= flat <= 65, "4·exp(-step/40) reaches 1 at step 55"
+    assert find_plateau(falling(steps=60, floor=1.0)) is None, "five steps of sixty are no plateau"
+    assert find_plateau(falling(steps=19, floor=3.9)) is None, "too few to tell"
+    rises = [*falling(50), *((float(step), 1.2 + step / 100) for step in range(51, 101))]
+    assert find_plateau(rises) is not None, "a loss that only rises falls no further either"
+
+
+def write(sample: Sample, lines: list[dict[str, object]], **changes: object) -> str:
+    (sample.run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    save(sample.run / "manifest.json", {**manifest(sample.run.name), **changes})
+    return (write_report(*sample.arguments).folder / "report.html").read_text("utf-8")
+
+
+def test_spikes_stand_in_words_on_the_curve_and_in_its_table(sample: Sample) -> None:
+    calm = write(sample, curve())
+    assert 'class="spike"' not in calm and 'class="key-spike"' not in calm
+
+    lines = curve()
+    trained = [line for line in lines if line["kind"] == "train"]
+    trained[20] |= {"loss": 3.0, "grad_norm": None}
+    page = write(sample, lines)
+
+    assert "at 1 of 30 logged steps; most at step 105, by " in page
+    assert page.count('class="spike"') == 2, "one in each of the two drawings"
+    assert re.search(r'data-label="Step" class="number">105</td>.*spike, \+', page)
+    assert "The gradient was not finite at 1 logged step." in page
+
+
+def test_a_score_that_stood_still_and_an_early_stop_are_told_once(sample: Sample) -> None:
+    assert "The task score stood still after step 120: 1 later validation brought no better one." in write(
+        sample, curve()
+    )
+    page = write(sample, curve(), stopped_early=True)
+    assert "Training stopped early" in page and "stood still" not in page
+
+
+def test_a_long_run_is_thinned_and_says_so(sample: Sample) -> None:
+    lines: list[dict[str, object]] = [
+        {"step": int(step), "epoch": 1.0, "kind": "train", "loss": loss} for step, loss in falling(20_000)
+    ]
+    page = write(sample, lines)
+    assert "41 of 20,000 logged steps" in page
+    assert len(page) < 500_000
