@@ -1,4 +1,4 @@
-"""The rule-based metrics against answers read by hand: what docs/reference/metrics.md publishes is measured."""
+"""The rule-based metrics against answers read by hand: the published table is what is measured."""
 
 import importlib.util
 import json
