@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.labour import Labour
 from kit.config.preference import check_preference
 from kit.config.schema import Train
 from kit.config.yaml_lines import Key
@@ -98,6 +99,11 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
     golden = settings.get("train", "golden_metric")
     if isinstance(golden, str) and golden not in evaluated:
         yield unknown_choice(("train", "golden_metric"), "metric", golden, evaluated)
+    labour = settings.get("labour")
+    if isinstance(labour, dict):
+        contained = labour.get("contained", Labour.model_fields["contained"].default)
+        if isinstance(contained, str) and contained not in evaluated:
+            yield unknown_choice(("labour", "contained"), "metric", contained, evaluated)
     if not settings.stands("evaluate", "latency_prompts"):
         return
     known = evaluated if settings.get("evaluate", "latency_prompts") == 0 else [*evaluated, "response_time"]
@@ -148,21 +154,27 @@ def _gates(settings: _Settings) -> Iterator[Finding]:
 
 def _general(settings: _Settings) -> Iterator[Finding]:
     """General sets whose names stand twice, and gates on sets or metrics that are not there."""
-    if not settings.stands("evaluate", "general"):
+    if not (settings.stands("evaluate", "general") and settings.stands("evaluate", "harness")):
         return
+    tasks = [task for _, task in settings.texts("evaluate", "harness")]
+    tasks += [str(task.get("name")) for _, task in settings.mappings("evaluate", "harness")]
     measured: dict[str, list[str]] = {}
     for index, entry in settings.mappings("evaluate", "general"):
         name, listed = str(entry.get("name")), entry.get("metrics")
         metrics = [use.get("name") if isinstance(use, dict) else use for use in listed or []]
-        if name in measured:
+        if name in measured or name in tasks:
             key: Key = ("evaluate", "general", index, "name")
-            yield Finding(key, f"more than one general set is called {name!r}", "give each a name of its own")
+            yield Finding(
+                key, f"more than one general set or task is called {name!r}", "give each a name of its own"
+            )
         measured[name] = [metric for metric in metrics if isinstance(metric, str)]
     for index, gate in settings.mappings("gates"):
         on, metric = gate.get("on"), gate.get("metric")
-        if isinstance(on, str) and on not in measured:
-            yield unknown_choice(("gates", index, "on"), "general set", on, list(measured))
-        elif isinstance(on, str) and isinstance(metric, str) and metric not in measured[on]:
+        if not isinstance(on, str) or on in tasks:  # what a task measures, only the harness knows
+            continue
+        if on not in measured:
+            yield unknown_choice(("gates", index, "on"), "general set", on, [*measured, *tasks])
+        elif isinstance(metric, str) and metric not in measured[on]:
             yield unknown_choice(("gates", index, "metric"), "metric", metric, measured[on])
 
 

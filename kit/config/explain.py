@@ -14,12 +14,12 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from kit.config.schema import Config, MethodConfig, MetricUse, Model
+from kit.config.schema import Config, HarnessTask, MethodConfig, MetricUse, Model
 from kit.config.section import Section
 from kit.config.yaml_lines import Key
 
 _SHOWN = 60  # characters of a found value
-_NAMED = (Model, MethodConfig, MetricUse)  # sections that a bare name is short for
+_NAMED = (Model, MethodConfig, MetricUse, HarnessTask)  # sections that a bare name is short for
 _WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or false", Any: "anything"}
 _MANY = {str: "texts", float: "numbers", int: "whole numbers"}
 

@@ -127,6 +127,8 @@ class Claim(Section):
     name: str
     metric: str | None = None
     """The metric that could support it; null where no offline metric can."""
+    modelled_by: Literal["labour"] | None = None
+    """What answers it where no metric can: the cost model of `labour`. Its answer is never a measurement."""
     of: Figure = "tuned"
     """The tuned score; tuned minus base; 1 - tuned/base; or base/tuned (for speeds)."""
     per: Unit = "prompt"
@@ -143,3 +145,9 @@ class Claim(Section):
     """How far below the claimed figure the interval may begin and still support it."""
     source: str = ""
     """Where the figure was published, and on what."""
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Self:
+        if self.modelled_by is not None and (self.metric is not None or self.of != "tuned"):
+            raise ValueError("a claim that is `modelled_by` a cost model has no `metric` and no `of`")
+        return self

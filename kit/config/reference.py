@@ -3,6 +3,7 @@
 `make docs` runs this module; a test compares the page with it.
 """
 
+import inspect
 import json
 import typing
 from typing import Any
@@ -16,7 +17,7 @@ from kit.config.section import Section
 _HEAD = """\
 # Configuration
 
-Written by `make docs` from `kit/config/schema.py` and `gates.py`; do not edit.
+Written by `make docs` from `kit/config/`; do not edit.
 
 Settings come in layers, later ones win: kit default (below) <- `conf/recipe.yaml` <- the chosen tier of
 that recipe <- `conf/project.yaml` <- `key=value` on the command line. Mappings merge, lists are replaced
@@ -36,7 +37,7 @@ def markdown_reference() -> str:
 
 def _section(prefix: str, section: type[Section]) -> list[str]:
     title = f"`{prefix}`" if prefix else "Top level"
-    lines = [f"## {title}", "", (section.__doc__ or "").strip(), ""]
+    lines = [f"## {title}", "", inspect.cleandoc(section.__doc__ or ""), ""]
     lines += ["| key | type | default | means |", "|---|---|---|---|"]
     deeper: list[str] = []
     for name, field in section.model_fields.items():

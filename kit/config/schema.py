@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from kit.config.gates import Claim, Gate
+from kit.config.labour import Labour
 from kit.config.schema_data import Data
 from kit.config.section import Section
 
@@ -186,6 +187,15 @@ class Sampling(Section):
     top_p: float = Field(default=0.95, gt=0, le=1)
 
 
+class Goodput(Section):
+    """What a user still calls prompt: a request counts that meets both limits and ends by itself."""
+
+    time_to_first_token: float = Field(gt=0)
+    """Seconds from sending to the first token with text (TTFT), at most."""
+    time_per_output_token: float = Field(gt=0)
+    """Seconds a token after the first (TPOT), at most."""
+
+
 class GeneralSet(Section):
     """Questions outside the case, asked of base and tuned: tuning must not cost what the base could do."""
 
@@ -209,6 +219,21 @@ class GeneralSet(Section):
     """How many of its questions are asked; chosen by content hash."""
 
 
+class HarnessTask(Section):
+    """A task of EleutherAI's lm-evaluation-harness (extra `harness`); a bare name is `{name: …}`."""
+
+    name: str
+    """As `lm-eval ls tasks` has it, or of `include_path`; named by a gate's `on`."""
+    include_path: str | None = None
+    """A folder with tasks of one's own, relative to the project."""
+    num_fewshot: int | None = Field(default=None, ge=0)
+    """Examples before each question; null leaves the task's own number."""
+    limit: int | None = Field(default=None, gt=0)
+    """The first so many questions only; null asks all."""
+    margin: float = Field(default=0.02, gt=0)
+    """The loss that would be too much, as in `general`."""
+
+
 class Evaluate(Section):
     """Base against tuned on the same held-out prompts."""
 
@@ -218,6 +243,10 @@ class Evaluate(Section):
     """What is measured, most important first; each metric once."""
     general: list[GeneralSet] = []
     """Sets outside the case on which nothing must be lost."""
+    harness: list[
+        Annotated[HarnessTask, BeforeValidator(_name_only, json_schema_input_type=str | HarnessTask)]
+    ] = []
+    """Tasks of lm-evaluation-harness that both systems are given, reported beside the general sets."""
     max_prompts: int = Field(default=400, gt=0)
     """How many test prompts are used; chosen by content hash, so the same ones every time."""
     max_new_tokens: int = Field(default=160, gt=0)
@@ -227,9 +256,29 @@ class Evaluate(Section):
     also doubles it while a GPU's memory allows."""
     sampling: Sampling = Sampling()
     latency_prompts: int = Field(default=16, ge=0)
-    """Prompts answered one at a time to measure response time."""
+    """Prompts answered one at a time to measure response time; a 95th percentile takes 59, a 99th 299."""
+    concurrency: list[int] = [1]
+    """How many requests are served at once when response time is measured: 1, and others as [1, 4, 16]."""
+    goodput: Goodput | None = None
+    """Limits of a good answer: the report then counts requests a second that meet them."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     bootstrap_draws: int = Field(default=10_000, ge=100)
+
+    @model_validator(mode="after")
+    def _timed_as_asked(self) -> Self:
+        levels = self.concurrency
+        if levels[:1] != [1] or sorted(set(levels)) != levels:
+            raise ValueError(
+                f"`concurrency` begins with 1, which others are compared with, and rises: found {levels}"
+            )
+        if self.latency_prompts == 0 and (levels != [1] or self.goodput is not None):
+            raise ValueError("`concurrency` and `goodput` are of timed prompts, and `latency_prompts` is 0")
+        if levels[-1] > max(self.latency_prompts, 1):
+            raise ValueError(
+                f"`concurrency` {levels[-1]} needs as many timed prompts: `latency_prompts` is "
+                f"{self.latency_prompts}"
+            )
+        return self
 
 
 class Tier(Section):
@@ -279,6 +328,8 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     gates: list[Gate] = []
     claims: list[Claim] = []
+    labour: Labour | None = None
+    """What the cost model of labour takes for granted; without it a claim on labour is not testable."""
     tiers: dict[TierName, Tier] = {}
     hardware: Hardware = Hardware()
     tracking: Tracking = Tracking()

@@ -47,6 +47,8 @@ _NUMBER = re.compile(
 _NAME = re.compile(r"(?<=[\w,;(] )[A-ZÀ-ÖØ-Þ][\w']+")
 _SYMBOL = re.compile(r"[+±×÷^√=<>≤≥]|[-*/](?=\s?\d)|(?<=[a-z])#")
 """Signs that are no punctuation: 2 + 3 is not 2 * 3, and C not C#."""
+_SLUG = re.compile(r"[a-z\d]+(?:[-_/][a-z\d]+)+")
+"""A whole text that is a name in an address or in code: `office-supplies` is not "Office supplies"."""
 _CONTRACTIONS = {
     "can't": "can not",
     "n't": " not",
@@ -155,7 +157,8 @@ def alikeness(left: Sequence[str], right: Sequence[str], least: float) -> float 
         if jaccard < least:
             return None
         lowest = min(lowest, jaccard)
-    same = all(_same_sense(one, other) for one, other in zip(left, right, strict=True))
+    pairs = list(zip(left, right, strict=True))
+    same = all(_same_sense(*pair) for pair in pairs) and all(_same_question(*pair, least) for pair in pairs)
     return lowest if same else None
 
 
@@ -184,7 +187,8 @@ def _jaccard(left: frozenset[str], right: frozenset[str], least: float) -> float
 
 
 def _meaning(turns: Sequence[str]) -> tuple[object, ...]:
-    """What near texts must have the same, turn by turn: numbers and signs in order, how many negations."""
+    """What near texts must have the same, turn by turn: numbers and signs in order, how many negations,
+    whether it is prose."""
     return tuple(_meaning_of_turn(turn) for turn in turns)
 
 
@@ -195,10 +199,11 @@ def meaning_key(turns: Sequence[str]) -> int:
 
 
 @remembered(len)
-def _meaning_of_turn(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+def _meaning_of_turn(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int, bool]:
     line = normal(text)
     negations = sum(_NEGATION.fullmatch(word) is not None for word in words(text))
-    return tuple(_NUMBER.findall(line)), tuple(_SYMBOL.findall(line)), negations
+    slug = _SLUG.fullmatch(text.strip()) is not None
+    return tuple(_NUMBER.findall(line)), tuple(_SYMBOL.findall(line)), negations, slug
 
 
 def _same_sense(left: str, right: str) -> bool:
@@ -227,6 +232,23 @@ def _same_sense(left: str, right: str) -> bool:
             come.update(after)
     swaps += (gone & come).total()
     return swaps <= allowed
+
+
+def _same_question(left: str, right: str, least: float) -> bool:
+    """Whether the questions that two texts ask of a page are near by themselves: the page hides how much of
+    the question is another.
+    """
+    one, other = _question(left), _question(right)
+    if one is None or other is None or one == other:
+        return True
+    return _jaccard(pieces(one), pieces(other), least) >= least and _same_sense(one, other)
+
+
+def _question(text: str) -> str | None:
+    """The last of several lines that ends with a question mark, where it is the smaller part of the text."""
+    lines = text.splitlines() if "\n" in text else []
+    asked = next((line for line in reversed(lines) if line.rstrip().endswith(("?", "？"))), None)
+    return asked if asked and 2 * len(asked) < len(text) else None
 
 
 def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:

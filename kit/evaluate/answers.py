@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from kit.config.schema import Config
+from kit.config.schema import Config, HarnessTask
 from kit.evaluate.conditions import loaded_conditions, note_loaded
-from kit.evaluate.generate import Answer, Decoding, generate
-from kit.evaluate.latency import measure_latency
+from kit.evaluate.generate import Answer, Decoding, generate, generation_config
+from kit.evaluate.harness import answered_file, give_task
+from kit.evaluate.latency import Served, measure_latency, serve_batch
 from kit.evaluate.likelihood import measure_likelihood
 from kit.evaluate.memorisation import MEMORISATION, Secret, tempt
 from kit.evaluate.perplexity import NAME
@@ -90,6 +91,8 @@ def answer(
     run: Path,
     prompts: Sequence[Prompt],
     folder: Path,
+    *,
+    root: Path,
     general: Sequence[Prompt] = (),
     secrets: Sequence[Secret] = (),
 ) -> None:
@@ -98,6 +101,7 @@ def answer(
     Base and tuned are timed in turn where both fit, else each by itself when it has answered.
 
     Args:
+        root: the project, for tasks of its own.
         general: prompts of general sets, answered greedily besides.
         secrets: what each system is tempted to say (`kit.evaluate.memorisation`).
     """
@@ -113,12 +117,18 @@ def answer(
     unread = [system for system in SYSTEMS if asked_to_read and system not in read]
     tempted = {line["system"] for line in read_lines(folder / MEMORISATION)}
     untempted = [system for system in SYSTEMS if secrets and system not in tempted]
+    tasks = [
+        (system, task)
+        for system in SYSTEMS
+        for task in config.evaluate.harness
+        if not answered_file(folder, task, config, system).is_file()
+    ]
     missing = {
         (system, decoding): [prompt for prompt in asked if (prompt.id, system, decoding) not in done]
         for system in SYSTEMS
         for decoding, asked in wanted.items()
     }
-    if not untimed and not unread and not untempted and not any(missing.values()):
+    if not (untimed or unread or untempted or tasks or any(missing.values())):
         return
     tokenizer = load_tokenizer(config.model)
     systems = Systems(config, run / "golden", folder)
@@ -131,6 +141,8 @@ def answer(
             _read_references(systems, tokenizer, prompts, system)
         if system in untempted:
             _tempt(systems, tokenizer, secrets, system)
+        for task in (task for given_to, task in tasks if given_to == system):
+            _give_task(systems, tokenizer, task, root, system)
         if system in untimed and not systems.can_take_turns:
             _time(systems, tokenizer, prompts, [system])
     if untimed and systems.can_take_turns:
@@ -194,14 +206,24 @@ def _tempt(systems: Systems, tokenizer: Any, secrets: Sequence[Secret], system: 
     write_text(path, "".join(json.dumps(line) + "\n" for line in [*read_lines(path), *lines]))
 
 
+def _give_task(systems: Systems, tokenizer: Any, task: HarnessTask, root: Path, system: str) -> None:
+    """Keep what a system made of a task of lm-evaluation-harness, all at once."""
+    with systems.answering(system) as model:
+        lines = give_task(model, tokenizer, task, systems.config, root, system)
+    path = answered_file(systems.folder, task, systems.config, system)
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
 def _time(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt], timed: Sequence[str]) -> None:
     """Add the times of `timed` to `latency.jsonl`, all at once."""
     settings = systems.config.evaluate
-    asked = prompts[: settings.latency_prompts]
-    # The first prompt is asked twice: it warms up, and is then measured like the others.
-    records = measure_latency(
-        timed, systems.answering, tokenizer, [asked[0], *asked], settings.max_new_tokens
-    )
+    decoding = generation_config(tokenizer, settings.max_new_tokens)
+
+    def serve(system: str, asked: Sequence[Prompt]) -> tuple[list[Served], float]:
+        with systems.answering(system) as model:
+            return serve_batch(model, tokenizer, asked, decoding)
+
+    records = measure_latency(timed, serve, prompts[: settings.latency_prompts], settings.concurrency)
     path = systems.folder / "latency.jsonl"
     kept = [line for line in read_lines(path) if line["system"] not in timed]
     write_text(path, "".join(json.dumps(record) + "\n" for record in [*kept, *records]))

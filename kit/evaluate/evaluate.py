@@ -27,6 +27,7 @@ from kit.evaluate.conditions import (
 )
 from kit.evaluate.general import load_general
 from kit.evaluate.general_scores import general_scores
+from kit.evaluate.harness import harness_scores, refuse_missing_harness
 from kit.evaluate.memorisation import MEMORISATION, find_secrets
 from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.metrics import LoadedMetric, load_metric
@@ -75,6 +76,7 @@ def evaluate(
 
     metrics = load_metrics(config, hooks, root)
     general = load_general(config, root, hooks)
+    refuse_missing_harness(config.evaluate.harness, root)
     prompts = choose(load_prompts(prepared / "test"), config.evaluate.max_prompts)
     base_weights = refuse_changed_base(config, run)
     generation = _generation_settings(config, prepared, run, base_weights)
@@ -87,7 +89,8 @@ def evaluate(
     sizes = {each.settings.name: len(each.prompts) for each in general}
     announce(plan(config, metrics, prompts, measured_discordances(root, prepared.name), sizes))
     secrets = find_secrets(config, prepared) if asks_for(config, MEMORISED) else []
-    answer(config, run, prompts, folder, [prompt for each in general for prompt in each.prompts], secrets)
+    questions = [prompt for each in general for prompt in each.prompts]
+    answer(config, run, prompts, folder, root=root, general=questions, secrets=secrets)
     loaded = read_loaded(folder)
     base, tuned = {**base, **loaded["base"]}, {**tuned, **loaded["tuned"]}
     share = synthetic_share(prompts, prepared)
@@ -104,7 +107,7 @@ def evaluate(
     likelihood = read_lines(folder / "likelihood.jsonl")
     memorisation = read_lines(folder / MEMORISATION)
     scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood, memorisation)
-    scores["general"] = general_scores(config, general, predictions)
+    scores["general"] = [*general_scores(config, general, predictions), *harness_scores(config, folder)]
     write_json(folder / "scores.json", scores)
     write_json(folder / "evaluation.json", record)
     return folder
@@ -257,7 +260,7 @@ def _generation_settings(config: Config, prepared: Path, run: Path, base_weights
     """Everything that the answers depend on."""
     from kit.models.loading import weights_sha256
 
-    shapes = {"max_prompts", "max_new_tokens", "batch_size", "sampling", "latency_prompts"}
+    shapes = {"max_prompts", "max_new_tokens", "batch_size", "sampling", "latency_prompts", "concurrency"}
     return {
         "run": run.name,
         "golden": sha256_json([read_golden(run), weights_sha256(run / "golden")])[:16],
@@ -275,6 +278,7 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
     """A hash of everything that the scores depend on besides the answers."""
     uses = [use.model_dump() for use in config.evaluate.metrics]
     sets = [each.model_dump(mode="json") for each in config.evaluate.general]
+    tasks = [each.model_dump(mode="json") for each in config.evaluate.harness]
     every = [*uses, *(use for each in sets for use in each["metrics"])]
     given = [root / str(value) for use in every for value in use["params"].values() if isinstance(value, str)]
     given += [root / each["path"] for each in sets]
@@ -283,8 +287,10 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
         {
             "metrics": uses,
             **({"general": sets} if sets else {}),
+            **({"harness": tasks} if tasks else {}),
             "files": [sha256_file(path) for path in files],
             "languages": config.languages,
+            "goodput": config.evaluate.model_dump(mode="json", include={"goodput"}),
             "method": _METHOD,
             "intervals": [config.evaluate.confidence, config.evaluate.bootstrap_draws],
         }

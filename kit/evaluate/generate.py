@@ -172,19 +172,16 @@ def _answer_batch(
     sampling: Sampling,
     rows: dict[str, list[int]],
 ) -> list[Answer]:
-    device = next(model.parameters()).device
-    length = max(map(len, rows.values()))
-    # Padding stands on the left, so that every row's next token is its last.
-    padded = [[settings.pad_token_id] * (length - len(ids)) + ids for ids in rows.values()]
-    mask = [[0] * (length - len(ids)) + [1] * len(ids) for ids in rows.values()]
+    ids, mask = padded(list(rows.values()), settings.pad_token_id, next(model.parameters()).device)
+    length = ids.shape[1]
     processors = LogitsProcessorList()
     if decoding == "sampled":
         processors.append(NucleusSampler(list(rows), length, settings.max_new_tokens, seed, sampling))
     start = time.perf_counter()
     with torch.no_grad():
         sequences = model.generate(
-            input_ids=torch.tensor(padded, device=device),
-            attention_mask=torch.tensor(mask, device=device),
+            input_ids=ids,
+            attention_mask=mask,
             generation_config=settings,
             logits_processor=processors,
         )
@@ -196,6 +193,17 @@ def _answer_batch(
         output, count, finished = read_answer(tokenizer, tokens, settings.eos_token_id, end)
         answers.append(Answer(id_, output, count, finished, seconds))
     return answers
+
+
+def padded(
+    rows: Sequence[list[int]], pad_token_id: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of tokens as one batch: ids and attention mask, both [rows, longest]."""
+    length = max(map(len, rows))
+    # Padding stands on the left, so that every row's next token is its last.
+    ids = [[pad_token_id] * (length - len(row)) + row for row in rows]
+    mask = [[0] * (length - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
 def progress_bar(title: str) -> Progress:

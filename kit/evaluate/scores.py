@@ -9,6 +9,7 @@ import kit
 from kit.config.schema import Config
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
 from kit.evaluate.conversations import by_group
+from kit.evaluate.goodput import with_load
 from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.memorisation import memorisation_entry, unscored_memorisation
@@ -87,7 +88,7 @@ def build_scores(
         "minimum_detectable_effect": minimum_detectable_effect(groups, confidence=config.evaluate.confidence),
         "metrics": entries,
         "unscored": unscored,
-        "latency": summarise_latency(latency, settings),
+        "latency": with_load(summarise_latency(latency, settings), latency, config.evaluate),
         "items": [_item(prompt, place, answered, decodings) for place, prompt in enumerate(prompts)],
     }
 

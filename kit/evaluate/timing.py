@@ -9,6 +9,7 @@ import numpy as np
 from kit.evaluate import bootstrap, statistics
 from kit.evaluate.compare import Settings
 from kit.evaluate.metrics.response_time.response_time import ResponseTime
+from kit.evaluate.percentiles import NEEDED, seconds_per_output_token, spread
 from kit.evaluate.predictions import Line
 from kit.evaluate.statistics import Interval, Outcome
 
@@ -26,25 +27,54 @@ _SHOWN = (
 def summarise_latency(lines: Sequence[Line], settings: Settings) -> dict[str, Any] | None:
     """The `latency` block of `scores.json`, over the prompts that both systems answered in full.
 
-    `left_out` counts the other timed prompts: one of the answers was empty or cut. `order` is `in turn`
-    where base and tuned took turns on each prompt, `alone` where each was timed by itself.
+    `failed` counts each system's empty and cut answers, `left_out` the prompts that were not used for one.
+    `order` is `in turn` where base and tuned took turns on each prompt, `alone` where each was timed by
+    itself. All of it is of requests served one at a time; `with_load` adds the others.
 
-    The speed-up is taken apart into shorter answers and faster tokens, length x per_token = speed-up:
-    the pace of tokens is measured, being much the same for every prompt, and the length is the rest;
-    an adapter makes no token faster, and beside its base a little slower. None if no prompt was timed for
-    both.
+    None if no prompt was timed for both.
     """
-    timed = _timed_by_both(lines)
+    alone = _one_at_a_time(lines)
+    timed = answered_by_both(alone)
     if not timed["base"]:
         return None
     speedup = bootstrap.ratio_of_medians(_seconds(timed["base"]), _seconds(timed["tuned"]), **_how(settings))
-    per_token = _median_pace(timed["base"]) / _median_pace(timed["tuned"])
     return {
         **{system: _percentiles(timed[system]) for system in SYSTEMS},
+        "percentiles_need": NEEDED,
         "order": lines[0]["order"],
-        "left_out": len({line["id"] for line in lines}) - len(timed["base"]),
+        "left_out": len({line["id"] for line in alone}) - len(timed["base"]),
+        "failed": {
+            system: sum(line["system"] == system and not is_complete(line) for line in alone)
+            for system in SYSTEMS
+        },
         "speedup": asdict(speedup),
-        "decomposition": {"length": speedup.estimate / per_token, "per_token": per_token},
+        "decomposition": _decompose(speedup.estimate, timed),
+    }
+
+
+def _decompose(speedup: float, timed: dict[str, list[Line]]) -> dict[str, float] | None:
+    """The speed-up as length x per_token x first_token, exactly.
+
+    An answer takes E = F + (N - 1)·t: F until the first token, t a token after it. With f = F / E,
+    E_base / E_tuned = (N_base - 1) / (N_tuned - 1) x t_base / t_tuned x (1 - f_tuned) / (1 - f_base). The
+    pace t and the share f are medians over prompts, which one slow answer does not move, and the length is
+    the rest. None where all answers are of one token.
+    """
+    paces, shares = {}, {}
+    for system, lines in timed.items():
+        found = [pace for line in lines if (pace := seconds_per_output_token(line)) is not None]
+        paces[system] = float(np.median(found)) if found else 0.0
+        shares[system] = float(
+            np.median([line["seconds_to_first_token"] / line["seconds"] for line in lines])
+        )
+    if min(paces.values()) <= 0 or max(shares.values()) >= 1:
+        return None
+    per_token = paces["base"] / paces["tuned"]
+    first_token = (1 - shares["tuned"]) / (1 - shares["base"])
+    return {
+        "length": speedup / (per_token * first_token),
+        "per_token": per_token,
+        "first_token": first_token,
     }
 
 
@@ -54,7 +84,7 @@ def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, 
     Intervals, p-value and verdict of ratio and difference are from the same draws, so they agree. Prompts
     count as independent here, whatever their group: a time depends on the machine and on the answer's length.
     """
-    timed = _timed_by_both(lines)
+    timed = answered_by_both(_one_at_a_time(lines))
     if not timed["base"]:
         return None
     base, tuned = _seconds(timed["base"]), _seconds(timed["tuned"])
@@ -85,7 +115,7 @@ def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, 
 
 def unscored_response_time(lines: Sequence[Line]) -> list[dict[str, str]]:
     """The `unscored` entry of response time where prompts were timed, none of them with two full answers."""
-    if not lines or _timed_by_both(lines)["base"]:
+    if not lines or answered_by_both(_one_at_a_time(lines))["base"]:
         return []
     why = "no timed prompt was answered by both without an empty or cut answer"
     return [{"name": "response_time", "label": ResponseTime.label, "decoding": "greedy", "why": why}]
@@ -98,16 +128,24 @@ def _verdict(ratio: Interval, p_value: float, prompts: list[str], settings: Sett
     return statistics.outcome(low, high, p_value, confidence=settings.confidence, higher_is_better=True)
 
 
-def _timed_by_both(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    """Each system's records of the prompts that both answered in full, by id.
+def is_complete(line: Line) -> bool:
+    """Whether a timed answer counts: an empty one is a failure, a cut one has the token limit's time."""
+    return bool(line["new_tokens"] > 0 and line["finished"])
 
-    One new token is the stop token alone: an empty answer, which is a failure and not a fast answer. A cut
-    answer would have taken longer: its time is the token limit's.
-    """
-    answered = [line for line in lines if line["new_tokens"] >= 2 and line.get("finished", True)]
-    by_id = {s: {line["id"]: line for line in answered if line["system"] == s} for s in SYSTEMS}
-    both = sorted(set(by_id["base"]) & set(by_id["tuned"]))
+
+def answered_by_both(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """Each system's records, of one concurrency, of the prompts that both answered in full, by id."""
+    by_id = {s: {line["id"]: line for line in lines if line["system"] == s} for s in SYSTEMS}
+    both = [
+        id_
+        for id_ in sorted(set(by_id["base"]) & set(by_id["tuned"]))
+        if all(is_complete(by_id[system][id_]) for system in SYSTEMS)
+    ]
     return {system: [by_id[system][id_] for id_ in both] for system in SYSTEMS}
+
+
+def _one_at_a_time(lines: Sequence[Line]) -> list[Line]:
+    return [line for line in lines if line["concurrency"] == 1]
 
 
 def _percentiles(lines: list[Line]) -> dict[str, Any]:
@@ -115,16 +153,12 @@ def _percentiles(lines: list[Line]) -> dict[str, Any]:
         {key: line[key] for key in ("seconds_to_first_token", "seconds", "new_tokens")} for line in lines
     ]
     result = ResponseTime().compute(predictions=records)
-    return {key: result[key] for key in _SHOWN}
+    gaps = [gap for line in lines for gap in line["inter_token_seconds"]]
+    return {**{key: result[key] for key in _SHOWN}, "inter_token_seconds": {"n": len(gaps), **spread(gaps)}}
 
 
 def _seconds(lines: list[Line]) -> list[float]:
     return [float(line["seconds"]) for line in lines]
-
-
-def _median_pace(lines: list[Line]) -> float:
-    """The median over prompts of an answer's seconds a token."""
-    return float(np.median([line["seconds"] / line["new_tokens"] for line in lines]))
 
 
 def _how(settings: Settings) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kit.config.errors import ExitCode
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.files import new_folder, write_json, write_text
-from kit.report import misses, provenance, scores, training, transcripts
+from kit.report import labour, misses, provenance, scores, speed, training, transcripts
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.general import general_losses, general_rows, general_unscored
@@ -178,7 +178,8 @@ def build_view(
         general_unscored=general_unscored(found),
         data=provenance.data_card(inputs.data, mask),
         training=training.training(inputs, config),
-        latency=provenance.latency(found),
+        latency=speed.latency(found),
+        labour=labour.labour_cost(judged.labour, found),
         conditions=provenance.conditions(inputs, evaluation),
         not_for=config.recipe.not_for,
         limits=_limits(found, seeds.runs, synthetic, tiny),

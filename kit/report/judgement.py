@@ -32,6 +32,8 @@ class Judgement:
     """What `report.json` said of this evaluation before, judged by other gates or on other scores."""
     dropped: list[DroppedGate]
     """The recipe's gates that the project does not set as the recipe does."""
+    labour: Json | None
+    """What the cost model of labour says; None where the project types no assumptions."""
     pairs: list["TwoSided"]
     """Faults against over-caution, for every pair of metrics that the case has."""
 
@@ -52,21 +54,24 @@ def judge(
     """
     from kit.evaluate.claims import judge_claims
     from kit.evaluate.gates import judge_gates, verdict
+    from kit.evaluate.labour import model_labour
     from kit.evaluate.two_sided import two_sided
 
     gates = judge_gates(found, config.gates, config.languages)
     overall = verdict(found, gates)
+    labour = model_labour(found, config.labour)
     judged_by = {
         "gates": sha256_json([gate.model_dump(mode="json") for gate in config.gates] + config.languages),
         "scores": sha256_file(evaluation / "scores.json"),
     }
     return Judgement(
         gates=gates,
-        claims=judge_claims(found, config.claims),
+        claims=judge_claims(found, config.claims, labour),
         verdict=Verdict(overall.status, int(overall.exit_code), overall.sentence),
         judged_by=judged_by,
         earlier=_earlier(read_earlier(report), judged_by),
         dropped=_dropped(recipe_gates, config, found),
+        labour=labour,
         pairs=two_sided(found, config.gates),
     )
 
@@ -141,6 +146,7 @@ def report_json(found: Json, judged: Judgement, seed_factor: list[Json]) -> Json
         "dropped_gates": [asdict(gate) for gate in judged.dropped],
         "earlier": judged.earlier,
         "seed_factor": seed_factor,
+        "labour": judged.labour,
     }
 
 
@@ -176,7 +182,7 @@ def claim_rows(results: list["ClaimResult"], config: Config, found: Json) -> lis
     for result in results:
         claim = claims[result.name]
         metric = _metric(found, claim.metric, "greedy") if claim.metric else None
-        unit = scores.unit_of(metric) if metric else "score"
+        unit: Unit = scores.unit_of(metric) if metric else "rate" if claim.modelled_by else "score"
         value, span = words.claim_found(result.found, claim, unit)
         rows.append(
             ClaimRow(
@@ -185,7 +191,7 @@ def claim_rows(results: list["ClaimResult"], config: Config, found: Json) -> lis
                 claimed=words.claim_claimed(claim, unit),
                 margin=words.claim_margin(claim, unit),
                 found=value,
-                found_interval=span,
+                found_interval=f"{span} {result.basis}" if claim.modelled_by and span else span,
                 status=result.status,
                 source=result.source,
                 why=words.sentence(result.why),

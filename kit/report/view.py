@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
+from kit.report.view_speed import LabourCost, Latency
 
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
@@ -266,18 +267,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Latency:
-    """Response time, one prompt at a time."""
-
-    rows: list[tuple[str, str, str]]
-    """What was measured, base, tuned."""
-    sentence: str
-    how: str
-    """On which prompts, and in which order base and tuned were timed."""
-    plot: Figure | None
-
-
-@dataclass(frozen=True)
 class Conditions:
     """The settings both systems were asked under; a mismatch makes the comparison void."""
 
@@ -342,6 +331,7 @@ class View:
     data: DataCard
     training: Training
     latency: Latency | None
+    labour: LabourCost | None
     conditions: Conditions
     not_for: list[str]
     limits: list[str]

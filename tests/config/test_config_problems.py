@@ -317,7 +317,7 @@ def test_a_threshold_that_nothing_can_miss_is_refused(make_project: Make) -> Non
         ),
         (
             "evaluate: {general: [{name: a, path: b, metrics: [m]}, {name: a, path: c, metrics: [m]}]}",
-            "more than one general set is called 'a'",
+            "more than one general set or task is called 'a'",
             "a name of its own",
         ),
         ("project: {languages: [de]}", "unknown language 'de'", "allowed: en, fr"),

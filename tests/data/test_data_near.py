@@ -35,6 +35,10 @@ def check_of(summary: dict[str, Any], name: str) -> dict[str, Any]:
         ("I'm waiting for a rebate of 299 dollars", "I am waiting for a rebate of 299 dollars"),
         ("¿Eres amiga de Alexa?", "Eres amiga de Alexa"),
         ("我奶奶有高血压，能泡温泉吗？", "我奶奶有高血压能泡温泉吗"),
+        (
+            "Doctor: Any known drug allergies?\nPatient: No.",
+            "Doctor: Any know drug allergies?\nPatient: No.",
+        ),
     ],
 )
 def test_texts_that_say_the_same_are_near(one: str, other: str) -> None:
@@ -79,6 +83,7 @@ def test_texts_that_say_the_same_are_near(one: str, other: str) -> None:
             "Transfer money from checking to savings, please",
         ),
         ("What size are the tires on this big car?", "What size are the tiles on this big car?"),
+        ("office-supplies", "Office Supplies"),
     ],
 )
 def test_a_number_a_name_a_negation_or_another_word_is_not_near(one: str, other: str) -> None:
@@ -88,6 +93,20 @@ def test_a_number_a_name_a_negation_or_another_word_is_not_near(one: str, other:
 def test_of_a_page_one_word_may_be_another() -> None:
     page = " ".join(f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(100))
     assert similarity([page], [page.replace("wordcb", "other")], 0.8)
+
+
+def test_another_question_about_the_same_page_is_not_near() -> None:
+    page = " ".join(f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(300))
+
+    def asks(question: str) -> list[str]:
+        return [f"{page}\n\n{question}"]
+
+    first = asks("What was the net income in 2019?")
+    assert similarity(first, asks("What was the net income in 2019 ?"), 0.8)
+    assert similarity(first, [f"{page}\nsaid\nWhat was the net income in 2019?\nThank you."], 0.8)
+    for other in ("What was the gross profit in 2019?", "What was the average net income per share in 2019?"):
+        assert similarity(first, asks(other), 0.8) is None
+        assert similarity(asks(other), first, 0.8) is None
 
 
 def test_the_index_finds_what_a_comparison_of_all_pairs_finds() -> None:

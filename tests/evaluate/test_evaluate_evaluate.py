@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from kit.config.errors import ConfigError, DataError, InvalidRunError
-from kit.config.schema import MetricUse
+from kit.config.schema import Goodput, MetricUse, Sampling
 from kit.evaluate.evaluate import evaluate, find_evaluation, run_of, task_scorer
 from kit.hooks import Hooks, Metric
 
@@ -294,3 +294,40 @@ def test_a_golden_metric_that_applies_to_nothing_is_told_before_training(project
     )
     with pytest.raises(DataError, match="applies to none of the 10 validation rows"):
         task_scorer(changed, root, prepared, Hooks())
+
+
+@SLOW
+def test_requests_are_served_at_every_concurrency_and_limits_need_no_model(project, monkeypatch):
+    config, root, prepared, run = project
+    asked = {
+        "concurrency": [1, 2],
+        "latency_prompts": 5,
+        "max_prompts": 5,
+        "sampling": Sampling(enabled=False),
+    }
+
+    def changed(**more):
+        return config.model_copy(update={"evaluate": config.evaluate.model_copy(update=asked | more)})
+
+    folder = evaluate(changed(), root, prepared, run, Hooks())
+    timed = [json.loads(line) for line in (folder / "latency.jsonl").read_text().splitlines()]
+    served = {(line["system"], line["concurrency"]): [] for line in timed}
+    for line in timed:
+        served[line["system"], line["concurrency"]].append(line["batch"])
+    assert served == {
+        (system, level): places
+        for system in ("base", "tuned")
+        for level, places in ((1, [0, 1, 2, 3, 4]), (2, [0, 0, 1, 1]))
+    }
+    alone = {(line["id"], line["system"]): line for line in timed if line["concurrency"] == 1}
+    for line in timed:
+        same = alone[line["id"], line["system"]]
+        assert (line["new_tokens"], line["finished"]) == (same["new_tokens"], same["finished"])
+        assert len(line["inter_token_seconds"]) == max(0, line["new_tokens"] - 1)
+
+    record = json.loads((folder / "evaluation.json").read_text())
+    monkeypatch.setattr("kit.models.loading.load_model", None)  # no model is needed
+    limits = Goodput(time_to_first_token=100, time_per_output_token=100)
+    assert evaluate(changed(goodput=limits), root, prepared, run, Hooks()) == folder
+    after = json.loads((folder / "evaluation.json").read_text())
+    assert after["generation"] == record["generation"] and after["scoring"] != record["scoring"]

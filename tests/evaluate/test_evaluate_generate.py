@@ -2,7 +2,6 @@
 
 import copy
 import json
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import torch
 
 from kit.config.schema import Sampling
 from kit.evaluate.generate import NucleusSampler, generate, read_answer
-from kit.evaluate.latency import measure_latency
 from kit.evaluate.predictions import append_predictions, read_predictions
 from kit.evaluate.prompts import Prompt, choose
 
@@ -134,35 +132,6 @@ def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path):
     path.write_text('{"id": "a", "system": "base", "decoding": "greedy"}\nnonsense\n')
     with pytest.raises(InvalidRunError, match=r"predictions\.jsonl:2"):
         read_predictions(path)
-
-
-def test_latency_is_timed_in_turns_and_the_warm_up_is_dropped(model, tokenizer):
-    asked = prompts(4)
-    order = []
-
-    class Spy:
-        def __init__(self, name):
-            self.name = name
-
-        def generate(self, **inputs):
-            order.append(self.name)
-            return model.generate(**inputs)
-
-        def parameters(self):
-            return model.parameters()
-
-    def answering(system):
-        return nullcontext(Spy(system))
-
-    records = measure_latency(["base", "tuned"], answering, tokenizer, asked, max_new_tokens=8)
-    assert order == ["base", "tuned", "tuned", "base"] * 2
-    assert sorted((r["id"], r["system"]) for r in records) == [
-        (p.id, s) for p in asked[1:] for s in ("base", "tuned")
-    ]
-    assert all(0 < r["seconds_to_first_token"] <= r["seconds"] and r["new_tokens"] >= 1 for r in records)
-    assert {r["order"] for r in records} == {"in turn"}
-    alone = measure_latency(["base"], answering, tokenizer, asked, max_new_tokens=8)
-    assert [(r["system"], r["order"]) for r in alone] == [("base", "alone")] * 3
 
 
 def test_the_bar_of_a_resumed_evaluation_goes_on_where_it_stopped(model, tokenizer, monkeypatch, capsys):

@@ -304,7 +304,7 @@ def test_response_time_counts_an_empty_answer_as_a_failure():
         predictions=[
             {"seconds_to_first_token": 0.1, "seconds": 1.0, "new_tokens": 10},
             {"seconds_to_first_token": 0.2, "seconds": 2.0, "new_tokens": 19},
-            {"seconds_to_first_token": 0.1, "seconds": 0.1, "new_tokens": 1},
+            {"seconds_to_first_token": 0.1, "seconds": 0.1, "new_tokens": 0},
         ]
     )
     assert result["items"] == [1.0, 2.0, None] and result["n"] == 2

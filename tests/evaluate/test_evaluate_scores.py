@@ -1,6 +1,5 @@
 """The evaluator itself, on answers whose verdict is known beforehand."""
 
-import copy
 import json
 import random
 from dataclasses import replace
@@ -10,7 +9,7 @@ import pytest
 
 from kit.config.errors import ConfigError
 from kit.config.gates import Gate
-from kit.config.schema import Config, MetricUse
+from kit.config.schema import Config, Goodput, MetricUse
 from kit.evaluate.evaluate import load_metrics
 from kit.evaluate.gates import judge_gates, verdict
 from kit.evaluate.prompts import Prompt
@@ -329,6 +328,11 @@ def timed(factor, tokens=(40, 20), count=12):
                     "seconds_to_first_token": seconds / 10,
                     "seconds": seconds,
                     "new_tokens": new,
+                    "concurrency": 1,
+                    "batch": n,
+                    "batch_seconds": seconds,
+                    "inter_token_seconds": [0.9 * seconds / (new - 1)] * (new - 1),
+                    "finished": True,
                     "order": "in turn",
                 }
             )
@@ -340,51 +344,24 @@ def test_a_speedup_is_measured_and_taken_apart(config):
     scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad), timed(4.0))
     latency, time = scores["latency"], entry(scores, "response_time")
     assert latency["speedup"]["estimate"] == pytest.approx(4.0)
-    assert latency["decomposition"] == pytest.approx({"length": 2.0, "per_token": 2.0})
+    parts = {"length": 39 / 19, "per_token": 4 * 19 / 39, "first_token": 1.0}
+    assert latency["decomposition"] == pytest.approx(parts)
     assert time["ratio"]["low"] > 3.5 and time["verdict"] == "improved" and time["n"] == 12
     assert time["difference"]["estimate"] < 0
     swapped = scored(config, prompts, predict(prompts, often_bad, rarely_bad), timed(0.25))
     assert entry(swapped, "response_time")["verdict"] == "worse"
 
 
-def test_one_slow_answer_invents_no_pace(config):
-    """Median time and median length may come from different prompts: their quotient is no one's pace."""
-    lengths = {"base": range(30, 100, 10), "tuned": range(60, 130, 10)}
-    lines = [
-        line | {"id": f"{n:04x}", "new_tokens": tokens, "seconds": 0.01 * tokens}
-        for system, counts in lengths.items()
-        for n, tokens in enumerate(counts)
-        for line in timed(1.0, count=1)
-        if line["system"] == system
-    ]
-    slow = next(line for line in lines if line["system"] == "tuned" and line["new_tokens"] == 90)
-    slow["seconds"] *= 1.4
+def test_the_settings_limits_make_the_goodput(config):
+    """Tuned answers begin within 0.06 s and go on every 0.024 s; base takes four times as long to begin."""
+    limits = {"time_to_first_token": 0.1, "time_per_output_token": 0.05}
+    asked = config.evaluate.model_copy(update={"goodput": Goodput(**limits)})
     prompts = make_prompts(40)
-    latency = scored(config, prompts, predict(prompts, often_bad, rarely_bad), lines)["latency"]
-    assert latency["speedup"]["estimate"] == pytest.approx(0.6)
-    assert latency["decomposition"]["per_token"] == pytest.approx(1.0)
-    assert latency["decomposition"]["length"] == pytest.approx(0.6)
-
-
-def test_an_empty_answer_is_not_a_fast_one(config):
-    prompts = make_prompts(40)
-    lines = copy.deepcopy(timed(1.0))
-    for line in lines[1::2][:4]:  # four tuned answers are empty, and so were over at once
-        line.update(seconds=0.01, new_tokens=1)
-    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad), lines)
-    assert scores["latency"]["tuned"]["n"] == 8
-    assert entry(scores, "response_time")["verdict"] == "not shown"
-
-
-def test_a_cut_answer_is_left_out_of_response_times(config):
-    """Its time is the token limit's, not the answer's."""
-    prompts = make_prompts(40)
-    lines = copy.deepcopy(timed(1.0))
-    for line in lines[0::2][:3]:
-        line.update(seconds=90.0, finished=False)
-    scores = scored(config, prompts, predict(prompts, often_bad, rarely_bad), lines)
-    assert (scores["latency"]["base"]["n"], scores["latency"]["left_out"]) == (9, 3)
-    assert scores["latency"]["base"]["seconds"]["p95"] < 3
+    changed = config.model_copy(update={"evaluate": asked})
+    latency = scored(changed, prompts, predict(prompts, often_bad, rarely_bad), timed(4.0))["latency"]
+    assert latency["limits"] == limits
+    (load,) = latency["load"]
+    assert (load["base"]["good"], load["tuned"]["good"]) == (0, 12)
 
 
 def test_response_time_that_no_prompt_could_show_is_listed_apart(config):

@@ -296,26 +296,54 @@ def _single(share: float, n: int) -> dict[str, Any]:
 
 
 def latency() -> dict[str, Any]:
+    def spread(median: float, slowest: float) -> dict[str, Any]:
+        return {"p50": median, "p95": None, "p99": None, "max": slowest}
+
+    def system(first: float, pace: float, whole: float, slowest: float, tokens: int) -> dict[str, Any]:
+        return {
+            "n": 16,
+            "seconds_to_first_token": spread(first, first * 1.6),
+            "seconds_per_output_token": spread(pace, pace * 1.2),
+            "inter_token_seconds": {"n": 16 * tokens, **spread(pace, pace * 3), "p95": pace * 2},
+            "tokens_per_second": {"p50": tokens / whole},
+            "seconds": spread(whole, slowest),
+            "new_tokens": {"p50": tokens},
+        }
+
     return {
-        "base": {
-            "n": 16,
-            "seconds_to_first_token": {"p50": 0.021, "p95": 0.034},
-            "tokens_per_second": {"p50": 118.0},
-            "seconds": {"p50": 0.61, "p95": 1.12},
-            "new_tokens": {"p50": 68},
-        },
-        "tuned": {
-            "n": 16,
-            "seconds_to_first_token": {"p50": 0.022, "p95": 0.033},
-            "tokens_per_second": {"p50": 117.0},
-            "seconds": {"p50": 0.48, "p95": 0.73},
-            "new_tokens": {"p50": 53},
-        },
+        "base": system(0.021, 0.0088, 0.61, 1.12, 68),
+        "tuned": system(0.022, 0.0088, 0.48, 0.73, 53),
+        "percentiles_need": {"p95": 59, "p99": 299},
         "order": "in turn",
         "left_out": 0,
+        "failed": {"base": 0, "tuned": 0},
         "speedup": {"estimate": 1.27, "low": 1.11, "high": 1.44, "method": "bootstrap of the log ratio"},
-        "decomposition": {"length": 1.28, "per_token": 0.99},
+        "decomposition": {"length": 1.28, "per_token": 0.99, "first_token": 1.27 / (1.28 * 0.99)},
+        "limits": None,
+        "load": [load(1, 16, {"base": 1.6, "tuned": 2.0})],
     }
+
+
+def load(concurrency: int, requests: int, rates: dict[str, float]) -> dict[str, Any]:
+    """The entry of a concurrency; without limits, and as if one at a time were half as much."""
+    times = {"p50": 0.05, "p95": None, "p99": None, "max": 0.09}
+    systems = {
+        system: {
+            "failed": 0,
+            "busy_seconds": requests / rate,
+            "requests_per_second": rate,
+            "tokens_per_second": 60 * rate,
+            "good": None,
+            "goodput": None,
+            "batching": 1.0 if concurrency == 1 else 2.0,
+            "seconds_to_first_token": times,
+            "seconds_per_output_token": times,
+            "seconds": times,
+        }
+        for system, rate in rates.items()
+    }
+    gain = {"whole": 2.5, "answers": 1.25, "batching": 2.0}
+    return {"concurrency": concurrency, "requests": requests, **systems, "gain": gain, "why": ""}
 
 
 def response_time(verdict: str = "improved") -> dict[str, Any]:

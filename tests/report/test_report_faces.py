@@ -160,14 +160,18 @@ def test_a_speed_up_that_is_not_shown_is_not_told_as_one(sample: Sample) -> None
     def said() -> str:
         return (write_report(*sample.arguments).folder / "report.html").read_text("utf-8")
 
-    assert "answers faster: 1.27×" in said() and "comes from the length" in said()
+    assert "answers faster: 1.27×" in said() and "most of it is the shorter answers: 1.28×" in said()
     assert "base and tuned in turn" in said()
     metrics = [m for m in sample.scores()["metrics"] if m["name"] != "response_time"]
-    latency = sample.scores()["latency"] | {"order": "alone", "left_out": 3}
+    latency = sample.scores()["latency"] | {
+        "order": "alone",
+        "left_out": 3,
+        "failed": {"base": 2, "tuned": 1},
+    }
     sample.change_scores(metrics=[*metrics, response_time("not shown")], latency=latency)
-    assert "No change is shown: 1.27×" in said() and "comes from the length" not in said()
+    assert "No change is shown: 1.27×" in said() and "shorter answers: 1.28×" not in said()
     assert "first all of base, then all of tuned" in said()
-    assert "Left out: 3 more prompts" in said()
+    assert "Left out: 3 more prompts" in said() and "2 of base, 1 of tuned" in said()
     sample.change_scores(metrics=[*metrics, response_time("worse")])
     assert "answers more slowly" in said()
 

@@ -6,15 +6,16 @@ import datasets
 import evaluate
 import numpy as np
 
+from kit.evaluate.percentiles import seconds_per_output_token, spread
 from kit.hooks import About
 
 
 class ResponseTime(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no types
     """Percentiles over records of answers made one at a time; no mean, since times are skewed.
 
-    The one metric whose predictions are no texts but records: seconds to the first token, seconds in
-    all, and new tokens (the stop token included). An answer without a token of text is a failure, not
-    a fast answer: its item is None.
+    The one metric whose predictions are no texts but records: seconds to the first token with text, seconds
+    in all, and tokens from that one to the stop token. An answer of no such token is empty: a failure, not a
+    fast answer, and its item is None.
     """
 
     label: ClassVar[str] = "Response time (median, seconds)"
@@ -43,30 +44,25 @@ class ResponseTime(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no 
     def _compute(self, *, predictions: list[dict[str, float]], **params: Any) -> dict[str, Any]:
         if params:
             raise TypeError(f"{self.name} takes no parameters, found {', '.join(sorted(params))}")
-        items = [None if record["new_tokens"] < 2 else float(record["seconds"]) for record in predictions]
-        answered = [record for record in predictions if record["new_tokens"] >= 2]
+        answered = [record for record in predictions if record["new_tokens"] > 0]
+        items = [float(record["seconds"]) if record["new_tokens"] > 0 else None for record in predictions]
         result: dict[str, Any] = {
             self.name: float(np.median([record["seconds"] for record in answered])) if answered else None,
             "n": len(answered),
             "items": items,
             "details": [["empty answer"] if item is None else [] for item in items],
         }
-        return result | (_percentiles(answered) if answered else {})
+        return result | (_spreads(answered) if answered else {})
 
 
-def _percentiles(records: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    first = np.array([record["seconds_to_first_token"] for record in records])
-    whole = np.array([record["seconds"] for record in records])
-    tokens = np.array([record["new_tokens"] for record in records], dtype=np.float64)
-    after_first = (whole - first) / (tokens - 1)
+def _spreads(records: list[dict[str, float]]) -> dict[str, Any]:
+    paces = [pace for record in records if (pace := seconds_per_output_token(record)) is not None]
     return {
-        "seconds_to_first_token": _shares(first, 50, 95),
-        "seconds_per_output_token": _shares(after_first, 50, 95),
-        "tokens_per_second": _shares(tokens / whole, 50),
-        "seconds": _shares(whole, 50, 95),
-        "new_tokens": _shares(tokens, 50),
+        "seconds_to_first_token": spread([record["seconds_to_first_token"] for record in records]),
+        "seconds_per_output_token": spread(paces),
+        "tokens_per_second": {
+            "p50": float(np.median([record["new_tokens"] / record["seconds"] for record in records]))
+        },
+        "seconds": spread([record["seconds"] for record in records]),
+        "new_tokens": {"p50": float(np.median([record["new_tokens"] for record in records]))},
     }
-
-
-def _shares(values: "np.ndarray[Any, Any]", *percentiles: int) -> dict[str, float]:
-    return {f"p{percentile}": float(np.percentile(values, percentile)) for percentile in percentiles}

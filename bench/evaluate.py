@@ -1,0 +1,140 @@
+"""How fast answers are made, beside what a team would use otherwise, on the same model and prompts.
+
+    python bench/evaluate.py [--prompts 256] [--model tiny] [--recipe ecommerce]
+
+Four ways, one after another in one process, greedy, at most 160 new tokens: the kit (`kit.evaluate.generate`:
+sorted by length, batches of 32), `model.generate` one by one, transformers' `pipeline` with batches of 32 in
+the order in which the prompts come, and lm-evaluation-harness's `generate_until` with batches of 32 (where
+`casekit[harness]` is installed). Each is warmed up with four prompts. Time is that of the processor, on one
+thread, so that other work on the machine does not count; the ratio is to the kit's. The last column says how
+many answers are the kit's to the letter: whoever stops elsewhere or decodes otherwise does other work.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+# Python looks for modules beside a script first, and would take this file for the library `evaluate`.
+sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
+
+# ruff: noqa: E402
+import torch
+from transformers import pipeline
+
+from kit.config.schema import Config, Sampling
+from kit.data.grammar_load import load_grammar
+from kit.data.synth import synthesize
+from kit.evaluate.generate import generate, generation_config
+from kit.evaluate.prompts import Prompt
+from kit.models.loading import load_base, load_tokenizer
+
+ROOT = Path(__file__).parents[1]
+MOST = 160
+BATCH = 32
+Way = Callable[[Sequence[Prompt]], list[str]]
+
+
+def prompts_of(recipe: str, count: int) -> list[Prompt]:
+    """Dialogues of a recipe's grammar up to their last answer."""
+    rows = synthesize(load_grammar(ROOT / "recipes" / recipe / "dialogues.yaml"), count, 7)
+    return [
+        Prompt(id=f"{place:05}", messages=row["messages"][:-1], expected={}, slices={}, group=str(place))
+        for place, row in enumerate(rows)
+    ]
+
+
+def ways(model: Any, tokenizer: Any) -> dict[str, Way]:
+    """Name -> what answers prompts, in their order."""
+    settings = generation_config(tokenizer, MOST)
+
+    def the_kit(prompts: Sequence[Prompt]) -> list[str]:
+        answers = generate(
+            model,
+            tokenizer,
+            prompts,
+            decoding="greedy",
+            max_new_tokens=MOST,
+            batch_size=BATCH,
+            seed=0,
+            sampling=Sampling(enabled=False),
+        )
+        return [answer.output for answer in answers]
+
+    def one_by_one(prompts: Sequence[Prompt]) -> list[str]:
+        answers = []
+        for prompt in prompts:
+            ids = torch.tensor([prompt.ids(tokenizer)])
+            output = model.generate(
+                input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings
+            )
+            answers.append(tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True).strip())
+        return answers
+
+    def piped(prompts: Sequence[Prompt]) -> list[str]:
+        tokenizer.padding_side = "left"
+        pipe = pipeline("text-generation", model=model, tokenizer=tokenizer)
+        texts = [tokenizer.decode(prompt.ids(tokenizer)) for prompt in prompts]
+        found = pipe(texts, batch_size=BATCH, generation_config=settings, return_full_text=False)
+        return [answer[0]["generated_text"].strip() for answer in found]
+
+    named: dict[str, Way] = {
+        "the kit": the_kit,
+        "one by one": one_by_one,
+        "transformers pipeline": piped,
+    }
+    if find_spec("lm_eval"):
+        named["lm-evaluation-harness"] = _harness(model, tokenizer)
+    return named
+
+
+def _harness(model: Any, tokenizer: Any) -> Way:
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    served = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCH, device="cpu")
+    stop = tokenizer.decode(generation_config(tokenizer, MOST).eos_token_id[:1])
+
+    def answer(prompts: Sequence[Prompt]) -> list[str]:
+        asked = {"until": [stop], "max_gen_toks": MOST, "do_sample": False}
+        requests = [
+            Instance("generate_until", {}, (tokenizer.decode(prompt.ids(tokenizer)), asked), place)
+            for place, prompt in enumerate(prompts)
+        ]
+        return [text.strip() for text in served.generate_until(requests, disable_tqdm=True)]
+
+    return answer
+
+
+def main() -> None:
+    """Time every way and print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=256)
+    parser.add_argument("--model", default="tiny", help="tiny (built before by `casekit train`) or a folder")
+    parser.add_argument("--recipe", default="ecommerce")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    config = Config.model_validate({"model": {"name": given.model, "dtype": "float32"}})
+    model, tokenizer = load_base(config), load_tokenizer(config.model)
+    prompts = prompts_of(given.recipe, given.prompts)
+    seconds: dict[str, float] = {}
+    answers: dict[str, list[str]] = {}
+    for name, way in ways(model, tokenizer).items():
+        way(prompts[:4])
+        begun = time.process_time()
+        answers[name] = way(prompts)
+        seconds[name] = time.process_time() - begun
+    print(f"{len(prompts)} prompts, {given.model}, torch {torch.__version__}\n")
+    print("| way | prompts a processor second | the kit is so many times as fast | the kit's answers |")
+    print("|---|--:|--:|--:|")
+    for name, spent in seconds.items():
+        same = sum(own == other for own, other in zip(answers["the kit"], answers[name], strict=True))
+        ratio = spent / seconds["the kit"]
+        print(f"| {name} | {len(prompts) / spent:,.1f} | {ratio:.2f} | {same} of {len(prompts)} |")
+
+
+if __name__ == "__main__":
+    main()
