@@ -1,5 +1,6 @@
 """What metrics share whose predictions are no texts but records, such as one of a timed answer."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
 import datasets
@@ -8,8 +9,11 @@ import evaluate
 from kit.hooks import About
 
 
-class RecordMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no types
-    """Records are made while a model is there, so these metrics score no answers that were kept."""
+class RecordMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships no types
+    """Records are made while a model is there, so these metrics score no answers that were kept.
+
+    Being abstract, this class is passed over when `evaluate.load` looks for a file's metric.
+    """
 
     label: ClassVar[str]
     about: ClassVar[About]
@@ -24,9 +28,9 @@ class RecordMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no 
         kwargs["keep_in_memory"] = kwargs.get("num_process", 1) == 1  # as in `ItemMetric`
         super().__init__(*args, **kwargs)
 
+    @abstractmethod
     def of_records(self, records: list[dict[str, Any]]) -> dict[str, Any]:
         """The metric's result: `{name, "n", "items", "details"}`."""
-        raise NotImplementedError
 
     def _info(self) -> Any:
         record = {name: datasets.Value(type_) for name, type_ in self.record.items()}

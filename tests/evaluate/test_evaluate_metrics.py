@@ -313,7 +313,17 @@ def test_response_time_counts_an_empty_answer_as_a_failure():
     assert result["seconds_per_output_token"]["p50"] == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("name", sorted(set(metric_names()) - {"response_time", "answer_perplexity"}))
+OF_RECORDS = {"response_time", "answer_perplexity", "memorised_secrets"}
+
+
+@pytest.mark.parametrize("name", sorted(OF_RECORDS))
+def test_a_metric_of_records_is_found_by_its_folder(name):
+    import evaluate
+
+    assert evaluate.load(str(ROOM / name)).label
+
+
+@pytest.mark.parametrize("name", sorted(set(metric_names()) - OF_RECORDS))
 def test_every_metric_loads_alone_offline_and_has_a_card(name, policy_file, monkeypatch):
     import evaluate
 
