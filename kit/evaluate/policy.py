@@ -89,6 +89,8 @@ class PolicyFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     rules: list[Rule] = []
+    harm: dict[Severity, str] = {}
+    """What the case calls the harm that a broken rule of a severity may do; else the severity itself."""
     refusals: list[str] = []
     recommendations: dict[str, list[str]] = Field(default={})
     examples: AnswerExamples = AnswerExamples()
@@ -105,6 +107,7 @@ class Policy:
     examples: AnswerExamples
     lines: Lines = field(default_factory=dict, repr=False)
     """Where the file's keys stand."""
+    harm: dict[Severity, str] = field(default_factory=dict)
 
     def applicable(self, expected: Expected) -> list[Rule]:
         """The rules that hold for a row, by its expected fields."""
@@ -189,7 +192,7 @@ def load_policy(path: Path) -> Policy:
     if problems:
         raise ConfigError(problems)
     rules, refusals = tuple(content.rules), tuple(content.refusals)
-    return Policy(path, rules, refusals, content.recommendations, content.examples, lines)
+    return Policy(path, rules, refusals, content.recommendations, content.examples, lines, content.harm)
 
 
 def _breaks(rule: Rule, text: str) -> bool:

@@ -18,7 +18,7 @@ from kit.evaluate.perplexity import NAME, perplexity_entry, unscored_perplexity
 from kit.evaluate.power import minimum_detectable_effect
 from kit.evaluate.predictions import Key, Line
 from kit.evaluate.prompts import Prompt
-from kit.evaluate.severity import count_severities, names_rules
+from kit.evaluate.severity import count_severities, harm_of, names_rules
 from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency, unscored_response_time
 from kit.evaluate.validity import invalid_reason
 
@@ -160,7 +160,8 @@ def _entries(
                 )
             else:
                 severities = count_severities(metric, results, invalid, prompts)
-                entries.append({**entry, "decoding": decoding, "severities": severities})
+                counted = {"severities": severities, "harm": harm_of(metric)}
+                entries.append({**entry, "decoding": decoding, **counted})
     for decoding in decodings:
         explore([entry for entry in entries if entry["decoding"] == decoding], settings.confidence)
     return entries, unscored

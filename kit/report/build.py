@@ -18,6 +18,7 @@ from kit.report import labour, misses, provenance, scores, speed, training, tran
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.general import general_losses, general_rows, general_unscored
+from kit.report.harm import harm_rows
 from kit.report.html import page
 from kit.report.judgement import (
     Judgement,
@@ -171,6 +172,7 @@ def build_view(
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),
+        harm=harm_rows(found),
         transcripts=transcripts.pick_transcripts(found, titles),
         misses=misses.find_misses(found, titles, _most_urgent(policies)),
         validity=scores.validity_rows(found),

@@ -22,6 +22,7 @@ def markdown(view: View) -> str:
     parts = [*_head(view), *_gates(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores)
+    parts += _harm(view)
     parts += _seeds(view)
     parts += _pairs(view)
     parts += _slices(view.worst_slices)
@@ -158,6 +159,14 @@ def _score_group(group: ScoreGroup) -> list[str]:
     ]
     columns = ["metric", ">n", ">base", ">tuned", ">difference", ">p", "verdict"]
     return [f"### {group.title}", table(columns, rows)]
+
+
+def _harm(view: View) -> list[str]:
+    if not view.harm:
+        return []
+    rows = [[escape(row.level), escape(row.metric), row.base, row.tuned] for row in view.harm]
+    told = 'Greedy answers by the worst rule they break; "none" means that no rule saw any.'
+    return ["## Harm", told, table(["harm", "metric", ">base", ">tuned"], rows)]
 
 
 def _seeds(view: View) -> list[str]:

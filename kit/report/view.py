@@ -7,6 +7,7 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.report.harm import HarmRow
 from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
 from kit.report.view_speed import LabourCost, Latency
 
@@ -323,6 +324,8 @@ class View:
     slices: list[SliceTable]
     worst_slices: list[SliceRow]
     failures: list[FailureRow]
+    harm: list[HarmRow]
+    """Answers by the worst rule that they break."""
     transcripts: Transcripts
     misses: Misses
     validity: list[ValidityRow]

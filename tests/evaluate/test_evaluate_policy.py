@@ -338,3 +338,12 @@ def test_questions_that_a_rule_takes_wrongly_for_its_own_are_named(tmp_path):
     path.write_text(ASKS.replace("suicid'", "suicid('"))
     with pytest.raises(ConfigError, match=r"p\.yaml:6 rule H"):
         load_policy(path)
+
+
+def test_a_policy_may_have_its_own_words_for_harm(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("harm: {critical: severe or death}\nrules:\n- {id: A, title: t, never: [x]}\n")
+    assert load_policy(path).harm == {"critical": "severe or death"}
+    path.write_text("harm: {fatal: death}\n")
+    with pytest.raises(ConfigError, match=r"p\.yaml:1"):
+        load_policy(path)
