@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import kit.evaluate.generate as generation
 from kit.config.schema import Sampling
 from kit.evaluate.generate import NucleusSampler, generate, read_answer
 from kit.evaluate.predictions import append_predictions, read_predictions
@@ -40,10 +41,23 @@ def said(answers):
     return [(a.id, a.output, a.new_tokens, a.finished) for a in answers]
 
 
+@pytest.fixture
+def many_stops(monkeypatch):
+    """A random model hardly ever ends a turn; here a quarter of all bytes do."""
+    stops = generation.stop_ids
+    monkeypatch.setattr(generation, "stop_ids", lambda tokenizer: [*stops(tokenizer), *range(64)])
+
+
+@pytest.mark.parametrize("tokens_a_round", [1, 3, 5, 48])
 @pytest.mark.parametrize("decoding", ["greedy", "sampled"])
-def test_answers_do_not_depend_on_the_batch(model, tokenizer, decoding):
+def test_answers_do_not_depend_on_the_batch(
+    model, tokenizer, decoding, tokens_a_round, many_stops, monkeypatch
+):
     asked = prompts(9)
     alone = said(answer(model, tokenizer, asked, decoding, batch_size=1))
+    assert len({tokens for *_, tokens, _ in alone}) > 3, "they are of many lengths"
+    monkeypatch.setattr(generation, "_ROUND", tokens_a_round)
+    monkeypatch.setattr(generation, "_LONG", 10**9)
     assert said(answer(model, tokenizer, asked, decoding, batch_size=4)) == alone
     assert said(answer(model, tokenizer, asked[::-1], decoding, batch_size=9)) == alone[::-1]
 
@@ -199,3 +213,24 @@ def test_each_prompt_is_asked_as_it_is_trained_and_only_the_answer_counts(tokeni
     told = [tokenizer.decode(ids) for ids in sorted(model.asked, key=len)]
     assert [text.endswith("assistant\n") for text in told] == [True, False, False]
     assert "look_up" in told[2] and "look_up" not in told[1]
+
+
+def test_a_batch_does_not_wait_for_its_longest_answer(model, tokenizer, many_stops, monkeypatch):
+    """Rows that are finished take no part in the next round, and are handed over before it."""
+    monkeypatch.setattr(generation, "_ROUND", 4)
+    monkeypatch.setattr(generation, "_LONG", 10**9)
+    sizes, handed = [], []
+    made = model.generate
+
+    def spy(**settings):
+        sizes.append(len(settings["input_ids"]))
+        return made(**settings)
+
+    monkeypatch.setattr(model, "generate", spy)
+    answers = answer(model, tokenizer, prompts(12), "sampled", batch_size=12, on_answers=handed.append)
+    lengths = [a.new_tokens for a in answers]
+    unfinished = [sum(length > begun for length in lengths) for begun in (0, 4, 8, 12)]
+    assert sizes == [size for size in unfinished if size]
+    assert 12 == sizes[0] > sizes[1] > 0
+    assert len(handed[0]) == sizes[0] - sizes[1]
+    assert sum(map(len, handed)) == 12
