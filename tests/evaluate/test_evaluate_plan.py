@@ -140,7 +140,7 @@ def test_the_plan_is_told_before_the_first_answer(project, monkeypatch):
     config, root, prepared, run = project
     happened = []
 
-    def answer(*_):
+    def answer(*_, **__):
         happened.append("answered")
         raise KeyboardInterrupt
 
