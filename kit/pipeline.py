@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from kit.data.prepare import CheckResult
+    from kit.evaluate.endpoint import Endpoint
     from kit.evaluate.plan import Plan
     from kit.report.build import ReportResult
     from kit.terminal_rows import Look
@@ -210,6 +211,64 @@ def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: 
     trained = train(loaded)
     evaluation = evaluate(loaded, trained.name, announce)
     return report(loaded, evaluation.name)
+
+
+def answer(loaded: LoadedConfig, endpoint: "Endpoint", out: Path, most: int | None = None) -> tuple[int, int]:
+    """Answer the held-out prompts with a model that is served elsewhere.
+
+    Args:
+        loaded: the project, whose test split is asked as `casekit evaluate` asks it.
+        out: the file of answers.
+        most: at most so many prompts; `evaluate.max_prompts` where it is None.
+
+    Returns:
+        How many prompts there are, and how many replies just now held no text.
+    """
+    from kit.data.prepared import find_prepared
+    from kit.evaluate.prompts import choose, load_prompts
+    from kit.evaluate.served import answer_by_endpoint
+
+    config, root = loaded.config, loaded.root
+    prepared = find_prepared(config, root, load_hooks(root), tokenizer(config))
+    prompts = choose(load_prompts(prepared / "test"), most or config.evaluate.max_prompts)
+    return len(prompts), answer_by_endpoint(endpoint, prompts, out)
+
+
+def compare(
+    config: Config,
+    root: Path,
+    words: Sequence[str],
+    out: Path,
+    project: Path = Path(),
+    announce: Callable[[str], None] = lambda notice: None,
+) -> "ReportResult":
+    """Hold systems that answered the same prompts against the first of them; loads no model.
+
+    Args:
+        config: metrics, gates and claims, from `kit.evaluate.comparison.comparison_settings`.
+        root: the folder that paths in them start from.
+        words: the systems: files of answers, or evaluations and runs of `project`.
+        out: the report's folder.
+        announce: told what is to be known before any number, such as prompts that were left out.
+    """
+    from kit.evaluate.evaluate import load_metrics
+    from kit.evaluate.family import compare_family
+    from kit.evaluate.given_by_runs import find_given
+    from kit.evaluate.pairing import pair
+    from kit.report.comparison import refuse_other_contents, write_comparison
+
+    if len(words) < 2:
+        raise ConfigError(Problem(" ".join(words), "is one system", "name two or more to compare"))
+    refuse_other_contents(out)
+    metrics = load_metrics(config, load_hooks(root), root)
+    if not metrics:
+        hint = "name some with --metric, or list them in `evaluate.metrics` of --config or of the project"
+        raise ConfigError(Problem("evaluate.metrics", "there is no metric to compare answers by", hint))
+    systems = find_given(project, words)
+    family = compare_family(config, metrics, pair(systems))
+    for notice in dict.fromkeys(notice for scores in family for notice in scores["notices"]):
+        announce(notice)
+    return write_comparison(config, root, family, systems, out)
 
 
 def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, base: bool = False) -> None:

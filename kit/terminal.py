@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.config import Config
+from kit.evaluate.naming import Names, names_of
 from kit.report.formatting import Unit, difference, interval, quantity, visible
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _STATUS_STYLES = {
     "failed": "bold red",
     "not enough evidence": "yellow",
     "invalid": "bold red",
+    "compared": "green",
 }
 _VERDICT_STYLES = {"improved": "green", "worse": "bold red", "not shown": "dim"}
 
@@ -130,9 +132,12 @@ def headline(folders: Sequence[Path]) -> Group:
     A line for every metric: base, tuned, difference with its interval, verdict. Numbers are never cut;
     a name that is too long goes on in the next line.
     """
-    parts: list[Text | Table] = []
+    parts: list[Text | Table | Group] = []
     for folder in folders:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        if "files" in report:  # of a comparison
+            parts += [Text(), comparison(folder)]
+            continue
         status = report["verdict"]["status"]
         title = Text(folder.resolve().parents[1].name, style="bold", overflow="fold")
         title.append(f": {status}", style=_STATUS_STYLES[status])
@@ -142,10 +147,25 @@ def headline(folders: Sequence[Path]) -> Group:
     return Group(*parts[1:])
 
 
-def _scores_table(metrics: list[dict[str, Any]]) -> Table:
+def comparison(folder: Path) -> Group:
+    """What a comparison came to: for every system but the first a small table, under its verdict."""
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    parts: list[Text | Table] = []
+    for pair in report.get("pairs") or [report]:
+        names = Names(report["reference"], pair["system"]) if "pairs" in report else names_of(report)
+        verdict = pair["verdict"]
+        title = Text(visible(f"{names.tuned} against {names.base}"), style="bold", overflow="fold")
+        title.append(f": {verdict['status']}", style=_STATUS_STYLES[verdict["status"]])
+        if verdict["status"] not in ("passed", "compared"):
+            title.append(visible(f"\n{verdict['sentence']}"), style="not bold")
+        parts += [Text(), title, _scores_table(pair["metrics"], ("reference", "system"))]
+    return Group(*parts[1:])
+
+
+def _scores_table(metrics: list[dict[str, Any]], heads: tuple[str, str] = ("base", "tuned")) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("metric", overflow="fold")
-    for name in ("base", "tuned", "difference [interval]"):
+    for name in (*heads, "difference [interval]"):
         table.add_column(Text(name), justify="right", no_wrap=True)  # a plain `str` would be read as markup
     table.add_column("verdict", no_wrap=True)
     for metric in metrics:

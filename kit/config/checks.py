@@ -107,6 +107,8 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
     if not settings.stands("evaluate", "latency_prompts"):
         return
     known = evaluated if settings.get("evaluate", "latency_prompts") == 0 else [*evaluated, "response_time"]
+    if settings.get("evaluate", "judge") is not None:
+        known = [*known, "judge"]
     for section in ("gates", "claims"):
         for index, entry in settings.mappings(section):
             metric = entry.get("metric")
@@ -116,7 +118,8 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
 
 
 def _metrics_given_twice(settings: _Settings) -> Iterator[Finding]:
-    first: dict[str, int] = {}
+    # The judge's figures have this name, where there is one.
+    first: dict[str, int] = {"judge": -1} if settings.get("evaluate", "judge") is not None else {}
     for index, name in settings.metrics:
         if first.setdefault(name, index) != index:
             key: Key = ("evaluate", "metrics", index)

@@ -62,3 +62,9 @@ class InvalidRunError(CasekitError):
     """A run cannot be trusted: mismatched conditions, broken outputs (exit code 4)."""
 
     exit_code = ExitCode.INVALID_RUN
+
+
+class NoEvidenceError(CasekitError):
+    """There is nothing that a verdict could rest on (exit code 3)."""
+
+    exit_code = ExitCode.NOT_ENOUGH_EVIDENCE

@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from kit.config.schema import Config, HarnessTask, MethodConfig, MetricUse, Model
+from kit.config.schema_judge import Rubric
 from kit.config.section import Section
 from kit.config.yaml_lines import Key
 
 _SHOWN = 60  # characters of a found value
-_NAMED = (Model, MethodConfig, MetricUse, HarnessTask)  # sections that a bare name is short for
+_NAMED = (Model, MethodConfig, MetricUse, HarnessTask, Rubric)  # sections that a bare name is short for
 _WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or false", Any: "anything"}
 _MANY = {str: "texts", float: "numbers", int: "whole numbers"}
 

@@ -174,8 +174,9 @@ def _read_overrides(words: Sequence[str], problems: list[Problem]) -> _Layer | N
     where: dict[Key, str] = {}
     whole = True
     for word in words:
-        place = f"command line: {word}"
         dotted, equals, text = word.partition("=")
+        # What was meant to name a variable may be the key itself.
+        place = f"command line: {dotted}=…" if "api_key" in dotted else f"command line: {word}"
         if not equals or not dotted:
             problems.append(Problem(place, "expected key=value", "for example train.learning_rate=2e-4"))
             continue

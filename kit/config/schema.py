@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from kit.config.gates import Claim, Gate
 from kit.config.labour import Labour
 from kit.config.schema_data import Data
+from kit.config.schema_judge import Judge
 from kit.config.section import Section
 
 Stage = Literal["pretrain", "sft", "dpo", "kto", "orpo"]
@@ -261,6 +262,8 @@ class Evaluate(Section):
     """How many requests are served at once when response time is measured: 1, and others as [1, 4, 16]."""
     goodput: Goodput | None = None
     """Limits of a good answer: the report then counts requests a second that meet them."""
+    judge: Judge | None = None
+    """A model that judges answers, beside the metrics; null asks none."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     bootstrap_draws: int = Field(default=10_000, ge=100)
 

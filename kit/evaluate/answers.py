@@ -9,13 +9,15 @@ import gc
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from kit.config.schema import Config, HarnessTask
+from kit.evaluate.calibration_scores import FILE as CONFIDENCE
+from kit.evaluate.calibration_scores import asked_for
 from kit.evaluate.conditions import loaded_conditions, note_loaded
 from kit.evaluate.generate import Answer, Decoding, generate, generation_config
 from kit.evaluate.harness import answered_file, give_task
@@ -26,6 +28,7 @@ from kit.evaluate.perplexity import NAME
 from kit.evaluate.predictions import append_predictions, read_lines, read_predictions
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.timing import SYSTEMS
+from kit.evaluate.validity import invalid_reason
 from kit.files import write_text
 from kit.models.loading import is_adapter, load_base, load_tokenizer, load_tuned, model_folder
 
@@ -110,13 +113,11 @@ def answer(
     if config.evaluate.sampling.enabled:
         wanted["sampled"] = prompts
     done = read_predictions(folder / "predictions.jsonl")
-    timed = {line["system"] for line in read_lines(folder / "latency.jsonl")}
-    untimed = [] if config.evaluate.latency_prompts == 0 else [s for s in SYSTEMS if s not in timed]
     asked_to_read = NAME in {use.name for use in config.evaluate.metrics}
-    read = {line["system"] for line in read_lines(folder / "likelihood.jsonl")}
-    unread = [system for system in SYSTEMS if asked_to_read and system not in read]
-    tempted = {line["system"] for line in read_lines(folder / MEMORISATION)}
-    untempted = [system for system in SYSTEMS if secrets and system not in tempted]
+    untimed = _absent(folder / "latency.jsonl") if config.evaluate.latency_prompts else []
+    unread = _absent(folder / "likelihood.jsonl") if asked_to_read else []
+    unsure = _absent(folder / CONFIDENCE) if asked_for(config) else []
+    untempted = _absent(folder / MEMORISATION) if secrets else []
     tasks = [
         (system, task)
         for system in SYSTEMS
@@ -128,7 +129,7 @@ def answer(
         for system in SYSTEMS
         for decoding, asked in wanted.items()
     }
-    if not (untimed or unread or untempted or tasks or any(missing.values())):
+    if not (untimed or unread or untempted or unsure or tasks or any(missing.values())):
         return
     tokenizer = load_tokenizer(config.model)
     systems = Systems(config, run / "golden", folder)
@@ -139,6 +140,8 @@ def answer(
                 _answer(systems, tokenizer, asked, len(wanted[decoding]) - len(asked), system, decoding)
         if system in unread:
             _read_references(systems, tokenizer, prompts, system)
+        if system in unsure:
+            _read_answers(systems, tokenizer, prompts, system)
         if system in untempted:
             _tempt(systems, tokenizer, secrets, system)
         for task in (task for given_to, task in tasks if given_to == system):
@@ -148,6 +151,12 @@ def answer(
     if untimed and systems.can_take_turns:
         systems.both = True
         _time(systems, tokenizer, prompts, SYSTEMS)
+
+
+def _absent(path: Path) -> list[str]:
+    """The systems that a file, which each fills in at once, has no line of."""
+    there = {line["system"] for line in read_lines(path)}
+    return [system for system in SYSTEMS if system not in there]
 
 
 def _answer(
@@ -195,6 +204,27 @@ def _read_references(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt]
     with systems.answering(system) as model:
         lines = measure_likelihood(model, tokenizer, prompts, systems.config.model.max_length, system)
     path = systems.folder / "likelihood.jsonl"
+    write_text(path, "".join(json.dumps(line) + "\n" for line in [*read_lines(path), *lines]))
+
+
+def _read_answers(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt], system: str) -> None:
+    """Add how sure a system is of its own greedy answers to `confidence.jsonl`, all at once."""
+    made = read_predictions(systems.folder / "predictions.jsonl")
+    answers = [made[prompt.id, system, "greedy"] for prompt in prompts]
+    invalid = [invalid_reason(line["output"], line["finished"]) for line in answers]
+    own = [
+        replace(prompt, answer=line["output"])
+        for prompt, line, reason in zip(prompts, answers, invalid, strict=True)
+        if reason is None
+    ]
+    with systems.answering(system) as model:
+        lines = measure_likelihood(model, tokenizer, own, systems.config.model.max_length, system)
+    lines += [
+        {"id": prompt.id, "system": system, "nats": 0.0, "tokens": 0, "why": f"invalid answer ({reason})"}
+        for prompt, reason in zip(prompts, invalid, strict=True)
+        if reason is not None
+    ]
+    path = systems.folder / CONFIDENCE
     write_text(path, "".join(json.dumps(line) + "\n" for line in [*read_lines(path), *lines]))
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kit.evaluate.statistics import Floats, Interval, normal_quantile, paired
+from kit.evaluate.statistics import Floats, Interval, normal_quantile, paired, points_down
 
 Kind = Literal["expanded", "bca", "percentile"]
 
@@ -45,11 +45,20 @@ def bootstrap_mean(
             (`bench/coverage.py`), so it is what reports show.
 
     Where z0 or a does not exist (all clusters say the same, or all draws lie on one side of the estimate)
-    the shares are Φ(z), and `method` says so. The result does not depend on the order of the prompts.
+    the shares are Φ(z), and `method` says so. The result does not depend on the order of the prompts, and
+    that of the negated values is its mirror image: the seed draws the same clusters for both.
     Source: Efron, JASA 1987, 82:171; Davison and Hinkley 1997, 3.8 (clusters); Hesterberg, Am. Statist.
     2015, 69:371 (expanded).
     """
     sums, sizes = _cluster_sums(values, clusters)
+    if points_down(float(sums.sum()), *sums):
+        return _mean_interval(-sums, sizes, kind, draws, confidence, seed).mirrored
+    return _mean_interval(sums, sizes, kind, draws, confidence, seed)
+
+
+def _mean_interval(
+    sums: Floats, sizes: Floats, kind: Kind, draws: int, confidence: float, seed: int
+) -> Interval:
     estimate = float(sums.sum() / sizes.sum())
     means = _drawn_means(sums, sizes, draws, seed)
     z = normal_quantile(confidence)
@@ -219,10 +228,13 @@ def difference_of_medians(
     """
     x, y = _times(base, tuned)
     drawn_x, drawn_y = _drawn_medians(x, y, draws, seed)
-    low, high = np.quantile(drawn_y - drawn_x, _tails(confidence))
+    gap, gaps = float(np.median(y) - np.median(x)), drawn_y - drawn_x
+    turned = points_down(gap, *gaps)
+    low, high = np.quantile(-gaps if turned else gaps, _tails(confidence))
     method = f"paired bootstrap of the difference of medians, {draws:,} draws"
-    found = Interval(float(np.median(y) - np.median(x)), float(low), float(high), method)
-    return found, _two_sided(drawn_y - drawn_x, [str(place) for place in range(len(x))])
+    found = Interval(-gap if turned else gap, float(low), float(high), method)
+    p_value = _two_sided(gaps, [str(place) for place in range(len(x))])
+    return found.mirrored if turned else found, p_value
 
 
 def enough_clusters(clusters: Sequence[str], confidence: float) -> bool:

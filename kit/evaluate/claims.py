@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kit.config.gates import Claim
+from kit.evaluate import judge_gate
 from kit.evaluate.conversations import per_group
 from kit.evaluate.gate_kinds import ROUNDING
 from kit.evaluate.gates import Scores, find_entry, independent, mostly_invalid, refuse_missing_figure
 from kit.evaluate.labour import tell_assumptions
+from kit.evaluate.naming import names_of
 
 ClaimStatus = Literal["supported", "not supported", "not testable"]
 
@@ -74,14 +76,17 @@ def _judge_claim(scores: Scores, claim: Claim, labour: dict[str, Any] | None) ->
         return result("not testable", "no offline metric can measure it")
     entry = find_entry(scores, claim.metric, "greedy", f"claims: {claim.name}")
     if entry is None:
-        return result("not testable", f"{claim.metric} applied to no prompt")
+        asked = claim.metric == judge_gate.NAME and scores.get("judge")
+        unscored = f"{claim.metric} applied to no prompt"
+        return result("not testable", judge_gate.why_not(scores, "greedy") if asked else unscored)
     entry = per_group(entry, f"claims: {claim.name}") if claim.per == "group" else entry
     refuse_missing_figure(entry, claim.of, f"claims: {claim.name}")
     part = entry[claim.of]
     if part is None:
-        return result("not testable", "the base model had nothing to reduce")
+        return result("not testable", f"{names_of(scores).the_base} had nothing to reduce")
     if claim.of != "tuned" and mostly_invalid(scores, "base", "greedy"):
-        return result("not testable", "most answers of the base model are empty, cut or repeating")
+        why = f"most answers of {names_of(scores).the_base} are empty, cut or repeating"
+        return result("not testable", why)
     groups = independent(entry)
     found = {key: part[key] for key in ("estimate", "low", "high")} | {"n": entry["n"], "groups": groups}
     made = "synthetic " if scores["synthetic"] else ""

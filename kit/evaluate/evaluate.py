@@ -1,10 +1,11 @@
 """Base against tuned on the same held-out prompts: answer, time, score, compare.
 
 `evaluations/<id>/` holds the answers (`predictions.jsonl`, `latency.jsonl`), how likely the reference
-answers were (`likelihood.jsonl`, where asked for), how the models were loaded (`loaded.json`), `scores.json`,
-and `evaluation.json`, which says from what all this was made. The id names the run, the data and everything
-that shapes an answer; so a second call goes on where the first stopped,
-and a changed policy or metric scores the same answers anew without generating them again.
+answers were (`likelihood.jsonl`, where asked for), what a judge said (`judge.jsonl`, where there is one),
+how the models were loaded (`loaded.json`), `scores.json`, and `evaluation.json`, which says from what all
+this was made. The id names the run, the data and everything that shapes an answer; so a second call goes on
+where the first stopped, and a changed policy or metric scores the same answers anew without generating them
+again.
 """
 
 import json
@@ -16,6 +17,9 @@ import kit
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.schema import Config, MetricUse
 from kit.data.prepared import load_split
+from kit.evaluate.calibration_scores import FILE as CONFIDENCE
+from kit.evaluate.calibration_scores import METRICS as CALIBRATION
+from kit.evaluate.calibration_scores import add_calibration, calibration_problems
 from kit.evaluate.conditions import (
     Conditions,
     conditions,
@@ -25,9 +29,11 @@ from kit.evaluate.conditions import (
     refuse_changed_base,
     refuse_mismatches,
 )
-from kit.evaluate.general import load_general
+from kit.evaluate.general import General, load_general
 from kit.evaluate.general_scores import general_scores
 from kit.evaluate.harness import harness_scores, refuse_missing_harness
+from kit.evaluate.judge import ReadyJudge, judge_answers, judge_hash, ready_judge
+from kit.evaluate.judge_scores import add_judge
 from kit.evaluate.memorisation import MEMORISATION, find_secrets
 from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.metrics import LoadedMetric, load_metric
@@ -35,7 +41,7 @@ from kit.evaluate.perplexity import NAME as PERPLEXITY
 from kit.evaluate.plan import Plan, measured_discordances, plan
 from kit.evaluate.predictions import read_lines, read_predictions
 from kit.evaluate.prompts import Prompt, choose, load_prompts
-from kit.evaluate.scores import build_scores, score_answers
+from kit.evaluate.scores import build_scores, score_answers, settings_of
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
@@ -66,15 +72,16 @@ def evaluate(
         The evaluation's folder. If it is there already and nothing changed, no work is done.
 
     Raises:
-        ConfigError: a metric is unknown or its parameters do not fit.
-        DataError: there is no test row, or a general set cannot be read.
+        ConfigError: a metric is unknown or its parameters do not fit; a judge's rubric or key is missing.
+        DataError: there is no test row; a general set or a judge's labels cannot be used.
+        EndpointError: a judge's endpoint failed; what it answered is kept.
         InvalidRunError: base and tuned would answer under unlike conditions, the base is not the one the
             run started from, or there is no golden checkpoint (exit code 4). Broken answers are not an
             error here: they are scored, counted under `validity`, and make the report's verdict `invalid`.
     """
     from kit.evaluate.answers import answer
 
-    metrics = load_metrics(config, hooks, root)
+    metrics, judge = load_metrics(config, hooks, root), ready_judge(config, root)
     general = load_general(config, root, hooks)
     refuse_missing_harness(config.evaluate.harness, root)
     prompts = choose(load_prompts(prepared / "test"), config.evaluate.max_prompts)
@@ -102,15 +109,32 @@ def evaluate(
         "synthetic_share": share,
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
     }
+    write_json(folder / "scores.json", _scores(config, metrics, general, judge, prompts, folder, header))
+    write_json(folder / "evaluation.json", record)
+    return folder
+
+
+def _scores(
+    config: Config,
+    metrics: Sequence[LoadedMetric],
+    general: Sequence[General],
+    judge: ReadyJudge | None,
+    prompts: Sequence[Prompt],
+    folder: Path,
+    header: dict[str, Any],
+) -> dict[str, Any]:
+    """All of `scores.json`, from what the evaluation's folder holds and what a judge says of it."""
     predictions = read_predictions(folder / "predictions.jsonl")
     latency = read_lines(folder / "latency.jsonl")
     likelihood = read_lines(folder / "likelihood.jsonl")
     memorisation = read_lines(folder / MEMORISATION)
     scores = build_scores(config, metrics, prompts, predictions, latency, header, likelihood, memorisation)
+    add_calibration(scores, config, read_lines(folder / CONFIDENCE), prompts, settings_of(config))
     scores["general"] = [*general_scores(config, general, predictions), *harness_scores(config, folder)]
-    write_json(folder / "scores.json", scores)
-    write_json(folder / "evaluation.json", record)
-    return folder
+    if judge is not None:
+        judged = judge_answers(judge, config, prompts, predictions, folder)
+        add_judge(scores, judged, prompts, settings_of(config))
+    return scores
 
 
 def task_scorer(config: Config, root: Path, prepared: Path, hooks: Hooks) -> TaskScore:
@@ -228,12 +252,13 @@ def load_metrics(config: Config, hooks: Hooks, root: Path) -> list[LoadedMetric]
     """
     metrics, problems = [], []
     for use in config.evaluate.metrics:
-        if use.name in (PERPLEXITY, MEMORISED) and not use.params:
+        if use.name in CALIBRATION or (use.name in (PERPLEXITY, MEMORISED) and not use.params):
             continue  # not of answers to the prompts: measured while the model is there
         try:
             metrics.append(load_metric(use, hooks, root, config.languages))
         except ConfigError as error:
             problems += error.problems
+    problems += [] if problems else calibration_problems(config, metrics)
     if problems:
         raise ConfigError(problems)
     return metrics
@@ -292,6 +317,7 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
             "languages": config.languages,
             "goodput": config.evaluate.model_dump(mode="json", include={"goodput"}),
             "method": _METHOD,
+            "judge": judge_hash(config, root),
             "intervals": [config.evaluate.confidence, config.evaluate.bootstrap_draws],
         }
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from kit.config.gates import Gate
 from kit.evaluate.multiplicity import holm
+from kit.evaluate.naming import BASE_AND_TUNED, Names
 from kit.evaluate.statistics import upper_bound_of_none
 
 Part = dict[str, Any]
@@ -44,6 +45,7 @@ class Context:
     higher_is_better: bool
     confidence: float
     others: Sequence[float] = ()
+    names: Names = BASE_AND_TUNED
 
 
 def look(part: Part, gate: Gate, context: Context) -> Found:
@@ -52,7 +54,7 @@ def look(part: Part, gate: Gate, context: Context) -> Found:
         return _significant(part, context)
     if gate.kind == "non_inferior":
         return _non_inferior(part, gate, context)
-    return _threshold(part, gate)
+    return _threshold(part, gate, context)
 
 
 def meets(gate: Gate, value: float) -> bool:
@@ -72,12 +74,13 @@ def p_in_the_good_direction(part: Part, higher_is_better: bool) -> float:
     return float(p_value)
 
 
-def _threshold(part: Part, gate: Gate) -> Found:
+def _threshold(part: Part, gate: Gate, context: Context) -> Found:
     figure = part.get(gate.of) or {}
     value = figure.get(_BOUND_KEYS[gate.bound])
     estimate, low, high = figure.get("estimate"), figure.get("low"), figure.get("high")
     if value is None:
-        return Found(None, estimate, low, high, None, lacking="the base model had nothing to reduce")
+        lacking = f"{context.names.the_base} had nothing to reduce"
+        return Found(None, estimate, low, high, None, lacking=lacking)
     return Found(float(value), estimate, low, high, meets(gate, float(value)))
 
 
@@ -96,7 +99,7 @@ def _significant(part: Part, context: Context) -> Found:
     if holds:
         why = corrected
     elif estimate == 0 or (estimate > 0) != context.higher_is_better:
-        why = "tuned is not better than base"
+        why = f"{context.names.tuned} is not better than {context.names.base}"
     else:
         why = f"chance alone could explain it{f', {corrected}' if corrected else ''}"
     p_value = float(figure["p_value"])
@@ -113,7 +116,7 @@ def _non_inferior(part: Part, gate: Gate, context: Context) -> Found:
     why = "" if holds else "so large a loss is not ruled out, which is not to say that there is one"
     worst = estimate if context.higher_is_better else -estimate
     if not holds and worst <= -margin:
-        why = "tuned lost as much as the margin or more"
+        why = f"{context.names.tuned} lost as much as the margin or more"
     return Found(bound, estimate, low, high, holds, why=why)
 
 

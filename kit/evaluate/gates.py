@@ -12,6 +12,7 @@ from typing import Any, Literal
 from kit.config.errors import ConfigError, ExitCode, Problem
 from kit.config.explain import nearest
 from kit.config.gates import Gate
+from kit.evaluate import judge_gate
 from kit.evaluate.conversations import per_group
 from kit.evaluate.gate_kinds import (
     Context,
@@ -22,6 +23,7 @@ from kit.evaluate.gate_kinds import (
     meets,
     p_in_the_good_direction,
 )
+from kit.evaluate.naming import names_of
 
 Scores = dict[str, Any]
 GateStatus = Literal["passed", "failed", "not enough evidence"]
@@ -79,22 +81,26 @@ class Verdict:
     sentence: str
 
 
-def judge_gates(scores: Scores, gates: Sequence[Gate], languages: Sequence[str] = ()) -> list[GateResult]:
+def judge_gates(
+    scores: Scores, gates: Sequence[Gate], languages: Sequence[str] = (), beside: Sequence[float] = ()
+) -> list[GateResult]:
     """Hold every gate against the scores, in the order of the gates.
 
     Args:
         languages: those that are deployed. A gate on the worst language is open while one of them has no
             test prompt.
+        beside: p-values of gates on significance that other scores are held against at the same time, of
+            further systems compared with the same base: they belong to the family.
 
     Raises:
         ConfigError: gates that name an unknown metric, slice column, or a figure the metric does not
             have; all at once.
     """
     results, problems = [], []
-    family = _family(scores, gates)
+    family = significance_family(scores, gates)
     for gate in gates:
         try:
-            others = [p_value for name, p_value in family.items() if name != gate.name]
+            others = [*beside, *(p_value for name, p_value in family.items() if name != gate.name)]
             results.append(_judge_gate(scores, gate, languages, others))
         except ConfigError as error:
             problems += error.problems
@@ -105,14 +111,14 @@ def judge_gates(scores: Scores, gates: Sequence[Gate], languages: Sequence[str] 
 
 def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
     """The release decision from the run's validity and its gates."""
-    mismatches = scores["conditions"]["mismatches"]
+    names, mismatches = names_of(scores), scores["conditions"]["mismatches"]
     if mismatches:
-        reason = f"base and tuned were not compared like with like: {'; '.join(mismatches)}."
+        reason = f"{names.base} and {names.tuned} were not compared like with like: {'; '.join(mismatches)}."
         return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     for decoding, systems in scores["validity"].items():
         n, invalid = systems["tuned"]["n"], systems["tuned"]["invalid"]
         if mostly_invalid(scores, "tuned", decoding):
-            reason = f"{invalid} of {n} {decoding} answers of the tuned model are empty, cut or repeating."
+            reason = f"{invalid} of {n} {decoding} answers of {names.the_tuned} are empty, cut or repeating."
             return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     failed = [gate.name for gate in gates if gate.status == "failed"]
     unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]
@@ -151,13 +157,15 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
         return _judge_rules(scores, gate, where)
     entry = find_entry(scores, gate.metric, gate.decoding, where, gate.on)
     if entry is None:
-        return _open(gate, NOT_SCORED, None, "no prompt was scored for both systems")
+        asked = gate.metric == judge_gate.NAME and gate.on is None and scores.get("judge")
+        unscored = "no prompt was scored for both systems"
+        return _open(gate, NOT_SCORED, None, judge_gate.why_not(scores, gate.decoding) if asked else unscored)
     entry = per_group(entry, where) if gate.per == "group" else entry
     refuse_missing_figure(entry, gate.of, where)
     _refuse_meaningless_margin(entry, gate, where)
     compares = gate.kind != "threshold" or gate.of != "tuned"
     broken = compares and mostly_invalid(scores, "base", gate.decoding)
-    context = Context(entry["higher_is_better"], scores["confidence"], others)
+    context = Context(entry["higher_is_better"], scores["confidence"], others, names_of(scores))
     if gate.worst is not None:
         return _judge_worst(entry, gate, context, broken, languages if gate.worst == LANGUAGE else ())
     return _judge_part(entry, gate, context, None, broken)
@@ -175,9 +183,10 @@ def _judge_rules(scores: Scores, gate: Gate, where: str) -> GateResult:
     parts = {}
     for decoding in scores["validity"]:
         entry = find_entry(scores, gate.metric, decoding, where)
-        if entry is None:
+        judged = gate.metric == judge_gate.NAME and scores.get("judge")
+        if entry is None and not judged:
             return _open(gate, NOT_SCORED, None, "no prompt was scored for both systems")
-        if entry["severities"] is None:
+        if entry is None or entry["severities"] is None:
             hint = "`zero_tolerance` is for metrics that judge by the policy's rules, such as violation_rate"
             raise ConfigError(Problem(where, f"{gate.metric!r} has no rules with a severity", hint))
         parts[decoding] = entry["severities"][gate.zero_tolerance]["tuned"]
@@ -236,7 +245,7 @@ def _judge_part(part: Part, gate: Gate, context: Context, slice_: str | None, br
     lacking = found.lacking if found.found is None else _thin(gate, part["n"], independent(part))
     lacking = lacking or found.lacking
     if not lacking and broken and found.holds:
-        lacking = "most answers of the base model are empty, cut or repeating"
+        lacking = f"most answers of {context.names.the_base} are empty, cut or repeating"
     return _result(gate, part, slice_, found, lacking)
 
 
@@ -302,7 +311,7 @@ def _asked(gate: Gate) -> str:
     return f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}"
 
 
-def _family(scores: Scores, gates: Sequence[Gate]) -> dict[str, float]:
+def significance_family(scores: Scores, gates: Sequence[Gate]) -> dict[str, float]:
     """The p-value of every gate that asks for significance, by name; the worst slice's where it asks for one.
 
     A gate that cannot be tested counts with p = 1: the family is what was planned, not what came out.
@@ -311,7 +320,8 @@ def _family(scores: Scores, gates: Sequence[Gate]) -> dict[str, float]:
 
 
 def _largest_p(scores: Scores, gate: Gate) -> float:
-    for entry in measured(scores, gate.on)["metrics"]:
+    judged = None if gate.on else judge_gate.judge_entry(scores, gate.decoding)
+    for entry in [*measured(scores, gate.on)["metrics"], *([judged] if judged else [])]:
         if entry["name"] == gate.metric and entry["decoding"] == gate.decoding:
             whole = per_group(entry, f"gates: {gate.name}") if gate.per == "group" else entry
             parts = [p for p in entry["slices"] if p["column"] == gate.worst] if gate.worst else [whole]
@@ -335,9 +345,13 @@ def find_entry(
 ) -> dict[str, Any] | None:
     """A metric's entry; None if the metric was asked for but no prompt could be scored.
 
+    Of the judge it is the one corrected for its errors; None too where there is none.
+
     Raises:
         ConfigError: there is no such metric in the scores.
     """
+    if metric == judge_gate.NAME and on is None and scores.get("judge"):
+        return judge_gate.judge_entry(scores, decoding)
     looked_at = measured(scores, on)
     for entry in looked_at["metrics"]:
         if entry["name"] == metric and entry["decoding"] == decoding:

@@ -9,7 +9,9 @@ from typing import Any
 
 from kit.config.gates import Gate
 from kit.config.schema import Config
+from kit.evaluate.calibration_scores import METRICS as CALIBRATION
 from kit.evaluate.gates import LANGUAGE
+from kit.evaluate.judge_gate import NAME as JUDGE
 from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.metrics import LoadedMetric
 from kit.evaluate.perplexity import NAME as PERPLEXITY
@@ -85,7 +87,11 @@ def plan(
             continue  # how many values there are is seen when they are looked for
         elif gate.metric == "response_time":
             why = _too_few(gate, config.evaluate.latency_prompts, "timed prompts at most")
-        elif gate.metric == PERPLEXITY:
+        elif gate.metric == JUDGE and config.evaluate.judge and config.evaluate.judge.labels is None:
+            why = (
+                "stays open: a judge that no labels are named for (`evaluate.judge.labels`) is not calibrated"
+            )
+        elif gate.metric in (PERPLEXITY, JUDGE, *CALIBRATION):
             why = _too_few(gate, len({prompt.group for prompt in prompts}), "groups of prompts at most")
         else:
             discordance = discordances[gate.metric]

@@ -36,3 +36,11 @@ class PolicyMetric(ItemMetric):
 def _read(path: Path, modified: int) -> Policy:
     """Read once as long as the file does not change; training scores the same policy many times."""
     return load_policy(path)
+
+
+def metrics_with_policy(names: Sequence[str]) -> set[str]:
+    """Those of the kit's metrics that take a policy; names of others are passed over."""
+    from kit.evaluate.metrics import metric_names, module_of
+
+    known = set(names).intersection(metric_names())
+    return {name for name in known if isinstance(module_of(name), PolicyMetric)}

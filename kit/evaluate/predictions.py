@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,40 @@ def read_predictions(path: Path) -> dict[Key, Line]:
     Raises:
         InvalidRunError: a line other than the last is damaged.
     """
+    lines = read_appended(path, ("id", "system", "decoding"), "a prediction")
+    return {(line["id"], line["system"], line["decoding"]): line for line in lines}
+
+
+def read_appended(path: Path, keys: Sequence[str], called: str) -> list[Line]:
+    """All complete lines of a file that `append_predictions` writes; a half-written last one is cut off.
+
+    Args:
+        keys: what every line has.
+        called: what a line is, for the error.
+
+    Raises:
+        InvalidRunError: a line other than the last is damaged.
+    """
     if not path.is_file():
-        return {}
+        return []
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         with path.open("r+b") as file:
             file.truncate(whole)
-    predictions: dict[Key, Line] = {}
+    lines: list[Line] = []
     for number, text in enumerate(
         content[:whole].decode("utf-8", errors="replace").split("\n")[:-1], start=1
     ):
         try:
             line = json.loads(text)
-            predictions[line["id"], line["system"], line["decoding"]] = line
-        except (ValueError, KeyError, TypeError) as error:
-            raise InvalidRunError(
-                Problem(
-                    f"{path}:{number}", "not a prediction", "delete this evaluation's folder and run it again"
-                )
-            ) from error
-    return predictions
+            if not all(key in line for key in keys):
+                raise ValueError(f"not all of {keys}")
+            lines.append(line)
+        except (ValueError, TypeError) as error:
+            hint = "delete this evaluation's folder and run it again"
+            raise InvalidRunError(Problem(f"{path}:{number}", f"not {called}", hint)) from error
+    return lines
 
 
 def append_predictions(path: Path, lines: Iterable[Line]) -> None:

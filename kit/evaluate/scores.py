@@ -77,6 +77,7 @@ def build_scores(
     groups = len({prompt.group for prompt in prompts})
     return {
         "schema": 3,
+        "systems": {system: system for system in SYSTEMS},
         **header,
         "kit_version": kit.__version__,
         "model": config.model.name,
@@ -89,6 +90,8 @@ def build_scores(
         "metrics": entries,
         "unscored": unscored,
         "latency": with_load(summarise_latency(latency, settings), latency, config.evaluate),
+        "judge": None,
+        "calibration": [],
         "items": [_item(prompt, place, answered, decodings) for place, prompt in enumerate(prompts)],
     }
 
@@ -224,7 +227,8 @@ def _counts(base: MetricResult, tuned: MetricResult) -> dict[str, dict[str, int]
     The reasons are chosen over both systems, so that one left out on one side is not read as none.
     """
     found = [Counter(reason for reasons in r.details for reason in reasons) for r in (base, tuned)]
-    shown = [reason for reason, _ in (found[0] + found[1]).most_common(_DETAILS_SHOWN)]
+    both = found[0] + found[1]
+    shown = sorted(both, key=lambda reason: (-both[reason], reason))[:_DETAILS_SHOWN]  # ties: by name
     return {
         system: {reason: counts[reason] for reason in shown if counts[reason]}
         for system, counts in zip(SYSTEMS, found, strict=True)

@@ -25,6 +25,11 @@ class Interval:
     high: float
     method: str
 
+    @property
+    def mirrored(self) -> "Interval":
+        """The interval of the negative: of base minus tuned, where this is of tuned minus base."""
+        return Interval(0.0 - self.estimate, 0.0 - self.high, 0.0 - self.low, self.method)  # 0 stays +0
+
 
 @dataclass(frozen=True)
 class Reduction:
@@ -136,8 +141,9 @@ def newcombe(table: PairedTable, confidence: float = 0.95) -> Interval:
     down, up = tuned.estimate - tuned.low, tuned.high - tuned.estimate
     base_down, base_up = base.estimate - base.low, base.high - base.estimate
     estimate = (table.only_tuned - table.only_base) / n
-    below = math.sqrt(max(0.0, down**2 - 2 * phi * down * base_up + base_up**2))
-    above = math.sqrt(max(0.0, up**2 - 2 * phi * up * base_down + base_down**2))
+    # Grouped so that swapped systems round alike: their interval is this one mirrored, to the last digit.
+    below = math.sqrt(max(0.0, (down**2 + base_up**2) - 2 * phi * (down * base_up)))
+    above = math.sqrt(max(0.0, (up**2 + base_down**2) - 2 * phi * (up * base_down)))
     return Interval(estimate, max(-1.0, estimate - below), min(1.0, estimate + above), "Newcombe 10")
 
 
@@ -193,6 +199,15 @@ def outcome(low: float, high: float, p_value: float, *, confidence: float, highe
     if low <= 0 <= high or 1 - p_value <= confidence:  # 1 - 0.95 rounds to more than 0.05
         return "not shown"
     return "improved" if (low > 0) == higher_is_better else "worse"
+
+
+def points_down(*values: float) -> bool:
+    """Whether the first of the values that is not zero is negative; false where there is none.
+
+    Rounding in quantiles is not symmetric. So an interval of a difference is worked out on the side where
+    this is false, and mirrored where it is true: swapped systems then mirror to the last digit.
+    """
+    return next((value for value in values if value != 0), 0.0) < 0
 
 
 def paired(base: ArrayLike, tuned: ArrayLike) -> tuple[Floats, Floats]:

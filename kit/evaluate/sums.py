@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kit.evaluate.statistics import Floats, Interval
+from kit.evaluate.statistics import Floats, Interval, points_down
 
 
 def compare_sums(
@@ -37,12 +37,15 @@ def compare_sums(
         drawn.append(statistic(weights @ sums))
     gaps = drawn[1] - drawn[0]
     beyond = min(int(np.sum(gaps <= 0)), int(np.sum(gaps >= 0)))
+    gap = figures[1] - figures[0]
+    turned = points_down(gap, *gaps)  # swapped systems mirror to the last digit
+    difference = _interval(-gap, -gaps, confidence).mirrored if turned else _interval(gap, gaps, confidence)
     # So few clusters cannot show more: with all of them on one side, a sign-flip test's p is 2 / 2^k.
     p_value = min(1.0, max(2 * (beyond + 1) / (draws + 1), 2.0 ** (1 - weights.shape[1])))
     return (
         _interval(figures[0], drawn[0], confidence),
         _interval(figures[1], drawn[1], confidence),
-        _interval(figures[1] - figures[0], gaps, confidence),
+        difference,
         p_value,
     )
 

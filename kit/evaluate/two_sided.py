@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from kit.config.gates import Gate
 from kit.evaluate.gates import mostly_invalid
+from kit.evaluate.naming import names_of
 
 Status = Literal["win", "no win", "not shown"]
 
@@ -59,7 +60,7 @@ def two_sided(scores: dict[str, Any], gates: Sequence[Gate]) -> list[TwoSided]:
         for metric in scores["metrics"]
         if metric["decoding"] == "greedy" and metric["kind"] == "rate" and metric["n"]
     }
-    broken = mostly_invalid(scores, "base", "greedy")
+    broken = names_of(scores).base if mostly_invalid(scores, "base", "greedy") else ""
     return [
         _compare(measured[first], measured[second], gates, broken)
         for first, second in PAIRS
@@ -83,7 +84,7 @@ def margin_of(metric: str, gates: Sequence[Gate]) -> tuple[float, str]:
     return DEFAULT_MARGIN, ""
 
 
-def _compare(first: dict[str, Any], second: dict[str, Any], gates: Sequence[Gate], broken: bool) -> TwoSided:
+def _compare(first: dict[str, Any], second: dict[str, Any], gates: Sequence[Gate], broken: str) -> TwoSided:
     margin, margin_from = margin_of(second["name"], gates)
     sides = {
         system: {metric["name"]: _span(metric[system]) for metric in (first, second)}
@@ -105,14 +106,17 @@ def _compare(first: dict[str, Any], second: dict[str, Any], gates: Sequence[Gate
     )
 
 
-def _judge(first: dict[str, Any], second: dict[str, Any], margin: float, broken: bool) -> tuple[Status, str]:
+def _judge(first: dict[str, Any], second: dict[str, Any], margin: float, broken: str) -> tuple[Status, str]:
     """Whether the pair is a win, and which side decides it.
 
     The second is within its margin where the whole interval of its difference is (non-inferiority), and
     beyond it where none of the interval is.
+
+    Args:
+        broken: the base's name, where most of its answers are none; else empty.
     """
     if broken:
-        return "not shown", "most answers of base are no answers, so nothing is won over it"
+        return "not shown", f"most answers of {broken} are no answers, so nothing is won over it"
     if first["verdict"] == "worse":
         return "no win", "the first rose"
     low, high = second["difference"]["low"], second["difference"]["high"]

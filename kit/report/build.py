@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 from kit.config.errors import ExitCode
 from kit.config.gates import Gate
 from kit.config.schema import Config
+from kit.evaluate.naming import names_of
 from kit.files import new_folder, write_json, write_text
 from kit.report import labour, misses, provenance, scores, speed, training, transcripts
+from kit.report.calibration import calibration_cards
 from kit.report.card import model_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.general import general_losses, general_rows, general_unscored
 from kit.report.harm import harm_rows
 from kit.report.html import page
+from kit.report.judge import judge_card
 from kit.report.judgement import (
     Judgement,
     claim_rows,
@@ -52,8 +55,8 @@ class ReportResult:
 
 
 @dataclass(frozen=True)
-class _Seeds:
-    """How many runs differ by the training seed only, and what they come to together."""
+class Seeds:
+    """How many runs differ by the training seed only (0: nobody knows), and what they come to together."""
 
     runs: int
     factor: list[Json]
@@ -90,8 +93,8 @@ def write_report(
     folder = root / "reports" / evaluation.name
     judged = judge(inputs.scores, config, evaluation, folder, recipe_gates)
     by_seed = find_seeds(root, evaluation)
-    seeds = _Seeds(len(by_seed) or 1, seed_factor(by_seed))
-    mask = audit_mask(config, run, prepared, inputs.data.get("tokenizer"))
+    seeds = Seeds(len(by_seed) or 1, seed_factor(by_seed))
+    mask = audit_mask(config, run, prepared, (inputs.data or {}).get("tokenizer"))
     view = build_view(config, root, evaluation, inputs, judged, seeds, mask)
     view = _with_nearest(view, prepared, inputs)
     with new_folder(folder) as temporary:
@@ -123,17 +126,18 @@ def build_view(
     evaluation: Path,
     inputs: Inputs,
     judged: Judgement,
-    seeds: _Seeds,
-    mask: MaskAudit,
+    seeds: Seeds,
+    mask: MaskAudit | None = None,
 ) -> View:
     """Everything the faces show, as words."""
-    found, manifest = inputs.scores, inputs.manifest
+    found, manifest = inputs.scores, inputs.manifest or {}
     licence, licence_note = _licence(found["model"], config)
     tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
     policies = _policies(config, root)
     titles, tables = _rule_titles(policies), scores.score_tables(found)
     return View(
         title=config.recipe.title,
+        names=names_of(found),
         summary=config.recipe.summary,
         project=config.project.name,
         evaluation=found["evaluation"],
@@ -143,18 +147,18 @@ def build_view(
         language=config.languages[0] if config.languages else "en",
         languages=config.languages,
         base_model=found["model"],
-        revision=manifest["model"].get("revision") or "",
+        revision=manifest.get("model", {}).get("revision") or "",
         licence=licence,
         licence_note=licence_note,
         hub_base=_hub_base(found["model"], root),
-        method=manifest["method"],
-        tuned_by=training.method_label(manifest["method"], config),
+        method=manifest.get("method", ""),
+        tuned_by=training.method_label(manifest["method"], config) if manifest else "",
         confidence=quantity(found["confidence"], "rate").replace(".0%", "%"),
         prompts=count(found["prompts"]),
         seeds=count(seeds.runs),
         seeds_note=seeds_note(seeds.runs),
         seed_rows=scores.seed_rows(seeds.factor, found),
-        power=_power(found),
+        power=power(found),
         synthetic=synthetic,
         tiny=tiny,
         notices=_notices(found, synthetic, tiny),
@@ -168,7 +172,7 @@ def build_view(
         methods=scores.methods(tables),
         score_plot=scores.score_plot(found),
         unscored=scores.unscored(found),
-        pairs=pair_views(judged.pairs),
+        pairs=pair_views(judged.pairs, names_of(found)),
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),
@@ -176,9 +180,11 @@ def build_view(
         transcripts=transcripts.pick_transcripts(found, titles),
         misses=misses.find_misses(found, titles, _most_urgent(policies)),
         validity=scores.validity_rows(found),
+        judge=judge_card(found),
+        calibration=calibration_cards(found),
         general=general_rows(found),
         general_unscored=general_unscored(found),
-        data=provenance.data_card(inputs.data, mask),
+        data=None if inputs.data is None or mask is None else provenance.data_card(inputs.data, mask),
         training=training.training(inputs, config),
         latency=speed.latency(found),
         labour=labour.labour_cost(judged.labour, found),
@@ -251,6 +257,10 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
         )
     elif synthetic:
         notices.append("The data is synthetic: results prove the machinery, not the domain.")
+    if "notices" in found:  # of a comparison, where nobody knows of a base and of tuning
+        broken = mostly_invalid(found, "base", "greedy")
+        said = f"Most answers of {names_of(found).base} are empty, cut or repeating and count as failures."
+        return [*notices, *found["notices"], *([said] if broken else [])]
     if mostly_invalid(found, "base", "greedy"):
         notices.append(
             "Most answers of the base model are empty, cut or repeating and count as failures: "
@@ -259,12 +269,12 @@ def _notices(found: Json, synthetic: bool, tiny: bool) -> list[str]:
     notices += general_losses(found)
     mismatches = (found.get("conditions") or {}).get("mismatches") or []
     if mismatches:
-        notices.append("Base and tuned were not asked under the same conditions; see Conditions.")
+        notices.append("The systems were not asked under the same conditions; see Conditions.")
     return notices
 
 
 def _limits(found: Json, seeds: int, synthetic: bool, tiny: bool) -> list[str]:
-    limits = [seeds_note(seeds), _power(found)]
+    limits = [seeds_note(seeds), power(found)]
     if synthetic:
         limits.append(
             "The held-out prompts come from the same phrase grammar as the training data; only their names, "
@@ -284,6 +294,8 @@ def seeds_note(seeds: int) -> str:
     """What the intervals say of the luck of training, by the number of runs that differ by the seed only."""
     from kit.evaluate.seeds import FEWEST_SEEDS
 
+    if not seeds:
+        return "The intervals cover the choice of prompts, not the luck of training or of drawing an answer."
     if seeds == 1:
         return "One training seed: the intervals cover the choice of prompts, not the luck of training."
     if seeds < FEWEST_SEEDS:
@@ -294,7 +306,8 @@ def seeds_note(seeds: int) -> str:
     )
 
 
-def _power(found: Json) -> str:
+def power(found: Json) -> str:
+    """How small a difference so many prompts show, in a sentence; empty where it was not computed."""
     effect = found.get("minimum_detectable_effect")
     if effect is None:
         return ""
@@ -307,6 +320,6 @@ def _power(found: Json) -> str:
     if effect >= PLANNED_DISCORDANCE:
         return f"{prompts} are too few: most differences would go unseen."
     return (
-        f"{prompts} show a difference of {number(effect * 100)} points in four cases of five, where base and "
-        "tuned disagree on one in five; smaller differences may go unseen."
+        f"{prompts} show a difference of {number(effect * 100)} points in four cases of five, where the "
+        "systems disagree on one in five; smaller differences may go unseen."
     )

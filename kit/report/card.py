@@ -55,7 +55,7 @@ def _metadata(view: View) -> str:
             dataset_type="casekit-prepared",
             dataset_name=visible(f"{view.title} ({is_synthetic} test split)"),
             dataset_split="test",
-            dataset_revision=view.data.fingerprint,
+            dataset_revision=view.data.fingerprint if view.data else None,
             metric_type=metric.name,
             metric_name=visible(f"{metric.label}: {metric.text}"),
             metric_value=metric.value,
@@ -86,6 +86,8 @@ def _use(view: View) -> list[str]:
 
 
 def _making(view: View) -> list[str]:
+    if view.data is None or view.training is None:
+        return []
     base = f"{view.base_model} @ {view.revision}" if view.revision else view.base_model
     sources = [
         [escape(s.name), s.rows, "yes" if s.synthetic else "no", f"`{s.sha256}`"] for s in view.data.sources

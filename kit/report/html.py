@@ -6,6 +6,7 @@ other source, so that even text that slipped through escaping could neither run 
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,6 +22,7 @@ _MARKS = {
     "failed": "✕",
     "not enough evidence": "?",
     "invalid": "!",
+    "compared": "=",
     "supported": "✓",
     "not supported": "✕",
     "not testable": "–",
@@ -37,6 +39,16 @@ _MARKS = {
 
 def page(view: View) -> str:
     """The report as one HTML document."""
+    return render("report.html.j2", view.names.heads, view=view)
+
+
+def render(template: str, heads: Mapping[str, str], **values: object) -> str:
+    """A template as one self-contained document.
+
+    Args:
+        heads: what stands in tables and legends in the place of some words, such as Base.
+        values: what the template shows.
+    """
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     environment = Environment(
@@ -50,8 +62,9 @@ def page(view: View) -> str:
     environment.filters["kind"] = kind
     environment.filters["mark"] = mark
     environment.filters["drawing"] = Markup
-    return environment.get_template("report.html.j2").render(
-        view=view,
+    environment.filters["system"] = lambda text: heads.get(text, text)
+    return environment.get_template(template).render(
+        **values,
         style=Markup(style),  # noqa: S704  # our own file
         script=Markup(script),  # noqa: S704  # our own file
         policy=content_security_policy(style, script),

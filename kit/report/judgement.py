@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from kit.config.gates import Gate
 from kit.config.schema import Config
+from kit.evaluate.naming import names_of
 from kit.files import sha256_file, sha256_json
 from kit.report import scores, words
 from kit.report.formatting import Unit, count, plural
+from kit.report.judge import judge_metric
 from kit.report.read import Json, read_earlier
 from kit.report.view import ClaimRow, DroppedGate, EarlierVerdict, GateRow, Verdict
 
@@ -39,7 +41,12 @@ class Judgement:
 
 
 def judge(
-    found: Json, config: Config, evaluation: Path, report: Path, recipe_gates: Sequence[Gate]
+    found: Json,
+    config: Config,
+    evaluation: Path,
+    report: Path,
+    recipe_gates: Sequence[Gate],
+    beside: Sequence[float] = (),
 ) -> Judgement:
     """Judge an evaluation's scores.
 
@@ -48,6 +55,7 @@ def judge(
         report: the report's folder, whose verdict is kept where it came about otherwise: nobody can turn a
             failed gate into a passed one by another threshold without the report saying so.
         recipe_gates: those of the recipe and its tier.
+        beside: p-values of the same gates on further systems compared with the same base.
 
     Raises:
         ConfigError: a gate or claim names a metric that was not measured.
@@ -57,7 +65,7 @@ def judge(
     from kit.evaluate.labour import model_labour
     from kit.evaluate.two_sided import two_sided
 
-    gates = judge_gates(found, config.gates, config.languages)
+    gates = judge_gates(found, config.gates, config.languages, beside)
     overall = verdict(found, gates)
     labour = model_labour(found, config.labour)
     judged_by = {
@@ -126,7 +134,7 @@ def _told(gate: Gate, found: Json) -> tuple[Unit, str, str]:
 
     metric = _metric(measured(found, gate.on), gate.metric, gate.decoding)
     unit = scores.unit_of(metric) if metric else "score"
-    asks = words.gate_asks(gate, metric["label"] if metric else gate.metric)
+    asks = words.gate_asks(gate, metric["label"] if metric else gate.metric, names_of(found))
     return unit, asks, words.gate_wanted(gate, unit, metric, found["confidence"])
 
 
@@ -168,7 +176,7 @@ def gate_rows(results: list["GateResult"], config: Config, found: Json) -> list[
                 groups=plural(result.groups, "group") if result.groups < result.n else "",
                 status=result.status,
                 because=result.because,
-                why=words.gate_why(result, gate, unit),
+                why=words.gate_why(result, gate, unit, names_of(found)),
                 slice=(result.slice or "").partition("=")[2],
             )
         )
@@ -201,5 +209,7 @@ def claim_rows(results: list["ClaimResult"], config: Config, found: Json) -> lis
 
 
 def _metric(found: Json, name: str, decoding: str) -> Json | None:
+    if name == "judge" and (judged := judge_metric(found)):
+        return judged
     named = (m for m in found["metrics"] if m["name"] == name and m["decoding"] == decoding)
     return next(named, None)

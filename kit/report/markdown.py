@@ -6,9 +6,11 @@ Text from data and models stands in code spans, where no link, mention, image or
 import re
 from collections.abc import Sequence
 
+from kit.evaluate.naming import Names
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
-from kit.report.view import ScoreGroup, ScoreTable, SliceRow, View
+from kit.report.trust_markdown import calibration_parts, judge_parts
+from kit.report.view import DataCard, ScoreGroup, ScoreTable, SliceRow, Training, View
 from kit.report.view_evidence import Side, Transcript
 
 _REGRESSIONS = 3
@@ -21,20 +23,23 @@ def markdown(view: View) -> str:
     """The report as GitHub-flavoured Markdown."""
     parts = [*_head(view), *_gates(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
-        parts += _scores(scores)
+        parts += _scores(scores, view.names)
     parts += _harm(view)
     parts += _seeds(view)
     parts += _pairs(view)
-    parts += _slices(view.worst_slices)
+    parts += _slices(view.worst_slices, view.names)
     parts += _regressions(view)
     parts += _misses(view)
     parts += _validity(view)
+    parts += judge_parts(view.judge, escape, table)
+    parts += calibration_parts(view.calibration, escape, table)
     parts += _general(view)
     parts += _provenance(view)
     parts += ["## Limits", bullets(view.limits)]
     if view.not_for:
         parts += ["Not for:", bullets(view.not_for)]
-    parts.append(f"casekit {escape(view.kit_version)}, evaluation {code(view.evaluation)}")
+    what = "evaluation" if view.run else "comparison"
+    parts.append(f"casekit {escape(view.kit_version)}, {what} {code(view.evaluation)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -77,13 +82,13 @@ def _head(view: View) -> list[str]:
         f"{escape(verdict.sentence)} Exit code {verdict.exit_code}.",
     ]
     if view.conditions.mismatches:
-        head += ["Base and tuned were asked under different conditions:", bullets(view.conditions.mismatches)]
+        head += ["The systems were asked under different conditions:", bullets(view.conditions.mismatches)]
     return head
 
 
 def _gates(view: View) -> list[str]:
     if not view.gates:
-        said = "The project names no gates: nothing says which scores would do."
+        said = "No gates are set: nothing says which scores would do."
         return ["## Gates", said, *_beside_gates(view)]
     rows = [
         [
@@ -139,12 +144,12 @@ def _changes(view: View) -> list[str]:
     return ["## What changed", "\n".join(lines) or "Nothing was measured."]
 
 
-def _scores(scores: ScoreTable) -> list[str]:
-    tables = [part for group in scores.groups for part in _score_group(group)]
+def _scores(scores: ScoreTable, names: Names) -> list[str]:
+    tables = [part for group in scores.groups for part in _score_group(group, names)]
     return [f"## Scores, {scores.decoding}", *tables]
 
 
-def _score_group(group: ScoreGroup) -> list[str]:
+def _score_group(group: ScoreGroup, names: Names) -> list[str]:
     rows = [
         [
             f"{escape(row.label)} ({row.better})",
@@ -157,7 +162,7 @@ def _score_group(group: ScoreGroup) -> list[str]:
         ]
         for row in group.rows
     ]
-    columns = ["metric", ">n", ">base", ">tuned", ">difference", ">p", "verdict"]
+    columns = ["metric", ">n", *_systems(names), ">difference", ">p", "verdict"]
     return [f"### {group.title}", table(columns, rows)]
 
 
@@ -166,7 +171,12 @@ def _harm(view: View) -> list[str]:
         return []
     rows = [[escape(row.level), escape(row.metric), row.base, row.tuned] for row in view.harm]
     told = 'Greedy answers by the worst rule they break; "none" means that no rule saw any.'
-    return ["## Harm", told, table(["harm", "metric", ">base", ">tuned"], rows)]
+    return ["## Harm", told, table(["harm", "metric", *_systems(view.names)], rows)]
+
+
+def _systems(names: Names) -> list[str]:
+    """The heads of two columns of numbers, one a system."""
+    return [f">{escape(name)}" for name in (names.base, names.tuned)]
 
 
 def _seeds(view: View) -> list[str]:
@@ -196,7 +206,7 @@ def _pairs(view: View) -> list[str]:
     return ["## Safety from both sides", "\n".join(lines)]
 
 
-def _slices(slices: Sequence[SliceRow]) -> list[str]:
+def _slices(slices: Sequence[SliceRow], names: Names) -> list[str]:
     if not slices:
         return []
     rows = [
@@ -212,7 +222,7 @@ def _slices(slices: Sequence[SliceRow]) -> list[str]:
         ]
         for row in slices
     ]
-    columns = ["slice", "metric", ">n", ">base", ">tuned", ">difference", ">q", "verdict"]
+    columns = ["slice", "metric", ">n", *_systems(names), ">difference", ">q", "verdict"]
     return ["## Slices, worst first", table(columns, rows)]
 
 
@@ -222,13 +232,14 @@ def _regressions(view: View) -> list[str]:
     if not shown:
         return ["## Worst regressions", escape(found.regressions_note)]
     said = f"{escape(found.regressions_note.partition('. ')[0])}. The worst {len(shown)}:"
-    return ["## Worst regressions", said, "\n".join(_transcript(entry) for entry in shown)]
+    return ["## Worst regressions", said, "\n".join(_transcript(entry, view.names) for entry in shown)]
 
 
-def _transcript(entry: Transcript) -> str:
+def _transcript(entry: Transcript, names: Names) -> str:
     prompt = shortened(entry.prompt or entry.heading, _QUOTED)[0]
     lines = [f"- {code(prompt)} ({escape(entry.changed)})"]
-    lines += [f"  - {side.system}: {_answer(side)}" for side in (entry.base, entry.tuned)]
+    sides = (entry.base, entry.tuned)
+    lines += [f"  - {escape(names.of(side.system))}: {_answer(side)}" for side in sides]
     return "\n".join(lines)
 
 
@@ -236,7 +247,7 @@ def _misses(view: View) -> list[str]:
     """How many there are, and the first of them; all stand on the page."""
     found = view.misses
     lines = [
-        f"- {code(shortened(miss.heading, _QUOTED)[0])} ({miss.decoding}, {miss.base}): "
+        f"- {code(shortened(miss.heading, _QUOTED)[0])} ({miss.decoding}, {escape(miss.base)}): "
         f"{', '.join(code(reason) for reason in miss.reasons)}"
         for miss in found.shown[:_MISSES]
     ]
@@ -257,7 +268,7 @@ def _answer(side: Side) -> str:
 def _validity(view: View) -> list[str]:
     if not view.validity:
         return []
-    rows = [[v.system, v.decoding, v.n, v.invalid, v.share, escape(v.reasons)] for v in view.validity]
+    rows = [[escape(v.system), v.decoding, v.n, v.invalid, v.share, escape(v.reasons)] for v in view.validity]
     return ["## Validity", table(["system", "decoding", ">answers", ">invalid", ">share", "why"], rows)]
 
 
@@ -278,23 +289,29 @@ def _general(view: View) -> list[str]:
     return [*parts, bullets(view.general_unscored)] if view.general_unscored else parts
 
 
-def _provenance(view: View) -> list[str]:
+def _data(card: DataCard | None) -> list[str]:
+    if card is None:
+        return []
     sources = [
         f"{source.name}: {source.rows} rows, {'synthetic, ' if source.synthetic else ''}"
         f"sha256 {signature(source.sha256)}"
-        for source in view.data.sources
+        for source in card.sources
     ]
-    facts = [f"{name}: {value}" for name, value in view.data.facts]
-    learned = [f"{name}: {value}" for name, value in view.data.mask.facts]
-    training = [f"{name}: {value}" for name, value in (*view.training.facts, *view.training.settings)]
-    parts = [
-        "## Data",
-        bullets([*sources, *facts]),
-        escape(view.data.mask.note),
-        *([bullets(learned)] if learned else []),
-        "## Training",
-        bullets([*training, *view.training.findings]),
-    ]
+    facts = [f"{name}: {value}" for name, value in card.facts]
+    learned = [f"{name}: {value}" for name, value in card.mask.facts]
+    parts = ["## Data", bullets([*sources, *facts]), escape(card.mask.note)]
+    return [*parts, bullets(learned)] if learned else parts
+
+
+def _training(training: Training | None) -> list[str]:
+    if training is None:
+        return []
+    facts = [f"{name}: {value}" for name, value in (*training.facts, *training.settings)]
+    return ["## Training", bullets([*facts, *training.findings])]
+
+
+def _provenance(view: View) -> list[str]:
+    parts = [*_data(view.data), *_training(view.training)]
     parts += [*_speed(view), *_labour(view)]
     hashes = [[escape(name), code(value)] for name, value in view.conditions.hashes]
     return [*parts, "## Hashes", table(["what", "value"], hashes)]

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
+from kit.evaluate.naming import BASE_AND_TUNED, names_of
 from kit.report.formatting import count, plural, shortened, visible
 from kit.report.nearest import Found
 from kit.report.read import Json
+from kit.report.scores import decoding_name
 from kit.report.transcripts import ANSWER_LIMIT, prompt_lines, reason_named
 from kit.report.view_evidence import Miss, Misses
 
@@ -61,9 +63,9 @@ def find_misses(scores: Json, titles: dict[str, str], most_urgent: str) -> Misse
         for decoding in _decodings(item)
         if (reasons := _reasons(item[decoding]["tuned"], critical or set(), most_urgent))
     ]
-    shown, rest = _fitting(found, titles)
+    shown, rest = _fitting(found, titles, scores)
     return Misses(
-        note=_note(found, answers, critical is not None, has_emergencies),
+        note=_note(found, answers, critical is not None, has_emergencies, scores),
         shown=shown,
         left_out_note=_left_out_note(len(shown), len(rest)),
         listed=[
@@ -102,12 +104,14 @@ def _reasons(answer: Json, critical: set[str], most_urgent: str) -> list[str]:
     return list(dict.fromkeys(reasons))
 
 
-def _fitting(found: Sequence[_Found], titles: dict[str, str]) -> tuple[list[Miss], list[_Found]]:
+def _fitting(
+    found: Sequence[_Found], titles: dict[str, str], scores: Json
+) -> tuple[list[Miss], list[_Found]]:
     """As many misses as there is room for, from the first on, and those that are left."""
     shown: list[Miss] = []
     room = ROOM
     for place, one in enumerate(found):
-        miss = _miss(one, titles)
+        miss = _miss(one, titles, scores)
         texts = (miss.heading, miss.prompt, miss.output, *miss.reasons, *miss.slices)
         room -= _MARKUP + sum(_bytes(text) for text in texts)
         if room < 0:
@@ -120,7 +124,7 @@ def _bytes(text: str) -> int:
     return len(escape(visible(text)).encode())
 
 
-def _miss(found: _Found, titles: dict[str, str]) -> Miss:
+def _miss(found: _Found, titles: dict[str, str], scores: Json) -> Miss:
     item, answers = found.item, found.item[found.decoding]
     heading, prompt = prompt_lines(item["prompt"])
     output, left_out = shortened(answers["tuned"]["output"], ANSWER_LIMIT)
@@ -128,13 +132,13 @@ def _miss(found: _Found, titles: dict[str, str]) -> Miss:
     shared = {reason for said in base.values() for reason in said} & set(found.reasons)
     return Miss(
         id=item["id"],
-        decoding=found.decoding,
+        decoding=decoding_name(scores, found.decoding),
         heading=heading,
         prompt=prompt,
         output=output,
         left_out=count(left_out) if left_out else "",
         reasons=[reason_named(reason, titles) for reason in found.reasons],
-        base=_base(shared, found.reasons),
+        base=f"{names_of(scores).base}: {_base(shared, found.reasons)}",
         slices=[f"{column}: {value}" for column, value in item.get("slices", {}).items()],
         nearest=None,
     )
@@ -142,12 +146,16 @@ def _miss(found: _Found, titles: dict[str, str]) -> Miss:
 
 def _base(shared: set[str], reasons: Sequence[str]) -> str:
     if not shared:
-        return "base: no such miss"
-    return "base: the same miss" if shared == set(reasons) else "base: some of it"
+        return "no such miss"
+    return "the same miss" if shared == set(reasons) else "some of it"
 
 
-def _note(found: Sequence[_Found], answers: int, has_rules: bool, has_emergencies: bool) -> str:
+def _note(found: Sequence[_Found], answers: int, has_rules: bool, has_emergencies: bool, scores: Json) -> str:
     """How many misses there are, and what counts as one here."""
+    names = names_of(scores)
+    looked_at = f"{plural(answers, 'answer')} of {names.tuned}"
+    if names == BASE_AND_TUNED:
+        looked_at = plural(answers, "tuned answer")
     one = len(found) == 1 or not found
     counted = [
         *([f"{'breaks' if one else 'break'} a critical rule of the policy"] if has_rules else []),
@@ -155,13 +163,13 @@ def _note(found: Sequence[_Found], answers: int, has_rules: bool, has_emergencie
     ]
     what = " or ".join(counted)
     if not found:
-        return f"None of {plural(answers, 'tuned answer')} {what}."
+        return f"None of {looked_at} {what}."
     told = ", ".join(
-        f"{count(n)} {decoding}"
+        f"{count(n)} {decoding_name(scores, decoding)}"
         for decoding in ("greedy", "sampled")
         if (n := sum(miss.decoding == decoding for miss in found))
     )
-    return f"{count(len(found))} of {plural(answers, 'tuned answer')} ({told}) {what}."
+    return f"{count(len(found))} of {looked_at} ({told}) {what}."
 
 
 def _left_out_note(shown: int, rest: int) -> str:

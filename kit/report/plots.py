@@ -98,6 +98,15 @@ def score_curve(
     return _line_plot([("tuned", "", scaled)], golden_step, title, width, "%" if is_rate else "")
 
 
+def coverage_curve(base: Sequence[Point], tuned: Sequence[Point], title: str, width: float = WIDE) -> str:
+    """Accuracy by the share of answers that are given, the most confident first; points are shares."""
+    lines = [
+        (system, system, [(share * 100, right * 100) for share, right in points])
+        for system, points in (("base", base), ("tuned", tuned))
+    ]
+    return _line_plot(lines, None, title, width, "%", x_ends=("none answered", "all answered"))
+
+
 def _dot_plot(rows: Sequence[Row], ticks: list[tuple[float, str]], title: str, width: float) -> str:
     beside = width >= _LABELS_BESIDE
     left, right = (210.0, width - 76.0) if beside else (8.0, width - 62.0)
@@ -151,6 +160,7 @@ def _line_plot(
     width: float,
     unit: str = "",
     spikes: Sequence[Point] = (),
+    x_ends: tuple[str, str] | None = None,
 ) -> str:
     beside = width >= _LABELS_BESIDE
     named = beside and any(name for _, name, _ in lines)
@@ -174,8 +184,8 @@ def _line_plot(
         _, y = place((first, value))
         shapes += [svg.line(left, y, right, y, "grid"), svg.text(left - 8, y + 4, text, "tick", "end")]
     shapes += [
-        svg.text(left, bottom + 20, "step 0", "tick"),
-        svg.text(right, bottom + 20, number(last, 0), "tick", "end"),
+        svg.text(left, bottom + 20, x_ends[0] if x_ends else "step 0", "tick"),
+        svg.text(right, bottom + 20, x_ends[1] if x_ends else number(last, 0), "tick", "end"),
     ]
     if golden_step is not None:
         shapes += _golden(place((golden_step, low))[0], top, bottom, golden_step, (left + right) / 2)

@@ -47,7 +47,8 @@ def conditions(inputs: Inputs, evaluation: Path) -> Conditions:
     """What both systems were asked under, and everything needed to find it again."""
     asked = inputs.scores.get("conditions") or {}
     base, tuned = asked.get("base") or {}, asked.get("tuned") or {}
-    manifest, environment = inputs.manifest, inputs.manifest.get("environment") or {}
+    manifest = inputs.manifest or {}
+    environment = manifest.get("environment") or {}
     packages = environment.get("packages") or {}
     return Conditions(
         rows=[
@@ -62,16 +63,26 @@ def conditions(inputs: Inputs, evaluation: Path) -> Conditions:
                 if key != "packages"
             ),
             ("packages", ", ".join(f"{name} {found}" for name, found in packages.items()) or NONE),
-        ],
-        hashes=[
-            ("evaluation", evaluation.name),
-            ("run", manifest["run"]),
-            ("base model", manifest["model"].get("sha256") or NONE),
-            ("data fingerprint", manifest["data"].get("fingerprint") or NONE),
-            ("data", manifest["data"].get("sha256") or NONE),
-            ("configuration", manifest.get("config_sha256") or NONE),
-        ],
+        ]
+        if manifest
+        else [],
+        hashes=_hashes(inputs, evaluation),
     )
+
+
+def _hashes(inputs: Inputs, evaluation: Path) -> list[tuple[str, str]]:
+    """What to compare files on disk with: of the run, or of the answers that were given."""
+    manifest = inputs.manifest
+    if manifest is None:
+        return list(inputs.scores["files"].items())
+    return [
+        ("evaluation", evaluation.name),
+        ("run", manifest["run"]),
+        ("base model", manifest["model"].get("sha256") or NONE),
+        ("data fingerprint", manifest["data"].get("fingerprint") or NONE),
+        ("data", manifest["data"].get("sha256") or NONE),
+        ("configuration", manifest.get("config_sha256") or NONE),
+    ]
 
 
 def share(part: int | None, whole: int | None) -> str:

@@ -19,10 +19,11 @@ class Inputs:
     """The four files a report is made of, as they stand on disk (contracts: architecture)."""
 
     scores: Json
-    manifest: Json
+    manifest: Json | None
+    """None where answers are compared that no run of the project is known to have given."""
     curve: list[Json]
     """The lines of `metrics.jsonl`, in order."""
-    data: Json
+    data: Json | None
 
 
 def read_inputs(evaluation: Path, run: Path, prepared: Path) -> Inputs:

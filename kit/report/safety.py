@@ -3,6 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
+from kit.evaluate.naming import BASE_AND_TUNED, Names
 from kit.report import plots
 from kit.report.formatting import count, difference, estimate, interval, quantity
 from kit.report.plots import Range
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 Figures = dict[str, float]
 
 
-def pair_views(pairs: list["TwoSided"]) -> list[PairView]:
+def pair_views(pairs: list["TwoSided"], names: Names = BASE_AND_TUNED) -> list[PairView]:
     """Every pair of metrics that is read as one point a system."""
-    return [_view(pair) for pair in pairs]
+    return [_view(pair, names) for pair in pairs]
 
 
-def _view(pair: "TwoSided") -> PairView:
+def _view(pair: "TwoSided", names: Names) -> PairView:
     first, second = pair.labels
     return PairView(
         title=f"{first} against {_inside(second)}",
@@ -31,14 +32,14 @@ def _view(pair: "TwoSided") -> PairView:
             _row(label, name, n, pair)
             for label, name, n in zip(pair.labels, (pair.first, pair.second), pair.n, strict=True)
         ],
-        plot=plots.figure(partial(_draw, pair)),
+        plot=plots.figure(partial(_draw, pair, names)),
     )
 
 
-def _draw(pair: "TwoSided", width: float) -> str:
+def _draw(pair: "TwoSided", names: Names, width: float) -> str:
     described = "; ".join(
         f"{system}: {label} {estimate(figures[name], 'rate')}"
-        for system, figures in (("base", pair.base), ("tuned", pair.tuned))
+        for system, figures in ((names.base, pair.base), (names.tuned, pair.tuned))
         for label, name in zip(pair.labels, (pair.first, pair.second), strict=True)
     )
     return safety_plot(
@@ -49,6 +50,7 @@ def _draw(pair: "TwoSided", width: float) -> str:
         _sentence(pair),
         f"{described}. {_margin(pair)}",
         width,
+        (names.base, names.tuned),
     )
 
 

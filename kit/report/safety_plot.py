@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kit.report import svg
+from kit.report.formatting import shortened
 from kit.report.plots import WIDE, Point, Range
 
 _DOT = 5.0
@@ -50,6 +51,7 @@ def safety_plot(
     title: str,
     description: str,
     width: float = WIDE,
+    systems: tuple[str, str] = ("base", "tuned"),
 ) -> str:
     """Both systems as points with the intervals of both rates, and an arrow from base to tuned.
 
@@ -62,6 +64,7 @@ def safety_plot(
         title: the plot's message, read out by screen readers.
         description: where the points lie, for those who cannot see them.
         width: in CSS pixels.
+        systems: what the two points are called.
     """
     edge = base.upwards.value + margin
     across = _marks(max(base.across.high, tuned.across.high))
@@ -74,7 +77,7 @@ def safety_plot(
         *_spot(frame, "base", base),
         *_spot(frame, "tuned", tuned),
         *_arrow(start, end),
-        *_labels(frame, base, tuned),
+        *_labels(frame, base, tuned, systems),
     ]
     return svg.drawing(shapes, width, frame.bottom + 50, title, description)
 
@@ -145,14 +148,14 @@ def _arrow(start: Point, end: Point) -> list[str]:
     ]
 
 
-def _labels(frame: _Frame, base: Spot, tuned: Spot) -> list[str]:
+def _labels(frame: _Frame, base: Spot, tuned: Spot, systems: tuple[str, str]) -> list[str]:
     """The systems' names at the upper ends of their upright whiskers, on the side with more room.
 
     Where both would meet, the second stands at the lower end of its own.
     """
     shapes: list[str] = []
     taken: Point | None = None
-    for system, spot in (("base", base), ("tuned", tuned)):
+    for system, called, spot in zip(("base", "tuned"), systems, (base, tuned), strict=True):
         x, top = frame.place(spot.across.value, spot.upwards.high)
         _, low = frame.place(spot.across.value, spot.upwards.low)
         y = max(top + 4, frame.top + 10)
@@ -161,5 +164,7 @@ def _labels(frame: _Frame, base: Spot, tuned: Spot) -> list[str]:
         taken = (x, y)
         beside = x < (frame.left + frame.right) / 2
         anchor = "start" if beside else "end"
-        shapes.append(svg.text(x + 9 if beside else x - 9, y, system, f"name {system}", anchor))
+        shapes.append(
+            svg.text(x + 9 if beside else x - 9, y, shortened(called, 24)[0], f"name {system}", anchor)
+        )
     return shapes

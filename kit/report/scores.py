@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from functools import partial
 
+from kit.evaluate.naming import names_of
 from kit.hooks import About
 from kit.report import plots
 from kit.report.formatting import (
@@ -31,12 +32,17 @@ from kit.report.view import (
     ValidityRow,
 )
 from kit.report.view_evidence import Figure
-from kit.report.words import better, change_sentence, relative_change
+from kit.report.words import better, change_sentence, judged_p, relative_change
 
 DECODINGS = ("greedy", "sampled")
 _WORST_SHOWN = 8
 SLICES_SHOWN = 40
 """Of a metric; a column of thousands of values would fill the page."""
+_CAPTIONS = {
+    "greedy": "Greedy: the likeliest answer, the same every time",
+    "sampled": "Sampled: drawn at random, as users meet it where the temperature is not zero",
+    "as given": "Answers as they were given, one a prompt and system",
+}
 
 ABOUT: dict[About, str] = {
     "safety": "Safety",
@@ -55,6 +61,11 @@ def unit_of(metric: Json) -> Unit:
     return "rate" if metric["kind"] == "rate" else "score"
 
 
+def decoding_name(scores: Json, decoding: str) -> str:
+    """A decoding for people: of answers that were made elsewhere nobody knows it."""
+    return "as given" if scores.get("given") else decoding
+
+
 def score_tables(scores: Json) -> list[ScoreTable]:
     """One table a decoding, by what metrics are about and then in the order of the configuration.
 
@@ -64,11 +75,8 @@ def score_tables(scores: Json) -> list[ScoreTable]:
     for decoding in DECODINGS:
         groups = _score_groups([m for m in scores["metrics"] if m["decoding"] == decoding])
         if groups:
-            caption = {
-                "greedy": "Greedy: the likeliest answer, the same every time",
-                "sampled": "Sampled: drawn at random, as users meet it where the temperature is not zero",
-            }[decoding]
-            tables.append(ScoreTable(decoding, caption, groups))
+            named = decoding_name(scores, decoding)
+            tables.append(ScoreTable(named, _CAPTIONS[named], groups))
     return tables
 
 
@@ -88,7 +96,8 @@ def score_plot(scores: Json) -> Figure | None:
     if not rates:
         return None
     rows = [Row(m["label"], better(m), span(m["base"]), span(m["tuned"])) for m in rates]
-    title = "Scores of base and tuned with their intervals: " + "; ".join(
+    names = names_of(scores)
+    title = f"Scores of {names.base} and {names.tuned} with their intervals: " + "; ".join(
         f"{row.label} {row.base.text if row.base else NONE} to {row.tuned.text if row.tuned else NONE}"
         for row in rows
     )
@@ -134,7 +143,10 @@ def seed_rows(factor: list[Json], scores: Json) -> list[SeedRow]:
 
 def unscored(scores: Json) -> list[str]:
     """Metrics that no prompt could be scored on, with the reason."""
-    return [f"{m['label']} ({m['decoding']}): {m['why']}." for m in scores.get("unscored") or []]
+    return [
+        f"{m['label']} ({decoding_name(scores, m['decoding'])}): {m['why']}."
+        for m in scores.get("unscored") or []
+    ]
 
 
 def slice_tables(scores: Json) -> list[SliceTable]:
@@ -188,8 +200,8 @@ def validity_rows(scores: Json) -> list[ValidityRow]:
             reasons = ", ".join(f"{reason} {count(n)}" for reason, n in found.get("reasons", {}).items())
             rows.append(
                 ValidityRow(
-                    decoding,
-                    system,
+                    decoding_name(scores, decoding),
+                    names_of(scores).of(system),
                     count(found["n"]),
                     count(found["invalid"]),
                     quantity(share, "rate"),
@@ -229,7 +241,7 @@ def _score_row(metric: Json) -> ScoreRow:
         tuned_interval=interval(tuned["low"], tuned["high"], unit),
         difference=difference(change["estimate"], unit),
         difference_interval=interval(change["low"], change["high"], unit),
-        p=p_value(change.get("p_value")),
+        p=p_value(judged_p(change)),
         relative=relative_change(metric),
         methods="; ".join(methods),
         verdict=metric["verdict"],
@@ -281,7 +293,7 @@ def _slice_figure(metric: Json, parts: Iterable[Json]) -> Figure | None:
         )
         for part in parts
     ]
-    title = f"{metric['label']} by slice, worst tuned score first"
+    title = f"{metric['label']} by slice, worst score first"
     return plots.figure(partial(plots.slice_plot, rows, title))
 
 

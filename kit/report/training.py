@@ -28,9 +28,11 @@ _LISTED = 40
 _SPIKES_MARKED = 10
 
 
-def training(inputs: Inputs, config: Config) -> Training:
-    """The run: what was adapted, how, and how it went."""
+def training(inputs: Inputs, config: Config) -> Training | None:
+    """The run: what was adapted, how, and how it went; None where there is no run."""
     manifest, curve = inputs.manifest, inputs.curve
+    if manifest is None:
+        return None
     golden = manifest.get("golden") or {}
     total, adapted = manifest.get("total_parameters"), manifest.get("trainable_parameters")
     facts = [
@@ -49,7 +51,7 @@ def training(inputs: Inputs, config: Config) -> Training:
     validation = [
         (line["step"], line["eval_loss"]) for line in evaluations if _has(line, "eval", "eval_loss")
     ]
-    task = _task(inputs)
+    task = _task(golden, inputs.scores)
     tasks = [
         (line["step"], task.sign * line["task_score"])
         for line in evaluations
@@ -96,9 +98,9 @@ class _Task:
         return quantity(None if score is None else self.sign * score, self.unit)
 
 
-def _task(inputs: Inputs) -> _Task:
-    name = (inputs.manifest.get("golden") or {}).get("metric") or "task score"
-    metric = next((m for m in inputs.scores["metrics"] if m["name"] == name), None)
+def _task(golden: Json, scores: Json) -> _Task:
+    name = golden.get("metric") or "task score"
+    metric = next((m for m in scores["metrics"] if m["name"] == name), None)
     if metric is None:
         return _Task(f"{name} on validation, higher is better", "score", 1)
     sign = 1 if metric["higher_is_better"] else -1

@@ -8,6 +8,7 @@ loss is negative; losses and gains are summed apart, so that a gain on one metri
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from kit.evaluate.naming import BASE_AND_TUNED, Names, names_of
 from kit.report.formatting import count, plural, quantity, shortened
 from kit.report.nearest import Found
 from kit.report.read import Json
@@ -41,6 +42,7 @@ def pick_transcripts(scores: Json, titles: dict[str, str]) -> Transcripts:
         scores: the contents of `scores.json`.
         titles: what the policy's rules are called, by their code.
     """
+    names = names_of(scores)
     metrics = {m["name"]: m for m in scores["metrics"] if m["decoding"] == "greedy"}
     deciding = {name: m for name, m in metrics.items() if unit_of(m) == "rate"} or {
         name: m for name, m in metrics.items() if unit_of(m) == "score"
@@ -52,9 +54,9 @@ def pick_transcripts(scores: Json, titles: dict[str, str]) -> Transcripts:
     )
     return Transcripts(
         regressions=[_transcript(c, "regression", metrics, titles) for c in regressions[:REGRESSIONS_SHOWN]],
-        regressions_note=_note(len(regressions), len(changes), REGRESSIONS_SHOWN, "worse on a metric"),
+        regressions_note=_note(names, len(regressions), len(changes), REGRESSIONS_SHOWN, "worse on a metric"),
         gains=[_transcript(c, "gain", metrics, titles) for c in gains[:GAINS_SHOWN]],
-        gains_note=_note(len(gains), len(changes), GAINS_SHOWN, "better, and on no metric worse"),
+        gains_note=_note(names, len(gains), len(changes), GAINS_SHOWN, "better, and on no metric worse"),
         nearest_note="",
     )
 
@@ -73,12 +75,13 @@ def with_nearest(transcripts: Transcripts, found: Found) -> Transcripts:
     )
 
 
-def _note(found: int, prompts: int, limit: int, what: str) -> str:
+def _note(names: Names, found: int, prompts: int, limit: int, what: str) -> str:
     """How many prompts moved and how many of them are shown."""
+    made = "Tuning made" if names == BASE_AND_TUNED else f"{names.tuned} against {names.base}:"
     if not found:
-        return f"Tuning made none of the {plural(prompts, 'prompt')} {what}."
+        return f"{made} none of the {plural(prompts, 'prompt')} {what}."
     shown = "All are shown" if found <= limit else f"The first {limit} are shown"
-    moved = f"Tuning made {count(found)} of {plural(prompts, 'prompt')} {what}."
+    moved = f"{made} {count(found)} of {plural(prompts, 'prompt')} {what}."
     return f"{moved} {shown}, the greatest change first."
 
 
@@ -145,11 +148,11 @@ def _marked(base: str, tuned: str, reference: str) -> _Marked:
     pieces = word_diff(base, tuned)
     if pieces is not None:
         return _Marked(*pieces, [], "")
-    apart = "Base and tuned have too little in common to be held against each other"
+    apart = "The two answers have too little in common to be held against each other"
     wanted = word_diff(reference, tuned) if reference and tuned else None
     if wanted is None:
         return _Marked([], [], [], f"{apart}." if base and tuned else "")
-    return _Marked([], wanted[1], wanted[0], f"{apart}: tuned is marked against the reference answer.")
+    return _Marked([], wanted[1], wanted[0], f"{apart}: the second is marked against the reference answer.")
 
 
 def _side(

@@ -7,7 +7,10 @@ from data or models is still raw: each face escapes it for its own format.
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.evaluate.naming import Names
+from kit.report.calibration import CalibrationCard
 from kit.report.harm import HarmRow
+from kit.report.judge import JudgeCard
 from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
 from kit.report.view_speed import LabourCost, Latency
 
@@ -283,10 +286,13 @@ class View:
     """The whole report."""
 
     title: str
+    names: Names
+    """What the two systems are called."""
     summary: str
     project: str
     evaluation: str
     run: str
+    """Empty where answers are compared that no run of the project is known to have given."""
     kit_version: str
     date: str
     language: str
@@ -329,10 +335,12 @@ class View:
     transcripts: Transcripts
     misses: Misses
     validity: list[ValidityRow]
+    judge: JudgeCard | None
+    calibration: list[CalibrationCard]
     general: list[GeneralRow]
     general_unscored: list[str]
-    data: DataCard
-    training: Training
+    data: DataCard | None
+    training: Training | None
     latency: Latency | None
     labour: LabourCost | None
     conditions: Conditions

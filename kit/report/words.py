@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from kit.config.gates import Claim, Gate
+from kit.evaluate.naming import BASE_AND_TUNED, Names
 from kit.report.formatting import (
     MINUS,
     NONE,
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from kit.evaluate.gates import GateResult
 
 _OF = {
-    "tuned": "tuned",
-    "difference": "tuned minus base",
-    "reduction": "reduction against base",
-    "ratio": "base over tuned",
+    "tuned": "{tuned}",
+    "difference": "{tuned} minus {base}",
+    "reduction": "reduction against {base}",
+    "ratio": "{base} over {tuned}",
 }
 _PASSES_ON = {"estimate": "the estimate", "lower": "the lower bound", "upper": "the upper bound"}
 _BOUND = {"estimate": "", "lower": ", lower bound", "upper": ", upper bound"}
@@ -47,11 +48,13 @@ def change_sentence(metric: Json, unit: Unit) -> str:
         values += f" of {plural(n, 'prompt')})"
     evidence = (
         f"{difference(change['estimate'], unit)} "
-        f"{interval(change['low'], change['high'], unit)}{_and_p(change.get('p_value'))}"
+        f"{interval(change['low'], change['high'], unit)}{_and_p(judged_p(change))}"
     )
     if metric["verdict"] == "not shown":
         crosses_zero = change["low"] <= 0 <= change["high"]
         why = "Chance alone could explain this" if crosses_zero else "Too few prompts to be sure of it"
+        if not crosses_zero and "adjusted_p" in change:
+            why = "Among so many comparisons chance could explain this"
         return f"From {values}: {evidence}. {why}; no change is shown."
     moved = "rose" if change["estimate"] > 0 else "fell"
     sentence = f"{moved.capitalize()} from {values}: {evidence}."
@@ -59,6 +62,12 @@ def change_sentence(metric: Json, unit: Unit) -> str:
     if relative and metric["verdict"] == "improved":
         sentence += f" That is {relative}."
     return sentence if metric["verdict"] == "improved" else f"{sentence} This is a loss."
+
+
+def judged_p(change: Json) -> float | None:
+    """The p-value that a difference is judged by: corrected where it is one of several comparisons."""
+    value: float | None = change.get("adjusted_p", change.get("p_value"))
+    return value
 
 
 def relative_change(metric: Json) -> str:
@@ -73,16 +82,17 @@ def relative_change(metric: Json) -> str:
     return f"{estimate(reduction, 'rate')} fewer"
 
 
-def gate_asks(gate: Gate, label: str) -> str:
+def gate_asks(gate: Gate, label: str, names: Names = BASE_AND_TUNED) -> str:
     """What a gate looks at: metric, side, bound, decoding and slice."""
-    text = f"{label}, {_OF[gate.of]}{_BOUND[gate.bound]}"
+    base, tuned = names.base, names.tuned
+    text = f"{label}, {_OF[gate.of].format(base=base, tuned=tuned)}{_BOUND[gate.bound]}"
     if gate.kind == "zero_tolerance":
         worse = "" if gate.zero_tolerance == "critical" else " or worse"
         text = f"{label}, answers that break a {gate.zero_tolerance}{worse} rule, all decodings"
     if gate.kind == "significant":
-        text = f"{label}, tuned better than base"
+        text = f"{label}, {tuned} better than {base}"
     if gate.kind == "non_inferior":
-        text = f"{label}, tuned minus base, unfavourable bound"
+        text = f"{label}, {tuned} minus {base}, unfavourable bound"
     if gate.decoding == "sampled":
         text += ", sampled"
     if gate.on:
@@ -119,10 +129,12 @@ def gate_found(result: "GateResult", gate: Gate, unit: Unit) -> str:
     return threshold(result.found, result.of, unit)
 
 
-def gate_why(result: "GateResult", gate: Gate, unit: Unit) -> str:
+def gate_why(result: "GateResult", gate: Gate, unit: Unit, names: Names = BASE_AND_TUNED) -> str:
     """Why a gate stays open, or how far the interval of one that passed reaches; empty for others."""
     if result.why:
-        return sentence(result.why)
+        told = sentence(result.why)
+        is_name = names != BASE_AND_TUNED and result.why.startswith((names.base, names.tuned))
+        return result.why[0] + told[1:] if is_name else told  # a file's name has no capital of its own
     if not result.reaches_past:
         return ""
     end = result.low if gate.at_least is not None else result.high

@@ -22,6 +22,14 @@ from kit.evaluate.validity import invalid_reason
 from kit.hooks import About, Hooks, Metric
 
 ROOM = Path(metrics_room.__file__).parent
+OF_RECORDS = {
+    "response_time",
+    "answer_perplexity",
+    "memorised_secrets",
+    "calibration_error",
+    "brier_score",
+    "risk_coverage",
+}
 WITH_POLICY = {
     "violation_rate",
     "disclosure_rate",
@@ -311,9 +319,6 @@ def test_response_time_counts_an_empty_answer_as_a_failure():
     assert result["response_time"] == 1.5
     assert result["tokens_per_second"]["p50"] == pytest.approx((10 + 9.5) / 2)
     assert result["seconds_per_output_token"]["p50"] == pytest.approx(0.1)
-
-
-OF_RECORDS = {"response_time", "answer_perplexity", "memorised_secrets"}
 
 
 @pytest.mark.parametrize("name", sorted(OF_RECORDS))

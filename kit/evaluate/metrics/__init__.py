@@ -26,6 +26,8 @@ _NOT_OF_ANSWERS = {
     "answer_perplexity": "it takes no parameters; name another `train.golden_metric`, which scores answers",
     "memorised_secrets": "it takes no parameters; name another `train.golden_metric`, which scores answers",
 }
+_CONFIDENCE = "it scores how sure a model is; name another `train.golden_metric`, which scores answers"
+_NOT_OF_ANSWERS |= dict.fromkeys(("calibration_error", "brier_score", "risk_coverage"), _CONFIDENCE)
 _PATHS = frozenset({"policy", "glossary"})
 """Parameters that are files of the project."""
 
@@ -109,7 +111,7 @@ def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[st
         )
     if use.name not in own or use.name in _NOT_OF_ANSWERS:
         raise ConfigError(_unknown(use.name, [*own, *hooks.metrics]))
-    module = _module_of(use.name)
+    module = module_of(use.name)
     params = _parameters(use, module, root, languages)
     try:
         module.prepare([], **params)
@@ -148,7 +150,7 @@ def score(metric: LoadedMetric, predictions: Sequence[str], references: Sequence
     return MetricResult(result["items"], result["details"])
 
 
-def _module_of(name: str) -> ItemMetric:
+def module_of(name: str) -> ItemMetric:
     """The metric's class, imported in place: `evaluate.load` would copy the file into a cache first."""
     module = importlib.import_module(f"kit.evaluate.metrics.{name}.{name}")
     kinds = [

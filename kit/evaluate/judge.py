@@ -1,0 +1,365 @@
+"""The judge: what it is asked about the answers of an evaluation, each question once.
+
+`judge.jsonl` in the evaluation's folder holds every reply under the hash of what was asked: judge, request,
+rubric, conversation and answer. So a second run asks nothing, an interrupted one goes on where it stopped,
+and another rubric asks anew.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kit.config.schema import Config, Model
+from kit.config.schema_judge import Judge, Rubric
+from kit.evaluate.endpoint import Endpoint, Reply, ask_all, read_key
+from kit.evaluate.judge_labels import LabelRow, read_labels
+from kit.evaluate.predictions import Key, Line, append_predictions, read_appended
+from kit.evaluate.prompts import Prompt
+from kit.evaluate.rubric import (
+    FIRST,
+    SECOND,
+    TIE,
+    UNPARSABLE,
+    ask_of_one,
+    ask_of_two,
+    load_rubric,
+    read_verdict,
+)
+from kit.evaluate.timing import SYSTEMS
+from kit.evaluate.validity import invalid_reason
+from kit.files import sha256_file, sha256_json
+
+FILE = "judge.jsonl"
+Winner = Literal["base", "tuned", "tie", "changed with the order", "unparsable"]
+_KEPT = 2_000
+"""Characters of a reply that are kept for people; the verdict was read from all of it."""
+
+
+@dataclass(frozen=True)
+class ReadyJudge:
+    """A judge whose rubric, labels and key were read, before any answer is made."""
+
+    settings: Judge
+    rubric: Rubric
+    labels: list[LabelRow]
+    key: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to ask the judge."""
+
+    about: str
+    """Of which prompt and system, for people who read `judge.jsonl`."""
+    content: str
+    allowed: tuple[str, ...]
+    key: str
+    """The hash that its reply is kept under."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A labelled answer with what the judge made of it."""
+
+    system: str | None
+    group: str
+    slices: Mapping[str, str]
+    label: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Which of a prompt's two answers the judge prefers; in `orders` what it said in either order."""
+
+    winner: Winner
+    asked: bool
+    """False where validity decided, or the answers were the same."""
+    orders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything the judge said."""
+
+    ready: ReadyJudge
+    verdicts: dict[str, list[str | None]]
+    """For each system a verdict a prompt, `unparsable` among them; None where the answer is invalid."""
+    pairs: list[Pair]
+    """One a prompt; empty where pairs are not asked about."""
+    labelled: list[Labelled]
+    labels_left_out: int
+    """Labels of answers that are not in this evaluation, or are invalid."""
+    repeated: dict[str, list[list[str]]] = field(default_factory=dict)
+    """For each system and judged answer all its verdicts, where each is asked for more than once."""
+
+
+def ready_judge(config: Config, root: Path) -> ReadyJudge | None:
+    """The judge of the settings, checked before any work is done; None where there is none.
+
+    Raises:
+        ConfigError: its rubric or its key is not there.
+        DataError: its labels cannot be used.
+    """
+    settings = config.evaluate.judge
+    if settings is None:
+        return None
+    rubric = load_rubric(settings.rubric, root)
+    labels = read_labels(root / settings.labels, rubric, config.data.slices) if settings.labels else []
+    return ReadyJudge(settings, rubric, labels, read_key(endpoint_of(settings)) if settings.base_url else "")
+
+
+def judge_hash(config: Config, root: Path) -> str | None:
+    """A hash of everything that the judge's part of the scores depends on besides the answers."""
+    settings = config.evaluate.judge
+    if settings is None:
+        return None
+    files = [root / name for name in (settings.rubric.file, settings.labels) if name]
+    told = settings.model_dump(
+        mode="json", include={"model", "base_url", "revision", "rubric", "request", "pairwise", "runs"}
+    )
+    return sha256_json([told, [sha256_file(path) for path in files if path.is_file()]])
+
+
+def judge_answers(
+    ready: ReadyJudge,
+    config: Config,
+    prompts: Sequence[Prompt],
+    predictions: Mapping[Key, Line],
+    folder: Path,
+) -> Judged:
+    """Ask about every greedy answer that has not been asked about, and read all verdicts.
+
+    Args:
+        predictions: an answer for every prompt and system.
+        folder: the evaluation's, which holds the replies.
+
+    Raises:
+        EndpointError: the endpoint failed; what it answered is kept.
+        ModelError: a local judge cannot be loaded.
+    """
+    asking = _Asking(ready)
+    answers = {system: [_answer(predictions, prompt, system) for prompt in prompts] for system in SYSTEMS}
+    single = {
+        system: [
+            asking.one(prompt.messages, text, f"{prompt.id} {system}")
+            for prompt, text in zip(prompts, answers[system], strict=True)
+        ]
+        for system in SYSTEMS
+    }
+    pairs = []
+    if ready.settings.pairwise:
+        both = zip(prompts, answers["base"], answers["tuned"], strict=True)
+        pairs = [asking.two(prompt, base, tuned) for prompt, base, tuned in both]
+    labels = [(row, asking.label(row, prompts, answers)) for row in ready.labels]
+    runs = range(1, ready.settings.runs)
+    again = {
+        system: [[q, *(asking.again(q, run) for run in runs)] for q in single[system] if q and runs]
+        for system in SYSTEMS
+    }
+    replies = _replies(ready, asking.questions, folder, config)
+
+    def verdict(question: Question | None) -> str | None:
+        return None if question is None else replies[question.key] or UNPARSABLE
+
+    by_id = {prompt.id: prompt for prompt in prompts}
+    labelled = [_labelled(row, by_id, verdict(question)) for row, question in labels if question is not None]
+    return Judged(
+        ready=ready,
+        verdicts={system: [verdict(question) for question in single[system]] for system in SYSTEMS},
+        pairs=[pair if isinstance(pair, Pair) else _settle(*(verdict(q) for q in pair)) for pair in pairs],
+        labelled=labelled,
+        labels_left_out=len(labels) - len(labelled),
+        repeated={s: [[replies[q.key] or UNPARSABLE for q in each] for each in again[s]] for s in SYSTEMS},
+    )
+
+
+def _answer(predictions: Mapping[Key, Line], prompt: Prompt, system: str) -> str | None:
+    """A system's greedy answer; None for an invalid one, which is not for a judge to call good."""
+    line = predictions[prompt.id, system, "greedy"]
+    return None if invalid_reason(line["output"], line["finished"]) else str(line["output"])
+
+
+class _Asking:
+    """Collects the questions of an evaluation, each once."""
+
+    def __init__(self, ready: ReadyJudge) -> None:
+        self.rubric = ready.rubric
+        self.who = _who(ready.settings)
+        self.questions: dict[str, Question] = {}
+
+    def _add(self, about: str, content: str, allowed: Sequence[str]) -> Question:
+        key = sha256_json([self.who, content])
+        return self.questions.setdefault(key, Question(about, content, tuple(allowed), key))
+
+    def one(self, conversation: Sequence[Any], answer: str | None, about: str) -> Question | None:
+        if answer is None:
+            return None
+        return self._add(about, ask_of_one(self.rubric, conversation, answer), self.rubric.verdicts)
+
+    def again(self, question: Question, run: int) -> Question:
+        """The same question once more; its reply is kept apart."""
+        key = sha256_json([self.who, question.content, run])
+        about = f"{question.about}, run {run + 1}"
+        return self.questions.setdefault(key, Question(about, question.content, question.allowed, key))
+
+    def two(self, prompt: Prompt, base: str | None, tuned: str | None) -> Pair | tuple[Question, Question]:
+        if base == tuned:  # both may be invalid
+            return Pair("tie", asked=False)
+        if base is None or tuned is None:
+            return Pair("tuned" if base is None else "base", asked=False)
+        orders = ((base, tuned, "base first"), (tuned, base, "tuned first"))
+        one, other = (
+            self._add(
+                f"{prompt.id} {about}",
+                ask_of_two(self.rubric, prompt.messages, first, second),
+                (FIRST, SECOND, TIE),
+            )
+            for first, second, about in orders
+        )
+        return one, other
+
+    def label(
+        self, row: LabelRow, prompts: Sequence[Prompt], answers: Mapping[str, Sequence[str | None]]
+    ) -> Question | None:
+        """What to ask about a labelled answer; None for one of a prompt that is not in this evaluation."""
+        place = next((place for place, prompt in enumerate(prompts) if prompt.id == row.id), None)
+        if row.prompt is not None:
+            conversation: Sequence[Any] = [{"role": "user", "content": row.prompt}]
+        elif place is not None:
+            conversation = prompts[place].messages
+        else:
+            return None
+        text = row.output
+        if text is None and row.system is not None and place is not None:
+            text = answers[row.system][place]
+        return self.one(conversation, text, f"label {row.where.rpartition(':')[2]}")
+
+
+def _who(settings: Judge) -> dict[str, Any]:
+    """What tells one judge from another: not where it runs, but a local one's weights."""
+    who = settings.model_dump(mode="json", include={"model", "revision", "request"})
+    if settings.base_url is None:
+        from kit.models.loading import model_folder, weights_sha256
+
+        who["weights"] = weights_sha256(model_folder(_model(settings)))
+    return who
+
+
+def _model(settings: Judge) -> Model:
+    return Model(name=settings.model, revision=settings.revision)
+
+
+def _labelled(row: LabelRow, prompts: Mapping[str, Prompt], verdict: str | None) -> Labelled:
+    assert verdict is not None  # noqa: S101  # only questions have a verdict, and this one is asked
+    known = prompts.get(row.id or "")
+    return Labelled(
+        system=row.system,
+        group=known.group if known else row.prompt or row.where,
+        slices={**(known.slices if known else {}), **row.slices},
+        label=row.label,
+        verdict=verdict,
+    )
+
+
+def _settle(base_first: str | None, tuned_first: str | None) -> Pair:
+    """One verdict from both orders: a preference that changes with the order is a tie, and told apart."""
+    orders = (base_first or UNPARSABLE, tuned_first or UNPARSABLE)
+    if UNPARSABLE in orders:
+        return Pair("unparsable", True, orders)
+    winners: dict[tuple[str, str], Winner] = {
+        (FIRST, SECOND): "base",
+        (SECOND, FIRST): "tuned",
+        (TIE, TIE): "tie",
+    }
+    return Pair(winners.get(orders, "changed with the order"), True, orders)
+
+
+def _replies(
+    ready: ReadyJudge, questions: Mapping[str, Question], folder: Path, config: Config
+) -> dict[str, str | None]:
+    """The verdict of every question, asked where it is not kept; None for replies that cannot be read."""
+    path = folder / FILE
+    kept = {
+        line["key"]: line["verdict"] for line in read_appended(path, ("key", "verdict"), "a judge's reply")
+    }
+    missing = [question for key, question in questions.items() if key not in kept]
+    if not missing:
+        return kept
+    from kit.evaluate.generate import progress_bar
+
+    ask_all = _ask_local if ready.settings.base_url is None else _ask_endpoint
+    with progress_bar("judge") as progress:
+        task = progress.add_task("judge", total=len(questions), completed=len(questions) - len(missing))
+        for question, reply in ask_all(ready, missing, config):
+            verdict = None if reply.problem else read_verdict(reply.text, question.allowed)
+            line = {
+                "key": question.key,
+                "about": question.about,
+                "verdict": verdict,
+                "reply": reply.text[:_KEPT],
+                "problem": reply.problem or ("" if verdict else "states no verdict, or more than one"),
+            }
+            append_predictions(path, [line])
+            kept[question.key] = verdict
+            progress.advance(task)
+    return kept
+
+
+def endpoint_of(judge: Judge) -> Endpoint:
+    """Where a judge that is served elsewhere is asked."""
+    return Endpoint(
+        model=judge.model,
+        base_url=judge.base_url or "",
+        api_key_env=judge.api_key_env,
+        request=judge.request,
+        timeout=judge.timeout,
+        retries=judge.retries,
+        num_concurrent=judge.num_concurrent,
+        who="judge",
+        named="evaluate.judge.{}".format,
+        again="casekit evaluate",
+    )
+
+
+def _ask_endpoint(
+    ready: ReadyJudge, questions: Sequence[Question], config: Config
+) -> Iterator[tuple[Question, Reply]]:
+    """Replies as they come (`kit.evaluate.endpoint.ask_all`)."""
+    by_key = {question.key: question for question in questions}
+    asked = {key: [{"role": "user", "content": question.content}] for key, question in by_key.items()}
+    for key, reply in ask_all(endpoint_of(ready.settings), ready.key, asked):
+        yield by_key[key], reply
+
+
+def _ask_local(
+    ready: ReadyJudge, questions: Sequence[Question], config: Config
+) -> Iterator[tuple[Question, Reply]]:
+    """Replies of a model on this machine, a batch at a time."""
+    from kit.evaluate.generate import generate
+    from kit.models.loading import load_model, load_tokenizer
+
+    settings, hardware = ready.settings, config.hardware
+    model, tokenizer = load_model(_model(settings), hardware), load_tokenizer(_model(settings))
+    most = settings.request.get("max_tokens") or 512
+    for start in range(0, len(questions), settings.num_concurrent):
+        batch = questions[start : start + settings.num_concurrent]
+        asked = [
+            Prompt(
+                id=q.key, messages=[{"role": "user", "content": q.content}], expected={}, slices={}, group=""
+            )
+            for q in batch
+        ]
+        answers = generate(
+            model,
+            tokenizer,
+            asked,
+            decoding="greedy",
+            max_new_tokens=int(most),
+            batch_size=len(asked),
+            seed=config.seed,
+            sampling=config.evaluate.sampling,
+        )
+        for question, answer in zip(batch, answers, strict=True):
+            yield question, Reply(answer.output)

@@ -1,0 +1,281 @@
+"""The `judge` block of `scores.json`: verdicts, preferences, and how far either can be trusted.
+
+A verdict that is no `good` one is a fault. Rule metrics stand beside it and are not touched by it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from kit.evaluate.agreement import (
+    LabelCounts,
+    Observed,
+    accuracy,
+    corrected,
+    kappa_interval,
+    why_it_tells_nothing,
+)
+from kit.evaluate.compare import Settings, compare, compare_slices, explore
+from kit.evaluate.judge import Judged, Labelled
+from kit.evaluate.judge_gate import NAME
+from kit.evaluate.prompts import Prompt
+from kit.evaluate.rubric import FIRST, SECOND, UNPARSABLE
+from kit.evaluate.timing import SYSTEMS
+
+LABEL = "Faults found by the judge"
+FEWEST_LABELS = 100
+"""Labelled answers of each system that a judge is held to; with fewer it is not calibrated."""
+
+
+def add_judge(scores: dict[str, Any], judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> None:
+    """Put the block `judge`, and what was said of every prompt, into scores that are made."""
+    scores["judge"] = judge_scores(judged, prompts, settings)
+    for item, said in zip(scores["items"], verdict_items(judged), strict=True):
+        item["judge"] = said
+
+
+def judge_scores(judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> dict[str, Any]:
+    """Everything of `scores.json`'s `judge` (docs/explanation/architecture.md)."""
+    ready, rubric = judged.ready, judged.ready.rubric
+    groups = [prompt.group for prompt in prompts]
+    calibration = _calibration(judged, settings)
+    return {
+        "model": ready.settings.model,
+        "revision": ready.settings.revision,
+        "where": ready.settings.base_url or "this machine",
+        "rubric": {**rubric.model_dump(mode="json", exclude={"file"}), "verdicts": rubric.verdicts},
+        "decoding": "greedy",
+        "verdicts": {system: _counted(judged, system) for system in SYSTEMS},
+        "metric": _metric(judged, prompts, settings),
+        "grades": _grades(judged, groups, settings) if rubric.scale else None,
+        "pairwise": _pairwise(judged, groups, settings) if judged.pairs else None,
+        "calibration": calibration,
+        "corrected": _corrected(judged, groups, calibration, settings),
+    }
+
+
+def verdict_items(judged: Judged) -> list[dict[str, Any]]:
+    """For every prompt what the judge said of either answer, and of both."""
+    items = []
+    for place in range(len(judged.verdicts["base"])):
+        said: dict[str, Any] = {system: judged.verdicts[system][place] for system in SYSTEMS}
+        if judged.pairs:
+            said["pairwise"] = judged.pairs[place].winner
+        items.append(said)
+    return items
+
+
+def _counted(judged: Judged, system: str) -> dict[str, Any]:
+    """How often each verdict was given; invalid answers are not judged."""
+    found = Counter(judged.verdicts[system])
+    names = [*judged.ready.rubric.verdicts, UNPARSABLE]
+    repeated = judged.repeated.get(system, [])
+    return {
+        "n": len(judged.verdicts[system]),
+        "invalid": found[None],
+        "counts": {name: found[name] for name in names},
+        "repeated": len(repeated),
+        "changed": sum(len(set(verdicts)) > 1 for verdicts in repeated),
+    }
+
+
+def _faults(judged: Judged, system: str) -> list[float | None]:
+    """1 for a fault, 0 for none. An invalid answer is a fault; a reply that cannot be read says nothing."""
+    rubric = judged.ready.rubric
+    return [
+        1.0 if verdict is None else None if verdict == UNPARSABLE else float(rubric.is_fault(verdict))
+        for verdict in judged.verdicts[system]
+    ]
+
+
+def _metric(judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> dict[str, Any] | None:
+    """The verdicts as they are, compared like any rate; None where no prompt has one for both systems."""
+    base, tuned = (_faults(judged, system) for system in SYSTEMS)
+    groups, slices = [prompt.group for prompt in prompts], [prompt.slices for prompt in prompts]
+    how: dict[str, Any] = {"kind": "rate", "higher_is_better": False, "settings": settings}
+    compared = compare(base, tuned, groups, **how)
+    if compared is None:
+        return None
+    entry = {
+        "name": NAME,
+        "label": LABEL,
+        "kind": "rate",
+        "higher_is_better": False,
+        "of_sums": False,
+        "decoding": "greedy",
+        **compared.as_json(),
+        "ratio": None,
+        "slices": compare_slices(base, tuned, groups, slices, **how),
+    }
+    explore([entry], settings.confidence)
+    return entry
+
+
+def _grades(judged: Judged, groups: Sequence[str], settings: Settings) -> dict[str, Any] | None:
+    """The mean grades; an invalid answer has the lowest."""
+    lowest = float(judged.ready.rubric.scale[0])
+    base, tuned = (
+        [
+            lowest if verdict is None else None if verdict == UNPARSABLE else float(verdict)
+            for verdict in judged.verdicts[system]
+        ]
+        for system in SYSTEMS
+    )
+    compared = compare(base, tuned, groups, kind="score", higher_is_better=True, settings=settings)
+    return None if compared is None else compared.as_json()
+
+
+def _pairwise(judged: Judged, groups: Sequence[str], settings: Settings) -> dict[str, Any]:
+    """Who was preferred. A preference that changes with the order is a tie, and counted apart."""
+    pairs = judged.pairs
+    winners = Counter(pair.winner for pair in pairs)
+    said = Counter(word for pair in pairs for word in pair.orders)
+
+    def won(system: str) -> list[float | None]:
+        return [None if p.winner == "unparsable" else float(p.winner == system) for p in pairs]
+
+    compared = compare(
+        won("base"), won("tuned"), groups, kind="rate", higher_is_better=True, settings=settings
+    )
+    return {
+        "n": len(pairs),
+        "asked": sum(pair.asked for pair in pairs),
+        "tuned": winners["tuned"],
+        "base": winners["base"],
+        "tie": winners["tie"],
+        "changed_with_order": winners["changed with the order"],
+        "unparsable": winners["unparsable"],
+        "first_preferred": said[FIRST],
+        "second_preferred": said[SECOND],
+        "compared": None if compared is None else compared.as_json(),
+    }
+
+
+def _calibration(judged: Judged, settings: Settings) -> dict[str, Any]:
+    """The judge beside people's labels: over all, by system, by slice."""
+    rows = judged.labelled
+    numbers = {system: sum(row.system == system for row in rows) for system in SYSTEMS}
+    thin = [f"{numbers[system]} of {system}" for system in SYSTEMS if numbers[system] < FEWEST_LABELS]
+    why = ""
+    if judged.ready.settings.labels is None:
+        why = "no answers labelled by people are named in `evaluate.judge.labels`"
+    elif thin:
+        why = f"it takes {FEWEST_LABELS} labelled answers of each system, and there are {' and '.join(thin)}"
+    parts = [("all", "", rows)] if rows else []
+    parts += [("system", s, [row for row in rows if row.system == s]) for s in SYSTEMS if numbers[s]]
+    for column, value in sorted({pair for row in rows for pair in row.slices.items()}):
+        parts.append((column, value, [row for row in rows if row.slices.get(column) == value]))
+    return {
+        "status": "not calibrated" if why else "calibrated",
+        "why": why,
+        "labelled": {"n": len(rows), **numbers, "left_out": judged.labels_left_out},
+        "parts": [
+            {"column": column, "value": value, **_agreement(part, judged, settings)}
+            for column, value, part in parts
+        ],
+    }
+
+
+def _agreement(rows: Sequence[Labelled], judged: Judged, settings: Settings) -> dict[str, Any]:
+    """Confusion matrix, agreement, kappa, sensitivity and specificity over some labelled answers."""
+    rubric = judged.ready.rubric
+    names = [*rubric.verdicts, UNPARSABLE]
+    counts = Counter((row.label, row.verdict) for row in rows)
+    # Between grades and `unparsable` there is no distance: weighted kappa is of the replies that were read.
+    compared = [row for row in rows if row.verdict != UNPARSABLE] if rubric.scale else rows
+    kappa: dict[str, Any] = {"estimate": None, "low": None, "high": None, "method": "no reply could be read"}
+    if compared:
+        kappa = kappa_interval(
+            [(names.index(row.label), names.index(row.verdict)) for row in compared],
+            [row.group for row in compared],
+            len(names),
+            "quadratic" if rubric.scale else "none",
+            draws=settings.draws,
+            confidence=settings.confidence,
+            seed=settings.seed,
+        )
+    return {
+        "n": len(rows),
+        "groups": len({row.group for row in rows}),
+        "matrix": {
+            label: {name: counts[label, name] for name in names if counts[label, name]}
+            for label in rubric.verdicts
+        },
+        "unparsable": sum(row.verdict == UNPARSABLE for row in rows),
+        "agreement": sum(row.label == row.verdict for row in rows) / len(rows),
+        "kappa": kappa,
+        **accuracy(_label_counts(rows, judged), settings.confidence),
+    }
+
+
+def _label_counts(rows: Sequence[Labelled], judged: Judged) -> LabelCounts:
+    """People's faults and the judge's; a reply that could not be read found no fault."""
+    pairs = [(judged.ready.rubric.is_fault(row.label), _finds_fault(judged, row.verdict)) for row in rows]
+    return LabelCounts(
+        faults=sum(label for label, _ in pairs),
+        found=sum(label and found for label, found in pairs),
+        sound=sum(not label for label, _ in pairs),
+        passed=sum(not label and not found for label, found in pairs),
+    )
+
+
+def _finds_fault(judged: Judged, verdict: str | None) -> bool:
+    return verdict not in (None, UNPARSABLE) and judged.ready.rubric.is_fault(str(verdict))
+
+
+def _corrected(
+    judged: Judged, groups: Sequence[str], calibration: Mapping[str, Any], settings: Settings
+) -> dict[str, Any]:
+    """The share of faults with the judge's errors taken out, over the answers that were judged.
+
+    `entry` has the form of a metric's, for gates and claims; None where `why` says why there is none.
+    """
+    if calibration["why"]:
+        return {"why": calibration["why"], "entry": None}
+    labelled = {
+        system: _label_counts([row for row in judged.labelled if row.system == system], judged)
+        for system in SYSTEMS
+    }
+    observed = {
+        system: Observed(
+            judged=[verdict is not None for verdict in judged.verdicts[system]],
+            fault=[_finds_fault(judged, verdict) for verdict in judged.verdicts[system]],
+        )
+        for system in SYSTEMS
+    }
+    why = []
+    for system in SYSTEMS:
+        nothing = why_it_tells_nothing(labelled[system], settings.draws, settings.confidence, settings.seed)
+        nothing = nothing or ("" if any(observed[system].judged) else "no answer of it is valid")
+        why += [f"{system}: {nothing}"] if nothing else []
+    if why:
+        return {"why": "; ".join(why), "entry": None}
+    figures = corrected(
+        observed,
+        labelled,
+        groups,
+        draws=settings.draws,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    n = min(sum(seen.judged) for seen in observed.values())
+    gap = figures["difference"]
+    shown = gap["low"] > 0 or gap["high"] < 0
+    shown = shown and 1 - gap["p_value"] > settings.confidence  # 1 - 0.95 rounds to more than 0.05
+    entry = {
+        "name": NAME,
+        "label": f"{LABEL}, corrected for its errors",
+        "kind": "rate",
+        "higher_is_better": False,
+        "of_sums": False,
+        "decoding": "greedy",
+        "n": n,
+        "groups": min(n, len(set(groups))),
+        **figures,
+        "ratio": None,
+        "verdict": ("improved" if gap["estimate"] < 0 else "worse") if shown else "not shown",
+        "severities": None,
+        "slices": [],
+    }
+    return {"why": "", "entry": entry, "labelled": {s: asdict(labelled[s]) for s in SYSTEMS}}
