@@ -170,7 +170,7 @@ def _harm(view: View) -> list[str]:
     if not view.harm:
         return []
     rows = [[escape(row.level), escape(row.metric), row.base, row.tuned] for row in view.harm]
-    told = 'Greedy answers by the worst rule they break; "none" means that no rule saw any.'
+    told = 'Answers by the worst rule they break; "none" means that no rule saw any.'
     return ["## Harm", told, table(["harm", "metric", *_systems(view.names)], rows)]
 
 

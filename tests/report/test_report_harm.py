@@ -44,7 +44,7 @@ def test_page_and_markdown_show_it_and_escape_the_policys_words(tmp_path: Path) 
     sample.change_scores(metrics=scores["metrics"])
     folder = write_report(*sample.arguments).folder
     html, markdown = ((folder / face).read_text("utf-8") for face in ("report.html", "report.md"))
-    table = html[html.index("Greedy answers by the worst rule") :]
+    table = html[html.index("Answers by the worst rule") :]
     table = table[: table.index("</table>")]
     assert "&lt;b&gt;severe&lt;/b&gt;" in table and "<b>severe" not in table
     assert ">97<" in table and ">moderate<" in table
