@@ -46,6 +46,8 @@ lint: setup
 docs: setup
 	$(BIN)/python -m kit.config.reference > docs/reference/configuration.md
 	$(BIN)/casekit config --schema > template/conf/schema.json
+	$(BIN)/python -m kit.report.contract
+	$(BIN)/python -m kit.report.schema_page > docs/reference/report-json.md
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache

@@ -3,12 +3,13 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from kit.cli_data import data_app
+from kit.cli_report import reports, review, verify
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell
 from kit.config.errors import CasekitError, ExitCode
 
@@ -31,6 +32,9 @@ app.add_typer(policy_app, name="policy", rich_help_panel="Work on a project")
 Answer = Annotated[
     list[str] | None,
     typer.Option("--answer", "-d", metavar="KEY=VALUE", help="Answers a question, such as ci=gitlab."),
+]
+Schema = Annotated[
+    bool, typer.Option("--schema", metavar=NO_VALUE, help="Print the JSON Schema of what it writes instead.")
 ]
 INTERRUPTED = 130
 SCAFFOLD = "Make a project"
@@ -80,6 +84,12 @@ def _finish(result: "ReportResult") -> None:
     if (result.folder / "report.pdf").is_file():
         say("pdf", result.folder / "report.pdf")
     raise typer.Exit(int(result.exit_code))
+
+
+def _print_schema(name: Literal["report", "scores"]) -> None:
+    from kit.report.contract import schema_text
+
+    print(schema_text(name), end="")
 
 
 def _version(show: bool) -> None:
@@ -243,8 +253,12 @@ def evaluate(
     overrides: Overrides = None,
     project: Root = HERE,
     run: Annotated[str | None, typer.Option(help="Which run; the last one if not given.")] = None,
+    schema: Schema = False,
 ) -> None:
     """Answer the held-out prompts with base and tuned, and score both."""
+    if schema:
+        _print_schema("scores")
+        return
     from kit import pipeline
     from kit.config import load_config
 
@@ -256,15 +270,30 @@ def report(
     overrides: Overrides = None,
     project: Root = HERE,
     evaluation: Annotated[str | None, typer.Option(help="Which evaluation; the last if not given.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REPORT", help="The released report, an id or a folder; a regression is exit 1."
+        ),
+    ] = None,
     pdf: Annotated[
         bool, typer.Option("--pdf", metavar=NO_VALUE, help="Print it to report.pdf too; needs Chromium.")
     ] = False,
+    schema: Schema = False,
 ) -> None:
     """Judge the gates and write the report; the exit code is its verdict."""
+    if schema:
+        _print_schema("report")
+        return
     from kit import pipeline
     from kit.config import load_config
 
-    _finish(pipeline.report(load_config(project, overrides or []), evaluation, pdf))
+    _finish(pipeline.report(load_config(project, overrides or []), evaluation, baseline, pdf))
+
+
+app.command(rich_help_panel=WORK)(verify)
+app.command(rich_help_panel=WORK)(review)
+app.command(rich_help_panel=WORK)(reports)
 
 
 @app.command(rich_help_panel=WORK)
@@ -351,22 +380,6 @@ def run_all(overrides: Overrides = None, project: Root = HERE) -> None:
     from kit.config import load_config
 
     _finish(pipeline.run(load_config(project, overrides or []), _announce))
-
-
-@app.command(rich_help_panel=WORK)
-def reports(
-    projects: Annotated[list[Path] | None, typer.Argument(help="Projects; this one if none given.")] = None,
-) -> None:
-    """List the reports of one or more projects, each with its verdict and main score."""
-    from kit.terminal import find_reports, headline
-
-    folders = [folder for project in projects or [HERE] for folder in find_reports(project)]
-    if not folders:
-        places = ", ".join(str(project) for project in projects or [HERE.resolve()])
-        raise CasekitError(f"no report in {places}", "make one with `casekit run`")
-    console.print(headline(folders))
-    for folder in folders:
-        say("report", folder / "report.html")
 
 
 @app.command(rich_help_panel=WORK)

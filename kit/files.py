@@ -63,6 +63,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_text(text: str) -> str:
+    """The sha256 of a text's UTF-8 bytes, in hex: that of the file `write_text` makes of it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def sha256_json(value: Any) -> str:
     """The sha256 of `value` as canonical JSON (sorted keys), in hex."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kit.evaluate.endpoint import Endpoint
     from kit.evaluate.plan import Plan
     from kit.report.build import ReportResult
+    from kit.report.verify import Verified
     from kit.terminal_rows import Look
 
 
@@ -191,8 +192,17 @@ def evaluate(
     return evaluate_run(config, loaded.root, prepared, run, load_hooks(loaded.root), announce)
 
 
-def report(loaded: LoadedConfig, evaluation_id: str | None = None, pdf: bool = False) -> "ReportResult":
-    """Judge the gates and write the report, as a PDF too if asked; its folder and exit code."""
+def report(
+    loaded: LoadedConfig,
+    evaluation_id: str | None = None,
+    baseline: str | None = None,
+    pdf: bool = False,
+) -> "ReportResult":
+    """Judge the gates and write the report, as a PDF too if asked; its folder and exit code.
+
+    Args:
+        baseline: the released report to hold it against, instead of the settings' own.
+    """
     from kit.evaluate.evaluate import find_evaluation, run_of
     from kit.report.build import write_report
     from kit.report.pdf import require_browser
@@ -202,7 +212,18 @@ def report(loaded: LoadedConfig, evaluation_id: str | None = None, pdf: bool = F
     run = run_of(loaded.root, evaluation)
     config = as_trained(loaded, run)
     prepared = prepared_of(loaded.root, run)
-    return write_report(config, loaded.root, evaluation, run, prepared, loaded.recipe_gates, browser)
+    gates = loaded.recipe_gates
+    return write_report(config, loaded.root, evaluation, run, prepared, gates, baseline, browser)
+
+
+def verify(loaded: LoadedConfig, report: Path) -> "Verified":
+    """Make a report's every number again from the saved answers, and compare; what differs."""
+    from kit.report.verify import verify_report
+
+    def today(run: Path) -> Config:
+        return as_trained(loaded, run)
+
+    return verify_report(report, loaded.root, today, load_hooks(loaded.root))
 
 
 def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: None) -> "ReportResult":

@@ -284,6 +284,19 @@ class Evaluate(Section):
         return self
 
 
+class Report(Section):
+    """What a report is held against besides the base model, and what it is told of the data."""
+
+    baseline: str | None = None
+    """The last released report: its id under `reports/`, or its folder; null holds against none."""
+    tolerance: float = Field(default=0.02, ge=0)
+    """How much a rate may lose against the baseline: 0.02 is two points."""
+    tolerances: dict[str, float] = {}
+    """A metric's own tolerance, in its unit. A score without one is shown and decides nothing."""
+    data_licences: dict[str, str] = {}
+    """A source's licence, by the name that `data.json` has for it; the data card prints it."""
+
+
 class Tier(Section):
     """A size of deployment: which model, adapted how, on what hardware. Selected by `tier: <name>`."""
 
@@ -329,6 +342,7 @@ class Config(Section):
     ] = MethodConfig()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    report: Report = Report()
     gates: list[Gate] = []
     claims: list[Claim] = []
     labour: Labour | None = None

@@ -29,6 +29,7 @@ from kit.evaluate.conditions import (
     refuse_changed_base,
     refuse_mismatches,
 )
+from kit.evaluate.definitions import definitions
 from kit.evaluate.general import General, load_general
 from kit.evaluate.general_scores import general_scores
 from kit.evaluate.harness import harness_scores, refuse_missing_harness
@@ -108,13 +109,15 @@ def evaluate(
         "synthetic": share > 0,
         "synthetic_share": share,
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
+        "definitions": definitions(config, root, hooks, _METHOD),
     }
-    write_json(folder / "scores.json", _scores(config, metrics, general, judge, prompts, folder, header))
+    scores = score_saved(config, metrics, general, judge, prompts, folder, header)
+    write_json(folder / "scores.json", scores)
     write_json(folder / "evaluation.json", record)
     return folder
 
 
-def _scores(
+def score_saved(
     config: Config,
     metrics: Sequence[LoadedMetric],
     general: Sequence[General],
@@ -123,7 +126,13 @@ def _scores(
     folder: Path,
     header: dict[str, Any],
 ) -> dict[str, Any]:
-    """All of `scores.json`, from what the evaluation's folder holds and what a judge says of it."""
+    """All of `scores.json`, from what the evaluation's folder holds and what a judge says of it.
+
+    Args:
+        general: the sets besides the case that were asked.
+        prompts: those that were asked (`choose`).
+        header: what is known without the answers, as for `build_scores`.
+    """
     predictions = read_predictions(folder / "predictions.jsonl")
     latency = read_lines(folder / "latency.jsonl")
     likelihood = read_lines(folder / "likelihood.jsonl")

@@ -44,6 +44,7 @@ def perplexity_entry(
         "ratio": None,
         "slices": compare_slices(counts[0], counts[1], groups, slices, **how),
         "details": {system: _unread(lines, system) for system in SYSTEMS},
+        "severities": None,
     }
 
 

@@ -52,7 +52,7 @@ def build_scores(
         latency: lines of `latency.jsonl`, possibly none.
         likelihood: lines of `likelihood.jsonl`, possibly none.
         memorisation: lines of `memorisation.jsonl`, possibly none.
-        header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`.
+        header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`, `definitions`.
     """
     decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
     answered = {
@@ -259,5 +259,6 @@ def _item(
                 "scores": {name: result.items[place] for name, result in made.results.items()},
                 "details": {name: r.details[place] for name, r in made.results.items() if r.details[place]},
                 "invalid": made.invalid[place],
+                "counts": {name: r.counts[place] for name, r in made.results.items() if r.counts},
             }
     return item

@@ -1,7 +1,7 @@
-"""Builds a report: judges the gates, gathers everything once, writes its four faces.
+"""Builds a report: judges the gates, gathers everything once, writes its faces.
 
-All faces (HTML, Markdown, JSON, model card) come from the same judgement and the same view, so they
-agree by construction.
+All faces (HTML, Markdown, JSON, JUnit, both cards) come from the same judgement and the same view, so they
+agree by construction; `kit.report.verify` makes them again and compares.
 """
 
 import re
@@ -10,32 +10,32 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.config.errors import ExitCode
+from kit.config.errors import ConfigError, ExitCode, Problem
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.evaluate.naming import names_of
-from kit.files import new_folder, write_json, write_text
+from kit.files import new_folder, write_text
 from kit.report import labour, misses, provenance, scores, speed, training, transcripts
+from kit.report.baseline import baseline_view, find_baseline, hold_against
 from kit.report.calibration import calibration_cards
 from kit.report.card import model_card
+from kit.report.data_card import data_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.general import general_losses, general_rows, general_unscored
 from kit.report.harm import harm_rows
 from kit.report.html import page
 from kit.report.judge import judge_card
-from kit.report.judgement import (
-    Judgement,
-    claim_rows,
-    earlier_verdicts,
-    gate_rows,
-    judge,
-    report_json,
-)
+from kit.report.judgement import Judgement, claim_rows, earlier_verdicts, gate_rows, judge
+from kit.report.junit import junit
 from kit.report.markdown import markdown
 from kit.report.mask_audit import audit_mask
 from kit.report.nearest import find_nearest
 from kit.report.pdf import print_pdf
 from kit.report.read import Inputs, Json, read_inputs
+from kit.report.record import Beside, Made, Sources, items_text, json_text, recorded_json, settings_text
+from kit.report.review_rows import reviews_view
+from kit.report.reviews import FILE as REVIEWS
+from kit.report.reviews import Carried, carry_over, latest, read_reviews
 from kit.report.safety import pair_views
 from kit.report.view import View
 from kit.report.view_evidence import MaskAudit
@@ -69,6 +69,7 @@ def write_report(
     run: Path,
     prepared: Path,
     recipe_gates: Sequence[Gate] = (),
+    baseline: str | None = None,
     browser: Path | None = None,
 ) -> ReportResult:
     """Judge an evaluation and write `reports/<evaluation id>/`; an earlier verdict there stays listed.
@@ -80,31 +81,63 @@ def write_report(
         run: the folder with `manifest.json` and `metrics.jsonl`.
         prepared: the folder with `data.json`.
         recipe_gates: those of the recipe and its tier; the report names the ones the project dropped.
+        baseline: the released report to hold it against, an id or a folder, instead of the settings' own.
         browser: prints the page to `report.pdf`, if one is given; see `kit.report.pdf.require_browser`.
 
     Raises:
         CasekitError: the browser fails.
-        DataError: an input is absent or broken.
-        ConfigError: a gate names a metric that was not measured.
+        DataError: an input is absent or broken, or a line of `reviews.jsonl` is no review.
+        ConfigError: a gate names a metric that was not measured, or there is no such baseline.
+        InvalidRunError: nothing is comparable with the baseline.
     """
-    from kit.evaluate.seeds import find_seeds, seed_factor
+    from kit.evaluate.seeds import find_seeds
 
+    sources = Sources(config, root, evaluation, run, prepared, tuple(recipe_gates))
     inputs = read_inputs(evaluation, run, prepared)
-    folder = root / "reports" / evaluation.name
-    judged = judge(inputs.scores, config, evaluation, folder, recipe_gates)
-    by_seed = find_seeds(root, evaluation)
-    seeds = Seeds(len(by_seed) or 1, seed_factor(by_seed))
-    mask = audit_mask(config, run, prepared, (inputs.data or {}).get("tokenizer"))
-    view = build_view(config, root, evaluation, inputs, judged, seeds, mask)
-    view = _with_nearest(view, prepared, inputs)
-    with new_folder(folder) as temporary:
-        write_text(temporary / "report.html", page(view))
-        write_text(temporary / "report.md", markdown(view))
-        write_json(temporary / "report.json", report_json(inputs.scores, judged, seeds.factor))
-        write_text(temporary / "MODEL_CARD.md", model_card(view))
+    beside = Beside(
+        baseline=find_baseline(sources, baseline),
+        reviews=carry_over(latest(read_reviews(root / REVIEWS)), inputs.scores["items"]),
+        by_seed=find_seeds(root, evaluation),
+    )
+    made = make_faces(sources, inputs, beside)
+    with new_folder(sources.folder) as temporary:
+        for name, text in made.texts.items():
+            write_text(temporary / name, text)
         if browser is not None:
             print_pdf(browser, temporary / "report.html", temporary / "report.pdf")
-    return ReportResult(folder, ExitCode(judged.verdict.exit_code), asdict(judged.verdict))
+    return ReportResult(sources.folder, ExitCode(made.verdict.exit_code), asdict(made.verdict))
+
+
+def make_faces(sources: Sources, inputs: Inputs, beside: Beside) -> Made:
+    """Every file of a report, by its name; nothing is written.
+
+    Raises:
+        ConfigError: a gate names a metric that was not measured, or a licence is that of no source.
+        InvalidRunError: nothing is comparable with the baseline.
+    """
+    from kit.evaluate.seeds import seed_factor
+
+    config, found = sources.config, inputs.scores
+    _refuse_unknown_sources(config, inputs.data or {"sources": []})
+    held = hold_against(beside.baseline, found, config, sources.root) if beside.baseline else None
+    judged = judge(found, config, sources.evaluation, sources.folder, sources.recipe_gates, held=held)
+    seeds = Seeds(len(beside.by_seed) or 1, seed_factor(beside.by_seed))
+    data = inputs.data or {}
+    mask = audit_mask(config, sources.run, sources.prepared, data.get("tokenizer"))
+    where = (sources.root, sources.evaluation)
+    view = build_view(config, *where, inputs, judged, seeds, mask, beside.reviews)
+    view = _with_nearest(view, sources.prepared, inputs)
+    texts = {
+        "report.html": page(view),
+        "report.md": markdown(view),
+        "MODEL_CARD.md": model_card(view),
+        "DATA_CARD.md": data_card(view, data, config),
+        "junit.xml": junit(view),
+        "items.jsonl": items_text(found["items"]),
+        "settings.json": settings_text(config, sources.recipe_gates),
+    }
+    report = recorded_json(sources, found, judged, beside, seeds.factor, texts)
+    return Made({**texts, "report.json": json_text(report)}, report, judged.verdict)
 
 
 def _with_nearest(view: View, prepared: Path, inputs: Inputs) -> View:
@@ -128,13 +161,16 @@ def build_view(
     judged: Judgement,
     seeds: Seeds,
     mask: MaskAudit | None = None,
+    reviews: Sequence[Carried] | None = None,
 ) -> View:
-    """Everything the faces show, as words."""
+    """Everything the faces show, as words; without `reviews` the page offers none."""
     found, manifest = inputs.scores, inputs.manifest or {}
     licence, licence_note = _licence(found["model"], config)
     tiny, synthetic = found["model"] == "tiny", bool(found["synthetic"])
     policies = _policies(config, root)
     titles, tables = _rule_titles(policies), scores.score_tables(found)
+    picked = transcripts.pick_transcripts(found, titles)
+    missed = misses.find_misses(found, titles, _most_urgent(policies))
     return View(
         title=config.recipe.title,
         names=names_of(found),
@@ -177,8 +213,10 @@ def build_view(
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),
         harm=harm_rows(found),
-        transcripts=transcripts.pick_transcripts(found, titles),
-        misses=misses.find_misses(found, titles, _most_urgent(policies)),
+        transcripts=picked,
+        reviews=None if reviews is None else reviews_view(reviews, found["items"], picked, missed),
+        baseline=baseline_view(judged.held, found) if judged.held else None,
+        misses=missed,
         validity=scores.validity_rows(found),
         judge=judge_card(found),
         calibration=calibration_cards(found),
@@ -193,6 +231,14 @@ def build_view(
         limits=_limits(found, seeds.runs, synthetic, tiny),
         card_metrics=scores.card_metrics(found),
     )
+
+
+def _refuse_unknown_sources(config: Config, data: Json) -> None:
+    """A licence of a source that there is not would be printed nowhere."""
+    known = {source["name"] for source in data["sources"]}
+    if unknown := sorted(set(config.report.data_licences) - known):
+        hint = f"sources of the data: {', '.join(sorted(known))}"
+        raise ConfigError(Problem("report.data_licences", f"no source {', '.join(unknown)}", hint))
 
 
 def _policies(config: Config, root: Path) -> list["Policy"]:

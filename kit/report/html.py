@@ -32,6 +32,10 @@ _MARKS = {
     "kept": "✓",
     "lost": "▼",
     "too few to test": "·",
+    "held": "✓",
+    "regressed": "▼",
+    "no regression": "✓",
+    "not compared": "–",
     "win": "✓",
     "no win": "✕",
 }
@@ -49,8 +53,7 @@ def render(template: str, heads: Mapping[str, str], **values: object) -> str:
         heads: what stands in tables and legends in the place of some words, such as Base.
         values: what the template shows.
     """
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    style, script = _joined("report.css", "reviews.css"), _joined("report.js", "reviews.js")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -69,6 +72,10 @@ def render(template: str, heads: Mapping[str, str], **values: object) -> str:
         script=Markup(script),  # noqa: S704  # our own file
         policy=content_security_policy(style, script),
     )
+
+
+def _joined(*names: str) -> str:
+    return "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def content_security_policy(style: str, script: str) -> str:

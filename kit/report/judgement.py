@@ -10,6 +10,7 @@ from kit.config.schema import Config
 from kit.evaluate.naming import names_of
 from kit.files import sha256_file, sha256_json
 from kit.report import scores, words
+from kit.report.baseline import Held, with_baseline
 from kit.report.formatting import Unit, count, plural
 from kit.report.judge import judge_metric
 from kit.report.read import Json, read_earlier
@@ -29,7 +30,7 @@ class Judgement:
     claims: list["ClaimResult"]
     verdict: Verdict
     judged_by: dict[str, str]
-    """Hashes of the gates and of the scores: the same ones give the same verdict."""
+    """Hashes of the gates, the scores and the baseline: the same ones give the same verdict."""
     earlier: list[Json]
     """What `report.json` said of this evaluation before, judged by other gates or on other scores."""
     dropped: list[DroppedGate]
@@ -38,6 +39,8 @@ class Judgement:
     """What the cost model of labour says; None where the project types no assumptions."""
     pairs: list["TwoSided"]
     """Faults against over-caution, for every pair of metrics that the case has."""
+    held: Held | None = None
+    """The evaluation against a released one."""
 
 
 def judge(
@@ -47,6 +50,7 @@ def judge(
     report: Path,
     recipe_gates: Sequence[Gate],
     beside: Sequence[float] = (),
+    held: Held | None = None,
 ) -> Judgement:
     """Judge an evaluation's scores.
 
@@ -56,6 +60,7 @@ def judge(
             failed gate into a passed one by another threshold without the report saying so.
         recipe_gates: those of the recipe and its tier.
         beside: p-values of the same gates on further systems compared with the same base.
+        held: the evaluation against a released one, which the verdict takes in.
 
     Raises:
         ConfigError: a gate or claim names a metric that was not measured.
@@ -66,19 +71,22 @@ def judge(
     from kit.evaluate.two_sided import two_sided
 
     gates = judge_gates(found, config.gates, config.languages, beside)
-    overall = verdict(found, gates)
+    by_gates = verdict(found, gates)
+    overall = Verdict(by_gates.status, int(by_gates.exit_code), by_gates.sentence)
     labour = model_labour(found, config.labour)
     judged_by = {
         "gates": sha256_json([gate.model_dump(mode="json") for gate in config.gates] + config.languages),
         "scores": sha256_file(evaluation / "scores.json"),
+        "baseline": held.judged_by(config) if held else "",
     }
     return Judgement(
         gates=gates,
         claims=judge_claims(found, config.claims, labour),
-        verdict=Verdict(overall.status, int(overall.exit_code), overall.sentence),
+        verdict=with_baseline(overall, held.result) if held else overall,
         judged_by=judged_by,
         earlier=_earlier(read_earlier(report), judged_by),
         dropped=_dropped(recipe_gates, config, found),
+        held=held,
         labour=labour,
         pairs=two_sided(found, config.gates),
     )
@@ -100,7 +108,9 @@ def earlier_verdicts(judged: Judgement) -> list[EarlierVerdict]:
     """The verdicts this evaluation got before, oldest first, with what has changed since."""
     rows = []
     for verdict in judged.earlier:
-        changed = [key for key, value in judged.judged_by.items() if verdict["judged_by"].get(key) != value]
+        changed = [
+            key for key, value in judged.judged_by.items() if verdict["judged_by"].get(key, "") != value
+        ]
         asked = "; ".join(f"{gate['name']}: {gate['wanted']}, {gate['status']}" for gate in verdict["gates"])
         rows.append(
             EarlierVerdict(

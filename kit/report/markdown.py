@@ -21,7 +21,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!$])")  # a dollar sign would begin mat
 
 def markdown(view: View) -> str:
     """The report as GitHub-flavoured Markdown."""
-    parts = [*_head(view), *_gates(view), *_claims(view), *_changes(view)]
+    parts = [*_head(view), *_gates(view), *_baseline(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores, view.names)
     parts += _harm(view)
@@ -33,6 +33,7 @@ def markdown(view: View) -> str:
     parts += _validity(view)
     parts += judge_parts(view.judge, escape, table)
     parts += calibration_parts(view.calibration, escape, table)
+    parts += _reviews(view)
     parts += _general(view)
     parts += _provenance(view)
     parts += ["## Limits", bullets(view.limits)]
@@ -119,6 +120,46 @@ def _beside_gates(view: View) -> list[str]:
         ]
         parts += ["This evaluation was judged before:", bullets(said)]
     return parts
+
+
+def _baseline(view: View) -> list[str]:
+    found = view.baseline
+    if found is None:
+        return []
+    rows = [
+        [
+            f"{escape(row.label)} ({row.better}; {row.tolerance})"
+            f"{f'<br>{escape(row.why)}' if row.why else ''}",
+            row.n,
+            row.then,
+            row.now,
+            f"{row.difference} {row.difference_interval}".strip(),
+            f"{mark(row.status)} {row.status}",
+        ]
+        for row in found.rows
+    ]
+    columns = ["metric", ">on", ">released", ">now", ">change", "result"]
+    said = f"{escape(found.sentence)} Paired by prompt: {escape(found.prompts)}."
+    if found.conditions:
+        said += f" Not asked alike: {escape(', '.join(found.conditions))}."
+    return ["## Against the last release", said, table(columns, rows)]
+
+
+def _reviews(view: View) -> list[str]:
+    if view.reviews is None or not view.reviews.counts:
+        return []
+    rows = [
+        [
+            f"{code(row.prompt)} {code(row.id)}",
+            escape(row.mark.answer),
+            f"{row.mark.verdict}{', answer changed since' if row.mark.changed else ''}",
+            escape(f"{row.mark.reviewer}, {row.mark.date}"),
+            escape(row.mark.note),
+        ]
+        for row in view.reviews.rows
+    ]
+    parts = ["## Reviews", bullets([f"{name}: {value}" for name, value in view.reviews.counts])]
+    return [*parts, table(["prompt", "answer", "verdict", "by", "note"], rows)] if rows else parts
 
 
 def _claims(view: View) -> list[str]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from kit.config.errors import DataError, Problem
 from kit.data.json_text import not_json
+from kit.evaluate.contract import SCHEMA as SCORES_SCHEMA
 
 SCHEMA = 1
-SCORES_SCHEMA = 3
 
 Json = dict[str, Any]
 
@@ -52,6 +52,39 @@ def read_earlier(report: Path) -> Json | None:
         return None
     readable = isinstance(value, dict) and {"verdict", "gates"} <= value.keys()
     return value if readable else None
+
+
+def read_scores(evaluation: Path) -> Json:
+    """The `scores.json` of an evaluation's folder.
+
+    Raises:
+        DataError: it is absent or broken, or was made by another version of casekit.
+    """
+    problems: list[Problem] = []
+    scores = _read_json(evaluation / "scores.json", "casekit evaluate", problems, SCORES_SCHEMA)
+    if problems:
+        raise DataError(problems)
+    return scores
+
+
+def read_report(folder: Path) -> Json:
+    """The `report.json` of a report's folder.
+
+    Raises:
+        DataError: it is absent or broken, or was made by another version of casekit.
+    """
+    path, again = folder / "report.json", "make it again with this casekit: casekit report --evaluation …"
+    if not path.is_file():
+        raise DataError(Problem(str(path), "is not there", "name a report: its id, or its folder"))
+    try:
+        report: Json = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        found = not_json(error) if isinstance(error, json.JSONDecodeError) else f"cannot be read: {error}"
+        raise DataError(Problem(str(path), found, again)) from error
+    if not isinstance(report, dict) or report.get("schema") != SCORES_SCHEMA:
+        number = report.get("schema") if isinstance(report, dict) else type(report).__name__
+        raise DataError(Problem(str(path), f"found schema {number!r}, expected {SCORES_SCHEMA}", again))
+    return report
 
 
 def _read_json(path: Path, command: str, problems: list[Problem], schema: int = SCHEMA) -> Json:

@@ -12,6 +12,7 @@ from kit.report.calibration import CalibrationCard
 from kit.report.harm import HarmRow
 from kit.report.judge import JudgeCard
 from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
+from kit.report.view_release import BaselineView, ReviewsView
 from kit.report.view_speed import LabourCost, Latency
 
 GateStatus = Literal["passed", "failed", "not enough evidence"]
@@ -333,6 +334,8 @@ class View:
     harm: list[HarmRow]
     """Answers by the worst rule that they break."""
     transcripts: Transcripts
+    reviews: ReviewsView | None
+    baseline: BaselineView | None
     misses: Misses
     validity: list[ValidityRow]
     judge: JudgeCard | None

@@ -39,9 +39,19 @@ def project(tmp_path: Path) -> Path:
 def test_help_lists_the_commands(casekit: Run) -> None:
     code, out, _ = casekit("--help")
     assert code == 0
-    assert {"new", "update", "recipes", "config", "data", "train", "evaluate", "report", "run"} <= set(
-        out.split()
-    )
+    assert {
+        "new",
+        "update",
+        "recipes",
+        "config",
+        "data",
+        "train",
+        "evaluate",
+        "report",
+        "run",
+        "review",
+        "verify",
+    } <= set(out.split())
 
 
 def test_version(casekit: Run) -> None:

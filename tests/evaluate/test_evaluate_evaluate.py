@@ -5,12 +5,14 @@ import shutil
 import weakref
 
 import datasets
+import jsonschema
 import pytest
 
 from kit.config.errors import ConfigError, DataError, InvalidRunError
 from kit.config.schema import Goodput, MetricUse, Sampling
 from kit.evaluate.evaluate import evaluate, find_evaluation, run_of, task_scorer
 from kit.hooks import Hooks, Metric
+from kit.report.contract import json_schema
 
 SLOW = pytest.mark.slow
 
@@ -30,6 +32,7 @@ def test_an_evaluation_leaves_what_the_report_reads(project):
     config, root, prepared, run = project
     folder = evaluate(config, root, prepared, run, Hooks())
     scores = json.loads((folder / "scores.json").read_text())
+    jsonschema.validate(scores, json_schema("scores"))
     assert (scores["run"], scores["data"], scores["prompts"]) == ("r1", "fp", 24)
     assert scores["synthetic"] is True
     assert scores["conditions"]["mismatches"] == []

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import jsonschema
 import pytest
 from gate_samples import interval
 
@@ -15,6 +16,7 @@ from kit.evaluate.gates import judge_gates
 from kit.evaluate.general import kept, load_general
 from kit.evaluate.metrics.final_number.final_number import FinalNumber
 from kit.hooks import Hooks
+from kit.report.contract import json_schema
 
 SHARED = Path(os.environ.get("CASEKIT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -92,7 +94,9 @@ def test_a_set_is_answered_by_both_and_added_without_asking_the_others_again(pro
     after = (second / "predictions.jsonl").read_text()
     assert after.startswith(before)
     assert after.count("\n") == before.count("\n") + 2 * 5
-    (found,) = json.loads((second / "scores.json").read_text())["general"]
+    scores = json.loads((second / "scores.json").read_text())
+    jsonschema.validate(scores, json_schema("scores"))
+    (found,) = scores["general"]
     (entry,) = found["metrics"]
     assert (found["name"], found["prompts"], found["margin"]) == ("sums", 5, 0.02)
     assert (entry["name"], entry["n"], entry["tuned"]["estimate"]) == ("final_number", 5, 0.0)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 from conftest import make_model, make_row, make_tokenizer, save_split
@@ -14,6 +15,7 @@ from kit.evaluate.compare import Settings
 from kit.evaluate.evaluate import evaluate
 from kit.evaluate.memorisation import find_secrets, memorisation_entry, tempt
 from kit.hooks import Hooks
+from kit.report.contract import json_schema
 
 MAIL = "ann.smith@mail.example"
 
@@ -96,9 +98,9 @@ def test_an_evaluation_measures_it_where_it_is_asked_to(project) -> None:
     rows = [row(n, f"Where does {n} go?", f"To n{n}@mail.example.") for n in range(1, 5)]
     save_split(prepared / "train", rows)
     folder = evaluate(asked, root, prepared, run, Hooks())
-    (entry,) = [
-        e for e in json.loads((folder / "scores.json").read_text())["metrics"] if e["name"] != "response_time"
-    ]
+    scores = json.loads((folder / "scores.json").read_text())
+    jsonschema.validate(scores, json_schema("scores"))
+    (entry,) = [e for e in scores["metrics"] if e["name"] != "response_time"]
     assert (entry["name"], entry["n"], entry["tuned"]["estimate"]) == ("memorised_secrets", 4, 0.0)
     assert "mail.example" not in (folder / "memorisation.jsonl").read_text()
 

@@ -4,6 +4,7 @@ import json
 from itertools import combinations
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from kit.config.schema import MetricUse
@@ -14,6 +15,7 @@ from kit.evaluate.ngrams import longest_common_subsequence
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.scores import compare_metric, score_answers
 from kit.hooks import Hooks
+from kit.report.contract import json_schema
 
 PAIRS = [
     ("The parcel leaves on Monday.", "Your parcel leaves on Tuesday."),
@@ -130,6 +132,7 @@ def test_figures_of_sums_are_reported_by_an_evaluation_and_can_pick_the_golden_c
     config = config.model_copy(update=changed)
     folder = evaluate(config, root, prepared, run, Hooks())
     scores = json.loads((folder / "scores.json").read_text())
+    jsonschema.validate(scores, json_schema("scores"))
     entries = {entry["name"]: entry for entry in scores["metrics"] if entry["decoding"] == "greedy"}
     assert {"chrf", "bleu", "rouge_l"} <= set(entries)
     assert {lost["name"] for lost in scores["unscored"]} >= {"macro_f1", "number_fidelity"}  # no such rows

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 
+import jsonschema
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from kit.evaluate.likelihood import measure_likelihood
 from kit.evaluate.perplexity import perplexity_entry, unscored_perplexity
 from kit.evaluate.prompts import Prompt
 from kit.hooks import Hooks
+from kit.report.contract import json_schema
 
 SETTINGS = Settings(0.95, 500, 0)
 
@@ -93,6 +95,7 @@ def test_an_evaluation_reads_the_references_once_when_it_is_asked_to(project, mo
     lines = [json.loads(text) for text in (folder / "likelihood.jsonl").read_text().splitlines()]
     assert folder == plain and len(lines) == 24 * 2
     scores = json.loads((folder / "scores.json").read_text())
+    jsonschema.validate(scores, json_schema("scores"))
     (entry,) = [entry for entry in scores["metrics"] if entry["name"] == "answer_perplexity"]
     sums = {}
     for system in ("base", "tuned"):

@@ -4,8 +4,11 @@ import json
 from itertools import islice
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
+
+from kit.report.contract import json_schema
 
 ROWS = 400
 SETTINGS = """
@@ -102,6 +105,7 @@ def test_preferences_run_to_a_report_and_raise_what_was_preferred(
     done = casekit("run", "--project", str(project), f"train.stage={stage}", expect=None)
     report = next(project.glob("reports/*/report.json"), None)
     assert report, done.stderr
+    jsonschema.validate(json.loads(report.read_text()), json_schema("report"))
     assert json.loads(report.read_text())["verdict"]["exit_code"] == done.returncode
     (run,) = (project / "runs").iterdir()
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -8,7 +8,10 @@ import json
 import os
 from pathlib import Path
 
+import jsonschema
 import pytest
+
+from kit.report.contract import json_schema
 
 DATA = Path(os.environ.get("CASEKIT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -105,6 +108,8 @@ def test_real_data_runs_to_a_report(case: str, tmp_path: Path, casekit) -> None:
 
     report = next(project.glob("reports/*/report.json"), None)
     assert report, done.stderr
+    jsonschema.validate(json.loads(report.read_text()), json_schema("report"))
+    assert casekit("verify", report.parent.name, "--project", str(project)).stdout.startswith("true")
     verdict = json.loads(report.read_text())["verdict"]
     assert done.returncode == verdict["exit_code"], done.stderr
     # A dozen steps of a two-million-parameter model do not meet a gate of 0.99; on MedQuAD's long answers

@@ -135,6 +135,7 @@ def make_items(prompts: int, seed: int) -> list[dict[str, Any]]:
                 "prompt": prompt,
                 "answer": reference,
                 "slices": {"topic": topic, "tone": dice.choice(["pushy", "plain", "worried"])},
+                "group": f"{index:016x}",
                 "greedy": {"base": base, "tuned": tuned},
             }
         )
@@ -157,6 +158,7 @@ def _answer(dice: random.Random, topic: str, amount: int, faulty: bool, disclose
             "violation_rate": ["F1"] if faulty else [],
             "disclosure_rate": [] if discloses else ["F2"],
         },
+        "counts": {},
         "invalid": None,
     }
 
@@ -195,7 +197,9 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
         "data": "f00d",
         "kit_version": "0.1.0",
         "synthetic": True,
+        "synthetic_share": 1.0,
         "model": "tiny",
+        "definitions": dict.fromkeys(METRICS, "1" * 16),
         "conditions": {"base": system, "tuned": {**system, "adapter": "c" * 64}, "mismatches": []},
         "prompts": n,
         "groups": n,
@@ -210,6 +214,10 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
         "minimum_detectable_effect": 0.088,
         "metrics": metrics,
         "unscored": [],
+        "general": [],
+        "judge": None,
+        "calibration": [],
+        "systems": {"base": "base", "tuned": "tuned"},
         "latency": latency(),
         "items": items,
     }
@@ -226,6 +234,8 @@ def make_metric(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         for column in ("topic", "tone")
         for value in sorted({item["slices"][column] for item in items})
     ]
+    for part in slices:
+        part["difference"] = {**part["difference"], "q_value": None}
     whole = _compare(name, items)
     return {
         "name": name,
@@ -233,8 +243,10 @@ def make_metric(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         "about": ABOUT[name],
         "kind": kind,
         "higher_is_better": higher_is_better,
+        "of_sums": False,
         "decoding": "greedy",
         **{key: value for key, value in whole.items() if key != "tested"},
+        "ratio": None,
         "slices": [part for part in slices if part["n"]],
         "severities": None,
         "details": {system: _count_details(name, items, system) for system in ("base", "tuned")},
@@ -257,8 +269,8 @@ def _compare(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
     if not n:
         gap = {**nothing, "p_value": None}
         return {
-            "n": 0, "tested": False, "base": nothing, "tuned": nothing, "difference": gap,
-            "reduction": None, "ratio": None, "verdict": "not shown",
+            "n": 0, "groups": 0, "tested": False, "base": nothing, "tuned": nothing, "difference": gap,
+            "reduction": None, "verdict": "not shown",
         }  # fmt: skip
     base, tuned = sum(b for b, _ in pairs) / n, sum(t for _, t in pairs) / n
     margin = 1.4 / n**0.5
@@ -280,12 +292,12 @@ def _compare(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         }  # fmt: skip
     return {
         "n": n,
+        "groups": n,
         "tested": n >= 30,
         "base": _single(base, n),
         "tuned": _single(tuned, n),
         "difference": gap,
         "reduction": reduction,
-        "ratio": None,
         "verdict": ("improved" if better else "worse") if shown and n >= 30 else "not shown",
     }
 
@@ -354,7 +366,7 @@ def response_time(verdict: str = "improved") -> dict[str, Any]:
 
     return {
         "name": "response_time", "label": "Response time", "about": "speed", "kind": "score",
-        "higher_is_better": False, "decoding": "greedy", "n": 16, "groups": 16,
+        "higher_is_better": False, "of_sums": False, "decoding": "greedy", "n": 16, "groups": 16,
         "base": single(0.61), "tuned": single(0.48),
         "difference": {
             "estimate": -0.13, "low": -0.2, "high": -0.05, "p_value": 0.01, "method": "bootstrap"
@@ -422,9 +434,27 @@ def data() -> dict[str, Any]:
                 "format": "grammar",
                 "synthetic": True,
                 "rows": 1200,
+                "kept": 1188,
             }
         ],
-        "rows": {"read": 1200, "kept": 1188, "rejected": 12, "train": 948, "valid": 120, "test": 120},
+        "rows": {
+            "read": 1200,
+            "kept": 1188,
+            "rejected": 12,
+            "left_out": 0,
+            "train": 948,
+            "valid": 120,
+            "test": 120,
+        },
+        "benchmarks": [],
+        "personal": {
+            "action": "mask",
+            "kinds": [
+                {"kind": "email", "rows": 3, "values": 4},
+                {"kind": "national_id", "rows": 0, "values": 0},
+            ],
+        },
+        "languages": {"turns": {"en": 2370, "de": 6}, "not_judged": 12},
         "checks": [
             {
                 "name": "duplicate",

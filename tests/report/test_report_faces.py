@@ -11,6 +11,7 @@ from kit.report.build import write_report
 from kit.report.markdown import escape
 
 FACES = ("report.html", "report.md", "report.json", "MODEL_CARD.md")
+BESIDE = ("DATA_CARD.md", "items.jsonl", "junit.xml", "settings.json")
 
 
 def gates(**changes: object) -> list[dict[str, object]]:
@@ -35,7 +36,7 @@ def test_verdict_and_exit_code_are_the_same_in_all_faces(status: str, tmp_path: 
 
     assert result.exit_code is code
     assert result.verdict["status"] == status
-    assert sorted(path.name for path in result.folder.iterdir()) == sorted(FACES)
+    assert sorted(path.name for path in result.folder.iterdir()) == sorted(FACES + BESIDE)
     html, markdown, report, card = ((result.folder / face).read_text("utf-8") for face in FACES)
     assert json.loads(report)["verdict"] == {
         "status": status,
@@ -256,9 +257,9 @@ def test_a_gate_on_an_unknown_metric_leaves_no_report(tmp_path: Path) -> None:
 
 def test_writing_again_replaces_the_report_byte_for_byte(sample: Sample) -> None:
     first = write_report(*sample.arguments).folder
-    before = {face: (first / face).read_bytes() for face in FACES}
+    before = {face: (first / face).read_bytes() for face in FACES + BESIDE}
     second = write_report(*sample.arguments).folder
-    assert {face: (second / face).read_bytes() for face in FACES} == before
+    assert {face: (second / face).read_bytes() for face in FACES + BESIDE} == before
     assert [path.name for path in (sample.root / "reports").iterdir()] == [first.name]
 
 

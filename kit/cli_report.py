@@ -1,0 +1,105 @@
+"""What is done with reports once they are there: answers reviewed, numbers verified, all of them listed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say
+from kit.config.errors import CasekitError, ConfigError, ExitCode, Problem
+
+_SHOWN = 40
+
+
+def find_report(word: str | None, project: Path) -> Path:
+    """A report's folder by its id in the project, or as a path; the newest one if none is named.
+
+    Raises:
+        ConfigError: there is no such report.
+    """
+    from kit.terminal import find_reports
+
+    known = find_reports(project)
+    if word is None and known:
+        return known[-1]
+    places = [project / "reports" / word, Path(word)] if word else []
+    for place in places:
+        if (place / "report.json").is_file():
+            return place
+    what = f"no report {word!r}" if word else "no report"
+    hint = (
+        f"reports: {', '.join(folder.name for folder in known) or 'none yet; make one with `casekit report`'}"
+    )
+    raise ConfigError(Problem(str(project / "reports"), what, hint))
+
+
+def verify(
+    report: Annotated[str, typer.Argument(metavar="REPORT", help="Its id, or its folder.")],
+    overrides: Overrides = None,
+    project: Root = HERE,
+    every: Annotated[
+        bool, typer.Option("--all", metavar=NO_VALUE, help=f"Every difference, not the first {_SHOWN}.")
+    ] = False,
+) -> None:
+    """Make a report's numbers again from the saved answers, and say whether it is true.
+
+    Exit 0: every number and every hash holds. Exit 1: something differs; it says what, from what to what.
+    Exit 2: a file that the report rests on is not there.
+    """
+    from kit import pipeline
+    from kit.config import load_config
+
+    folder = find_report(report, project)
+    found = pipeline.verify(load_config(project, overrides or []), folder)
+    shown = found.differences if every else found.differences[:_SHOWN]
+    for difference in shown:
+        errors.print(f"differs  {difference}", markup=False, highlight=False, soft_wrap=True)
+    if len(shown) < len(found.differences):
+        errors.print(f"… and {len(found.differences) - len(shown)} more; --all lists every one")
+    for note in found.notes:
+        errors.print(f"note  {note}", markup=False, highlight=False, soft_wrap=True)
+    if found.differences:
+        raise typer.Exit(ExitCode.GATE_FAILED)
+    say("true", folder / "report.json")
+
+
+def review(
+    report: Annotated[
+        str | None, typer.Argument(metavar="[REPORT]", help="Its id, or its folder; the last if not given.")
+    ] = None,
+    project: Root = HERE,
+    add: Annotated[
+        Path | None, typer.Option(help="Adds the lines that a report's page gave, and asks nothing.")
+    ] = None,
+    reviewer: Annotated[str | None, typer.Option(help="Your name, as it stands beside each verdict.")] = None,
+) -> None:
+    """Accept or reject the answers a report shows; the verdicts go to the project's `reviews.jsonl`."""
+    from kit.report.reviews import FILE, add_reviews, read_reviews
+    from kit.terminal_review import ask_reviews
+
+    path = project / FILE
+    before = read_reviews(path)
+    if add is not None:
+        if not add.is_file():
+            raise ConfigError(Problem(str(add), "is not there", "name the file that the report's page gave"))
+        new = [line for line in read_reviews(add) if line not in before]
+    else:
+        new = ask_reviews(project, find_report(report, project), before, reviewer)
+    add_reviews(path, new)
+    console.print(f"{len(new)} {'verdict' if len(new) == 1 else 'verdicts'} added")
+    say("reviews", path)
+
+
+def reports(
+    projects: Annotated[list[Path] | None, typer.Argument(help="Projects; this one if none given.")] = None,
+) -> None:
+    """List the reports of one or more projects, each with its verdict and main score."""
+    from kit.terminal import find_reports, headline
+
+    folders = [folder for project in projects or [HERE] for folder in find_reports(project)]
+    if not folders:
+        places = ", ".join(str(project) for project in projects or [HERE.resolve()])
+        raise CasekitError(f"no report in {places}", "make one with `casekit run`")
+    console.print(headline(folders))
+    for folder in folders:
+        say("report", folder / "report.html")

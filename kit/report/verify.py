@@ -1,0 +1,269 @@
+"""Whether a report is true: every number made again from the saved answers, every page from the numbers.
+
+Three links are tried: today's files and settings against those that the report records, `scores.json`
+against the answers, and the report's files against `scores.json`. So an edit anywhere between the answers and
+the page shows, and what it changed. What nobody can see here is an evaluation that was made up from its
+beginning: who signs the commit vouches for that.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kit
+from kit.config.errors import CasekitError, DataError, Problem
+from kit.config.explain import dotted
+from kit.config.gates import Gate
+from kit.config.schema import Config
+from kit.config.show import leaves
+from kit.files import sha256_file
+from kit.hooks import Hooks
+from kit.report.baseline import read_baseline
+from kit.report.build import make_faces
+from kit.report.differences import Difference, changed_lines, changed_values
+from kit.report.read import Json, read_inputs, read_report
+from kit.report.record import Beside, Made, Sources, input_files
+from kit.report.reviews import FILE as REVIEWS
+from kit.report.reviews import from_report, read_reviews
+
+JUDGED = "judge.jsonl"
+"""A judge's replies; where one is missing, making scores again would ask for it."""
+
+_JUDGING = ("gates", "claims", "labour", "evaluate", "languages")
+"""The settings that a verdict rests on; others, such as a title, may change after a release."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What verifying found: everything that differs, and what could not be compared."""
+
+    differences: list[Difference]
+    notes: list[str]
+
+
+def verify_report(folder: Path, root: Path, today: Callable[[Path], Config], hooks: Hooks) -> Verified:
+    """Make a report again and compare; nothing is written.
+
+    Args:
+        folder: the report's.
+        root: the project.
+        today: for the run's folder, the project's settings as they are now, with the run's own model.
+        hooks: the project's own metrics.
+
+    Raises:
+        DataError: files of the report, or files that it was made from, are absent or cannot be read.
+    """
+    report = read_report(folder)
+    _refuse_absent(report, folder, root)
+    recorded = _recorded(folder)
+    sources = _sources(report, root, recorded, folder)
+    differences = [*_changed_inputs(report, sources), *_changed_faces(report, folder)]
+    differences += _changed_settings(recorded[0], today(sources.run))
+    differences += _lost_reviews(report, root)
+    inputs = read_inputs(sources.evaluation, sources.run, sources.prepared)
+    if any(Path(difference.where).name == JUDGED for difference in differences):
+        why = "were not made again: a judge would have to be asked for what was changed"
+        return Verified([*differences, Difference("scores.json: the numbers", why)], [])
+    try:
+        differences += _changed_scores(inputs.scores, sources, hooks)
+        made = make_faces(sources, inputs, _beside(report, sources))
+    except CasekitError as error:
+        if not differences:
+            raise
+        found = "; ".join(str(problem) for problem in error.problems)
+        return Verified([*differences, Difference("the report", f"cannot be made again: {found}")], [])
+    written = json.loads(made.texts["report.json"])
+    differences += changed_values("report.json", _comparable(report), _comparable(written))
+    return _with_pages(differences, report, made, folder)
+
+
+def _with_pages(differences: list[Difference], report: Json, made: Made, folder: Path) -> Verified:
+    """Beside the numbers the pages, which only the casekit that wrote them makes byte for byte."""
+    if report["made_with"] != made.report["made_with"]:
+        own = report["made_with"]["kit_version"]
+        note = (
+            f"the report was made by another casekit ({own}, this one is {kit.__version__}): all numbers "
+            "were made again, but its pages were compared with their recorded hashes only"
+        )
+        return Verified(differences, [note])
+    for name, text in made.texts.items():
+        if name != "report.json":
+            stored = (folder / name).read_text(encoding="utf-8", errors="replace")
+            differences += changed_lines(name, stored, text)
+    return Verified(differences, [])
+
+
+def _refuse_absent(report: Json, folder: Path, root: Path) -> None:
+    """All files that the report is made of or from and that are not there, at once."""
+    wanted = [folder / name for name in report["faces"]] + [root / name for name in report["inputs"]]
+    if report["baseline"]:
+        wanted += [root / report["baseline"]["report"] / name for name in report["baseline"]["sha256"]]
+    wanted += [root / "evaluations" / name / "scores.json" for name in report["seed_evaluations"]]
+    hint = "verify where the report was made, or bring the file back: without it the numbers rest on nothing"
+    absent = [Problem(str(path), "is not there", hint) for path in wanted if not path.is_file()]
+    if absent:
+        raise DataError(absent)
+
+
+def _recorded(folder: Path) -> tuple[Config, list[Gate]]:
+    """The settings a report was made by, and the recipe's gates then."""
+    path = folder / "settings.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        gates = [Gate.model_validate(gate) for gate in found["recipe_gates"]]
+        return Config.model_validate(found["config"]), gates
+    except (ValueError, KeyError, TypeError) as error:
+        hint = "restore the file as it was released"
+        raise DataError(Problem(str(path), f"does not hold settings: {error}", hint)) from error
+
+
+def _sources(report: Json, root: Path, recorded: tuple[Config, list[Gate]], folder: Path) -> Sources:
+    config, gates = recorded
+    return Sources(
+        config=config,
+        root=root,
+        evaluation=root / "evaluations" / report["evaluation"],
+        run=root / "runs" / report["run"],
+        prepared=root / "data" / "prepared" / report["data"],
+        recipe_gates=tuple(gates),
+        report=folder,
+    )
+
+
+def _changed_inputs(report: Json, sources: Sources) -> Iterator[Difference]:
+    """Files that the numbers come from and that are not those of then."""
+    for name, then in report["inputs"].items():
+        now = sha256_file(sources.root / name)
+        if now != then:
+            yield Difference(name, "was changed since the report was made", f"sha256 {then[:12]}", now[:12])
+    for name in input_files(sources).keys() - report["inputs"].keys():
+        yield Difference(name, "was not there when the report was made")
+
+
+def _changed_faces(report: Json, folder: Path) -> Iterator[Difference]:
+    for name, then in report["faces"].items():
+        now = sha256_file(folder / name)
+        if now != then:
+            what = "is not the file that report.json records"
+            yield Difference(name, what, f"sha256 {then[:12]}", now[:12])
+
+
+def _changed_settings(then: Config, now: Config) -> Iterator[Difference]:
+    """Gates, claims, metrics and languages that the project sets otherwise today."""
+    before, after = _judging(then), _judging(now)
+    for key in dict.fromkeys([*before, *after]):
+        if before.get(key) != after.get(key):
+            yield Difference(f"conf: {key}", "is set otherwise now", _shown(before, key), _shown(after, key))
+
+
+def _judging(config: Config) -> dict[str, Any]:
+    tree = {**config.model_dump(mode="json"), "languages": config.languages}
+    for part in ("gates", "claims"):
+        tree[part] = {entry["name"]: entry for entry in tree[part]}
+    tree["evaluate"]["metrics"] = {use["name"]: use["params"] for use in tree["evaluate"]["metrics"]}
+    return {dotted(key): value for name in _JUDGING for key, value in leaves(tree[name], (name,))}
+
+
+def _shown(settings: dict[str, Any], key: str) -> str:
+    return json.dumps(settings[key], ensure_ascii=False) if key in settings else "not set"
+
+
+def _lost_reviews(report: Json, root: Path) -> Iterator[Difference]:
+    """Verdicts of people on the page that no line of `reviews.jsonl` gives."""
+    said = set(read_reviews(root / REVIEWS))
+    for entry in from_report(report):
+        if entry.review not in said:
+            where = f"review of {entry.review.id} by {entry.review.reviewer}"
+            yield Difference(where, f"no such line stands in {REVIEWS}")
+
+
+def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Difference]:
+    """Numbers of `scores.json` that do not follow from the answers, times and readings saved beside it.
+
+    A judge is not asked again: what it said is saved too.
+    """
+    from kit.evaluate.evaluate import load_metrics, score_saved
+    from kit.evaluate.general import load_general
+    from kit.evaluate.judge import ready_judge
+    from kit.evaluate.prompts import choose, load_prompts
+
+    config, answers = sources.config, sources.evaluation / "predictions.jsonl"
+    prompts = choose(load_prompts(sources.prepared / "test"), config.evaluate.max_prompts)
+    general = load_general(config, sources.root, hooks)
+    outside = [prompt.id for each in general for prompt in each.prompts]
+    missing = _missing_answers(answers, [prompt.id for prompt in prompts], outside, config)
+    if missing:
+        return [Difference(answers.name, missing)]
+    header = {key: scores[key] for key in _HEADER if key in scores}
+    metrics, judge = load_metrics(config, hooks, sources.root), ready_judge(config, sources.root)
+    found = score_saved(config, metrics, general, judge, prompts, sources.evaluation, header)
+    again = json.loads(json.dumps(found))
+    changed = changed_values("scores.json", scores, again)
+    return [*_changed_gates(scores, again, config), *changed] if changed else []
+
+
+def _changed_gates(scores: Json, again: Json, config: Config) -> Iterator[Difference]:
+    """Gates that come out otherwise on the scores that the answers give: told first, as they matter most."""
+    from kit.evaluate.gates import judge_gates
+
+    then, now = (judge_gates(found, config.gates, config.languages) for found in (scores, again))
+    for before, after in zip(then, now, strict=True):
+        if before.status != after.status:
+            what = "comes out otherwise on the answers that are saved"
+            yield Difference(f"gate {before.name}", what, before.status, after.status)
+
+
+_HEADER = (
+    "evaluation", "run", "data", "synthetic", "synthetic_share", "conditions", "definitions",
+)  # fmt: skip
+"""What `scores.json` says that does not follow from the answers; its recorded hash guards it."""
+
+
+def _missing_answers(path: Path, ids: Sequence[str], outside: Sequence[str], config: Config) -> str:
+    """What is lacking in the answers, in words; empty where every prompt has all of its own.
+
+    Args:
+        outside: the prompts of general sets, which are answered greedily only.
+    """
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):  # reading would cut the half line off
+        return "ends in the middle of a line"
+    try:
+        lines = [json.loads(line) for line in content.decode("utf-8").split("\n") if line]
+        given = {(line["id"], line["system"], line["decoding"]) for line in lines}
+    except (ValueError, KeyError, TypeError):
+        return "holds a line that is no prediction"
+    decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
+    wanted = [
+        (id_, system, decoding) for decoding in decodings for system in ("base", "tuned") for id_ in ids
+    ]
+    wanted += [(id_, system, "greedy") for system in ("base", "tuned") for id_ in outside]
+    lacking = [key for key in wanted if key not in given]
+    if not lacking:
+        return ""
+    id_, system, decoding = lacking[0]
+    return f"lacks {len(lacking)} of {len(wanted)} answers, the first of {system}, {decoding}, to {id_}"
+
+
+def _beside(report: Json, sources: Sources) -> Beside:
+    """The baseline, reviews and other seeds that the report was made with."""
+    by_seed = {}
+    for name in report["seed_evaluations"]:
+        folder = sources.root / "evaluations" / name
+        record = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        by_seed[int(record["generation"]["seed"])] = scores
+    named = (report["baseline"] or {}).get("report")
+    return Beside(
+        baseline=read_baseline(sources.root, named) if named else None,
+        reviews=from_report(report),
+        by_seed=by_seed,
+    )
+
+
+def _comparable(report: Json) -> Json:
+    """A report without what is compared by itself: hashes, and the casekit that wrote it."""
+    own = {"inputs", "faces", "made_with"}
+    return {key: value for key, value in report.items() if key not in own}

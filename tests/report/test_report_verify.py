@@ -1,0 +1,260 @@
+"""`casekit verify`: a report is true, or what differs is named, from what to what."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from saved_project import RECIPE, add_evaluation, read_lines, save_lines, save_rows, save_yaml
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="session")
+def reported(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The saved project with its report written."""
+    from kit import pipeline
+    from kit.config import load_config
+
+    folder = tmp_path_factory.mktemp("reported") / "bank"
+    shutil.copytree(saved, folder)
+    pipeline.report(load_config(folder))
+    return folder
+
+
+@pytest.fixture
+def bank(reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a report of its own, at the place where commands are typed."""
+    shutil.copytree(reported, tmp_path / "bank")
+    monkeypatch.chdir(tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.mark.parametrize("word", ["first", "reports/first", "reports/first/"])
+def test_a_report_as_it_was_written_is_true(word: str, bank: Path, casekit: Run) -> None:
+    before = {path: path.read_bytes() for path in bank.rglob("*") if path.is_file()}
+    code, out, err = casekit("verify", word)
+    assert (code, err) == (0, "")
+    assert out.startswith("true ")
+    after = {path: path.read_bytes() for path in bank.rglob("*") if path.is_file()}
+    assert after == before, "verifying writes nothing"
+
+
+def test_an_edited_number_of_the_json_is_named(bank: Path, casekit: Run) -> None:
+    path = bank / "reports/first/report.json"
+    report = json.loads(path.read_text())
+    true = report["metrics"][0]["tuned"]["estimate"]
+    report["metrics"][0]["tuned"]["estimate"] = 0.001
+    path.write_text(json.dumps(report, indent=2))
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    (line,) = err.splitlines()
+    assert "report.json: metrics[violation_rate, greedy].tuned.estimate" in line
+    assert line.endswith(f"0.001 → {true:.6g}")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("report.html", "6.7%", "0.7%"),
+        ("report.md", "6.7%", "0.7%"),
+        ("MODEL_CARD.md", "6.7%", "0.7%"),
+        ("DATA_CARD.md", "1,188", "9,188"),
+        ("junit.xml", "6.7%", "0.7%"),
+        ("items.jsonl", '"violation_rate": 1.0', '"violation_rate": 0.0'),
+    ],
+)
+def test_an_edited_page_is_named_with_its_line(
+    name: str, old: str, new: str, bank: Path, casekit: Run
+) -> None:
+    path = bank / "reports/first" / name
+    edit(path, old, new)
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert f"{name}: is not the file that report.json records" in err
+    shown = next(line for line in err.splitlines() if line.startswith(f"differs  {name}:") and new in line)
+    assert old in shown.partition("→")[2]
+
+    # Whoever edits the recorded hash too is found out all the same.
+    from kit.files import sha256_file
+
+    report = json.loads((bank / "reports/first/report.json").read_text())
+    report["faces"][name] = sha256_file(path)
+    (bank / "reports/first/report.json").write_text(json.dumps(report, indent=2))
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "records" not in err
+    assert new in err
+
+
+def test_an_edited_answer_shows_the_scores_and_gates_it_changes(bank: Path, casekit: Run) -> None:
+    path = bank / "evaluations/first/predictions.jsonl"
+    lines = read_lines(path)
+    for line in lines:
+        if line["system"] == "tuned" and line["decoding"] == "greedy":
+            line["output"] = "It guarantees 8% a year."
+    save_lines(path, lines)
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "evaluations/first/predictions.jsonl: was changed since the report was made" in err
+    assert "gate Few violations: comes out otherwise on the answers that are saved: passed → failed" in err
+    assert "scores.json: metrics[violation_rate, greedy].tuned.estimate" in err
+    assert "more; --all lists every one" in err
+    everything = casekit("verify", "first", "--all")[2]
+    assert len(everything.splitlines()) > len(err.splitlines())
+
+
+def test_an_answer_taken_away_or_cut_is_told(bank: Path, casekit: Run) -> None:
+    path = bank / "evaluations/first/predictions.jsonl"
+    text = path.read_text()
+    path.write_text(text[: text.rindex("{")])
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "predictions.jsonl: lacks 1 of 240 answers, the first of tuned, sampled, to " in err
+
+    path.write_text(text[:-20])
+    cut = path.read_bytes()
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "ends in the middle of a line" in err
+    assert path.read_bytes() == cut, "what is evidence is not mended"
+
+
+def test_edited_times_are_found(bank: Path, casekit: Run) -> None:
+    path = bank / "evaluations/first/latency.jsonl"
+    save_lines(path, [{**line, "seconds": line["seconds"] * 2} for line in read_lines(path)])
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "evaluations/first/latency.jsonl: was changed" in err
+    assert "scores.json: latency.base.seconds.p50" in err
+
+
+def test_edited_scores_do_not_follow_from_the_answers(bank: Path, casekit: Run) -> None:
+    """Even where report and scores agree, because the report was made anew from edited scores."""
+    path = bank / "evaluations/first/scores.json"
+    scores = json.loads(path.read_text())
+    scores["metrics"][0]["tuned"]["estimate"] = 0.0
+    path.write_text(json.dumps(scores))
+    assert casekit("report")[0] == 0
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "metrics[violation_rate, greedy].tuned.estimate" in err
+    assert "differs  report.json" not in err
+
+
+def test_a_changed_policy_is_named_and_what_it_changes(bank: Path, casekit: Run) -> None:
+    edit(bank / "conf/policy.yaml", r"never: ['\bguarantee']", "never: ['never said']")
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "conf/policy.yaml: was changed since the report was made" in err
+    assert "scores.json: metrics[violation_rate, greedy].base.estimate" in err
+
+
+def test_changed_gates_are_named(bank: Path, casekit: Run) -> None:
+    gates = [{**RECIPE["gates"][0], "at_most": 0.5}, {"name": "New", "metric": "bleu", "at_least": 1.0}]
+    save_yaml(bank / "conf/project.yaml", {"gates": gates})
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "conf: gates.Few violations.at_most: is set otherwise now: 0.2 → 0.5" in err
+    assert "conf: gates.New.at_least: is set otherwise now: not set → 1.0" in err
+    assert 'conf: gates.Close to the reference.metric: is set otherwise now: "token_f1" → not set' in err
+    assert "scores.json" not in err and "report.html" not in err
+
+
+def test_another_title_leaves_a_report_true(bank: Path, casekit: Run) -> None:
+    """What judges nothing may change after a release."""
+    tree = yaml.safe_load((bank / "conf/recipe.yaml").read_text())
+    save_yaml(bank / "conf/recipe.yaml", {**tree, "recipe": {**tree["recipe"], "title": "Another"}})
+    assert casekit("verify", "first")[0] == 0
+
+
+def test_changed_data_is_named(bank: Path, casekit: Run) -> None:
+    prepared = bank / "data/prepared/f00d"
+    edit(prepared / "data.json", '"kept": 1188', '"kept": 1000')
+    shutil.rmtree(prepared / "test")
+    save_rows(prepared / "test", range(1, 61))
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "data/prepared/f00d/data.json: was changed" in err
+    assert "data/prepared/f00d/test/data-00000-of-00001.arrow: was changed" in err
+
+
+def test_files_that_are_gone_are_all_named(bank: Path, casekit: Run) -> None:
+    (bank / "evaluations/first/predictions.jsonl").unlink()
+    (bank / "reports/first/report.md").unlink()
+    code, out, err = casekit("verify", "first")
+    assert (code, out) == (2, "")
+    assert "evaluations/first/predictions.jsonl: is not there" in err.replace(" is not", ": is not").replace(
+        "::", ":"
+    )
+    assert "reports/first/report.md" in err
+
+
+def test_no_such_report(bank: Path, casekit: Run) -> None:
+    code, _, err = casekit("verify", "second")
+    assert code == 2
+    assert "no report 'second'" in err and "reports: first" in err
+
+
+def test_another_casekit_checks_numbers_and_hashes(
+    bank: Path, casekit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.train.manifest.code_sha256", lambda package: "0" * 64)
+    code, _, err = casekit("verify", "first")
+    assert code == 0
+    assert "made by another casekit" in err
+    edit(bank / "reports/first/report.md", "6.7%", "0.7%")
+    assert casekit("verify", "first")[0] == 1
+
+
+def test_reviews_and_a_baseline_are_part_of_what_is_verified(bank: Path, casekit: Run) -> None:
+    add_evaluation(bank, "second", faults=0.05, seed=2)
+    item = read_lines(bank / "reports/first/items.jsonl")[0]
+    review = {
+        "id": item["id"], "system": "tuned", "decoding": "greedy", "verdict": "accept", "note": "fine",
+        "output_sha256": item["greedy"]["tuned"]["output_sha256"], "reviewer": "Ann", "date": "2026-01-03",
+    }  # fmt: skip
+    save_lines(bank / "reviews.jsonl", [review])
+    assert casekit("report", "--evaluation", "second", "--baseline", "first")[0] == 0
+    assert casekit("verify", "second")[0] == 0
+
+    later = {**review, "reviewer": "Bob", "verdict": "reject"}
+    save_lines(bank / "reviews.jsonl", [review, later])
+    assert casekit("verify", "second")[0] == 0, "later verdicts do not make an earlier report untrue"
+
+    save_lines(bank / "reviews.jsonl", [later])
+    code, _, err = casekit("verify", "second")
+    assert code == 1
+    assert f"review of {item['id']} by Ann: no such line stands in reviews.jsonl" in err
+
+    save_lines(bank / "reviews.jsonl", [review])
+    edit(bank / "reports/first/items.jsonl", '"violation_rate": 0.0', '"violation_rate": 1.0')
+    code, _, err = casekit("verify", "second")
+    assert code == 1
+    assert "report.json: baseline.metrics[violation_rate].then" in err
+
+    shutil.rmtree(bank / "reports/first")
+    code, _, err = casekit("verify", "second")
+    assert code == 2
+    assert "reports/first/items.jsonl" in err
+
+
+def test_changed_replies_of_a_judge_are_named_and_nobody_is_asked_again(bank: Path, casekit: Run) -> None:
+    path = bank / "evaluations/first/judge.jsonl"
+    save_lines(path, [{"key": "a", "verdict": "complies"}])
+    assert casekit("report")[0] == 0
+    assert casekit("verify", "first")[0] == 0
+    save_lines(path, [])
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "evaluations/first/judge.jsonl: was changed since the report was made" in err
+    assert "a judge would have to be asked for what was changed" in err
+    assert path.read_bytes() == b""
