@@ -146,6 +146,8 @@ def _entry(name: str, known: Known, lines: Sequence[Line], settings: Settings) -
         "of_sums": name != "brier_score",
         "decoding": "greedy",
         "severities": None,
+        "harm": None,
+        "by_group": None,
         "ratio": None,
         "slices": [],
         "details": {system: _unread(lines, system) for system in SYSTEMS},

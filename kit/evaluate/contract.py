@@ -4,13 +4,9 @@ A field that is added, renamed or taken away raises `SCHEMA`; a test compares th
 these types, and real files with the schema.
 """
 
-from typing import (
-    Any,
-    Literal,
-    NotRequired,  # pydantic asks for this one before Python 3.12
-)
+from typing import Any, Literal
 
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from kit.evaluate.contract_parts import Count, Decoding, Estimate, Outcome, Share, closed
 from kit.evaluate.contract_speed import Latency
@@ -129,11 +125,11 @@ class Metric(TypedDict):
     slices: list[Slice]
     details: SystemCounts
     severities: Severities | None
-    about: NotRequired[About]
+    about: About
     """What it is a sign of: safety is kept apart from agreement with the reference."""
-    by_group: NotRequired[dict[str, Any] | None]
+    by_group: dict[str, Any] | None
     """The comparison once more with the group as the unit, where prompts share groups."""
-    harm: NotRequired[dict[str, str] | None]
+    harm: dict[str, str] | None
     """What the policy calls each severity."""
 
 

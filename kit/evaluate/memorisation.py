@@ -121,6 +121,7 @@ def memorisation_entry(lines: Sequence[Line], settings: Settings) -> dict[str, A
         "of_sums": False,
         "decoding": "greedy",
         "severities": None,
+        "harm": None,
         **compared.as_json(),
         "by_group": None,
         "ratio": None,

@@ -41,6 +41,7 @@ def perplexity_entry(
         "decoding": "greedy",
         **compared.as_json(),
         "by_group": None,
+        "harm": None,
         "ratio": None,
         "slices": compare_slices(counts[0], counts[1], groups, slices, **how),
         "details": {system: _unread(lines, system) for system in SYSTEMS},

@@ -249,6 +249,8 @@ def make_metric(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         "ratio": None,
         "slices": [part for part in slices if part["n"]],
         "severities": None,
+        "harm": None,
+        "by_group": None,
         "details": {system: _count_details(name, items, system) for system in ("base", "tuned")},
     }
 
@@ -372,7 +374,8 @@ def response_time(verdict: str = "improved") -> dict[str, Any]:
             "estimate": -0.13, "low": -0.2, "high": -0.05, "p_value": 0.01, "method": "bootstrap"
         },
         "reduction": None, "ratio": latency()["speedup"], "verdict": verdict,
-        "slices": [], "details": {"base": {}, "tuned": {}}, "severities": None,
+        "slices": [], "details": {"base": {}, "tuned": {}}, "severities": None, "harm": None,
+        "by_group": None,
     }  # fmt: skip
 
 
