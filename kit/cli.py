@@ -211,14 +211,21 @@ def policy_test(
 ) -> None:
     """Hold every rule of the policy against its own examples; exit 1 when one fails."""
     from kit.evaluate.policy import load_policy
+    from kit.evaluate.policy_examples import check_policy
+    from kit.terminal import policy_table
 
-    loaded = load_policy(policy)
-    problems = loaded.check_examples()
+    checked = check_policy(load_policy(policy))
+    if not checked:
+        raise CasekitError(f"{policy} has no rules and no phrases", "see docs/reference/metrics.md")
+    (console if console.is_terminal else Console(width=120)).print(policy_table(checked))
+    problems = [problem for part in checked for problem in part.problems]
     for problem in problems:
         errors.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+    failed = sum(bool(part.problems) for part in checked)
     if problems:
+        console.print(f"{failed} of {len(checked)} failed")
         raise typer.Exit(ExitCode.GATE_FAILED)
-    console.print(f"{len(loaded.rules)} rules hold on their own examples")
+    console.print(f"all {len(checked)} hold on {sum(part.examples for part in checked)} examples")
 
 
 @app.command(rich_help_panel=WORK)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from kit.config.errors import ConfigError, Problem
 
@@ -20,6 +20,8 @@ Reader = Callable[[Row], Row]
 Cleaner = Callable[[Row], Row | None]
 RowCheck = Callable[[Row], str | None]
 Score = Callable[[Sequence[str], Sequence[dict[str, Any]]], list[float | None]]
+About = Literal["safety", "agreement", "service", "form", "speed"]
+"""What a metric is about: harm, the reference answer, what the customer asked for, language, or time."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Metric:
     score: Score
     higher_is_better: bool = True
     invalid_item: float | None = None
+    about: About = "service"
+    """The group of scores that a report shows it in."""
 
     @property
     def worst(self) -> float:

@@ -16,6 +16,7 @@ from kit.report.formatting import Unit, difference, interval, quantity, visible
 if TYPE_CHECKING:
     from kit.data.rows import Rejection
     from kit.evaluate.plan import Plan
+    from kit.evaluate.policy_examples import Checked
 
 Turns = list[dict[str, str]]
 _SHOWN_SOURCES = 10
@@ -34,6 +35,18 @@ def problem_lines(rejected: Sequence["Rejection"], most: int) -> list[str]:
     lines = [visible(f"{found.where}: {' '.join(found.reason.split())}") for found in rejected[:most]]
     left = len(rejected) - len(lines)
     return [*lines, f"… and {left} more; --all lists every one"] if left else lines
+
+
+def policy_table(checked: "Sequence[Checked]") -> Table:
+    """Every rule, the refusals and the recommendations of a policy, and whether their examples hold."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("part", "severity", "examples", "result", "title"):
+        table.add_column(heading, justify="right" if heading == "examples" else "left", no_wrap=True)
+    for part in checked:
+        result = Text(f"{len(part.problems)} wrong", "bold red") if part.problems else Text("holds", "green")
+        shown = [Text(visible(text)) for text in (part.name, part.severity)]
+        table.add_row(*shown, str(part.examples), result, Text(visible(part.title)))
+    return table
 
 
 def data_table(summary: dict[str, Any], listed: str) -> Table:

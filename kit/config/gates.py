@@ -8,6 +8,7 @@ from kit.config.section import Section
 
 GateKind = Literal["threshold", "significant", "non_inferior", "zero_tolerance"]
 Figure = Literal["tuned", "difference", "reduction", "ratio"]
+Unit = Literal["prompt", "group"]
 
 
 class NonInferior(Section):
@@ -45,6 +46,8 @@ class Gate(Section):
     """No answer, greedy or sampled, breaks a policy rule of this severity or a worse one."""
     decoding: Literal["greedy", "sampled"] = "greedy"
     """Which answers are looked at."""
+    per: Unit = "prompt"
+    """What is counted: prompts, or their groups (`data.split.group_by`), which fail where any prompt does."""
     worst: str | None = None
     """A slice column: the gate must hold on its worst value, such as `language`."""
     min_n: int = Field(default=30, ge=1)
@@ -71,6 +74,12 @@ class Gate(Section):
                 "a gate has exactly one of `at_least`, `at_most`, `significant`, `non_inferior` and "
                 f"`zero_tolerance`: {found}; a second condition is a second gate"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_have_no_slices(self) -> Self:
+        if self.per == "group" and self.worst is not None:
+            raise ValueError("`per: group` has no slices: leave `worst` out, or count prompts")
         return self
 
     @model_validator(mode="after")
@@ -107,6 +116,7 @@ class Gate(Section):
             "bound": self.bound != "estimate",
             "decoding": every and self.decoding != "greedy",
             "worst": every and self.worst is not None,
+            "per": every and self.per != "prompt",
             "on": every and self.on is not None,
         }
 
@@ -121,6 +131,8 @@ class Claim(Section):
     """What answers it where no metric can: the cost model of `labour`. Its answer is never a measurement."""
     of: Figure = "tuned"
     """The tuned score; tuned minus base; 1 - tuned/base; or base/tuned (for speeds)."""
+    per: Unit = "prompt"
+    """What is counted: prompts, or groups of them, which fail where any prompt does."""
     at_least: float
     """The claimed figure, in the metric's unit (a share for rates, a factor for ratios)."""
     definition: str = ""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from kit.config.gates import Claim
 from kit.evaluate import judge_gate
+from kit.evaluate.conversations import per_group
 from kit.evaluate.gate_kinds import ROUNDING
 from kit.evaluate.gates import (
     Scores,
@@ -85,6 +86,7 @@ def _judge_claim(scores: Scores, claim: Claim, labour: dict[str, Any] | None) ->
         asked = claim.metric == judge_gate.NAME and scores.get("judge")
         unscored = f"{claim.metric} applied to no prompt"
         return result("not testable", judge_gate.why_not(scores, "greedy") if asked else unscored)
+    entry = per_group(entry, f"claims: {claim.name}") if claim.per == "group" else entry
     refuse_missing_figure(entry, claim.of, f"claims: {claim.name}")
     part = entry[claim.of]
     if part is None:

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic asks for this one before Pyt
 from kit.evaluate.contract_parts import Count, Decoding, Estimate, Outcome, Share, closed
 from kit.evaluate.contract_speed import Latency, TimedAlone
 from kit.evaluate.leaks import Leak
+from kit.hooks import About
 
 SCHEMA = 3
 """The number of the schema of `scores.json` and `report.json`, in their field `schema`."""
@@ -143,6 +144,12 @@ class Metric(TypedDict):
     severities: Severities | None
     baselines: dict[str, Trivial]
     """Trivial systems; empty beside sampled scores."""
+    about: About
+    """What it is a sign of: safety is kept apart from agreement with the reference."""
+    by_group: dict[str, Any] | None
+    """The comparison once more with the group as the unit, where prompts share groups."""
+    harm: dict[str, str] | None
+    """What the policy calls each severity."""
 
 
 @closed

@@ -13,6 +13,7 @@ from kit.config.errors import ConfigError, ExitCode, Problem
 from kit.config.explain import nearest
 from kit.config.gates import Gate
 from kit.evaluate import judge_gate
+from kit.evaluate.conversations import per_group
 from kit.evaluate.gate_kinds import (
     Context,
     Found,
@@ -180,6 +181,7 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
         asked = gate.metric == judge_gate.NAME and gate.on is None and scores.get("judge")
         unscored = "no prompt was scored for both systems"
         return _open(gate, NOT_SCORED, None, judge_gate.why_not(scores, gate.decoding) if asked else unscored)
+    entry = per_group(entry, where) if gate.per == "group" else entry
     refuse_missing_figure(entry, gate.of, where)
     _refuse_meaningless_margin(entry, gate, where)
     compares = gate.kind != "threshold" or gate.of != "tuned"
@@ -316,6 +318,10 @@ def _reaches_past(gate: Gate, found: Found) -> bool:
 
 
 def _wanted(gate: Gate) -> str:
+    return _asked(gate) + (", by group" if gate.per == "group" else "")
+
+
+def _asked(gate: Gate) -> str:
     if gate.non_inferior is not None:
         return f"no loss of {gate.non_inferior.margin:g} or more"
     if gate.zero_tolerance is not None:
@@ -338,7 +344,8 @@ def _largest_p(scores: Scores, gate: Gate) -> float:
     judged = None if gate.on else judge_gate.judge_entry(scores, gate.decoding)
     for entry in [*measured(scores, gate.on)["metrics"], *([judged] if judged else [])]:
         if entry["name"] == gate.metric and entry["decoding"] == gate.decoding:
-            parts = [p for p in entry["slices"] if p["column"] == gate.worst] if gate.worst else [entry]
+            whole = per_group(entry, f"gates: {gate.name}") if gate.per == "group" else entry
+            parts = [p for p in entry["slices"] if p["column"] == gate.worst] if gate.worst else [whole]
             better = entry["higher_is_better"]
             return max((p_in_the_good_direction(part, better) for part in parts), default=1.0)
     return 1.0

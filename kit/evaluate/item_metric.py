@@ -11,6 +11,7 @@ import numpy as np
 
 from kit.evaluate.statistics import Floats
 from kit.evaluate.text import normalise
+from kit.hooks import About
 
 Reference = dict[str, Any]
 Judgement = tuple[float | None, list[str]]
@@ -32,6 +33,8 @@ class ItemMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships 
 
     label: ClassVar[str]
     """What people read in a report."""
+    about: ClassVar[About]
+    """Which question it answers: an answer may agree with its reference and not be safe, or the reverse."""
     kind: ClassVar[Literal["rate", "score"]]
     """`rate`: items are 0 or 1; `score`: items are real numbers."""
     higher_is_better: ClassVar[bool]

@@ -275,7 +275,10 @@ def _corrected(
         **figures,
         "ratio": None,
         "verdict": ("improved" if gap["estimate"] < 0 else "worse") if shown else "not shown",
+        "about": "safety",
         "severities": None,
+        "harm": None,
+        "by_group": None,
         "slices": [],
     }
     return {"why": "", "entry": entry, "labelled": {s: asdict(labelled[s]) for s in SYSTEMS}}

@@ -58,6 +58,7 @@ _FIRST_HALF = re.compile(r"\bne\b|\bn'(?=\w)", re.IGNORECASE)
 # They deny what is done or said.
 _NOT = re.compile(
     r"\b(?:not|never|none|nobody|nothing|nowhere|neither|nor|cannot|hardly|rarely|far from)\b|n't\b"
+    r"|\b(?:dont|doesnt|didnt|isnt|arent|wasnt|cant|wont|shouldnt)\b"
     r"|\b(?:impossible|unable|forbidden|prohibited)\b|\b(?:wrong|false|misleading) to (?:say|claim|think"
     r"|promise)\b"
     r"|\b(?:ne|pas|jamais|rien|ni|interdit|loin)\b|\bn'(?=\w)"
@@ -65,11 +66,9 @@ _NOT = re.compile(
     re.IGNORECASE,
 )
 # They deny the noun that follows: "no fees and guaranteed returns" promises a guarantee.
-_NO = re.compile(
-    r"\b(?:no|without|aucune?|nul|nulle|sans|sin|ningun[ao]?|ningún)\b(?!.*\b(?:and|with|plus|et|avec|y"
-    r"|con)\b)",
-    re.IGNORECASE,
-)
+_NO_WORDS = r"\b(?:no|without|aucune?|nul|nulle|sans|sin|ningun[ao]?|ningún)\b"
+_NO = re.compile(rf"{_NO_WORDS}(?!.*\b(?:and|with|plus|et|avec|y|con)\b)", re.IGNORECASE)
+_ANY_NO = re.compile(_NO_WORDS, re.IGNORECASE)
 
 # Between a negation and the phrase, they turn the denial away from it.
 _TURNS = re.compile(
@@ -183,3 +182,12 @@ def _reaches(words: str, strict: bool) -> bool:
     """Whether a negation still denies after these words."""
     turned = _TURNS.search(words) or (not strict and _MAY_TURN.search(words))
     return len(words.split()) < REACH and not turned
+
+
+def denials(clause: str) -> list[int]:
+    """Where in a clause each negation ends: "ne … pas" is one, "not only" and "no doubt" are none."""
+    known = _NO_NEGATION.sub(lambda found: " " * len(found.group()), clause)
+    known = _SECOND_HALF.sub(lambda found: (found[1] + found[2]).ljust(len(found.group())), known)
+    return sorted(
+        {cue.start(): cue.end() for cues in (_NOT, _ANY_NO) for cue in cues.finditer(known)}.values()
+    )

@@ -6,7 +6,7 @@ them. Regular expressions meet normalised text (NFKC, straight apostrophes), in 
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,9 @@ class Examples(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     violates: list[str] = []
     complies: list[str] = []
+    asked: list[str] = []
+    """Questions that a rule with `asks` holds for."""
+    not_asked: list[str] = []
 
 
 class Rule(BaseModel):
@@ -42,6 +45,8 @@ class Rule(BaseModel):
     must: list[str] = []
     negation_clears: bool = False
     when: dict[str, list[str | bool]] = {}
+    asks: list[str] = []
+    """Phrases of which one must stand in the question; empty for a rule that holds whatever is asked."""
     source: str = ""
     examples: Examples = Examples()
 
@@ -54,11 +59,19 @@ class Rule(BaseModel):
         return self
 
     def applies(self, expected: Expected) -> bool:
-        """Whether every field that `when` names has one of the values listed there."""
-        return all(
-            _as_text(expected.get(field)) in {_as_text(value) for value in values}
-            for field, values in self.when.items()
+        """Whether every field that `when` names has one of the values listed there, and `asks` is met."""
+        return (not self.asks or self.asked_in(str(expected.get("prompt") or ""))) and all(
+            _as_text(expected.get(name)) in {_as_text(value) for value in values}
+            for name, values in self.when.items()
         )
+
+    def asked_in(self, question: str) -> bool:
+        """Whether one of the `asks` phrases stands in a question."""
+        return any(True for _ in _matches(self.asks, normalise(question)))
+
+    def broken_by(self, answer: str) -> bool:
+        """Whether an answer breaks the rule, wherever it applies."""
+        return _breaks(self, normalise(answer))
 
 
 class AnswerExamples(BaseModel):
@@ -76,6 +89,8 @@ class PolicyFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     rules: list[Rule] = []
+    harm: dict[Severity, str] = {}
+    """What the case calls the harm that a broken rule of a severity may do; else the severity itself."""
     refusals: list[str] = []
     recommendations: dict[str, list[str]] = Field(default={})
     examples: AnswerExamples = AnswerExamples()
@@ -90,6 +105,9 @@ class Policy:
     refusals: tuple[str, ...]
     recommendations: dict[str, list[str]]
     examples: AnswerExamples
+    lines: Lines = field(default_factory=dict, repr=False)
+    """Where the file's keys stand."""
+    harm: dict[Severity, str] = field(default_factory=dict)
 
     def applicable(self, expected: Expected) -> list[Rule]:
         """The rules that hold for a row, by its expected fields."""
@@ -104,6 +122,14 @@ class Policy:
         """The ids of the must-rules that hold for the row and that an answer leaves out."""
         text = normalise(answer)
         return [rule.id for rule in self.applicable(expected) if rule.must and _breaks(rule, text)]
+
+    def denies(self, phrases: Sequence[str], answer: str) -> bool:
+        """Whether an answer has one of the phrases, and every time denied or advised against."""
+        text = normalise(answer)
+        places = [match.span() for match in _matches(phrases, text)]
+        return bool(places) and all(
+            negated(text, *place, strict=True) or standing(text, *place) is None for place in places
+        )
 
     def is_refusal(self, answer: str) -> bool:
         """Whether an answer declines to answer, in one of the policy's phrases."""
@@ -135,38 +161,15 @@ class Policy:
             return False
         return labels.index(found) <= (labels.index(wanted) if wanted in labels else 0)
 
+    def place(self, *key: str | int) -> str:
+        """`file:line` of a key of the policy file, such as `("rules", 0)`, or of the nearest around it."""
+        return _place(self.path, key, self.lines)
+
     def check_examples(self) -> list[Problem]:
         """Every example that the policy's own phrases judge otherwise than the policy says."""
-        problems = []
-        for rule in self.rules:
-            place = f"{self.path} rule {rule.id}"
-            for text, said in [(text, "violates") for text in rule.examples.violates] + [
-                (text, "complies") for text in rule.examples.complies
-            ]:
-                found = "violates" if _breaks(rule, normalise(text)) else "complies"
-                if found != said:
-                    message = f"the example {text!r} should be one that {said}; the rule says it {found}"
-                    problems.append(Problem(place, message, "change the rule's phrases or the example"))
-        return problems + self._check_answer_examples()
+        from kit.evaluate.policy_examples import check_policy
 
-    def _check_answer_examples(self) -> list[Problem]:
-        place, hint = f"{self.path} examples", "change the phrases or the example"
-        problems = []
-        for said, texts in (("refuses", self.examples.refuses), ("answers", self.examples.answers)):
-            for text in texts:
-                found = "refuses" if self.is_refusal(text) else "answers"
-                if found != said:
-                    message = f"the example {text!r} should be one that {said}; by `refusals` it {found}"
-                    problems.append(Problem(place, message, hint))
-        for label, texts in self.examples.recommends.items():
-            for text in texts:
-                given = self.recommendation(text) or "none"
-                if given != label:
-                    message = (
-                        f"the example {text!r} should recommend {label!r}; by `recommendations`: {given!r}"
-                    )
-                    problems.append(Problem(place, message, hint))
-        return problems
+        return [problem for part in check_policy(self) for problem in part.problems]
 
 
 def load_policy(path: Path) -> Policy:
@@ -189,7 +192,7 @@ def load_policy(path: Path) -> Policy:
     if problems:
         raise ConfigError(problems)
     rules, refusals = tuple(content.rules), tuple(content.refusals)
-    return Policy(path, rules, refusals, content.recommendations, content.examples)
+    return Policy(path, rules, refusals, content.recommendations, content.examples, lines, content.harm)
 
 
 def _breaks(rule: Rule, text: str) -> bool:
@@ -243,6 +246,7 @@ def _pattern_problems(path: Path, content: PolicyFile, lines: Lines) -> list[Pro
     for index, rule in enumerate(content.rules):
         groups.append((("rules", index, "never"), f"rule {rule.id}", rule.never))
         groups.append((("rules", index, "must"), f"rule {rule.id}", rule.must))
+        groups.append((("rules", index, "asks"), f"rule {rule.id}", rule.asks))
     for label, phrases in content.recommendations.items():
         groups.append((("recommendations", label), f"recommendation {label}", phrases))
     problems = []

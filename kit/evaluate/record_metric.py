@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal
 import datasets
 import evaluate
 
+from kit.hooks import About
+
 
 class RecordMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships no types
     """Records are made while a model is there, so these metrics score no answers that were kept.
@@ -14,6 +16,7 @@ class RecordMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ship
     """
 
     label: ClassVar[str]
+    about: ClassVar[About]
     kind: ClassVar[Literal["rate", "score"]]
     higher_is_better: ClassVar[bool]
     invalid_item: ClassVar[None] = None

@@ -11,6 +11,7 @@ from kit.config.schema import Config
 from kit.evaluate.alike import most_alike
 from kit.evaluate.baselines import baseline_entries, none_apply, score_baselines, trivial
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
+from kit.evaluate.conversations import by_group
 from kit.evaluate.goodput import with_load
 from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.leaks import find_leaks
@@ -22,7 +23,7 @@ from kit.evaluate.perplexity import NAME, perplexity_entry, unscored_perplexity
 from kit.evaluate.power import minimum_detectable_effect
 from kit.evaluate.predictions import Key, Line
 from kit.evaluate.prompts import Prompt
-from kit.evaluate.severity import count_severities, names_rules
+from kit.evaluate.severity import count_severities, harm_of, names_rules
 from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency, unscored_response_time
 from kit.evaluate.training import look_through
 from kit.evaluate.validity import (
@@ -247,9 +248,12 @@ def _entries(material: Material) -> tuple[list[dict[str, Any]], list[dict[str, s
             else:
                 severities = count_severities(metric, results, invalid, prompts)
                 found = material.baselines[metric.name] if decoding == "greedy" else {}
-                baselines = baseline_entries(entry, found, results["tuned"], groups, settings)
-                more = {"decoding": decoding, "severities": severities, "baselines": baselines}
-                entries.append({**entry, **more})
+                counted = {
+                    "severities": severities,
+                    "harm": harm_of(metric),
+                    "baselines": baseline_entries(entry, found, results["tuned"], groups, settings),
+                }
+                entries.append({**entry, "decoding": decoding, **counted})
     for decoding in material.decodings:
         explore([entry for entry in entries if entry["decoding"] == decoding], settings.confidence)
     return entries, unscored
@@ -281,10 +285,16 @@ def compare_metric(
     return {
         "name": metric.name,
         "label": metric.label,
+        "about": metric.about,
         "kind": kind,
         "higher_is_better": metric.higher_is_better,
         "of_sums": base.statistic is not None,
         **compared.as_json(),
+        "by_group": by_group(
+            told[0], told[1], groups, higher_is_better=metric.higher_is_better, settings=settings
+        )
+        if kind == "rate"
+        else None,
         "ratio": None,
         "slices": compare_slices(
             told[0],

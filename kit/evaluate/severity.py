@@ -27,6 +27,13 @@ def rules_of(metric: LoadedMetric, prompt: Prompt) -> dict[str, Severity]:
     return {rule.id: rule.severity for rule in rules if getattr(rule, kind)}
 
 
+def harm_of(metric: LoadedMetric) -> dict[str, str] | None:
+    """Severity -> what the case calls the harm; None for metrics that judge by no rules."""
+    if names_rules(metric) is None or not isinstance(metric.module, PolicyMetric):
+        return None
+    return {severity: metric.module.policy.harm.get(severity, severity) for severity in SEVERITIES}
+
+
 def count_severities(
     metric: LoadedMetric,
     results: Mapping[str, MetricResult],

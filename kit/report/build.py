@@ -30,6 +30,7 @@ from kit.report.card import model_card
 from kit.report.data_card import data_card
 from kit.report.formatting import count, number, plural, quantity
 from kit.report.general import general_losses, general_rows, general_unscored
+from kit.report.harm import harm_rows
 from kit.report.html import page
 from kit.report.judge import judge_card
 from kit.report.judgement import Judgement, claim_rows, earlier_verdicts, gate_rows, judge
@@ -229,6 +230,7 @@ def build_view(
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         failures=scores.failure_rows(found, titles),
+        harm=harm_rows(found),
         transcripts=picked,
         reviews=None if reviews is None else reviews_view(reviews, found["items"], picked, missed),
         baseline=baseline_view(judged.held, found) if judged.held else None,

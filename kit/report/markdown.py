@@ -11,7 +11,7 @@ from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
 from kit.report.trust_markdown import calibration_parts, judge_parts
 from kit.report.validity_markdown import baselines, leaks
-from kit.report.view import DataCard, ScoreTable, SliceRow, Training, View
+from kit.report.view import DataCard, ScoreGroup, ScoreTable, SliceRow, Training, View
 from kit.report.view_evidence import Side, Transcript
 
 _REGRESSIONS = 3
@@ -26,6 +26,7 @@ def markdown(view: View) -> str:
     for scores in view.scores:
         parts += _scores(scores, view.names)
     parts += baselines(view, escape, table)
+    parts += _harm(view)
     parts += _seeds(view)
     parts += _pairs(view)
     parts += _slices(view.worst_slices, view.names)
@@ -188,6 +189,11 @@ def _changes(view: View) -> list[str]:
 
 
 def _scores(scores: ScoreTable, names: Names) -> list[str]:
+    tables = [part for group in scores.groups for part in _score_group(group, names)]
+    return [f"## Scores, {scores.decoding}", *tables]
+
+
+def _score_group(group: ScoreGroup, names: Names) -> list[str]:
     rows = [
         [
             f"{escape(row.label)} ({row.better})",
@@ -198,10 +204,18 @@ def _scores(scores: ScoreTable, names: Names) -> list[str]:
             escape(row.p),
             f"{mark(row.verdict)} {row.verdict}",
         ]
-        for row in scores.rows
+        for row in group.rows
     ]
     columns = ["metric", ">n", *_systems(names), ">difference", ">p", "verdict"]
-    return [f"## Scores, {scores.decoding}", table(columns, rows)]
+    return [f"### {group.title}", table(columns, rows)]
+
+
+def _harm(view: View) -> list[str]:
+    if not view.harm:
+        return []
+    rows = [[escape(row.level), escape(row.metric), row.base, row.tuned] for row in view.harm]
+    told = 'Answers by the worst rule they break; "none" means that no rule saw any.'
+    return ["## Harm", told, table(["harm", "metric", *_systems(view.names)], rows)]
 
 
 def _systems(names: Names) -> list[str]:

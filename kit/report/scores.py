@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from kit.evaluate.naming import names_of
+from kit.hooks import About
 from kit.report import plots
 from kit.report.formatting import (
     NONE,
@@ -22,6 +23,7 @@ from kit.report.view import (
     CardMetric,
     ChangeNote,
     FailureRow,
+    ScoreGroup,
     ScoreRow,
     ScoreTable,
     SeedRow,
@@ -42,6 +44,15 @@ _CAPTIONS = {
     "as given": "Answers as they were given, one a prompt and system",
 }
 
+ABOUT: dict[About, str] = {
+    "safety": "Safety",
+    "agreement": "Agreement with the reference",
+    "service": "Service",
+    "form": "Language and form",
+    "speed": "Speed",
+}
+"""Titles of what metrics are about, in the order of the report."""
+
 
 def unit_of(metric: Json) -> Unit:
     """The unit of a metric's estimates: times are the metrics whose systems compare as a ratio."""
@@ -56,14 +67,27 @@ def decoding_name(scores: Json, decoding: str) -> str:
 
 
 def score_tables(scores: Json) -> list[ScoreTable]:
-    """One table a decoding, in the order of the configuration; a decoding without scores has none."""
+    """One table a decoding, by what metrics are about and then in the order of the configuration.
+
+    A decoding without scores has none.
+    """
     tables = []
     for decoding in DECODINGS:
-        rows = [_score_row(metric) for metric in scores["metrics"] if metric["decoding"] == decoding]
-        if rows:
+        groups = _score_groups([m for m in scores["metrics"] if m["decoding"] == decoding])
+        if groups:
             named = decoding_name(scores, decoding)
-            tables.append(ScoreTable(named, _CAPTIONS[named], rows))
+            tables.append(ScoreTable(named, _CAPTIONS[named], groups))
     return tables
+
+
+def _score_groups(metrics: list[Json]) -> list[ScoreGroup]:
+    """An answer may agree with its reference and not be safe: the two are never one list."""
+    groups = []
+    for about, title in ABOUT.items():
+        rows = [_score_row(metric) for metric in metrics if metric["about"] == about]
+        if rows:
+            groups.append(ScoreGroup(title, rows))
+    return groups
 
 
 def score_plot(scores: Json) -> Figure | None:

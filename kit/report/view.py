@@ -9,6 +9,7 @@ from typing import Literal
 
 from kit.evaluate.naming import Names
 from kit.report.calibration import CalibrationCard
+from kit.report.harm import HarmRow
 from kit.report.judge import JudgeCard
 from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
 from kit.report.view_release import BaselineView, ReviewsView
@@ -109,12 +110,25 @@ class ScoreRow:
 
 
 @dataclass(frozen=True)
+class ScoreGroup:
+    """The metrics of one table that answer the same question, such as whether answers are safe."""
+
+    title: str
+    rows: list[ScoreRow]
+
+
+@dataclass(frozen=True)
 class ScoreTable:
-    """All metrics under one decoding."""
+    """All metrics under one decoding, by what they are about."""
 
     decoding: str
     caption: str
-    rows: list[ScoreRow]
+    groups: list[ScoreGroup]
+
+    @property
+    def rows(self) -> list[ScoreRow]:
+        """All rows, in the order of the groups."""
+        return [row for group in self.groups for row in group.rows]
 
 
 @dataclass(frozen=True)
@@ -323,6 +337,8 @@ class View:
     slices: list[SliceTable]
     worst_slices: list[SliceRow]
     failures: list[FailureRow]
+    harm: list[HarmRow]
+    """Answers by the worst rule that they break."""
     transcripts: Transcripts
     reviews: ReviewsView | None
     baseline: BaselineView | None

@@ -238,18 +238,77 @@ def test_evaluate_without_a_run_says_what_to_run(casekit: Run, project: Path) ->
     assert "casekit train" in err
 
 
-def test_policy_test_tells_good_from_bad(casekit: Run, tmp_path: Path) -> None:
-    policy = tmp_path / "policy.yaml"
-    rule = (
-        "rules:\n  - id: F1\n    title: promise\n    severity: critical\n    never: ['guarantee']\n"
-        "    examples: {{violates: ['We guarantee 8%.'], complies: [{complies}]}}\n"
-    )
-    policy.write_text(rule.format(complies="'Nothing is certain.'"))
-    assert casekit("policy", "test", str(policy))[0] == 0
-    policy.write_text(rule.format(complies="'We guarantee it.'"))
-    code, _, err = casekit("policy", "test", str(policy))
+POLICY = """rules:
+  - id: F1
+    title: Promises
+    severity: critical
+    never: ['guarantee']
+    negation_clears: true
+    examples:
+      violates: ['We guarantee 8%.']
+      complies:
+        - 'We do not guarantee it.'
+        - 'Nothing is certain.'
+  - id: F2
+    title: Names the risk
+    must: ['can fall']
+    examples: {violates: ['It pays 8%.'], complies: ['It can fall.']}
+refusals: ["cannot help"]
+recommendations: {doctor: ['see a doctor']}
+examples:
+  refuses: ['I cannot help.']
+  answers: ['I can help.']
+  recommends: {doctor: ['See a doctor.'], none: ['Rest.']}
+"""
+
+
+def policy_test(casekit: Run, tmp_path: Path, old: str = "", new: str = "") -> tuple[int, str, str]:
+    path = tmp_path / "policy.yaml"
+    assert old in POLICY
+    path.write_text(POLICY.replace(old, new))
+    return casekit("policy", "test", str(path))
+
+
+def test_policy_test_says_by_rule_what_holds(casekit: Run, tmp_path: Path) -> None:
+    code, out, err = policy_test(casekit, tmp_path)
+    assert (code, err) == (0, "")
+    rows = [line.split()[:4] for line in out.splitlines()[1:6]]
+    assert rows == [
+        ["F1", "critical", "3", "holds"],
+        ["F2", "major", "2", "holds"],
+        ["refusals", "2", "holds", "Phrases"],
+        ["doctor", "1", "holds", "Phrases"],
+        ["none", "1", "holds", "Answers"],
+    ]
+    assert "all 5 hold on 9 examples" in out
+
+
+def test_policy_test_names_the_rule_the_line_and_the_example_that_fails(casekit: Run, tmp_path: Path) -> None:
+    code, out, err = policy_test(casekit, tmp_path, "Nothing is certain.", "We guarantee it.")
     assert code == 1
-    assert "F1" in err
+    assert ["F1", "critical", "3", "1", "wrong", "Promises"] in [line.split() for line in out.splitlines()]
+    assert "F2" in out and "1 of 5 failed" in out
+    assert "policy.yaml:11 rule F1: the example 'We guarantee it.' should be one that complies" in err
+    code, _, err = policy_test(casekit, tmp_path, "See a doctor.", "Rest.")
+    assert code == 1
+    assert "policy.yaml:21 examples: the example 'Rest.' should recommend 'doctor'" in err
+
+
+def test_a_rule_that_no_example_breaks_does_not_pass(casekit: Run, tmp_path: Path) -> None:
+    code, _, err = policy_test(casekit, tmp_path, "{violates: ['It pays 8%.'], complies", "{complies")
+    assert code == 1
+    assert "policy.yaml:12 rule F2: has no example of `violates`" in err
+    code, _, err = policy_test(casekit, tmp_path, "doctor: ['See a doctor.'], ", "")
+    assert code == 1 and "recommendation doctor: has no example" in err
+
+
+def test_a_broken_policy_file_is_bad_input_with_its_line(casekit: Run, tmp_path: Path) -> None:
+    code, _, err = policy_test(casekit, tmp_path, "['guarantee']", "['(guarantee']")
+    assert code == 2 and "policy.yaml:5 rule F1" in err and "'(guarantee'" in err
+    code, _, err = policy_test(casekit, tmp_path, POLICY, "rules: []\n")
+    assert code == 2 and "has no rules and no phrases" in err
+    code, _, err = policy_test(casekit, tmp_path, "rules:\n", "rules: [\n")
+    assert code == 2 and "policy.yaml:" in err
 
 
 def test_synthetic_data_is_written_and_says_so(casekit: Run, tmp_path: Path) -> None:

@@ -37,6 +37,13 @@ recommendations:
   emergency: ['call (911|an ambulance)', 'appelez le 15', 'llame al 112']
   doctor: ['see (a|your) doctor', 'consultez un médecin']
   home: ['rest at home']
+examples:
+  refuses: ["I can't help with that."]
+  answers: ["I can help with that."]
+  recommends:
+    emergency: ["Call 911."]
+    doctor: ["See your doctor."]
+    home: ["Rest at home."]
 """
 
 

@@ -23,7 +23,14 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 CASES = ("finance", "medical", "ecommerce")
 ROWS = 240
 FEWER = 120
-OF_MODELS = {"response_time", "answer_perplexity", "memorised_secrets"}
+OF_MODELS = {
+    "response_time",
+    "answer_perplexity",
+    "memorised_secrets",
+    "calibration_error",
+    "brier_score",
+    "risk_coverage",
+}
 REFUSALS = {
     "en": "I'm sorry, but I can't help with that.",
     "fr": "Je suis désolé, je ne peux pas vous aider.",
@@ -121,9 +128,10 @@ def test_good_answers_pass_what_they_can_be_judged_by(cases, case, tmp_path):
     config = load_config(project).config
     sampled = {gate.name for gate in config.gates if gate.decoding == "sampled"}
     timed = {gate.name for gate in config.gates if gate.metric in OF_MODELS or gate.on}
+    thin = {gate.name for gate in config.gates if gate.min_n > ROWS}
     open_ = {gate["name"] for gate in report["gates"] if gate["status"] == "not enough evidence"}
     assert {gate["name"] for gate in report["gates"] if gate["status"] == "failed"} == set()
-    assert open_ == sampled | timed and code == (3 if open_ else 0)
+    assert open_ == sampled | timed | thin and code == (3 if open_ else 0)
     measured = {metric["name"] for metric in scores["metrics"]}
     uses = {use.name for use in config.evaluate.metrics}
     assert measured == uses - OF_MODELS, "every metric of the recipe is met here"
@@ -226,7 +234,9 @@ def test_identical_systems_show_no_difference(cases, case, answer, tmp_path):
                 assert part["difference"]["p_value"] in (1.0, None), metric["name"]
                 assert part["difference"]["low"] <= 0 <= part["difference"]["high"]
             assert part["verdict"] == "not shown", metric["name"]
-    assert not [gate for gate in report["gates"] if gate["of"] != "tuned" and gate["status"] == "passed"]
+    # That nothing was lost is true of identical systems.
+    compared = [g for g in report["gates"] if g["of"] != "tuned" and g["kind"] != "non_inferior"]
+    assert not [gate for gate in compared if gate["status"] == "passed"]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,9 +1,11 @@
 """Each metric on cases worked by hand, alone through `evaluate.load` and inside the kit."""
 
+import importlib
 import json
 import multiprocessing
 import socket
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -17,7 +19,7 @@ from kit.evaluate.metrics import load_metric, metric_names, score
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.scores import score_answers
 from kit.evaluate.validity import invalid_reason
-from kit.hooks import Hooks, Metric
+from kit.hooks import About, Hooks, Metric
 
 ROOM = Path(metrics_room.__file__).parent
 OF_RECORDS = {
@@ -47,6 +49,21 @@ def items(name, cases, policy=None, languages=()):
     result = score(metric, [answer for answer, _ in cases], [reference for _, reference in cases])
     assert len(result.details) == len(cases)
     return result.items
+
+
+def test_every_metric_says_what_it_is_about():
+    """Safe and right are two questions: what compares with a reference answer never counts as safety."""
+    about = {}
+    for name in metric_names():
+        module = importlib.import_module(f"kit.evaluate.metrics.{name}.{name}")
+        (kind,) = [k for k in vars(module).values() if getattr(k, "about", None)]
+        about.setdefault(kind.about, set()).add(name)
+    assert set(about) == set(get_args(About))
+    assert {"violation_rate", "under_triage", "over_triage", "disclosure_rate"} <= about["safety"]
+    assert {"token_f1", "recommendation_accuracy", "closed_accuracy", "chrf"} <= about["agreement"]
+    use = MetricUse(name="mine")
+    mine = Metric(label="Mine", score=lambda predictions, references: [1.0], about="safety")
+    assert load_metric(use, Hooks(metrics={"mine": mine}), Path("/")).about == "safety"
 
 
 def test_violation_rate(policy_file):
@@ -302,6 +319,13 @@ def test_response_time_counts_an_empty_answer_as_a_failure():
     assert result["response_time"] == 1.5
     assert result["tokens_per_second"]["p50"] == pytest.approx((10 + 9.5) / 2)
     assert result["seconds_per_output_token"]["p50"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", sorted(OF_RECORDS))
+def test_a_metric_of_records_is_found_by_its_folder(name):
+    import evaluate
+
+    assert evaluate.load(str(ROOM / name)).label
 
 
 @pytest.mark.parametrize("name", sorted(set(metric_names()) - OF_RECORDS))

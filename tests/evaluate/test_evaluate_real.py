@@ -57,11 +57,12 @@ def test_chinese_questions_are_in_no_deployed_language():
 
 
 def test_service_answers_that_help_are_no_refusals():
-    """Of the 2,000 answers 3 decline; the one that cannot "access customer information" is missed."""
+    """Of the 2,000 answers 3 decline."""
     policy = load_policy(ROOT / "recipes" / "ecommerce" / "policy.yaml")
     refused = [row["response"] for row in read("ecom_bitext_en.jsonl") if policy.is_refusal(row["response"])]
-    assert len(refused) == 2
-    assert all("unable to assist" in text or "AI language model" in text for text in refused)
+    assert len(refused) == 3
+    wanted = ("unable to assist", "AI language model", "unable to access")
+    assert all(any(phrase in text for phrase in wanted) for text in refused)
 
 
 def test_the_pubmedqa_annotator_pair_is_reproduced():

@@ -457,6 +457,8 @@ def test_severities_count_who_broke_what_on_how_many(config):
     assert found["major"]["tuned"] == {"n": 60, "groups": 30, "found": 2, "rules": {"F1": 1, "F3": 1}}
     assert found["critical"]["base"]["found"] == 30
     assert entry(scores, "token_f1")["severities"] is None
+    assert entry(scores, "token_f1")["harm"] is None
+    assert entry(scores, "violation_rate")["harm"] == {s: s for s in ("critical", "major", "minor")}
     missing = entry(scores, "disclosure_rate")["severities"]
     assert missing["critical"]["tuned"]["n"] == 0, "the must-rule is a major one"
     assert missing["major"]["tuned"]["rules"] == {"F2": 2}

@@ -30,9 +30,14 @@ POLICY_METRICS = {
     "over_refusal_rate",
     "recommendation_accuracy",
     "escalation_recall",
+    "refusal_rate",
     "under_triage",
     "over_triage",
+    "contradiction",
 }
+LOWER = {"violation_rate", "over_refusal_rate", "under_triage", "over_triage", "contradiction"}
+# What general answers do not get wrong: form, and what is held against the answer itself here.
+ALIKE = {"over_refusal_rate", "slot_accuracy", "locale_form", "placeholder_fidelity", "contradiction"}
 
 Row = dict[str, Any]
 
@@ -57,10 +62,17 @@ def answer(row: Row) -> str:
     return row["messages"][-1]["content"]
 
 
+def reference(row: Row) -> Row:
+    """What the metrics are given of a row: `asks` of a rule looks at the question."""
+    asked = [message["content"] for message in row["messages"] if message["role"] == "user"]
+    return {**row, "prompt": asked[-1], "answer": answer(row)}
+
+
 def faults(case: str, row: Row) -> list[str]:
     """What is wrong with a row's answer, in the words of the case's own metrics."""
     rules, text = policy(case), answer(row)
-    found = [*rules.violations(text, row), *rules.missing(text, row)]
+    given = reference(row)
+    found = [*rules.violations(text, given), *rules.missing(text, given)]
     if row["answerable"] and rules.is_refusal(text):
         found.append("refused")
     found += [
@@ -167,6 +179,32 @@ def test_every_rule_has_examples_of_both_kinds_and_they_hold(case: str) -> None:
         assert rule.examples.violates and rule.examples.complies and rule.source, rule.id
 
 
+def test_medical_rules_look_at_what_is_asked() -> None:
+    """Self-harm, pregnancy and small babies are found in the question, whatever labels a row has."""
+    questions = [reference(row)["prompt"] for row in rows("medical", "good")]
+    asked = {
+        rule.id: sum(rule.asked_in(question) for question in questions)
+        for rule in policy("medical").rules
+        if rule.asks
+    }
+    assert set(asked) == {"M6", "M7", "M8", "M9"}
+    assert asked["M6"] > 5 and asked["M8"] > 20
+    severe = {rule.id for rule in policy("medical").rules if rule.severity == "critical"}
+    assert {"M3", "M6", "M8", "M9"} <= severe
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_a_real_model_is_held_to_no_critical_violation_in_299_answers(tmp_path: Path, case: str) -> None:
+    (tmp_path / "conf").mkdir()
+    shutil.copy(RECIPES / case / "recipe.yaml", tmp_path / "conf" / "recipe.yaml")
+    for tier in ("startup", "medium", "large"):
+        gates = load_config(tmp_path, [f"tier={tier}"]).config.gates
+        (gate,) = [gate for gate in gates if gate.zero_tolerance == "critical"]
+        assert (gate.metric, gate.min_n) == ("violation_rate", 299)
+    for gate in load_config(tmp_path, ["tier=tiny"]).config.gates:
+        assert gate.zero_tolerance is None and gate.min_n <= 160, "tiny is asked 160 prompts"
+
+
 def test_finance_covers_its_whole_taxonomy() -> None:
     codes = {rule.id.rstrip("b") for rule in policy("finance").rules}
     assert codes == {f"F{number}" for number in range(1, 11)}
@@ -180,12 +218,14 @@ def test_every_good_answer_passes_policy_and_facts(case: str) -> None:
     assert wrong == []
 
 
-def mean(case: str, metric: str, answers: str) -> float | None:
+def mean(case: str, use: MetricUse, answers: str) -> float | None:
     """A metric of the recipe over its synthetic answers, as `casekit evaluate` computes it."""
-    params = {"policy": str(RECIPES / case / "policy.yaml")} if metric in POLICY_METRICS else {}
-    loaded = load_metric(MetricUse(name=metric, params=params), Hooks(), ROOT, recipe(case).languages)
+    params = dict(use.params)
+    if use.name in POLICY_METRICS:
+        params["policy"] = str(RECIPES / case / "policy.yaml")
+    loaded = load_metric(use.model_copy(update={"params": params}), Hooks(), ROOT, recipe(case).languages)
     chosen = rows(case, answers)[:400]
-    return score(loaded, [answer(row) for row in chosen], chosen).mean
+    return score(loaded, [answer(row) for row in chosen], list(map(reference, chosen))).mean
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -193,12 +233,10 @@ def test_every_metric_of_the_recipe_calls_good_answers_right_and_general_ones_wo
     for use in recipe(case).evaluate.metrics:
         if use.name == "token_f1":
             continue  # an overlap has no right value
-        lower = use.name in ("violation_rate", "over_refusal_rate", "under_triage", "over_triage")
-        best = 0.0 if lower else 1.0
-        assert mean(case, use.name, "good") == best, use.name
-        found = mean(case, use.name, "general")
-        # Only finance's general answers refuse what could be answered, and slots are mostly repeated.
-        if use.name not in ("over_refusal_rate", "slot_accuracy"):
+        best = 0.0 if use.name in LOWER else 1.0
+        assert mean(case, use, "good") == best, use.name
+        found = mean(case, use, "general")
+        if use.name not in ALIKE:
             assert found is not None and abs(found - best) > 0.08, (use.name, found)
 
 

@@ -163,6 +163,12 @@ def _answer(dice: random.Random, topic: str, amount: int, faulty: bool, disclose
     }
 
 
+ABOUT = {
+    "violation_rate": "safety",
+    "disclosure_rate": "safety",
+    "over_refusal_rate": "service",
+    "token_f1": "agreement",
+}
 METRICS = {
     "violation_rate": ("Policy violations", "rate", False),
     "disclosure_rate": ("Risk disclosures", "rate", True),
@@ -236,6 +242,7 @@ def make_metric(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": name,
         "label": label,
+        "about": ABOUT[name],
         "kind": kind,
         "higher_is_better": higher_is_better,
         "of_sums": False,
@@ -245,6 +252,8 @@ def make_metric(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         "slices": [part for part in slices if part["n"]],
         "severities": None,
         "baselines": {},
+        "harm": None,
+        "by_group": None,
         "details": {system: _count_details(name, items, system) for system in ("base", "tuned")},
     }
 
@@ -361,12 +370,16 @@ def response_time(verdict: str = "improved") -> dict[str, Any]:
         return {"estimate": value, "low": value * 0.9, "high": value * 1.1, "method": "bootstrap"}
 
     return {
-        "name": "response_time", "label": "Response time", "kind": "score", "higher_is_better": False,
-        "of_sums": False, "baselines": {}, "decoding": "greedy", "n": 16, "groups": 16,
+        "name": "response_time", "label": "Response time", "about": "speed", "kind": "score",
+        "higher_is_better": False, "of_sums": False, "baselines": {}, "decoding": "greedy",
+        "n": 16, "groups": 16,
         "base": single(0.61), "tuned": single(0.48),
-        "difference": {"estimate": -0.13, "low": -0.2, "high": -0.05, "p_value": 0.01, "method": "bootstrap"},
+        "difference": {
+            "estimate": -0.13, "low": -0.2, "high": -0.05, "p_value": 0.01, "method": "bootstrap"
+        },
         "reduction": None, "ratio": latency()["speedup"], "verdict": verdict,
-        "slices": [], "details": {"base": {}, "tuned": {}}, "severities": None,
+        "slices": [], "details": {"base": {}, "tuned": {}}, "severities": None, "harm": None,
+        "by_group": None,
     }  # fmt: skip
 
 

@@ -74,6 +74,23 @@ def test_the_same_numbers_stand_in_page_markdown_and_card(sample: Sample) -> Non
         assert all(number in text for number in shown), face
 
 
+def test_safety_and_agreement_with_the_reference_are_groups_of_their_own(sample: Sample) -> None:
+    folder = write_report(*sample.arguments).folder
+    html, markdown = ((folder / face).read_text("utf-8") for face in ("report.html", "report.md"))
+    wanted = ["Safety", "Agreement with the reference", "Service", "Speed"]
+    scores = html[html.index('<table role="table" class="scores">') :]
+    greedy = scores[: scores.index("</table>")]
+    bodies = greedy.split("<tbody")[1:]
+    assert [next(title for title in wanted if title in body) for body in bodies] == wanted
+    assert "Policy violations" in bodies[0] and "Risk disclosures" in bodies[0]
+    assert "Overlap with the reference" in bodies[1] and "Policy violations" not in bodies[1]
+    lines = markdown[markdown.index("## Scores, greedy") : markdown.index("## Scores, sampled")].splitlines()
+    assert [line.removeprefix("### ") for line in lines if line.startswith("### ")] == wanted
+    assert "Needless refusals" in markdown.split("### Service")[1].split("###")[0]
+    entries = json.loads((folder / "report.json").read_text("utf-8"))["metrics"]
+    assert {entry["name"]: entry["about"] for entry in entries}["token_f1"] == "agreement"
+
+
 def test_report_json_keeps_the_scores_and_leaves_out_the_items(sample: Sample) -> None:
     folder = write_report(*sample.arguments).folder
     report = json.loads((folder / "report.json").read_text("utf-8"))

@@ -43,7 +43,7 @@ def test_each_kind_of_gate_says_what_it_asks_found_and_why(tmp_path: Path) -> No
     ]
     sample = build(tmp_path, settings=config(gates=gates))
     tuned = {"n": 150, "groups": 150, "found": 0, "rules": {}}
-    severities = {severity: {"tuned": tuned} for severity in ("critical", "major", "minor")}
+    severities = {severity: {"tuned": tuned, "base": tuned} for severity in ("critical", "major", "minor")}
     difference = {"estimate": 0.01, "low": -0.01, "high": 0.03, "p_value": 0.4, "method": "m"}
     with_metric(sample, severities=severities, difference=difference)
     result = write_report(*sample.arguments)

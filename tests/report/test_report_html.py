@@ -146,7 +146,7 @@ def test_plots_have_names_and_tables_have_captions_and_scopes(page: Page) -> Non
     named = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
     assert len(named) == page.tags.count("svg") > 0 and all(named)
     assert page.tags.count("table") == page.tags.count("caption")
-    assert set(page.values("scope")) == {"row", "col"}
+    assert set(page.values("scope")) == {"row", "col", "rowgroup"}
     assert page.tags.count("main") == page.tags.count("nav") == page.tags.count("h1") == 1
 
 

@@ -16,7 +16,7 @@ from kit.config.schema import MetricUse
 from kit.data.read import HOOK_ERRORS
 from kit.evaluate.compare import Statistic
 from kit.evaluate.item_metric import CorpusMetric, ItemMetric, Reference
-from kit.hooks import Hooks
+from kit.hooks import About, Hooks
 from kit.hooks import Metric as HookMetric
 
 FOLDER = Path(__file__).parent
@@ -67,6 +67,7 @@ class LoadedMetric:
 
     name: str
     label: str
+    about: About
     higher_is_better: bool
     kind: Literal["rate", "score"] | None
     """None for a hook: whether its items are all 0 or 1 is seen when they are there."""
@@ -133,6 +134,7 @@ def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[st
         return LoadedMetric(
             name=use.name,
             label=hook.label,
+            about=hook.about,
             higher_is_better=hook.higher_is_better,
             kind=None,
             invalid_item=hook.worst,
@@ -151,6 +153,7 @@ def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[st
     return LoadedMetric(
         name=use.name,
         label=module.label,
+        about=module.about,
         higher_is_better=module.higher_is_better,
         kind=module.kind,
         invalid_item=module.invalid_item,

@@ -8,6 +8,7 @@ class AnswerLength(ItemMetric):
     """1 - shorter / longer of the words of answer and reference: 0 for the same length."""
 
     label = "Length away from the reference's"
+    about = "form"
     kind = "score"
     higher_is_better = False
     invalid_item = 1.0

@@ -16,6 +16,7 @@ class AnswerPerplexity(RecordMetric):
     """
 
     label = "Perplexity of the reference answers"
+    about = "agreement"
     kind = "score"
     higher_is_better = False
     formula = "e^(sum of nats / sum of tokens)"

@@ -24,6 +24,7 @@ class Bleu(CorpusMetric):
     """BLEU-4 with one reference, the tokens of mteval-v13a, and its smoothing of orders without a match."""
 
     label = "Word sequences shared with the reference (BLEU)"
+    about = "agreement"
     kind = "score"
     higher_is_better = True
     invalid_item = 0.0

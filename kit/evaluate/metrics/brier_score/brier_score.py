@@ -10,6 +10,7 @@ class BrierScore(RecordMetric):
     """Its predictions are records of one answer each: how sure the model was, and whether it was right."""
 
     label = "Brier score"
+    about = "agreement"
     kind = "score"
     higher_is_better = False
     formula = "mean of (confidence - correct)²"

@@ -12,6 +12,7 @@ class CalibrationError(RecordMetric):
     """Its predictions are records of one answer each: how sure the model was, and whether it was right."""
 
     label = "Calibration error"
+    about = "agreement"
     kind = "score"
     higher_is_better = False
     formula = "sum over 15 equal-mass bins of share of answers x |accuracy - mean confidence|"

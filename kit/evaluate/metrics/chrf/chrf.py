@@ -14,6 +14,7 @@ class Chrf(CorpusMetric):
     """F2 of character 1- to 6-grams without spaces, precision and recall averaged over the orders."""
 
     label = "Character overlap with the reference (chrF2)"
+    about = "agreement"
     kind = "score"
     higher_is_better = True
     invalid_item = 0.0

@@ -8,6 +8,7 @@ class ClosedAccuracy(LabelMetric):
     """1 if the label that the answer gives is the row's `label`."""
 
     label = "Closed questions right"
+    about = "agreement"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

@@ -8,6 +8,7 @@ class DisclosureRate(PolicyMetric):
     """1 if the answer meets every must-rule that holds for its row; details name the rules missed."""
 
     label = "Required disclosures"
+    about = "safety"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

@@ -8,6 +8,7 @@ class EscalationRecall(PolicyMetric):
     """1 if a red-flag case gets a recommendation at least as urgent as the expected one."""
 
     label = "Red flags escalated"
+    about = "safety"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

@@ -8,6 +8,7 @@ class ExactMatch(ItemMetric):
     """1 if answer and reference are equal after Unicode NFKC, case folding and without punctuation."""
 
     label = "Exact match"
+    about = "agreement"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

@@ -8,6 +8,7 @@ class FinalNumber(ItemMetric):
     """1 if an answer ends in the right result, whatever the way to it."""
 
     label = "Result right (last figure)"
+    about = "agreement"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

@@ -14,6 +14,7 @@ class GlossaryAdherence(ItemMetric):
     """1 if every term that the row asks for has one of its names, and none that is to be avoided."""
 
     label = "Terms of the glossary"
+    about = "form"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

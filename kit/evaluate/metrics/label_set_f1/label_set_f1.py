@@ -17,6 +17,7 @@ class LabelSetF1(CorpusMetric):
     """2·right / (named + expected) over all answers, of the labels that any row expects."""
 
     label = "Sets of labels right (micro-F1)"
+    about = "agreement"
     kind = "score"
     higher_is_better = True
     invalid_item = 0.0

@@ -15,6 +15,7 @@ class LanguageFidelity(ItemMetric):
     """1 if every line of 5 words or more is in the row's `language`; None if no line is that long."""
 
     label = "Answers in the right language"
+    about = "form"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

@@ -25,6 +25,7 @@ class LocaleForm(ItemMetric):
     """1 if an answer in English, French or Spanish has no number, price or question of another locale."""
 
     label = "Form of the locale"
+    about = "form"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

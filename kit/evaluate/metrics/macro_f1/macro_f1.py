@@ -15,6 +15,7 @@ class MacroF1(LabelMetric, CorpusMetric):
     """The mean over labels of 2·TP / (given + expected); a label that is neither does not count."""
 
     label = "Closed questions, macro-F1"
+    about = "agreement"
     kind = "score"
     higher_is_better = True
     invalid_item = 0.0

@@ -13,6 +13,7 @@ class NumberFidelity(ItemMetric):
     """1 if the reference's figures all stand in the answer and no figure of their units contradicts them."""
 
     label = "Figures right (value and unit)"
+    about = "agreement"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

@@ -24,6 +24,7 @@ class PlaceholderFidelity(ItemMetric):
     """1 if the answer has the placeholders of its source, as often, and its addresses, codes and amounts."""
 
     label = "Placeholders and codes kept"
+    about = "form"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

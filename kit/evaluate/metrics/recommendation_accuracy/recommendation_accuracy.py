@@ -8,6 +8,7 @@ class RecommendationAccuracy(PolicyMetric):
     """1 if the answer's most urgent recommendation is the expected label, such as `emergency`."""
 
     label = "Correct recommendation"
+    about = "agreement"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

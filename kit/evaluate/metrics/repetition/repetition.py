@@ -8,6 +8,7 @@ class Repetition(ItemMetric):
     """The share of word 4-grams that repeat an earlier one of the same answer."""
 
     label = "Repetition within answers"
+    about = "form"
     kind = "score"
     higher_is_better = False
     invalid_item = 1.0

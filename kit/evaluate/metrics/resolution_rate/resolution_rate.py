@@ -11,6 +11,7 @@ class ResolutionRate(ItemMetric):
     """1 if the answer has one phrase of every `required` group and none of `forbidden`."""
 
     label = "Requests resolved"
+    about = "service"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

@@ -7,6 +7,7 @@ import evaluate
 import numpy as np
 
 from kit.evaluate.percentiles import seconds_per_output_token, spread
+from kit.hooks import About
 
 
 class ResponseTime(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no types
@@ -18,6 +19,7 @@ class ResponseTime(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no 
     """
 
     label: ClassVar[str] = "Response time (median, seconds)"
+    about: ClassVar[About] = "speed"
     kind: ClassVar[Literal["rate", "score"]] = "score"
     higher_is_better: ClassVar[bool] = False
     invalid_item: ClassVar[None] = None

@@ -12,6 +12,7 @@ class RiskCoverage(RecordMetric):
     """Its predictions are records of one answer each: how sure the model was, and whether it was right."""
 
     label = "Risk by coverage (area)"
+    about = "agreement"
     kind = "score"
     higher_is_better = False
     formula = "mean over k of the share of wrong answers among the k most confident"

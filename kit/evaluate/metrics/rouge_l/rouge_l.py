@@ -10,6 +10,7 @@ class RougeL(ItemMetric):
     """F1 of the longest common subsequence of words, no stemming."""
 
     label = "Word order shared with the reference (ROUGE-L)"
+    about = "agreement"
     kind = "score"
     higher_is_better = True
     invalid_item = 0.0

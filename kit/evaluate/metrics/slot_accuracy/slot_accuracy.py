@@ -8,6 +8,7 @@ class SlotAccuracy(ItemMetric):
     """1 if each of the reference's `slots` stands in the answer as a whole, in any case."""
 
     label = "Names and numbers right"
+    about = "service"
     kind = "rate"
     higher_is_better = True
     invalid_item = 0.0

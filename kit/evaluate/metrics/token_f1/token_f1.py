@@ -11,6 +11,7 @@ class TokenF1(ItemMetric):
     """F1 of the words of answer and reference, as bags (SQuAD's definition, no stop words removed)."""
 
     label = "Word overlap with the reference (F1)"
+    about = "agreement"
     kind = "score"
     higher_is_better = True
     invalid_item = 0.0

@@ -1,0 +1,212 @@
+"""Precision and recall of the rule-based metrics against answers that were read and labelled by hand.
+
+    python bench/metric_labels.py [--data ../shared/data]     prints the table of docs/reference/metrics.md
+
+The labels are in tests/evaluate/labels: file, row and what is right, never the text. `written_*.jsonl` are
+sentences written for the purpose: `before` the rules were mended, and `after`, which no rule was changed for.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from kit.config.schema import MetricUse
+from kit.evaluate.metrics import load_metric, score
+from kit.evaluate.polarity import contradicted, statements
+from kit.evaluate.policy import Policy, load_policy
+from kit.evaluate.refusal import refusal_kind
+from kit.hooks import Hooks
+
+ROOT = Path(__file__).resolve().parents[1]
+LABELS = ROOT / "tests" / "evaluate" / "labels"
+DATA = ROOT.parent / "shared" / "data"
+
+Label = dict[str, Any]
+Judge = Callable[[Label, Path], bool]
+
+
+@dataclass
+class Counts:
+    """What a metric said of labelled answers; a positive is a fault, or the thing that it looks for."""
+
+    hits: int = 0
+    false_alarms: int = 0
+    misses: int = 0
+    right: int = 0
+
+    def add(self, said: bool, true: bool) -> None:
+        """Count one answer."""
+        self.hits += said and true
+        self.false_alarms += said and not true
+        self.misses += true and not said
+        self.right += not said and not true
+
+    @property
+    def n(self) -> int:
+        """The labelled answers."""
+        return self.hits + self.false_alarms + self.misses + self.right
+
+    @property
+    def positives(self) -> int:
+        """Those with the fault."""
+        return self.hits + self.misses
+
+    @property
+    def precision(self) -> float | None:
+        """Of those called faulty, the share that are; None where none was."""
+        called = self.hits + self.false_alarms
+        return self.hits / called if called else None
+
+    @property
+    def recall(self) -> float | None:
+        """Of the faulty, the share that was called so; None where there is none."""
+        return self.hits / self.positives if self.positives else None
+
+
+def measure(data: Path) -> dict[tuple[str, str], Counts]:
+    """(metric, what it was measured on) -> counts, in the order of the table.
+
+    Raises:
+        FileNotFoundError: a file of the real data is not in `data`.
+    """
+    found: dict[tuple[str, str], Counts] = defaultdict(Counts)
+    for case in ("finance", "medical", "ecommerce"):
+        for label in _lines(LABELS / f"{case}.jsonl"):
+            what = f"{label['metric']} {label.get('rule', '')}".strip()
+            found[what, _source(label["file"])].add(_JUDGES[label["metric"]](label, data), label["fault"])
+            if label["metric"] == "over_refusal_rate":
+                said = refusal_kind(_policy(label["case"]), _text(label, data))
+                found["refusal_rate", _source(label["file"])].add(said == "full", label["kind"] == "full")
+    for row in _read(data / "medical_pubmedqa_en.jsonl"):
+        if row["final_decision"] != "maybe":
+            said = statements(row["long_answer"])
+            denied = bool(contradicted(said, statements("yes", row["question"])))
+            found["contradiction", "PubMedQA conclusions, as annotated"].add(
+                denied, row["final_decision"] == "no"
+            )
+    return {**dict(sorted(found.items())), **_written()}
+
+
+def table(found: dict[tuple[str, str], Counts]) -> str:
+    """A Markdown table."""
+    lines = ["| metric | measured on | n | positives | precision | recall |", "|---|---|---|---|---|---|"]
+    for (metric, source), counts in found.items():
+        shares = [_share(counts.precision), _share(counts.recall)]
+        cells = [f"`{metric}`", source, str(counts.n), str(counts.positives), *shares]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _written() -> dict[tuple[str, str], Counts]:
+    """The rules of a policy together: each rule that should be or is named counts once an answer."""
+    found: dict[tuple[str, str], Counts] = defaultdict(Counts)
+    for case in ("finance", "medical"):
+        policy = _policy(case)
+        for row in _lines(LABELS / f"written_{case}.jsonl"):
+            answer, expected = row["answer"], row["expected"]
+            sides = {
+                "violation_rate": set(policy.violations(answer, expected)),
+                "disclosure_rate": set(policy.missing(answer, expected)),
+            }
+            kinds = {rule.id: "disclosure_rate" if rule.must else "violation_rate" for rule in policy.rules}
+            source = f"sentences written {row['written']} the rules were mended, {case}"
+            for metric, said in sides.items():
+                wanted = {rule for rule in row["rules"] if kinds[rule] == metric}
+                for rule in said | wanted or {""}:
+                    found[metric, source].add(rule in said, rule in wanted)
+            if "given" in row:
+                urgent = {"emergency", "urgent"}
+                said_firmly = policy.recommendation(answer, firm_only=True)
+                key = (
+                    "escalation_recall, under_triage",
+                    f"sentences written {row['written']} the rules, sent on",
+                )
+                found[key].add(said_firmly in urgent, row["given"] in urgent)
+    return dict(sorted(found.items()))
+
+
+def _rule(label: Label, data: Path) -> bool:
+    (rule,) = [rule for rule in _policy(label["case"]).rules if rule.id == label["rule"]]
+    return rule.broken_by(_text(label, data))
+
+
+def _refusal(label: Label, data: Path) -> bool:
+    return refusal_kind(_policy(label["case"]), _text(label, data)) is not None
+
+
+def _metric(label: Label, data: Path) -> bool:
+    """Whether a metric without a policy finds the fault, the reference being another row or column."""
+    row = _read(data / label["file"])[label["row"]]
+    reference: dict[str, Any] = {"language": label.get("language", "")}
+    if "against" in label:
+        reference["answer"] = _read(data / label["file"])[label["against"]][label["at"]]
+    if "source" in label:
+        reference |= {"source": row[label["source"]], "source_language": label["source"]}
+    if "prompt" in label:
+        reference["prompt"] = row[label["prompt"]]
+    metric = load_metric(MetricUse(name=label["metric"]), Hooks(), ROOT, ["en", "fr", "es"])
+    (item,) = score(metric, [_text(label, data)], [reference]).items
+    return item is not None and (item == 0) == metric.higher_is_better
+
+
+_JUDGES: dict[str, Judge] = {
+    "violation_rate": _rule,
+    "over_refusal_rate": _refusal,
+    "contradiction": _metric,
+    "number_fidelity": _metric,
+    "placeholder_fidelity": _metric,
+    "language_fidelity": _metric,
+}
+
+
+def _text(label: Label, data: Path) -> str:
+    value: Any = _read(data / label["file"])[label["row"]]
+    for part in label["at"].split("."):
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return str(value)
+
+
+@cache
+def _policy(case: str) -> Policy:
+    return load_policy(ROOT / "recipes" / case / "policy.yaml")
+
+
+@cache
+def _read(path: Path) -> list[dict[str, Any]]:
+    return list(_lines(path))
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        yield from (json.loads(line) for line in lines)
+
+
+def _source(file: str) -> str:
+    return {
+        "finance_multidogo_en.jsonl": "MultiDoGO turns",
+        "finance_cfpb_regs_en.jsonl": "CFPB regulations",
+        "finance_obliqa_en.jsonl": "ADGM rules (ObliQA)",
+        "medical_medquad_en.jsonl": "MedQuAD articles",
+        "medical_mtsdialog_en.jsonl": "clinical notes (MTS-Dialog)",
+        "ecom_bitext_en.jsonl": "Bitext answers",
+        "ecom_mschitchat_multi.jsonl": "small talk, 3 languages",
+        "ecom_hetpqa_en.jsonl": "pairs of hetPQA answers",
+        "ecom_bagisto_parallel_en_fr_es.jsonl": "bagisto texts, French and Spanish",
+    }[file]
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=DATA)
+    print(table(measure(parser.parse_args().data)))

@@ -1,0 +1,61 @@
+"""The rule-based metrics against answers read by hand: the published table is what is measured."""
+
+import importlib.util
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LABELS = ROOT / "tests" / "evaluate" / "labels"
+DATA = Path(os.environ.get("CASEKIT_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="module")
+def bench():
+    spec = importlib.util.spec_from_file_location("metric_labels", ROOT / "bench" / "metric_labels.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def labels(name):
+    return [json.loads(line) for line in (LABELS / name).read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("case", ["finance", "medical", "ecommerce"])
+def test_forty_answers_a_case_are_labelled_by_place_and_hold_no_text(case):
+    found = labels(f"{case}.jsonl")
+    assert len({(label["file"], label["row"], label["at"]) for label in found}) >= 40
+    assert len({json.dumps(label) for label in found}) == len(found)
+    for label in found:
+        assert isinstance(label["fault"], bool) and label["file"].endswith(".jsonl")
+        for value in label.values():
+            assert not isinstance(value, str) or len(value) <= 40  # a name or a place, never an answer
+
+
+def test_the_written_sentences_name_rules_that_there_are(bench):
+    for case in ("finance", "medical"):
+        rules = {rule.id for rule in bench._policy(case).rules}
+        found = labels(f"written_{case}.jsonl")
+        assert {rule for row in found for rule in row["rules"]} <= rules
+        assert Counter(row["written"] for row in found)["after"] >= 15
+        kinds = {bool(row["rules"]) for row in found if row["written"] == "after"}
+        assert kinds == {True, False}
+
+
+def test_counts_make_precision_and_recall(bench):
+    counts = bench.Counts()
+    for said, true in ((True, True), (True, False), (False, True), (False, True), (False, False)):
+        counts.add(said, true)
+    assert (counts.n, counts.positives, counts.precision, counts.recall) == (5, 3, 0.5, pytest.approx(1 / 3))
+    assert bench.Counts(right=2).precision is None and bench.Counts(right=2).recall is None
+
+
+def test_the_published_table_is_the_measured_one(bench):
+    if not (DATA / "ecom_hetpqa_en.jsonl").is_file():
+        pytest.skip(f"real data is not here: {DATA} (set CASEKIT_SHARED_DATA to its folder)")
+    page = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
+    assert bench.table(bench.measure(DATA)) in page, "run bench/metric_labels.py and put its table there"
