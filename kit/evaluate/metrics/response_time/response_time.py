@@ -1,51 +1,35 @@
 """Response times of one system: to the first token, per token, and in all."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import datasets
-import evaluate
 import numpy as np
 
 from kit.evaluate.percentiles import seconds_per_output_token, spread
-from kit.hooks import About
+from kit.evaluate.record_metric import RecordMetric
 
 
-class ResponseTime(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no types
+class ResponseTime(RecordMetric):
     """Percentiles over records of answers made one at a time; no mean, since times are skewed.
 
-    The one metric whose predictions are no texts but records: seconds to the first token with text, seconds
-    in all, and tokens from that one to the stop token. An answer of no such token is empty: a failure, not a
-    fast answer, and its item is None.
+    A record has seconds to the first token with text, seconds in all, and tokens from that one to the stop
+    token. An answer of no such token is empty: a failure, not a fast answer, and its item is None.
     """
 
-    label: ClassVar[str] = "Response time (median, seconds)"
-    about: ClassVar[About] = "speed"
-    kind: ClassVar[Literal["rate", "score"]] = "score"
-    higher_is_better: ClassVar[bool] = False
-    invalid_item: ClassVar[None] = None
+    label = "Response time (median, seconds)"
+    about = "speed"
+    kind = "score"
+    higher_is_better = False
+    formula = "median; also time to first token, time per output token, tokens per second"
+    record: ClassVar[dict[str, str]] = {
+        "seconds_to_first_token": "float64",
+        "seconds": "float64",
+        "new_tokens": "int64",
+    }
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["keep_in_memory"] = kwargs.get("num_process", 1) == 1
-        super().__init__(*args, **kwargs)
-
-    def _info(self) -> Any:
-        record = {
-            "seconds_to_first_token": datasets.Value("float64"),
-            "seconds": datasets.Value("float64"),
-            "new_tokens": datasets.Value("int64"),
-        }
-        return evaluate.MetricInfo(
-            description=f"{self.label}; time to first token, time per output token, tokens per second",
-            citation="",
-            inputs_description="\nArgs:\n    predictions: records of timed answers\n",
-            features=datasets.Features({"predictions": record}),
-        )
-
-    def _compute(self, *, predictions: list[dict[str, float]], **params: Any) -> dict[str, Any]:
-        if params:
-            raise TypeError(f"{self.name} takes no parameters, found {', '.join(sorted(params))}")
-        answered = [record for record in predictions if record["new_tokens"] > 0]
-        items = [float(record["seconds"]) if record["new_tokens"] > 0 else None for record in predictions]
+    def of_records(self, records: list[dict[str, Any]]) -> dict[str, Any]:
+        """The median over all that answered, and percentiles of every part."""
+        answered = [record for record in records if record["new_tokens"] > 0]
+        items = [float(record["seconds"]) if record["new_tokens"] > 0 else None for record in records]
         result: dict[str, Any] = {
             self.name: float(np.median([record["seconds"] for record in answered])) if answered else None,
             "n": len(answered),
