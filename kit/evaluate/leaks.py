@@ -6,9 +6,9 @@ is none of theirs. A score on a leaked prompt may be memory; so every score is g
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from difflib import SequenceMatcher
+from difflib import Match, SequenceMatcher
 from typing import Any, Literal
 
 from kit.data.near import words
@@ -101,10 +101,8 @@ def _of_prompt(prompt: Prompt, training: Training, number: int, end: int, alike:
 
 def _of_run(prompt: Prompt, run: Run, training: Training) -> Leak:
     (row,) = load_rows(training.folder, "train", [run.row])
-    holding = [text for text in map(said, turns_of(row.messages)) if run.words in " ".join(words(text))]
     asked = [said(turn) for turn in prompt.messages if turn["role"] == "user"]
-    own = [text for text in asked if run.words in " ".join(words(text))]
-    mine, theirs = redact(own[0]), redact(holding[0])
+    mine, theirs = (redact(_holding(run, texts)) for texts in (asked, map(said, turns_of(row.messages))))
     return Leak(
         id=prompt.id,
         kind="13-gram",
@@ -114,6 +112,11 @@ def _of_run(prompt: Prompt, run: Run, training: Training) -> Leak:
         differs=_differing(mine, theirs),
         shared=_shared(mine, theirs),
     )
+
+
+def _holding(run: Run, texts: Iterable[str]) -> str:
+    """The first text that holds the whole run. Where its parts stand in several, the one with the most of it."""
+    return max(texts, key=lambda text: _common(run.words.split(" "), words(text)).size)
 
 
 def _of_group(prompt: Prompt, number: int, training: Training) -> Leak:
@@ -150,8 +153,12 @@ def _shortened(text: str) -> str:
 def _shared(own: str, theirs: str) -> str:
     """The longest run of words of both, once they are redacted."""
     one, other = words(own), words(theirs)
-    run = SequenceMatcher(None, one, other, autojunk=False).find_longest_match()
+    run = _common(one, other)
     return _BETWEEN.sub("", " ".join(one[run.a : run.a + run.size]))
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> Match:
+    return SequenceMatcher(None, one, other, autojunk=False).find_longest_match()
 
 
 def _differing(own: str, theirs: str) -> tuple[str, str]:

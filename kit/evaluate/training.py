@@ -35,6 +35,7 @@ class Run:
 
     row: int
     words: str
+    """In the prompt one after the other; the row may hold them in parts of `GRAM` words or more that overlap."""
 
 
 @dataclass

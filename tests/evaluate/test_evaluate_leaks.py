@@ -110,6 +110,16 @@ def test_a_run_does_not_go_on_from_one_message_into_the_next(tmp_path):
     assert leaks([prompt(f"I lost my card; {RUN}?")], folder) == []
 
 
+@pytest.mark.parametrize("apart", [("{first}", "{last}"), ("{first}. And {last}", ANSWER)])
+def test_a_run_that_a_row_holds_in_overlapping_parts_is_told_by_the_longest_part(apart, tmp_path):
+    asked = f"{RUN} tomorrow".split()
+    parts = {"first": " ".join(asked[:13]), "last": " ".join(asked[1:])}
+    folder = prepared(tmp_path, turns(*(text.format(**parts) for text in apart)))
+    found = only([prompt(f"I lost my card; {RUN} tomorrow?")], folder)
+    assert (found.kind, found.train.where, found.shared) == ("13-gram", "train.jsonl:1", parts["last"])
+    assert parts["last"] in found.train.text
+
+
 def test_the_row_that_shares_most_is_named(tmp_path):
     longer = f"{RUN} and more of it"
     folder = prepared(tmp_path, turns(f"First {RUN} only", ANSWER), turns(f"Then {longer}", ANSWER))
