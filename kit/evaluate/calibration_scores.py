@@ -88,14 +88,34 @@ def add_calibration(
 ) -> None:
     """Put the entries of `metrics` and `unscored`, and the block `calibration`, into scores that are made.
 
+    The scores without leaked prompts get entries too, made from the other prompts.
+
     Args:
         scores: with the `items` of every prompt, whose greedy scores say which answers are right.
         confidence: the lines of `confidence.jsonl`.
     """
+    scores["calibration"] = _add_entries(scores, scores["items"], config, confidence, prompts, settings)
+    if scores["without_leaks"]:
+        leaked = {leak["id"] for leak in scores["leaks"]}
+        kept = [prompt for prompt in prompts if prompt.id not in leaked]
+        lines = [line for line in confidence if line["id"] not in leaked]
+        _add_entries(scores["without_leaks"], scores["items"], config, lines, kept, settings)
+
+
+def _add_entries(
+    scores: dict[str, Any],
+    items: Sequence[Any],
+    config: Config,
+    confidence: Sequence[Line],
+    prompts: Sequence[Prompt],
+    settings: Settings,
+) -> list[dict[str, Any]]:
+    """Put the entries of `metrics` and `unscored` into scores on some prompts; returns the block's parts."""
+    blocks: list[dict[str, Any]] = []
     labels = {entry["name"]: entry["label"] for entry in scores["metrics"] + scores["unscored"]}
     for use in asked_for(config):
         of = str(use.params["of"])
-        known = _known(of, labels[of], scores["items"], confidence, prompts)
+        known = _known(of, labels[of], items, confidence, prompts)
         if not known.groups:
             why = f"no prompt has an answer of both systems that is right or wrong by {of} and could be read"
             label = METRICS[use.name].label
@@ -103,8 +123,9 @@ def add_calibration(
             scores["unscored"].append(lost)
             continue
         scores["metrics"].append(_entry(use.name, known, confidence, settings))
-        if of not in {block["of"] for block in scores["calibration"]}:
-            scores["calibration"].append(calibration_block(known, settings))
+        if of not in {block["of"] for block in blocks}:
+            blocks.append(calibration_block(known, settings))
+    return blocks
 
 
 def _known(

@@ -19,7 +19,7 @@ from kit.config.schema import Config, MetricUse
 from kit.data.prepared import load_split
 from kit.evaluate.calibration_scores import FILE as CONFIDENCE
 from kit.evaluate.calibration_scores import METRICS as CALIBRATION
-from kit.evaluate.calibration_scores import add_calibration, calibration_problems
+from kit.evaluate.calibration_scores import calibration_problems
 from kit.evaluate.conditions import (
     Conditions,
     conditions,
@@ -47,7 +47,7 @@ from kit.evaluate.validity import languages_of
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 5
+_METHOD = 6
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
@@ -140,9 +140,17 @@ def score_saved(
     likelihood = read_lines(folder / "likelihood.jsonl")
     memorisation = read_lines(folder / MEMORISATION)
     scores = build_scores(
-        config, metrics, prompts, predictions, latency, header, likelihood, memorisation, prepared
+        config,
+        metrics,
+        prompts,
+        predictions,
+        latency,
+        header,
+        likelihood,
+        memorisation,
+        prepared,
+        read_lines(folder / CONFIDENCE),
     )
-    add_calibration(scores, config, read_lines(folder / CONFIDENCE), prompts, settings_of(config))
     scores["general"] = [*general_scores(config, general, predictions), *harness_scores(config, folder)]
     if judge is not None:
         judged = judge_answers(judge, config, prompts, predictions, folder)

@@ -115,7 +115,7 @@ def _of_run(prompt: Prompt, run: Run, training: Training) -> Leak:
 
 
 def _holding(run: Run, texts: Iterable[str]) -> str:
-    """The first text that holds the whole run. Where its parts stand in several, the one with the most of it."""
+    """The first text that holds the whole run; where none does, the first of those with most of it."""
     return max(texts, key=lambda text: _common(run.words.split(" "), words(text)).size)
 
 

@@ -10,6 +10,7 @@ import kit
 from kit.config.schema import Config
 from kit.evaluate.alike import most_alike
 from kit.evaluate.baselines import baseline_entries, none_apply, score_baselines, trivial
+from kit.evaluate.calibration_scores import add_calibration
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
 from kit.evaluate.conversations import by_group
 from kit.evaluate.goodput import with_load
@@ -48,6 +49,7 @@ def build_scores(
     likelihood: Sequence[Line] = (),
     memorisation: Sequence[Line] = (),
     prepared: Path | None = None,
+    confidence: Sequence[Line] | None = None,
 ) -> dict[str, Any]:
     """Everything of `scores.json` (see docs/explanation/architecture.md).
 
@@ -60,6 +62,7 @@ def build_scores(
         header: `evaluation`, `run`, `data`, `synthetic`, `synthetic_share`, `conditions`, `definitions`.
         prepared: the prepared data's folder, whose training rows are looked through for the prompts; None
             where the training data is not known, and so neither leaks nor answers to copy.
+        confidence: lines of `confidence.jsonl`, possibly none; None where calibration is not looked at.
     """
     decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
     languages = languages_of(config)
@@ -86,7 +89,7 @@ def build_scores(
         memorisation=memorisation,
     )
     flagged = {leak.id for leak in leaks or ()}
-    return {
+    scores = {
         "schema": 3,
         "systems": {system: system for system in SYSTEMS},
         **header,
@@ -101,6 +104,18 @@ def build_scores(
         "without_leaks": _compared(material.without(flagged), whole=False) if flagged else None,
         "items": [_item(prompt, place, material) for place, prompt in enumerate(prompts)],
     }
+    if confidence is not None:
+        add_calibration(scores, config, confidence, prompts, settings_of(config))
+    _explore_all(scores)
+    return scores
+
+
+def _explore_all(scores: dict[str, Any]) -> None:
+    """Correct the slices of all metrics of a decoding together, once all of them are there."""
+    for part in (scores, scores["without_leaks"] or {"metrics": []}):
+        for decoding in {entry["decoding"] for entry in part["metrics"]}:
+            entries = [entry for entry in part["metrics"] if entry["decoding"] == decoding]
+            explore(entries, scores["confidence"])
 
 
 def _compared(material: Material, whole: bool) -> dict[str, Any]:
@@ -254,8 +269,6 @@ def _entries(material: Material) -> tuple[list[dict[str, Any]], list[dict[str, s
                     "baselines": baseline_entries(entry, found, results["tuned"], groups, settings),
                 }
                 entries.append({**entry, "decoding": decoding, **counted})
-    for decoding in material.decodings:
-        explore([entry for entry in entries if entry["decoding"] == decoding], settings.confidence)
     return entries, unscored
 
 

@@ -35,7 +35,7 @@ class Run:
 
     row: int
     words: str
-    """In the prompt one after the other; the row may hold them in parts of `GRAM` words or more that overlap."""
+    """One after the other in the prompt; the row may hold them in overlapping parts of `GRAM` or more."""
 
 
 @dataclass

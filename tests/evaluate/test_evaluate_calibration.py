@@ -2,14 +2,16 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import evaluate as hf_evaluate
 import numpy as np
 import pytest
+from training_rows import prepared, prompt, turns
 
 from kit.config.errors import ConfigError
-from kit.config.schema import MetricUse
+from kit.config.schema import Config, MetricUse
 from kit.evaluate.calibration import (
     accuracy_by_coverage,
     brier,
@@ -20,7 +22,9 @@ from kit.evaluate.calibration import (
 from kit.evaluate.calibration_scores import compare_figures
 from kit.evaluate.compare import Settings
 from kit.evaluate.evaluate import evaluate, load_metrics
+from kit.evaluate.multiplicity import benjamini_hochberg
 from kit.evaluate.predictions import read_lines
+from kit.evaluate.scores import build_scores
 from kit.hooks import Hooks
 
 ROOM = Path(__file__).parents[2] / "kit" / "evaluate" / "metrics"
@@ -173,3 +177,69 @@ def test_confidence_is_read_after_the_answers_and_changes_none(project):
     assert sum(part["n"] for part in block["base"]["bins"]) == len(both)
     told = entries["calibration_error"]["details"]["base"]
     assert told == {"no confidence: invalid answer (cut)": 24 - len(valid["base"])}
+
+
+PLACES = range(80)
+
+
+def right_or_wrong(n, system):
+    """Base is right on one of four, tuned on nine of ten, and both are sure of all."""
+    return "yes" if (n % 4 == 0 if system == "base" else n % 10) else "no"
+
+
+def scored(tmp_path, leaked=(), read=PLACES):
+    """Scores on prompts of which some stand in a training row, with confidence and likelihood of answers."""
+    prompts = [replace(prompt(f"Is case {n} closed?", n), answer="yes") for n in PLACES]
+    prompts = [replace(each, slices={"half": str(n % 2)}) for n, each in enumerate(prompts)]
+    texts = [each.messages[0]["content"] for n, each in enumerate(prompts) if n in leaked]
+    folder = prepared(tmp_path, *(turns(text, "yes") for text in texts or ["Where is the bank?"]))
+    uses = [MetricUse(name="exact_match"), MetricUse(name="answer_perplexity")]
+    uses += [MetricUse(name=name, params={"of": "exact_match"}) for name in NAMES]
+    config = Config.model_validate({"evaluate": {"bootstrap_draws": 500}})
+    config = with_metrics(config, *uses)
+    both = [(each.id, n, system) for n, each in enumerate(prompts) for system in ("base", "tuned")]
+    told = {
+        (id_, system, decoding): {"output": right_or_wrong(n, system), "finished": True}
+        for id_, n, system in both
+        for decoding in ("greedy", "sampled")
+    }
+    sure = [
+        {"id": id_, "system": system, "nats": 0.1 if n in read else 0.0, "tokens": int(n in read), "why": ""}
+        for id_, n, system in both
+    ]
+    likely = [
+        {"id": id_, "system": system, "nats": 1.0 + (n % 3) / 10 + (system == "base"), "tokens": 2, "why": ""}
+        for id_, n, system in both
+    ]
+    header = {"conditions": {"base": {}, "tuned": {}, "mismatches": []}}
+    metrics = load_metrics(config, Hooks(), tmp_path)
+    given = {"likelihood": likely, "prepared": folder, "confidence": sure}
+    return build_scores(config, metrics, prompts, told, (), header, **given)
+
+
+def test_calibration_is_made_without_leaks_too(tmp_path):
+    scores = scored(tmp_path, leaked=range(0, 40))
+    assert len(scores["leaks"]) == 40 and scores["calibration"][0]["n"] == 80
+    for part, places in ((scores, PLACES), (scores["without_leaks"], range(40, 80))):
+        found = {entry["name"]: entry for entry in part["metrics"] if entry["decoding"] == "greedy"}
+        assert all(found[name]["n"] == len(places) for name in NAMES)
+        wrong = [right_or_wrong(n, "tuned") == "no" for n in places]
+        mean = np.mean([(math.exp(-0.1) - (not each)) ** 2 for each in wrong])
+        assert found["brier_score"]["tuned"]["estimate"] == pytest.approx(mean)
+    gone = scored(tmp_path / "lost", leaked=range(0, 40), read=range(0, 40))
+    lost = {entry["name"] for entry in gone["without_leaks"]["unscored"]}
+    assert set(NAMES) <= lost and not {entry["name"] for entry in gone["unscored"]} & set(NAMES)
+
+
+def test_slices_of_every_metric_are_corrected_together(tmp_path):
+    scores = scored(tmp_path, leaked=range(0, 4))
+    for part in (scores, scores["without_leaks"]):
+        for decoding, names in (
+            ("greedy", {"exact_match", "answer_perplexity", "brier_score"}),
+            ("sampled", {"exact_match"}),
+        ):
+            entries = [entry for entry in part["metrics"] if entry["decoding"] == decoding]
+            tested = [(e["name"], s["difference"]) for e in entries for s in e["slices"] if s["tested"]]
+            assert {name for name, _ in tested} == names and len(tested) == 2 * len(names)
+            expected = benjamini_hochberg([found["p_value"] for _, found in tested])
+            assert [found["q_value"] for _, found in tested] == expected

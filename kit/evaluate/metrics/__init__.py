@@ -114,6 +114,13 @@ def metric_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/*.py") if path.stem == path.parent.name)
 
 
+def needs_a_form(name: str) -> bool:
+    """Whether a metric of that name can find an answer `unparsable`: it is then invalid for all metrics."""
+    if name not in metric_names() or name in _NOT_OF_ANSWERS:
+        return False
+    return type(module_of(name)).unparsable is not ItemMetric.unparsable
+
+
 def load_metric(use: MetricUse, hooks: Hooks, root: Path, languages: Sequence[str] = ()) -> LoadedMetric:
     """Load a metric as the configuration names it.
 
