@@ -70,8 +70,8 @@ def give_task(
         model: a causal language model in evaluation mode, answering as `system`.
 
     Returns:
-        `{"system", "task", "id", "metric", "value", "higher_is_better", "version", "given"}` for every question
-        and every metric that has a value for single questions.
+        `{"system", "task", "id", "metric", "value", "higher_is_better", "version", "given"}` for every
+        question and every metric that has a value for single questions.
 
     Raises:
         DataError: the task is unknown, or its data cannot be had.
