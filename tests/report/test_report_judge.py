@@ -54,12 +54,12 @@ def judged(labels=0, errors=0, **changes):
     )
 
 
-def report(tmp_path, verdicts, gates=()):
+def report(tmp_path, verdicts, gates=(), **changes):
     prompts = [
         Prompt(id=str(n), messages=[], expected={}, slices={"topic": "funds"}, group=str(n)) for n in range(N)
     ]
     sample = build(tmp_path, settings=config(gates=list(gates)))
-    sample.change_scores(judge=judge_scores(verdicts, prompts, Settings(0.95, 500, 0)))
+    sample.change_scores(judge=judge_scores(verdicts, prompts, Settings(0.95, 500, 0)), **changes)
     result = write_report(*sample.arguments)
     faces = [(result.folder / name).read_text("utf-8") for name in ("report.html", "report.md")]
     return result, [" ".join(face.replace("\\", "").replace("\u00a0", " ").split()) for face in faces]
@@ -114,6 +114,23 @@ def test_the_judge_beside_people_and_the_corrected_effect(tmp_path):
     (entry,) = [json.loads((result.folder / "report.json").read_text("utf-8"))["judge"]["corrected"]["entry"]]
     assert entry["tuned"]["estimate"] == pytest.approx((80 / 200 + 119 / 179 - 1) / (119 / 179))
     assert entry["verdict"] == "improved"
+
+
+@pytest.mark.parametrize(("labels", "told"), [(199, True), (0, False)])
+def test_a_gate_on_a_judge_is_not_looked_at_without_leaks(tmp_path, labels, told):
+    """What it said is of all prompts; a gate that is open for want of labels is so either way."""
+    kept = ("prompts", "groups", "validity", "minimum_detectable_effect", "metrics", "unscored", "latency")
+    scores = build(tmp_path / "plain").scores()
+    place = {"where": "faq.csv:3", "id": "0" * 16, "text": "Can you block my card?"}
+    leak = {"id": "0" * 16, "kind": "exact", "test": place, "train": place, "similarity": 1.0}
+    leaks = {"leaks": [{**leak, "differs": ["", ""], "shared": ""}]}
+    gates = [{"name": "G", "metric": "judge", "of": "difference", "at_most": -0.1, "bound": "upper"}]
+    rest = {key: scores[key] for key in kept}
+    _, faces = report(tmp_path, judged(labels=labels), gates, **leaks, without_leaks=rest)
+    for face in faces:
+        assert ("every other gate comes out the same" in face) == told
+        assert ("Not looked at without them, and so taken as with them: G." in face) == told
+        assert ("Without them every gate comes out the same" in face) != told
 
 
 def test_hostile_words_of_rubric_and_model_do_nothing(tmp_path):
