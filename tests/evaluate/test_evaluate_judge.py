@@ -1,6 +1,7 @@
 """The judge over saved answers and a stub endpoint: what is asked, what is counted, what is corrected."""
 
 import json
+import shutil
 
 import pytest
 from judge_stub import Says, endpoint, judged_answer, verdict
@@ -14,7 +15,7 @@ from kit.evaluate.compare import Settings
 from kit.evaluate.endpoint import EndpointError
 from kit.evaluate.evaluate import evaluate
 from kit.evaluate.gates import judge_gates
-from kit.evaluate.judge import judge_answers, judge_hash, ready_judge
+from kit.evaluate.judge import MissingRepliesError, judge_answers, judge_hash, ready_judge
 from kit.evaluate.judge_scores import judge_scores, verdict_items
 from kit.evaluate.predictions import read_lines
 from kit.evaluate.prompts import Prompt
@@ -237,6 +238,18 @@ def test_a_judge_on_this_machine(tmp_path, model, tokenizer):
     assert scores["where"] == "this machine"
     assert scores["verdicts"]["base"]["counts"]["unparsable"] == 2, "so small a model says nothing"
     assert len(read_lines(tmp_path / "judge.jsonl")) == 4 + 4
+
+    shutil.rmtree(tmp_path / "judge")
+    saved = ready_judge(config, tmp_path, ask=False)
+    given = answers(asked, ["Yes."] * 2, ["No."] * 2)
+    judged = judge_answers(saved, config, asked, given, tmp_path)
+    assert judge_scores(judged, asked, SETTINGS) == scores, "saved replies need no weights"
+    with pytest.raises(MissingRepliesError) as missing:
+        judge_answers(saved, config, asked, answers(asked, ["Yes."] * 2, ["Maybe."] * 2), tmp_path)
+    assert len(missing.value.problems) == 2 + 4
+    (tmp_path / "judge.json").unlink()
+    with pytest.raises(DataError, match="does not say which weights gave the judge's replies"):
+        judge_answers(saved, config, asked, given, tmp_path)
 
 
 # Labels

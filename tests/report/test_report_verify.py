@@ -2,12 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from saved_project import RECIPE, add_evaluation, read_lines, save_lines, save_rows, save_yaml
+from saved_project import RECIPE, add_evaluation, read_lines, rescore, save_lines, save_rows, save_yaml
+
+from kit.evaluate.endpoint import Reply
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -247,14 +250,86 @@ def test_reviews_and_a_baseline_are_part_of_what_is_verified(bank: Path, casekit
     assert "reports/first/items.jsonl" in err
 
 
-def test_changed_replies_of_a_judge_are_named_and_nobody_is_asked_again(bank: Path, casekit: Run) -> None:
-    path = bank / "evaluations/first/judge.jsonl"
-    save_lines(path, [{"key": "a", "verdict": "complies"}])
-    assert casekit("report")[0] == 0
-    assert casekit("verify", "first")[0] == 0
-    save_lines(path, [])
+RUBRIC = "question: Does it promise a return?\nlabels: [complies, violates]\ngood: [complies]\n"
+
+
+@pytest.fixture
+def judged(bank: Path, casekit: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project with a judge that was asked; from now on there is neither a key nor anybody to ask."""
+
+    def asked(endpoint: Any, key: str, questions: dict[str, Any]) -> Iterator[tuple[str, Reply]]:
+        for name, messages in questions.items():
+            fault = "guarantees 8% a year" in messages[0]["content"]
+            yield name, Reply(json.dumps({"verdict": "violates" if fault else "complies"}))
+
+    def nobody(*_: object) -> None:
+        raise AssertionError("the judge was asked again")
+
+    (bank / "conf/rubric.yaml").write_text(RUBRIC)
+    ids = [item["id"] for item in read_lines(bank / "reports/first/items.jsonl")]
+    save_lines(bank / "labels.jsonl", [{"id": ids[0], "system": "tuned", "label": "complies"}])
+    judge = {
+        "model": "m", "base_url": "https://judge.example/v1", "api_key_env": "JUDGE_KEY", "pairwise": False,
+        "rubric": "conf/rubric.yaml", "labels": "labels.jsonl",
+    }  # fmt: skip
+    save_yaml(bank / "conf/project.yaml", {"evaluate": {"judge": judge}})
+    monkeypatch.setenv("JUDGE_KEY", "sk-not-a-real-key")
+    monkeypatch.setattr("kit.evaluate.judge.ask_all", asked)
+    rescore(bank, bank / "evaluations/first")
+    assert casekit("report")[0] in (0, 1)
+    monkeypatch.delenv("JUDGE_KEY")
+    monkeypatch.setattr("kit.evaluate.judge.ask_all", nobody)
+    return bank
+
+
+def test_a_judges_scores_are_made_again_from_its_replies_without_a_key(judged: Path, casekit: Run) -> None:
+    code, _, err = casekit("verify", "first")
+    assert (code, err) == (0, "")
+
+
+def test_a_changed_rubric_is_named_and_nobody_is_asked_again(judged: Path, casekit: Run) -> None:
+    edit(judged / "conf/rubric.yaml", "promise a return", "promise anything")
+    replies = (judged / "evaluations/first/judge.jsonl").read_bytes()
+    code, _, err = casekit("verify", "first", "--all")
+    assert code == 1
+    assert "conf/rubric.yaml: was changed since the report was made" in err
+    assert err.count("holds no reply of the judge to this question") == len(replies.splitlines())
+    assert (judged / "evaluations/first/judge.jsonl").read_bytes() == replies
+
+
+def test_changed_labels_are_named_and_what_they_change(judged: Path, casekit: Run) -> None:
+    edit(judged / "labels.jsonl", '"complies"', '"violates"')
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "labels.jsonl: was changed since the report was made" in err
+    assert "scores.json: judge.calibration.parts" in err
+
+
+def test_a_reply_that_is_changed_taken_away_or_cut_is_told(judged: Path, casekit: Run) -> None:
+    path = judged / "evaluations/first/judge.jsonl"
+    lines = read_lines(path)
+    save_lines(path, lines[1:])
     code, _, err = casekit("verify", "first")
     assert code == 1
     assert "evaluations/first/judge.jsonl: was changed since the report was made" in err
-    assert "a judge would have to be asked for what was changed" in err
-    assert path.read_bytes() == b""
+    assert f"judge.jsonl: {lines[0]['about']}: holds no reply of the judge to this question" in err
+
+    other = "violates" if lines[0]["verdict"] == "complies" else "complies"
+    save_lines(path, [{**lines[0], "verdict": other}, *lines[1:]])
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "scores.json: judge.verdicts" in err
+
+    path.write_bytes(path.read_bytes()[:-9])
+    cut = path.read_bytes()
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "judge.jsonl: ends in the middle of a line" in err
+    assert path.read_bytes() == cut, "what is evidence is not mended"
+
+
+def test_a_rubric_that_is_gone_is_named(judged: Path, casekit: Run) -> None:
+    (judged / "conf/rubric.yaml").unlink()
+    code, _, err = casekit("verify", "first")
+    assert code == 2
+    assert "conf/rubric.yaml" in err
