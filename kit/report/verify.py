@@ -200,7 +200,7 @@ def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Differ
         )
     except MissingRepliesError as error:
         return [Difference(problem.where, problem.message) for problem in error.problems]
-    again = json.loads(json.dumps(found))
+    again = json.loads(json.dumps(found)) | {"kit_version": scores["kit_version"]}  # of who evaluated
     changed = changed_values("scores.json", scores, again)
     return [*_changed_gates(scores, again, config), *changed] if changed else []
 

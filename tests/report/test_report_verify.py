@@ -211,11 +211,20 @@ def test_another_casekit_checks_numbers_and_hashes(
     bank: Path, casekit: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kit.train.manifest.code_sha256", lambda package: "0" * 64)
+    monkeypatch.setattr("kit.__version__", "99.0.0")
     code, _, err = casekit("verify", "first")
     assert code == 0
     assert "made by another casekit" in err
     edit(bank / "reports/first/report.md", "6.7%", "0.7%")
     assert casekit("verify", "first")[0] == 1
+
+
+def test_a_report_of_an_evaluation_by_an_earlier_casekit_is_true(
+    bank: Path, casekit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.__version__", "99.0.0")
+    assert casekit("report")[0] == 0
+    assert casekit("verify", "first")[::2] == (0, "")
 
 
 def test_reviews_and_a_baseline_are_part_of_what_is_verified(bank: Path, casekit: Run) -> None:
