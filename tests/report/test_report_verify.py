@@ -10,6 +10,7 @@ import pytest
 import yaml
 from saved_project import RECIPE, add_evaluation, read_lines, rescore, save_lines, save_rows, save_yaml
 
+from kit.cli_report import find_report
 from kit.evaluate.endpoint import Reply
 
 Run = Callable[..., tuple[int, str, str]]
@@ -205,6 +206,27 @@ def test_no_such_report(bank: Path, casekit: Run) -> None:
     code, _, err = casekit("verify", "second")
     assert code == 2
     assert "no report 'second'" in err and "reports: first" in err
+
+
+def test_a_comparison_is_no_report_to_verify_or_review(bank: Path, casekit: Run) -> None:
+    for name, output in (("old", "Yes."), ("new", "No.")):
+        rows = [
+            {"id": f"q{n}", "prompt": f"Is {n} even?", "output": output, "answer": "Yes."} for n in range(20)
+        ]
+        save_lines(bank / f"{name}.jsonl", rows)
+    files = ("old.jsonl", "new.jsonl")
+    assert casekit("compare", *files, "-m", "exact_match", "--out", "reports/compared")[0] in (0, 3)
+    assert casekit("compare", *files, *files[:1], "-m", "exact_match", "--out", "reports/three")[0] in (0, 3)
+    for name in ("compared", "three"):
+        for command in ("verify", "review"):
+            code, _, err = casekit(command, name)
+            assert code == 2
+            assert "is a comparison, which rests on no run of this project" in err
+    assert find_report(None, bank).name == "first", "the newest report is no comparison"
+    (bank / "reports/first/report.json").unlink()
+    code, _, err = casekit("review")
+    assert code == 2
+    assert "none yet; make one with `casekit report`" in err
 
 
 def test_another_casekit_checks_numbers_and_hashes(
