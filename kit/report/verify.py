@@ -28,8 +28,10 @@ from kit.report.record import Beside, Made, Sources, input_files
 from kit.report.reviews import FILE as REVIEWS
 from kit.report.reviews import from_report, read_reviews
 
-_JUDGING = ("gates", "claims", "labour", "evaluate", "languages")
+_JUDGING = ("gates", "claims", "labour", "evaluate", "languages", "report")
 """The settings that a verdict rests on; others, such as a title, may change after a release."""
+_JUDGING_REPORT = ("baseline", "tolerance", "tolerances")
+"""Of the settings under `report`; licences judge nothing."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def _changed_faces(report: Json, folder: Path) -> Iterator[Difference]:
 
 
 def _changed_settings(then: Config, now: Config) -> Iterator[Difference]:
-    """Gates, claims, metrics and languages that the project sets otherwise today."""
+    """Gates, claims, metrics, languages and tolerances that the project sets otherwise today."""
     before, after = _judging(then), _judging(now)
     for key in dict.fromkeys([*before, *after]):
         if before.get(key) != after.get(key):
@@ -154,6 +156,7 @@ def _changed_settings(then: Config, now: Config) -> Iterator[Difference]:
 
 def _judging(config: Config) -> dict[str, Any]:
     tree = {**config.model_dump(mode="json"), "languages": config.languages}
+    tree["report"] = {name: tree["report"][name] for name in _JUDGING_REPORT}
     for part in ("gates", "claims"):
         tree[part] = {entry["name"]: entry for entry in tree[part]}
     tree["evaluate"]["metrics"] = {use["name"]: use["params"] for use in tree["evaluate"]["metrics"]}

@@ -173,8 +173,19 @@ def test_changed_gates_are_named(bank: Path, casekit: Run) -> None:
     assert "scores.json" not in err and "report.html" not in err
 
 
+def test_changed_tolerances_and_another_baseline_are_named(bank: Path, casekit: Run) -> None:
+    told = {"tolerance": 0.5, "tolerances": {"bleu": 3.0}, "baseline": "zeroth"}
+    save_yaml(bank / "conf/project.yaml", {"report": told})
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "conf: report.tolerance: is set otherwise now: 0.02 → 0.5" in err
+    assert "conf: report.tolerances.bleu: is set otherwise now: not set → 3.0" in err
+    assert 'conf: report.baseline: is set otherwise now: null → "zeroth"' in err
+
+
 def test_another_title_leaves_a_report_true(bank: Path, casekit: Run) -> None:
     """What judges nothing may change after a release."""
+    save_yaml(bank / "conf/project.yaml", {"report": {"data_licences": {"tickets": "CC0-1.0"}}})
     tree = yaml.safe_load((bank / "conf/recipe.yaml").read_text())
     save_yaml(bank / "conf/recipe.yaml", {**tree, "recipe": {**tree["recipe"], "title": "Another"}})
     assert casekit("verify", "first")[0] == 0
