@@ -72,8 +72,13 @@ def count_labels(fault: Sequence[bool], seen: Sequence[bool], groups: Sequence[s
         by_group[group][place] += 1
         by_group[group][place + 1] += found == label
     counted = [(a, b, c, d) for a, b, c, d in by_group.values()]
-    totals = [sum(numbers[place] for numbers in counted) for place in range(4)]
-    return LabelCounts(*totals, by_group=tuple(counted) if clustered(groups) else ())
+    return LabelCounts(
+        faults=sum(numbers[0] for numbers in counted),
+        found=sum(numbers[1] for numbers in counted),
+        sound=sum(numbers[2] for numbers in counted),
+        passed=sum(numbers[3] for numbers in counted),
+        by_group=tuple(counted) if clustered(groups) else (),
+    )
 
 
 def cohen_kappa(matrix: Floats, weights: Weights = "none") -> Floats:
