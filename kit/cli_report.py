@@ -14,12 +14,15 @@ _SHOWN = 40
 def find_report(word: str | None, project: Path) -> Path:
     """A report's folder by its id in the project, or as a path; the newest one if none is named.
 
+    What `casekit compare` put beside the reports is passed over, unless it is named.
+
     Raises:
         ConfigError: there is no such report.
     """
+    from kit.report.read import holds_comparison
     from kit.terminal import find_reports
 
-    known = find_reports(project)
+    known = [folder for folder in find_reports(project) if not holds_comparison(folder)]
     if word is None and known:
         return known[-1]
     places = [project / "reports" / word, Path(word)] if word else []

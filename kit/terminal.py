@@ -12,6 +12,7 @@ from rich.text import Text
 from kit.config import Config
 from kit.evaluate.naming import Names, names_of
 from kit.report.formatting import Unit, difference, interval, quantity, visible
+from kit.report.read import is_comparison
 
 if TYPE_CHECKING:
     from kit.data.rows import Rejection
@@ -135,7 +136,7 @@ def headline(folders: Sequence[Path]) -> Group:
     parts: list[Text | Table | Group] = []
     for folder in folders:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        if "files" in report:  # of a comparison
+        if is_comparison(report):
             parts += [Text(), comparison(folder)]
             continue
         status = report["verdict"]["status"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kit.evaluate.bootstrap import smallest_p_value
+from kit.evaluate.bootstrap import clustered, smallest_p_value, widened
 from kit.evaluate.statistics import Floats, Interval, wilson
 
 Weights = Literal["none", "quadratic"]
@@ -30,6 +30,12 @@ class LabelCounts:
     """Answers in which people found none."""
     passed: int
     """Those of them in which the judge found none."""
+    by_group: tuple[tuple[int, int, int, int], ...] = ()
+    """The four numbers of every group of prompts; empty where no two answers are of one group."""
+
+    def as_json(self) -> dict[str, int]:
+        """The four numbers by name."""
+        return {"faults": self.faults, "found": self.found, "sound": self.sound, "passed": self.passed}
 
     @property
     def sensitivity(self) -> float:
@@ -50,6 +56,29 @@ class Observed:
     """Whether the judge was asked about the answer; an invalid one is a fault without being asked about."""
     fault: list[bool]
     """Whether it found a fault; a reply that could not be read found none."""
+
+
+def count_labels(fault: Sequence[bool], seen: Sequence[bool], groups: Sequence[str]) -> LabelCounts:
+    """Labelled answers counted.
+
+    Args:
+        fault: whether people found one in an answer.
+        seen: whether the judge found one in it.
+        groups: the group of the answer's prompt.
+    """
+    by_group: dict[str, list[int]] = {group: [0, 0, 0, 0] for group in groups}
+    for label, found, group in zip(fault, seen, groups, strict=True):
+        place = 0 if label else 2
+        by_group[group][place] += 1
+        by_group[group][place + 1] += found == label
+    counted = [(a, b, c, d) for a, b, c, d in by_group.values()]
+    return LabelCounts(
+        faults=sum(numbers[0] for numbers in counted),
+        found=sum(numbers[1] for numbers in counted),
+        sound=sum(numbers[2] for numbers in counted),
+        passed=sum(numbers[3] for numbers in counted),
+        by_group=tuple(counted) if clustered(groups) else (),
+    )
 
 
 def cohen_kappa(matrix: Floats, weights: Weights = "none") -> Floats:
@@ -126,7 +155,8 @@ def why_it_tells_nothing(counts: LabelCounts, draws: int, confidence: float, see
     if not counts.sound:
         return "people found a fault in every labelled answer: how many sound ones pass is not known"
     sensitivity, specificity = _drawn_accuracy(counts, draws, seed)
-    low = float(np.quantile(sensitivity + specificity - 1, (1 - confidence) / 2))
+    power = np.nan_to_num(sensitivity + specificity - 1, nan=-1.0)
+    low = float(np.quantile(power, (1 - confidence) / 2))
     if low > 0:
         return ""
     return (
@@ -148,9 +178,10 @@ def corrected(
 
     Rogan and Gladen's estimate a system, by its own sensitivity and specificity: an error that moves with
     the system does not cancel in the difference. The intervals are percentiles of draws over both samples:
-    groups of prompts, the same for both systems, and labelled answers (binomial; where the judge was always
-    or never right, half an answer is added to either side, so that few labels are not taken for certainty:
-    Lang and Reiczigel, Prev. Vet. Med. 2014, 113:13). A draw in which the judge tells nothing may be any
+    groups of prompts, the same for both systems, and labelled answers (binomial, or whole groups where some
+    are of one; where the judge was always or never right, half an answer, or half a group, is added to either
+    side, so that few labels are not taken for certainty: Lang and Reiczigel, Prev. Vet. Med. 2014, 113:13). A
+    draw in which the judge tells nothing may be any
     share, from 0 to 1. Answers that were not judged are faults: an invalid answer never counts as a good one.
 
     Args:
@@ -209,26 +240,50 @@ def _reduction(
     return {**asdict(fewer), "at_least": False}
 
 
-def accuracy(counts: LabelCounts, confidence: float) -> dict[str, Any]:
-    """Sensitivity and specificity with Wilson intervals; null where no answer could show them."""
-    seen = wilson(counts.found, counts.faults, confidence) if counts.faults else None
-    passed = wilson(counts.passed, counts.sound, confidence) if counts.sound else None
+def accuracy(
+    counts: LabelCounts, *, draws: int = 10_000, confidence: float = 0.95, seed: int = 0
+) -> dict[str, Any]:
+    """Sensitivity and specificity with Wilson intervals, widened where answers are of one group.
+
+    Null where no answer could show them.
+    """
+
+    def share(n: int, right: int, groups: Sequence[tuple[int, int]]) -> dict[str, Any] | None:
+        if not n:
+            return None
+        interval = wilson(right, n, confidence)
+        if groups:
+            values = [float(place < good) for size, good in groups for place in range(size)]
+            names = [str(name) for name, (size, _) in enumerate(groups) for _ in range(size)]
+            interval = widened(interval, values, names, draws=draws, confidence=confidence, seed=seed)
+        return asdict(interval)
+
     return {
-        "sensitivity": asdict(seen) if seen else None,
-        "specificity": asdict(passed) if passed else None,
+        "sensitivity": share(counts.faults, counts.found, [group[:2] for group in counts.by_group]),
+        "specificity": share(counts.sound, counts.passed, [group[2:] for group in counts.by_group]),
     }
 
 
 def _drawn_accuracy(counts: LabelCounts, draws: int, seed: int) -> tuple[Floats, Floats]:
+    """Sensitivity and specificity, (draws,) each; NaN where a draw of groups has no answer to show them."""
     generator = np.random.default_rng(seed)
+    sums = _resampled(np.array(counts.by_group, dtype=np.float64), draws, seed) if counts.by_group else None
 
-    def drawn(right: int, n: int) -> Floats:
+    def drawn(n: int, right: int, place: int) -> Floats:
+        shares: Floats
         at_an_edge = right in (0, n)
+        if sums is not None and not at_an_edge:
+            with np.errstate(invalid="ignore"):
+                shares = sums[:, place + 1] / sums[:, place]
+            return shares
+        if sums is not None:  # all groups say the same, each of them once
+            n = sum(group[place] > 0 for group in counts.by_group)
+            right = n if right else 0
         share = (right + 0.5) / (n + 1) if at_an_edge else right / n
-        shares: Floats = generator.binomial(n, share, size=draws) / n
+        shares = generator.binomial(n, share, size=draws) / n
         return shares
 
-    return drawn(counts.found, counts.faults), drawn(counts.passed, counts.sound)
+    return drawn(counts.faults, counts.found, 0), drawn(counts.sound, counts.passed, 2)
 
 
 def _drawn_shares(seen: Observed, groups: Sequence[str], draws: int, seed: int) -> tuple[Floats, Floats]:

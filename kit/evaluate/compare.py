@@ -187,10 +187,14 @@ def _bootstrap(values: statistics.Floats, groups: list[str], settings: Settings)
 
 
 def _widen(interval: Interval, values: statistics.Floats, groups: list[str], settings: Settings) -> Interval:
-    """The interval, stretched to hold the bootstrap over groups: never narrower than for independence."""
-    drawn = _bootstrap(values, groups, settings)
-    low, high = min(interval.low, drawn.low), max(interval.high, drawn.high)
-    return Interval(interval.estimate, low, high, f"{interval.method}, widened by bootstrap over groups")
+    return bootstrap.widened(
+        interval,
+        values,
+        groups,
+        draws=settings.draws,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
 
 
 def _widen_reduction(

@@ -6,6 +6,7 @@ No message, log or file of ours holds the key, not even where the endpoint repea
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -27,6 +28,9 @@ _AGAIN = frozenset({408, 409, 429})
 """Statuses besides 5xx that may pass by themselves."""
 _LONGEST_WAIT = 60.0
 _SHOWN = 200
+_SHORTEST_SECRET = 8
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+"""JSON may spell such a half by itself; UTF-8 cannot."""
 
 
 class EndpointError(CasekitError):
@@ -264,8 +268,17 @@ def _read(endpoint: Endpoint, key: str, body: bytes) -> Reply:
         hint = f"check `{endpoint.named('base_url')}`: it often ends in /v1"
         raise _error(endpoint, f"status 200 with what is no chat completion: {shown}", hint) from error
     if not isinstance(text, str) or not text.strip():
-        return Reply("", f"no text ({why})" if isinstance(why, str) else "no text")
-    return Reply(text, "", finished=why != "length")
+        return Reply("", f"no text ({_without(key, why)})" if isinstance(why, str) else "no text")
+    return Reply(_storable(key, text), "", finished=why != "length")
+
+
+def _storable(key: str, text: str) -> str:
+    """A reply as it may be written to a file: without the key, and without halves of UTF-16 pairs.
+
+    A key as short as the `EMPTY` that local servers ask for is a word that an answer may hold, and no secret.
+    """
+    whole = _HALF_PAIR.sub("\ufffd", text)
+    return whole.replace(key, "[key]") if len(key) >= _SHORTEST_SECRET else whole
 
 
 def _without(key: str, text: str) -> str:

@@ -2,14 +2,17 @@
 
 `judge.jsonl` in the evaluation's folder holds every reply under the hash of what was asked: judge, request,
 rubric, conversation and answer. So a second run asks nothing, an interrupted one goes on where it stopped,
-and another rubric asks anew.
+and another rubric asks anew. `judge.json` says whose replies a judge on this machine gave, so that the saved
+ones can be read where its weights are not.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kit.config.errors import CasekitError, DataError, Problem
 from kit.config.schema import Config, Model
 from kit.config.schema_judge import Judge, Rubric
 from kit.evaluate.endpoint import Endpoint, Reply, ask_all, read_key
@@ -28,12 +31,17 @@ from kit.evaluate.rubric import (
 )
 from kit.evaluate.timing import SYSTEMS
 from kit.evaluate.validity import invalid_reason
-from kit.files import sha256_file, sha256_json
+from kit.files import sha256_file, sha256_json, write_json
 
 FILE = "judge.jsonl"
+WHO = "judge.json"
 Winner = Literal["base", "tuned", "tie", "changed with the order", "unparsable"]
 _KEPT = 2_000
 """Characters of a reply that are kept for people; the verdict was read from all of it."""
+
+
+class MissingRepliesError(CasekitError):
+    """Saved replies are to be enough, and some are not there (exit code 2); a problem for every one."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,8 @@ class ReadyJudge:
     rubric: Rubric
     labels: list[LabelRow]
     key: str
+    ask: bool = True
+    """False: only saved replies count, nothing is sent, loaded or written."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,11 @@ class Judged:
     """For each system and judged answer all its verdicts, where each is asked for more than once."""
 
 
-def ready_judge(config: Config, root: Path) -> ReadyJudge | None:
+def ready_judge(config: Config, root: Path, ask: bool = True) -> ReadyJudge | None:
     """The judge of the settings, checked before any work is done; None where there is none.
+
+    Args:
+        ask: False reads saved replies only, which takes neither the key nor the weights.
 
     Raises:
         ConfigError: its rubric or its key is not there.
@@ -107,7 +120,8 @@ def ready_judge(config: Config, root: Path) -> ReadyJudge | None:
         return None
     rubric = load_rubric(settings.rubric, root)
     labels = read_labels(root / settings.labels, rubric, config.data.slices) if settings.labels else []
-    return ReadyJudge(settings, rubric, labels, read_key(endpoint_of(settings)) if settings.base_url else "")
+    key = read_key(endpoint_of(settings)) if ask and settings.base_url else ""
+    return ReadyJudge(settings, rubric, labels, key, ask)
 
 
 def judge_hash(config: Config, root: Path) -> str | None:
@@ -136,10 +150,12 @@ def judge_answers(
         folder: the evaluation's, which holds the replies.
 
     Raises:
+        DataError: nobody is to be asked, and it is not known who gave the saved replies.
         EndpointError: the endpoint failed; what it answered is kept.
+        MissingRepliesError: nobody is to be asked, and replies are not there.
         ModelError: a local judge cannot be loaded.
     """
-    asking = _Asking(ready)
+    asking = _Asking(ready.rubric, _who(ready, folder))
     answers = {system: [_answer(predictions, prompt, system) for prompt in prompts] for system in SYSTEMS}
     single = {
         system: [
@@ -184,9 +200,9 @@ def _answer(predictions: Mapping[Key, Line], prompt: Prompt, system: str) -> str
 class _Asking:
     """Collects the questions of an evaluation, each once."""
 
-    def __init__(self, ready: ReadyJudge) -> None:
-        self.rubric = ready.rubric
-        self.who = _who(ready.settings)
+    def __init__(self, rubric: Rubric, who: Mapping[str, Any]) -> None:
+        self.rubric = rubric
+        self.who = who
         self.questions: dict[str, Question] = {}
 
     def _add(self, about: str, content: str, allowed: Sequence[str]) -> Question:
@@ -237,14 +253,28 @@ class _Asking:
         return self.one(conversation, text, f"label {row.where.rpartition(':')[2]}")
 
 
-def _who(settings: Judge) -> dict[str, Any]:
+def _who(ready: ReadyJudge, folder: Path) -> dict[str, Any]:
     """What tells one judge from another: not where it runs, but a local one's weights."""
+    settings = ready.settings
     who = settings.model_dump(mode="json", include={"model", "revision", "request"})
-    if settings.base_url is None:
-        from kit.models.loading import model_folder, weights_sha256
+    if settings.base_url is not None:
+        return who
+    if not ready.ask:
+        return {**who, "weights": _saved_weights(folder / WHO)}
+    from kit.models.loading import model_folder, weights_sha256
 
-        who["weights"] = weights_sha256(model_folder(_model(settings)))
+    who["weights"] = weights_sha256(model_folder(_model(settings)))
+    write_json(folder / WHO, who)
     return who
+
+
+def _saved_weights(path: Path) -> str:
+    """The hash of the weights that gave the saved replies."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["weights"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = "does not say which weights gave the judge's replies"
+        raise DataError(Problem(str(path), what, "run `casekit evaluate` again")) from error
 
 
 def _model(settings: Judge) -> Model:
@@ -287,6 +317,9 @@ def _replies(
     missing = [question for key, question in questions.items() if key not in kept]
     if not missing:
         return kept
+    if not ready.ask:
+        what = "holds no reply of the judge to this question"
+        raise MissingRepliesError([Problem(f"{FILE}: {question.about}", what) for question in missing])
     from kit.evaluate.generate import progress_bar
 
     ask_all = _ask_local if ready.settings.base_url is None else _ask_endpoint

@@ -5,7 +5,6 @@ A verdict that is no `good` one is a fault. Rule metrics stand beside it and are
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from kit.evaluate.agreement import (
@@ -13,6 +12,7 @@ from kit.evaluate.agreement import (
     Observed,
     accuracy,
     corrected,
+    count_labels,
     kappa_interval,
     why_it_tells_nothing,
 )
@@ -25,7 +25,8 @@ from kit.evaluate.timing import SYSTEMS
 
 LABEL = "Faults found by the judge"
 FEWEST_LABELS = 100
-"""Labelled answers of each system that a judge is held to; with fewer it is not calibrated."""
+"""Groups of prompts with labelled answers of each system: answers to one group are one witness. With fewer a
+judge is not calibrated."""
 
 
 def add_judge(scores: dict[str, Any], judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> None:
@@ -156,12 +157,16 @@ def _calibration(judged: Judged, settings: Settings) -> dict[str, Any]:
     """The judge beside people's labels: over all, by system, by slice."""
     rows = judged.labelled
     numbers = {system: sum(row.system == system for row in rows) for system in SYSTEMS}
-    thin = [f"{numbers[system]} of {system}" for system in SYSTEMS if numbers[system] < FEWEST_LABELS]
+    groups = {system: len({row.group for row in rows if row.system == system}) for system in SYSTEMS}
+    thin = [f"{groups[system]} of {system}" for system in SYSTEMS if groups[system] < FEWEST_LABELS]
     why = ""
     if judged.ready.settings.labels is None:
         why = "no answers labelled by people are named in `evaluate.judge.labels`"
     elif thin:
-        why = f"it takes {FEWEST_LABELS} labelled answers of each system, and there are {' and '.join(thin)}"
+        why = (
+            f"it takes labelled answers of each system to {FEWEST_LABELS} groups of prompts, and there are "
+            f"{' and '.join(thin)}"
+        )
     parts = [("all", "", rows)] if rows else []
     parts += [("system", s, [row for row in rows if row.system == s]) for s in SYSTEMS if numbers[s]]
     for column, value in sorted({pair for row in rows for pair in row.slices.items()}):
@@ -205,18 +210,21 @@ def _agreement(rows: Sequence[Labelled], judged: Judged, settings: Settings) -> 
         "unparsable": sum(row.verdict == UNPARSABLE for row in rows),
         "agreement": sum(row.label == row.verdict for row in rows) / len(rows),
         "kappa": kappa,
-        **accuracy(_label_counts(rows, judged), settings.confidence),
+        **accuracy(
+            _label_counts(rows, judged),
+            draws=settings.draws,
+            confidence=settings.confidence,
+            seed=settings.seed,
+        ),
     }
 
 
 def _label_counts(rows: Sequence[Labelled], judged: Judged) -> LabelCounts:
     """People's faults and the judge's; a reply that could not be read found no fault."""
-    pairs = [(judged.ready.rubric.is_fault(row.label), _finds_fault(judged, row.verdict)) for row in rows]
-    return LabelCounts(
-        faults=sum(label for label, _ in pairs),
-        found=sum(label and found for label, found in pairs),
-        sound=sum(not label for label, _ in pairs),
-        passed=sum(not label and not found for label, found in pairs),
+    return count_labels(
+        [judged.ready.rubric.is_fault(row.label) for row in rows],
+        [_finds_fault(judged, row.verdict) for row in rows],
+        [row.group for row in rows],
     )
 
 
@@ -281,4 +289,4 @@ def _corrected(
         "by_group": None,
         "slices": [],
     }
-    return {"why": "", "entry": entry, "labelled": {s: asdict(labelled[s]) for s in SYSTEMS}}
+    return {"why": "", "entry": entry, "labelled": {s: labelled[s].as_json() for s in SYSTEMS}}

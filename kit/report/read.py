@@ -67,11 +67,24 @@ def read_scores(evaluation: Path) -> Json:
     return scores
 
 
+def is_comparison(report: Any) -> bool:
+    """Whether a `report.json` is what `casekit compare` wrote: of files, and of no run of the project."""
+    return isinstance(report, dict) and "files" in report
+
+
+def holds_comparison(folder: Path) -> bool:
+    """Whether the folder's `report.json` is a comparison's; one that cannot be read is not."""
+    try:
+        return is_comparison(json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
+
+
 def read_report(folder: Path) -> Json:
     """The `report.json` of a report's folder.
 
     Raises:
-        DataError: it is absent or broken, or was made by another version of casekit.
+        DataError: it is absent or broken, is a comparison's, or was made by another version of casekit.
     """
     path, again = folder / "report.json", "make it again with this casekit: casekit report --evaluation …"
     if not path.is_file():
@@ -81,6 +94,9 @@ def read_report(folder: Path) -> Json:
     except ValueError as error:
         found = not_json(error) if isinstance(error, json.JSONDecodeError) else f"cannot be read: {error}"
         raise DataError(Problem(str(path), found, again)) from error
+    if is_comparison(report):
+        hint = "name the report of an evaluation; a comparison is checked by making it again from its files"
+        raise DataError(Problem(str(path), "is a comparison, which rests on no run of this project", hint))
     if not isinstance(report, dict) or report.get("schema") != SCORES_SCHEMA:
         number = report.get("schema") if isinstance(report, dict) else type(report).__name__
         raise DataError(Problem(str(path), f"found schema {number!r}, expected {SCORES_SCHEMA}", again))

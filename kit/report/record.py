@@ -93,7 +93,8 @@ def recorded_json(
 
 def input_files(sources: Sources) -> dict[str, Path]:
     """Every file that a report comes from, by its path in the project: answers, times, the run's record and
-    tokenizer, training and test rows, general sets, and what metrics read (a policy, the project's hooks).
+    tokenizer, training and test rows, general sets, what metrics read (a policy, the project's hooks), and a
+    judge's rubric and labels.
 
     The weights are not among them: they are large, and their hash stands in the conditions.
     """
@@ -120,6 +121,9 @@ def _read_by_metrics(sources: Sources) -> Iterable[Path]:
     asked = sources.config.evaluate
     uses = [*asked.metrics, *(use for each in asked.general for use in each.metrics)]
     yield from (sources.root / each.path for each in asked.general)
+    if asked.judge is not None:
+        named = (asked.judge.rubric.file, asked.judge.labels)
+        yield from (sources.root / name for name in named if name is not None)
     yield from sorted(
         {sources.root / value for use in uses for value in use.params.values() if isinstance(value, str)}
     )

@@ -28,11 +28,10 @@ from kit.report.record import Beside, Made, Sources, input_files
 from kit.report.reviews import FILE as REVIEWS
 from kit.report.reviews import from_report, read_reviews
 
-JUDGED = "judge.jsonl"
-"""A judge's replies; where one is missing, making scores again would ask for it."""
-
-_JUDGING = ("gates", "claims", "labour", "evaluate", "languages")
+_JUDGING = ("gates", "claims", "labour", "evaluate", "languages", "report")
 """The settings that a verdict rests on; others, such as a title, may change after a release."""
+_JUDGING_REPORT = ("baseline", "tolerance", "tolerances")
+"""Of the settings under `report`; licences judge nothing."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,6 @@ def verify_report(folder: Path, root: Path, today: Callable[[Path], Config], hoo
     differences += _changed_settings(recorded[0], today(sources.run))
     differences += _lost_reviews(report, root)
     inputs = read_inputs(sources.evaluation, sources.run, sources.prepared)
-    if any(Path(difference.where).name == JUDGED for difference in differences):
-        why = "were not made again: a judge would have to be asked for what was changed"
-        return Verified([*differences, Difference("scores.json: the numbers", why)], [])
     try:
         differences += _changed_scores(inputs.scores, sources, hooks)
         made = make_faces(sources, inputs, _beside(report, sources))
@@ -151,7 +147,7 @@ def _changed_faces(report: Json, folder: Path) -> Iterator[Difference]:
 
 
 def _changed_settings(then: Config, now: Config) -> Iterator[Difference]:
-    """Gates, claims, metrics and languages that the project sets otherwise today."""
+    """Gates, claims, metrics, languages and tolerances that the project sets otherwise today."""
     before, after = _judging(then), _judging(now)
     for key in dict.fromkeys([*before, *after]):
         if before.get(key) != after.get(key):
@@ -160,6 +156,7 @@ def _changed_settings(then: Config, now: Config) -> Iterator[Difference]:
 
 def _judging(config: Config) -> dict[str, Any]:
     tree = {**config.model_dump(mode="json"), "languages": config.languages}
+    tree["report"] = {name: tree["report"][name] for name in _JUDGING_REPORT}
     for part in ("gates", "claims"):
         tree[part] = {entry["name"]: entry for entry in tree[part]}
     tree["evaluate"]["metrics"] = {use["name"]: use["params"] for use in tree["evaluate"]["metrics"]}
@@ -182,11 +179,11 @@ def _lost_reviews(report: Json, root: Path) -> Iterator[Difference]:
 def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Difference]:
     """Numbers of `scores.json` that do not follow from the answers, times and readings saved beside it.
 
-    A judge is not asked again: what it said is saved too.
+    A judge is not asked again: what it said is saved too, and what is not saved is a difference.
     """
     from kit.evaluate.evaluate import load_metrics, score_saved
     from kit.evaluate.general import load_general
-    from kit.evaluate.judge import ready_judge
+    from kit.evaluate.judge import FILE, MissingRepliesError, ready_judge
     from kit.evaluate.prompts import choose, load_prompts
 
     config, answers = sources.config, sources.evaluation / "predictions.jsonl"
@@ -197,11 +194,16 @@ def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Differ
     if missing:
         return [Difference(answers.name, missing)]
     header = {key: scores[key] for key in _HEADER if key in scores}
-    metrics, judge = load_metrics(config, hooks, sources.root), ready_judge(config, sources.root)
-    found = score_saved(
-        config, metrics, general, judge, prompts, sources.evaluation, header, sources.prepared
-    )
-    again = json.loads(json.dumps(found))
+    if _cut(sources.evaluation / FILE):
+        return [Difference(FILE, _HALF_LINE)]
+    metrics, judge = load_metrics(config, hooks, sources.root), ready_judge(config, sources.root, ask=False)
+    try:
+        found = score_saved(
+            config, metrics, general, judge, prompts, sources.evaluation, header, sources.prepared
+        )
+    except MissingRepliesError as error:
+        return [Difference(problem.where, problem.message) for problem in error.problems]
+    again = json.loads(json.dumps(found)) | {"kit_version": scores["kit_version"]}  # of who evaluated
     changed = changed_values("scores.json", scores, again)
     return [*_changed_gates(scores, again, config), *changed] if changed else []
 
@@ -223,17 +225,24 @@ _HEADER = (
 """What `scores.json` says that does not follow from the answers; its recorded hash guards it."""
 
 
+_HALF_LINE = "ends in the middle of a line"
+
+
+def _cut(path: Path) -> bool:
+    """Whether a file's last line is half; reading the file to go on with it would cut that off."""
+    return path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n")
+
+
 def _missing_answers(path: Path, ids: Sequence[str], outside: Sequence[str], config: Config) -> str:
     """What is lacking in the answers, in words; empty where every prompt has all of its own.
 
     Args:
         outside: the prompts of general sets, which are answered greedily only.
     """
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):  # reading would cut the half line off
-        return "ends in the middle of a line"
+    if _cut(path):
+        return _HALF_LINE
     try:
-        lines = [json.loads(line) for line in content.decode("utf-8").split("\n") if line]
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         given = {(line["id"], line["system"], line["decoding"]) for line in lines}
     except (ValueError, KeyError, TypeError):
         return "holds a line that is no prediction"

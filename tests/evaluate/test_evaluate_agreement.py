@@ -7,8 +7,10 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from kit.evaluate.agreement import (
     LabelCounts,
     Observed,
+    accuracy,
     cohen_kappa,
     corrected,
+    count_labels,
     kappa_interval,
     rogan_gladen,
     why_it_tells_nothing,
@@ -114,6 +116,52 @@ def test_ten_labels_are_not_taken_for_certainty():
     sure = corrected({"base": seen(100, 200), "tuned": seen(100, 200)}, many, each(200), draws=4_000)
     widths = [part["tuned"]["high"] - part["tuned"]["low"] for part in (found, sure)]
     assert widths[0] > 1.15 * widths[1]
+
+
+def labels(copies, apart=False):
+    """40 faults, of which 32 are seen, and 40 sound answers, of which 30 pass; so many answers a group."""
+    fault = [True] * 40 + [False] * 40
+    seen = [place < 32 for place in range(40)] + [place >= 30 for place in range(40)]
+    names = [f"{place} {copy if apart else ''}" for copy in range(copies) for place in range(80)]
+    return count_labels(fault * copies, seen * copies, names)
+
+
+def test_labels_of_one_group_are_one_witness():
+    """Five times the same labelled answers tell no more than once: of sensitivity, and of the effect."""
+    once, five, apart = labels(1), labels(5), labels(5, apart=True)
+    assert (five.faults, five.found, five.sound, five.passed) == (200, 160, 200, 150)
+    assert once.by_group == apart.by_group == () and len(five.by_group) == 80
+    observed = {"base": seen(200, 400), "tuned": seen(120, 400)}
+    width = {}
+    for name, counts in (("once", once), ("five", five), ("apart", apart)):
+        found = accuracy(counts, draws=2_000)
+        labelled = {"base": counts, "tuned": counts}
+        gap = corrected(observed, labelled, each(400), draws=4_000)["difference"]
+        parts = (found["sensitivity"], found["specificity"], gap)
+        width[name] = [part["high"] - part["low"] for part in parts]
+    assert width["five"] == pytest.approx(width["once"], rel=0.1)
+    assert all(np.array(width["apart"]) < 0.8 * np.array(width["five"]))
+    assert found["sensitivity"]["method"] == "Wilson"
+    assert accuracy(five)["sensitivity"]["method"] == "Wilson, widened by bootstrap over groups"
+
+
+def test_groups_in_which_a_judge_is_always_right_are_as_many_witnesses_as_there_are():
+    right = count_labels([True, False] * 50, [True, False] * 50, [str(place // 10) for place in range(100)])
+    few, many = (dict.fromkeys(("base", "tuned"), counts) for counts in (right, LabelCounts(50, 50, 50, 50)))
+    observed = {"base": seen(100, 200), "tuned": seen(100, 200)}
+    found = [corrected(observed, each_, each(200), draws=4_000)["tuned"] for each_ in (few, many)]
+    widths = [interval["high"] - interval["low"] for interval in found]
+    assert widths[0] > 1.15 * widths[1]
+
+
+def test_a_judge_that_few_groups_speak_for_tells_nothing():
+    """65 of 100 faults and as many sound answers are above chance; of four customers each they may be it."""
+    fault = [True] * 100 + [False] * 100
+    seen_ = [place % 100 < 65 for place in range(100)] + [place % 100 >= 65 for place in range(100)]
+    alone = count_labels(fault, seen_, each(200))
+    grouped = count_labels(fault, seen_, [str(place // 25) for place in range(200)])
+    assert why_it_tells_nothing(alone, 2_000, 0.95, 0) == ""
+    assert why_it_tells_nothing(grouped, 2_000, 0.95, 0).startswith("the judge tells nothing")
 
 
 def test_the_corrected_interval_covers():

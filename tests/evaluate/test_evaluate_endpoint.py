@@ -11,6 +11,7 @@ from kit.config.schema_judge import Judge
 from kit.evaluate import endpoint as endpoint_module
 from kit.evaluate.endpoint import EndpointError, ask, connect, read_key
 from kit.evaluate.judge import endpoint_of
+from kit.evaluate.predictions import append_predictions, read_lines
 
 RUBRIC = {"question": "q", "labels": ["complies", "violates"], "good": ["complies"]}
 KEY = "sk-not-a-real-key-1234"
@@ -131,6 +132,24 @@ def test_a_huge_reply_is_cut_off_and_not_read():
 def test_a_reply_without_text_is_no_reply(content):
     body = json.dumps({"choices": [{"message": {"content": content}, "finish_reason": "length"}]}).encode()
     assert put(lambda *_: Says(raw=body))[0].problem == "no text (length)"
+
+
+def test_a_reply_that_repeats_the_key_is_kept_without_it():
+    said = json.dumps({"reason": f"you sent {KEY}", "verdict": "complies"})
+    assert json.loads(put(lambda *_: Says(said))[0].text)["reason"] == "you sent [key]"
+    assert put(lambda *_: Says("The box is EMPTY."), key="EMPTY")[0].text == "The box is EMPTY."
+    choice = {"message": {"content": ""}, "finish_reason": f"stopped\x1b[31m by {KEY}"}
+    body = json.dumps({"choices": [choice]}).encode()
+    assert put(lambda *_: Says(raw=body))[0].problem == "no text (stopped[31m by [key])"
+
+
+def test_half_a_pair_of_signs_does_not_stop_the_evaluation(tmp_path):
+    """`\\ud83d` alone is JSON and no text; a whole pair is."""
+    body = rb'{"choices": [{"message": {"content": "Well \ud83d. \ud83d\ude00"}}]}'
+    reply, _ = put(lambda *_: Says(raw=body))
+    assert reply.text == "Well \ufffd. \U0001f600"
+    append_predictions(tmp_path / "judge.jsonl", [{"reply": reply.text}])
+    assert read_lines(tmp_path / "judge.jsonl") == [{"reply": reply.text}]
 
 
 @pytest.mark.parametrize("value", ["", "  ", "two words", "ä", "a\nb"])

@@ -1,6 +1,8 @@
 """The judge over saved answers and a stub endpoint: what is asked, what is counted, what is corrected."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 from judge_stub import Says, endpoint, judged_answer, verdict
@@ -14,7 +16,7 @@ from kit.evaluate.compare import Settings
 from kit.evaluate.endpoint import EndpointError
 from kit.evaluate.evaluate import evaluate
 from kit.evaluate.gates import judge_gates
-from kit.evaluate.judge import judge_answers, judge_hash, ready_judge
+from kit.evaluate.judge import MissingRepliesError, judge_answers, judge_hash, ready_judge
 from kit.evaluate.judge_scores import judge_scores, verdict_items
 from kit.evaluate.predictions import read_lines
 from kit.evaluate.prompts import Prompt
@@ -238,13 +240,25 @@ def test_a_judge_on_this_machine(tmp_path, model, tokenizer):
     assert scores["verdicts"]["base"]["counts"]["unparsable"] == 2, "so small a model says nothing"
     assert len(read_lines(tmp_path / "judge.jsonl")) == 4 + 4
 
+    shutil.rmtree(tmp_path / "judge")
+    saved = ready_judge(config, tmp_path, ask=False)
+    given = answers(asked, ["Yes."] * 2, ["No."] * 2)
+    judged = judge_answers(saved, config, asked, given, tmp_path)
+    assert judge_scores(judged, asked, SETTINGS) == scores, "saved replies need no weights"
+    with pytest.raises(MissingRepliesError) as missing:
+        judge_answers(saved, config, asked, answers(asked, ["Yes."] * 2, ["Maybe."] * 2), tmp_path)
+    assert len(missing.value.problems) == 2 + 4
+    (tmp_path / "judge.json").unlink()
+    with pytest.raises(DataError, match="does not say which weights gave the judge's replies"):
+        judge_answers(saved, config, asked, given, tmp_path)
+
 
 # Labels
 
 
-def labelled(folder, base_errors=0, tuned_errors=0, n=100):
+def labelled(folder, base_errors=0, tuned_errors=0, n=100, per_group=1):
     """n prompts, half of them faulty in base, a tenth in tuned; the judge overlooks or invents some."""
-    asked = prompts(n)
+    asked = [replace(prompt, group=str(place // per_group)) for place, prompt in enumerate(prompts(n))]
     truth = {"base": [place < n // 2 for place in range(n)], "tuned": [place < n // 10 for place in range(n)]}
     texts = {
         system: [
@@ -366,6 +380,17 @@ def test_no_gate_rests_on_a_judge_that_is_not_calibrated(asks, thin, without):
         assert found.why.startswith("judge not calibrated: ") and why in found.why
         (claim,) = judge_claims(scores, [Claim(name="c", metric="judge", at_least=0)])
         assert claim.status == "not testable" and why in claim.why
+
+
+def test_labels_are_counted_by_groups_of_prompts(tmp_path):
+    """100 answers of each system to 50 customers are 50 witnesses."""
+    scores = labelled(tmp_path, base_errors=4, per_group=2)
+    calibration = scores["calibration"]
+    assert calibration["labelled"] == {"n": 200, "base": 100, "tuned": 100, "left_out": 0}
+    assert calibration["status"] == "not calibrated" and "50 of base and 50 of tuned" in calibration["why"]
+    assert scores["corrected"]["entry"] is None
+    seen = part(scores, "system", "base")["sensitivity"]
+    assert seen["estimate"] == 0.92 and "widened by bootstrap over groups" in seen["method"]
 
 
 def test_a_gate_that_a_judge_has_nothing_for_is_told(calibrated, without):

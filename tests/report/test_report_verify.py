@@ -2,12 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from saved_project import RECIPE, add_evaluation, read_lines, save_lines, save_rows, save_yaml
+from saved_project import RECIPE, add_evaluation, read_lines, rescore, save_lines, save_rows, save_yaml
+
+from kit.cli_report import find_report
+from kit.evaluate.endpoint import Reply
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -169,8 +173,19 @@ def test_changed_gates_are_named(bank: Path, casekit: Run) -> None:
     assert "scores.json" not in err and "report.html" not in err
 
 
+def test_changed_tolerances_and_another_baseline_are_named(bank: Path, casekit: Run) -> None:
+    told = {"tolerance": 0.5, "tolerances": {"bleu": 3.0}, "baseline": "zeroth"}
+    save_yaml(bank / "conf/project.yaml", {"report": told})
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "conf: report.tolerance: is set otherwise now: 0.02 → 0.5" in err
+    assert "conf: report.tolerances.bleu: is set otherwise now: not set → 3.0" in err
+    assert 'conf: report.baseline: is set otherwise now: null → "zeroth"' in err
+
+
 def test_another_title_leaves_a_report_true(bank: Path, casekit: Run) -> None:
     """What judges nothing may change after a release."""
+    save_yaml(bank / "conf/project.yaml", {"report": {"data_licences": {"tickets": "CC0-1.0"}}})
     tree = yaml.safe_load((bank / "conf/recipe.yaml").read_text())
     save_yaml(bank / "conf/recipe.yaml", {**tree, "recipe": {**tree["recipe"], "title": "Another"}})
     assert casekit("verify", "first")[0] == 0
@@ -204,15 +219,45 @@ def test_no_such_report(bank: Path, casekit: Run) -> None:
     assert "no report 'second'" in err and "reports: first" in err
 
 
+def test_a_comparison_is_no_report_to_verify_or_review(bank: Path, casekit: Run) -> None:
+    for name, output in (("old", "Yes."), ("new", "No.")):
+        rows = [
+            {"id": f"q{n}", "prompt": f"Is {n} even?", "output": output, "answer": "Yes."} for n in range(20)
+        ]
+        save_lines(bank / f"{name}.jsonl", rows)
+    files = ("old.jsonl", "new.jsonl")
+    assert casekit("compare", *files, "-m", "exact_match", "--out", "reports/compared")[0] in (0, 3)
+    assert casekit("compare", *files, *files[:1], "-m", "exact_match", "--out", "reports/three")[0] in (0, 3)
+    for name in ("compared", "three"):
+        for command in ("verify", "review"):
+            code, _, err = casekit(command, name)
+            assert code == 2
+            assert "is a comparison, which rests on no run of this project" in err
+    assert find_report(None, bank).name == "first", "the newest report is no comparison"
+    (bank / "reports/first/report.json").unlink()
+    code, _, err = casekit("review")
+    assert code == 2
+    assert "none yet; make one with `casekit report`" in err
+
+
 def test_another_casekit_checks_numbers_and_hashes(
     bank: Path, casekit: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kit.train.manifest.code_sha256", lambda package: "0" * 64)
+    monkeypatch.setattr("kit.__version__", "99.0.0")
     code, _, err = casekit("verify", "first")
     assert code == 0
     assert "made by another casekit" in err
     edit(bank / "reports/first/report.md", "6.7%", "0.7%")
     assert casekit("verify", "first")[0] == 1
+
+
+def test_a_report_of_an_evaluation_by_an_earlier_casekit_is_true(
+    bank: Path, casekit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.__version__", "99.0.0")
+    assert casekit("report")[0] == 0
+    assert casekit("verify", "first")[::2] == (0, "")
 
 
 def test_reviews_and_a_baseline_are_part_of_what_is_verified(bank: Path, casekit: Run) -> None:
@@ -247,14 +292,86 @@ def test_reviews_and_a_baseline_are_part_of_what_is_verified(bank: Path, casekit
     assert "reports/first/items.jsonl" in err
 
 
-def test_changed_replies_of_a_judge_are_named_and_nobody_is_asked_again(bank: Path, casekit: Run) -> None:
-    path = bank / "evaluations/first/judge.jsonl"
-    save_lines(path, [{"key": "a", "verdict": "complies"}])
-    assert casekit("report")[0] == 0
-    assert casekit("verify", "first")[0] == 0
-    save_lines(path, [])
+RUBRIC = "question: Does it promise a return?\nlabels: [complies, violates]\ngood: [complies]\n"
+
+
+@pytest.fixture
+def judged(bank: Path, casekit: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project with a judge that was asked; from now on there is neither a key nor anybody to ask."""
+
+    def asked(endpoint: Any, key: str, questions: dict[str, Any]) -> Iterator[tuple[str, Reply]]:
+        for name, messages in questions.items():
+            fault = "guarantees 8% a year" in messages[0]["content"]
+            yield name, Reply(json.dumps({"verdict": "violates" if fault else "complies"}))
+
+    def nobody(*_: object) -> None:
+        raise AssertionError("the judge was asked again")
+
+    (bank / "conf/rubric.yaml").write_text(RUBRIC)
+    ids = [item["id"] for item in read_lines(bank / "reports/first/items.jsonl")]
+    save_lines(bank / "labels.jsonl", [{"id": ids[0], "system": "tuned", "label": "complies"}])
+    judge = {
+        "model": "m", "base_url": "https://judge.example/v1", "api_key_env": "JUDGE_KEY", "pairwise": False,
+        "rubric": "conf/rubric.yaml", "labels": "labels.jsonl",
+    }  # fmt: skip
+    save_yaml(bank / "conf/project.yaml", {"evaluate": {"judge": judge}})
+    monkeypatch.setenv("JUDGE_KEY", "sk-not-a-real-key")
+    monkeypatch.setattr("kit.evaluate.judge.ask_all", asked)
+    rescore(bank, bank / "evaluations/first")
+    assert casekit("report")[0] in (0, 1)
+    monkeypatch.delenv("JUDGE_KEY")
+    monkeypatch.setattr("kit.evaluate.judge.ask_all", nobody)
+    return bank
+
+
+def test_a_judges_scores_are_made_again_from_its_replies_without_a_key(judged: Path, casekit: Run) -> None:
+    code, _, err = casekit("verify", "first")
+    assert (code, err) == (0, "")
+
+
+def test_a_changed_rubric_is_named_and_nobody_is_asked_again(judged: Path, casekit: Run) -> None:
+    edit(judged / "conf/rubric.yaml", "promise a return", "promise anything")
+    replies = (judged / "evaluations/first/judge.jsonl").read_bytes()
+    code, _, err = casekit("verify", "first", "--all")
+    assert code == 1
+    assert "conf/rubric.yaml: was changed since the report was made" in err
+    assert err.count("holds no reply of the judge to this question") == len(replies.splitlines())
+    assert (judged / "evaluations/first/judge.jsonl").read_bytes() == replies
+
+
+def test_changed_labels_are_named_and_what_they_change(judged: Path, casekit: Run) -> None:
+    edit(judged / "labels.jsonl", '"complies"', '"violates"')
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "labels.jsonl: was changed since the report was made" in err
+    assert "scores.json: judge.calibration.parts" in err
+
+
+def test_a_reply_that_is_changed_taken_away_or_cut_is_told(judged: Path, casekit: Run) -> None:
+    path = judged / "evaluations/first/judge.jsonl"
+    lines = read_lines(path)
+    save_lines(path, lines[1:])
     code, _, err = casekit("verify", "first")
     assert code == 1
     assert "evaluations/first/judge.jsonl: was changed since the report was made" in err
-    assert "a judge would have to be asked for what was changed" in err
-    assert path.read_bytes() == b""
+    assert f"judge.jsonl: {lines[0]['about']}: holds no reply of the judge to this question" in err
+
+    other = "violates" if lines[0]["verdict"] == "complies" else "complies"
+    save_lines(path, [{**lines[0], "verdict": other}, *lines[1:]])
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "scores.json: judge.verdicts" in err
+
+    path.write_bytes(path.read_bytes()[:-9])
+    cut = path.read_bytes()
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert "judge.jsonl: ends in the middle of a line" in err
+    assert path.read_bytes() == cut, "what is evidence is not mended"
+
+
+def test_a_rubric_that_is_gone_is_named(judged: Path, casekit: Run) -> None:
+    (judged / "conf/rubric.yaml").unlink()
+    code, _, err = casekit("verify", "first")
+    assert code == 2
+    assert "conf/rubric.yaml" in err
