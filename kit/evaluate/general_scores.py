@@ -39,7 +39,7 @@ def _scores_of(config: Config, each: General, predictions: Mapping[Key, Line]) -
             unscored.append({"name": metric.name, "label": metric.label, "decoding": "greedy", "why": why})
             continue
         verdict = kept(entry["difference"], metric.higher_is_better, each.settings.margin)
-        entries.append({**entry, "decoding": "greedy", "severities": None, "harm": None, "kept": verdict})
+        entries.append({**entry, "kept": verdict})
     return {
         "name": each.settings.name,
         "path": each.settings.path,
