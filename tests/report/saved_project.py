@@ -14,6 +14,8 @@ from report_samples import curve, data, manifest, save
 from kit.config import load_config
 from kit.evaluate.definitions import definitions
 from kit.evaluate.evaluate import load_metrics, score_saved
+from kit.evaluate.general import load_general
+from kit.evaluate.judge import ready_judge
 from kit.evaluate.prompts import choose, load_prompts
 from kit.hooks import load_hooks
 
@@ -108,7 +110,8 @@ def rescore(root: Path, folder: Path) -> None:
     }
     prepared = root / "data/prepared/f00d"
     metrics = load_metrics(config, hooks, root)
-    scores = score_saved(config, metrics, [], None, prompts, folder, header, prepared)
+    general, judge = load_general(config, root, hooks), ready_judge(config, root)
+    scores = score_saved(config, metrics, general, judge, prompts, folder, header, prepared)
     save(folder / "scores.json", scores)
 
 
