@@ -14,7 +14,8 @@ Both files name their schema in the field `schema`. The number rises when a fiel
 away; a schema that was released is not changed. As JSON Schema (draft 2020-12): `casekit report --schema` and
 `casekit evaluate --schema`, or the files in [kit/report/schemas](../../kit/report/schemas). Those of
 comparisons stand there too: `comparison`, `comparison-scores` and, of several, `comparison-family`. Objects
-have the fields named here and no others. Shares are from 0 to 1, times in seconds; null is what does not exist.
+have the fields named here and no others. Shares are from 0 to 1, times in seconds; null is what does not
+exist.
 """
 _FILES: dict[SchemaName, str] = {
     "report": "`reports/<id>/report.json`",

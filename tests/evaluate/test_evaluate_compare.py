@@ -12,7 +12,9 @@ from kit.report.contract import SchemaName, published
 
 __all__ = ["casekit", "two"]  # fixtures
 
-JUDGE = "{model: m, base_url: 'http://localhost:9/v1', rubric: {question: Why?, labels: [a, b], good: [a]}}"
+JUDGE = (
+    "{model: m, base_url: 'http://localhost:9/v1', rubric: {question: Is it so, labels: [a, b], good: [a]}}"
+)
 OF = "{of: closed_accuracy}"
 FACES = {"report.html", "report.md", "report.json", "scores.json"}
 
