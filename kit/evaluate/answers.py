@@ -20,7 +20,7 @@ from kit.evaluate.calibration_scores import FILE as CONFIDENCE
 from kit.evaluate.calibration_scores import asked_for
 from kit.evaluate.conditions import loaded_conditions, note_loaded
 from kit.evaluate.generate import Answer, Decoding, generate, generation_config
-from kit.evaluate.harness import answered_file, give_task
+from kit.evaluate.harness import answered_file, give_task, is_given
 from kit.evaluate.latency import Served, measure_latency, serve_batch
 from kit.evaluate.likelihood import measure_likelihood
 from kit.evaluate.memorisation import MEMORISATION, Secret, tempt
@@ -122,7 +122,7 @@ def answer(
         (system, task)
         for system in SYSTEMS
         for task in config.evaluate.harness
-        if not answered_file(folder, task, config, system).is_file()
+        if not is_given(answered_file(folder, task, config, system), task, root)
     ]
     missing = {
         (system, decoding): [prompt for prompt in asked if (prompt.id, system, decoding) not in done]

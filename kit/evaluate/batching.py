@@ -8,6 +8,7 @@ so `auto` is not the default.
 
 import gc
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
@@ -24,36 +25,49 @@ _ROOM = 0.4
 """Twice as many prompts take at most twice the memory; a fifth of it stays free."""
 
 
+@dataclass
+class BatchSize:
+    """How many prompts are answered at once; what was learned of the memory stays learned."""
+
+    prompts: int
+    grows: bool
+
+    @classmethod
+    def of(cls, setting: int | Literal["auto"]) -> "BatchSize":
+        """What a setting begins with."""
+        return cls(FIRST, True) if setting == "auto" else cls(setting, False)
+
+
 def in_batches(
     prompts: Rows,
-    batch_size: int | Literal["auto"],
+    size: BatchSize,
     answer: Callable[[Rows], list[Made]],
     tell: Callable[[str], object],
 ) -> Iterator[list[Made]]:
-    """What `answer` makes of the prompts, batch by batch.
+    """What `answer` makes of the prompts, batch by batch, the longest first.
 
     Args:
+        size: is changed as memory runs out, or has room.
         tell: is told when fewer are answered at once than was asked for.
 
     Raises:
         ModelError: memory does not hold one prompt and its answer.
     """
     ordered = sorted(prompts, key=lambda id_: (-len(prompts[id_]), id_))
-    size, grows = (FIRST, True) if batch_size == "auto" else (batch_size, False)
     start = 0
     while start < len(ordered):
-        batch = ordered[start : start + size]
+        batch = ordered[start : start + size.prompts]
         made = _within_memory(answer, {id_: prompts[id_] for id_ in batch})
         if made is None:
-            size, grows = len(batch) // 2, False
-            if not size:
+            size.prompts, size.grows = len(batch) // 2, False
+            if not size.prompts:
                 raise _too_long(len(prompts[batch[0]]))
-            tell(f"memory does not hold {len(batch)} prompts at once; going on with {size}")
+            tell(f"memory does not hold {len(batch)} prompts at once; going on with {size.prompts}")
             continue
         start += len(batch)
         yield made
-        if grows and len(batch) == size and memory_share() < _ROOM:
-            size = min(2 * size, MOST)
+        if size.grows and len(batch) == size.prompts and memory_share() < _ROOM:
+            size.prompts = min(2 * size.prompts, MOST)
 
 
 def memory_share() -> float:

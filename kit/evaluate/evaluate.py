@@ -32,7 +32,7 @@ from kit.evaluate.conditions import (
 from kit.evaluate.definitions import definitions
 from kit.evaluate.general import General, load_general
 from kit.evaluate.general_scores import general_scores
-from kit.evaluate.harness import harness_scores, refuse_missing_harness
+from kit.evaluate.harness import given_by, harness_scores, refuse_missing_harness
 from kit.evaluate.judge import ReadyJudge, judge_answers, judge_hash, ready_judge
 from kit.evaluate.judge_scores import add_judge
 from kit.evaluate.memorisation import MEMORISATION, find_secrets
@@ -316,7 +316,7 @@ def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
     """A hash of everything that the scores depend on besides the answers."""
     uses = [use.model_dump() for use in config.evaluate.metrics]
     sets = [each.model_dump(mode="json") for each in config.evaluate.general]
-    tasks = [each.model_dump(mode="json") for each in config.evaluate.harness]
+    tasks = [[each.model_dump(mode="json"), given_by(each, root)] for each in config.evaluate.harness]
     every = [*uses, *(use for each in sets for use in each["metrics"])]
     given = [root / str(value) for use in every for value in use["params"].values() if isinstance(value, str)]
     given += [root / each["path"] for each in sets]

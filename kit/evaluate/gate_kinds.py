@@ -106,13 +106,18 @@ def _significant(part: Part, context: Context) -> Found:
     return Found(estimate, estimate, low, high, holds, why=why, p_value=p_value, adjusted_p=adjusted)
 
 
+def rules_out_loss(difference: Part, higher_is_better: bool, margin: float) -> bool:
+    """Whether the interval of tuned minus base leaves out a loss of `margin` or more."""
+    loss = -difference["low"] if higher_is_better else difference["high"]
+    return bool(loss < margin - ROUNDING)
+
+
 def _non_inferior(part: Part, gate: Gate, context: Context) -> Found:
     assert gate.non_inferior is not None  # noqa: S101  # the kind says so
     figure, margin = part["difference"], gate.non_inferior.margin
     estimate, low, high = figure["estimate"], figure["low"], figure["high"]
     bound = low if context.higher_is_better else high
-    loss = -bound if context.higher_is_better else bound
-    holds = loss < margin - ROUNDING
+    holds = rules_out_loss(figure, context.higher_is_better, margin)
     why = "" if holds else "so large a loss is not ruled out, which is not to say that there is one"
     worst = estimate if context.higher_is_better else -estimate
     if not holds and worst <= -margin:

@@ -17,7 +17,10 @@ from kit.data.opening import File
 from kit.data.read import Reader, renamed
 from kit.data.records import open_file
 from kit.data.rows import Record, Rejection, Row
+from kit.data.same import key
 from kit.data.tools import said
+from kit.evaluate.bootstrap import enough_clusters
+from kit.evaluate.gate_kinds import rules_out_loss
 from kit.evaluate.metrics import LoadedMetric, load_metric
 from kit.evaluate.prompts import Prompt, choose
 from kit.hooks import Hooks
@@ -65,17 +68,21 @@ def load_general(config: Config, root: Path, hooks: Hooks) -> list[General]:
     return loaded
 
 
-def kept(difference: dict[str, Any], higher_is_better: bool, margin: float) -> str:
+def kept(
+    difference: dict[str, Any], higher_is_better: bool, margin: float, groups: int, confidence: float
+) -> str:
     """Whether a score was kept: `kept`, `lost` or `not shown`.
 
     Kept is where the interval of tuned minus base rules out a loss of `margin`; lost, where it is a loss
-    from end to end.
+    from end to end. So few questions that no test could come out show neither, though equal answers to them
+    have an interval without width.
     """
-    low, high = difference["low"], difference["high"]
-    least, most = (low, high) if higher_is_better else (-high, -low)
-    if least > -margin:
+    if not enough_clusters([str(group) for group in range(groups)], confidence):
+        return "not shown"
+    if rules_out_loss(difference, higher_is_better, margin):
         return "kept"
-    return "lost" if most < 0 else "not shown"
+    is_loss = difference["high"] < 0 if higher_is_better else difference["low"] > 0
+    return "lost" if is_loss else "not shown"
 
 
 def _read(settings: GeneralSet, config: Config, root: Path, hooks: Hooks) -> list[Prompt]:
@@ -123,7 +130,7 @@ def _prompt(row: Row) -> Prompt:
         messages=row.messages[:-1],
         expected=row.fields,
         slices={},
-        group=row.id,
+        group=key(row.messages[:-1]),
         answer=said(row.messages[-1]),
         source=row.source,
         tools=row.tools,
@@ -131,6 +138,6 @@ def _prompt(row: Row) -> Prompt:
 
 
 def _distinct(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Each once, and what asks the same one group: an answer to it is one witness."""
+    """Each once. Those that ask the same and have other references are one group, hence one witness."""
     found = {prompt.id: prompt for prompt in prompts}
     return list(found.values())

@@ -38,7 +38,13 @@ def _scores_of(config: Config, each: General, predictions: Mapping[Key, Line]) -
             why = f"applies to none of the {len(each.prompts)} questions"
             unscored.append({"name": metric.name, "label": metric.label, "decoding": "greedy", "why": why})
             continue
-        verdict = kept(entry["difference"], metric.higher_is_better, each.settings.margin)
+        verdict = kept(
+            entry["difference"],
+            metric.higher_is_better,
+            each.settings.margin,
+            entry["groups"],
+            config.evaluate.confidence,
+        )
         entries.append({**entry, "kept": verdict})
     return {
         "name": each.settings.name,

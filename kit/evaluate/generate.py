@@ -6,8 +6,8 @@ prompt, not to the batch, so that an interrupted evaluation goes on to the same 
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from kit.config.schema import Sampling
 from kit.data.chat_template import control_pattern
 from kit.data.render import stop_ids
 from kit.data.turns import thought_end
-from kit.evaluate.batching import in_batches
+from kit.evaluate.batching import BatchSize, in_batches
 from kit.evaluate.prompts import Prompt
 
 Decoding = Literal["greedy", "sampled"]
@@ -29,6 +29,8 @@ _ROUND = 64
 """Tokens after which a batch is made up anew; of 24, 32, 48, 64 and 80 the fastest on tiny's answers,"""
 _LONG = 4
 """or a fourth of the longest prompt."""
+_WINDOW = 8
+"""So many batches share their rounds."""
 
 
 @dataclass(frozen=True)
@@ -119,28 +121,22 @@ def generate(
     Raises:
         ModelError: memory does not hold one prompt and its answer.
     """
-    rows = {prompt.id: prompt.ids(tokenizer) for prompt in prompts}
-    thought_ends = {prompt.id: thought_end(tokenizer) for prompt in prompts if prompt.thinks}
-    stops = stop_ids(tokenizer)
-    said: dict[str, list[int]] = {id_: [] for id_ in rows}
-    spent = dict.fromkeys(rows, 0.0)
+    rows = {
+        prompt.id: _Begun(prompt.ids(tokenizer), thought_end(tokenizer) if prompt.thinks else "")
+        for prompt in prompts
+    }
     answers: dict[str, Answer] = {}
+    size = BatchSize.of(batch_size)
     with progress_bar(title) as progress:
         task = progress.add_task(title, total=done + len(prompts), completed=done)
         tell = partial(progress.console.print, style="yellow")
-        for begun, most in _rounds(rows, max_new_tokens):
+        for window, begun, most in _rounds(rows, size, max_new_tokens):
             settings = generation_config(tokenizer, most)
             go_on = partial(_go_on, model, settings, decoding, seed, sampling, begun)
-            left = {id_: [*rows[id_], *said[id_]] for id_ in rows if id_ not in answers}
-            for made in in_batches(left, batch_size, go_on, tell):
-                complete = []
-                for part in made:
-                    said[part.id] += part.tokens
-                    spent[part.id] += part.seconds
-                    if part.tokens[-1] in stops or len(said[part.id]) == max_new_tokens:
-                        end = thought_ends.get(part.id, "")
-                        output, count, finished = read_answer(tokenizer, said[part.id], stops, end)
-                        complete.append(Answer(part.id, output, count, finished, spent[part.id]))
+            left = {id_: [*rows[id_].prompt, *rows[id_].said] for id_ in window if id_ not in answers}
+            for made in in_batches(left, size, go_on, tell):
+                told = [_told(tokenizer, rows[part.id], part, max_new_tokens) for part in made]
+                complete = [answer for answer in told if answer]
                 answers.update((answer.id, answer) for answer in complete)
                 if on_answers and complete:
                     on_answers(complete)
@@ -195,17 +191,46 @@ class _Part:
     seconds: float
 
 
-def _rounds(rows: dict[str, list[int]], max_new_tokens: int) -> Iterator[tuple[int, int]]:
-    """For every round how many tokens each unfinished answer has, and how many more it gets.
+@dataclass
+class _Begun:
+    """A prompt, and what was answered to it so far."""
+
+    prompt: list[int]
+    thought_end: str
+    said: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def _told(tokenizer: Any, begun: _Begun, part: _Part, max_new_tokens: int) -> Answer | None:
+    """The answer where this part completes it, by a stop token or because it is as long as may be."""
+    begun.said += part.tokens
+    begun.seconds += part.seconds
+    stops = stop_ids(tokenizer)
+    if part.tokens[-1] not in stops and len(begun.said) < max_new_tokens:
+        return None
+    output, count, finished = read_answer(tokenizer, begun.said, stops, begun.thought_end)
+    return Answer(part.id, output, count, finished, begun.seconds)
+
+
+def _rounds(
+    rows: Mapping[str, _Begun], size: BatchSize, max_new_tokens: int
+) -> Iterator[tuple[list[str], int, int]]:
+    """For every round whose prompts take part, how many tokens each unfinished answer has, and how many
+    more it gets.
 
     A batch takes as long as its longest answer. So it is left after some tokens, and what is not finished is
     joined with the unfinished ones of other batches; their beginnings are read again, which costs little as
-    long as they are not many times as long as a round (`bench/evaluate.py`).
+    long as they are not many times as long as a round (`bench/evaluate.py`). A few batches share their
+    rounds, the longest prompts first: an interruption loses what these have begun, and no more.
     """
-    longest = max(map(len, rows.values()), default=0)
-    size = max(_ROUND, longest // _LONG)
-    for begun in range(0, max_new_tokens, size):
-        yield begun, min(size, max_new_tokens - begun)
+    ordered = sorted(rows, key=lambda id_: (-len(rows[id_].prompt), id_))
+    start = 0
+    while start < len(ordered):
+        window = ordered[start : start + _WINDOW * size.prompts]
+        start += len(window)
+        tokens = max(_ROUND, len(rows[window[0]].prompt) // _LONG)
+        for begun in range(0, max_new_tokens, tokens):
+            yield window, begun, min(tokens, max_new_tokens - begun)
 
 
 def _go_on(

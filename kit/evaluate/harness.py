@@ -20,7 +20,7 @@ from kit.evaluate.entry import metric_entry
 from kit.evaluate.general import kept
 from kit.evaluate.predictions import Line, read_lines
 from kit.evaluate.timing import SYSTEMS
-from kit.files import sha256_json
+from kit.files import sha256_file, sha256_json
 
 
 def answered_file(folder: Path, task: HarnessTask, config: Config, system: str) -> Path:
@@ -28,6 +28,19 @@ def answered_file(folder: Path, task: HarnessTask, config: Config, system: str) 
     identity = sha256_json([task.model_dump(mode="json"), config.seed, config.model.max_length])[:8]
     name = re.sub(r"[^\w.-]", "_", task.name)
     return folder / "harness" / f"{name}-{identity}-{system}.jsonl"
+
+
+def is_given(path: Path, task: HarnessTask, root: Path) -> bool:
+    """Whether a file holds what a system made of a task as it is today, by the harness that is installed."""
+    first = next(iter(read_lines(path)), None)
+    return first is not None and first["given"] == given_by(task, root)
+
+
+def given_by(task: HarnessTask, root: Path) -> str:
+    """A hash of the harness's version and of the files of a task of one's own."""
+    own = sorted((root / task.include_path).rglob("*")) if task.include_path else []
+    files = {str(path.relative_to(root)): sha256_file(path) for path in own if path.is_file()}
+    return sha256_json([version("lm_eval") if find_spec("lm_eval") else "", files])[:16]
 
 
 def refuse_missing_harness(tasks: Sequence[HarnessTask], root: Path) -> None:
@@ -58,8 +71,8 @@ def give_task(
         model: a causal language model in evaluation mode, answering as `system`.
 
     Returns:
-        `{"system", "task", "id", "metric", "value", "higher_is_better", "version"}` for every question and
-        every metric that has a value for single questions.
+        `{"system", "task", "id", "metric", "value", "higher_is_better", "version", "given"}` for every
+        question and every metric that has a value for single questions.
 
     Raises:
         DataError: the task is unknown, or its data cannot be had.
@@ -95,7 +108,7 @@ def give_task(
         hint = "check the name with `lm-eval ls tasks`; offline, give its data as files (include_path)"
         message = f"the task cannot be given: {type(error).__name__}: {error}"
         raise DataError(Problem(f"evaluate.harness: {task.name}", message, hint)) from error
-    return list(_lines(found, task.name, system))
+    return [{**line, "given": given_by(task, root)} for line in _lines(found, task.name, system)]
 
 
 def harness_scores(config: Config, folder: Path) -> list[dict[str, Any]]:
@@ -170,4 +183,7 @@ def _entry(task: HarnessTask, metric: str, lines: Sequence[Line], settings: Sett
         higher_is_better=better,
         compared=compared.as_json(),
     )
-    return {**entry, "kept": kept(entry["difference"], better, task.margin)}
+    return {
+        **entry,
+        "kept": kept(entry["difference"], better, task.margin, entry["groups"], settings.confidence),
+    }

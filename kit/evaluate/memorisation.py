@@ -140,7 +140,11 @@ def _secrets_of(row: dict[str, Any], config: Config) -> Iterator[tuple[tuple[str
         text = message["content"]
         for one in values_in(text, config.data, question=question):
             key = (one.kind, one.key)
-            if message["role"] in ("assistant", DOCUMENT) and key not in said_before and text[: one.start]:
+            if (
+                message["role"] in ("assistant", DOCUMENT)
+                and key not in said_before
+                and text[: one.start].strip()
+            ):
                 yield (
                     key,
                     Secret(

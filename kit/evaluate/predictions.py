@@ -1,4 +1,4 @@
-"""`predictions.jsonl`: answers as they come, so that an interrupted evaluation loses one batch at most."""
+"""`predictions.jsonl`: answers as they come, so that an interrupted evaluation loses a few batches."""
 
 import json
 import os

@@ -16,6 +16,9 @@ from kit.evaluate.generate import progress_bar
 from kit.evaluate.given import GivenLine
 from kit.evaluate.predictions import append_predictions, read_appended
 from kit.evaluate.prompts import Prompt
+from kit.files import write_json
+
+_ANOTHER = "name another file with --out, or delete this one"
 
 
 def answer_by_endpoint(endpoint: Endpoint, prompts: Sequence[Prompt], path: Path) -> int:
@@ -29,17 +32,17 @@ def answer_by_endpoint(endpoint: Endpoint, prompts: Sequence[Prompt], path: Path
 
     Raises:
         ConfigError: the endpoint's address is none, or its key is not in the environment.
-        DataError: a prompt has tools, or the file holds answers to other prompts.
+        DataError: a prompt has tools, or the file holds answers to other prompts or of another model.
         EndpointError: the endpoint failed; the answers that came are in the file.
     """
     refuse_address(endpoint)
     _refuse_tools(prompts)
+    _refuse_another_model(endpoint, path)
     begun = read_appended(path, ("id", "prompt", "output"), "an answer")
     known = {prompt.id: prompt for prompt in prompts}
     for line in begun:
         if line["id"] not in known or known[line["id"]].reference["prompt"] != line["prompt"]:
-            hint = "name another file with --out, or delete this one"
-            raise DataError(Problem(str(path), f"answers other prompts, such as {line['id']!r}", hint))
+            raise DataError(Problem(str(path), f"answers other prompts, such as {line['id']!r}", _ANOTHER))
     done = {line["id"] for line in begun}
     missing = {prompt.id: prompt.messages for prompt in prompts if prompt.id not in done}
     key, empty = read_key(endpoint), 0
@@ -50,6 +53,21 @@ def answer_by_endpoint(endpoint: Endpoint, prompts: Sequence[Prompt], path: Path
             append_predictions(path, [_line(known[id_], reply.text, reply.finished)])
             progress.advance(task)
     return empty
+
+
+def _refuse_another_model(endpoint: Endpoint, path: Path) -> None:
+    """Note beside the file who answers and how he is asked; refuse to go on with another's answers."""
+    beside = path.with_name(f"{path.name}.asked.json")
+    # Where it was asked is no part of it: a server may come back at another address.
+    asked = {"model": endpoint.model, "request": dict(endpoint.request)}
+    if not path.is_file() or not beside.is_file():
+        if path.is_file() and path.stat().st_size:
+            raise DataError(Problem(str(path), "does not say who answered (no file beside it)", _ANOTHER))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(beside, asked)
+    elif (before := json.loads(beside.read_text(encoding="utf-8"))) != asked:
+        changed = ", ".join(name for name in asked if before.get(name) != asked[name])
+        raise DataError(Problem(str(path), f"was begun with another {changed} ({beside.name})", _ANOTHER))
 
 
 def _refuse_tools(prompts: Sequence[Prompt]) -> None:

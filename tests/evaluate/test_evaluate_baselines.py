@@ -9,8 +9,9 @@ from training_rows import prepared, prompt, turns
 from kit.config.schema import Config, MetricUse
 from kit.data.marks import refusal
 from kit.evaluate.alike import most_alike
-from kit.evaluate.baselines import MAJORITY, NAMES, NEAREST, REFUSALS, REFUSE, trivial
+from kit.evaluate.baselines import MAJORITY, NAMES, NEAREST, REFUSALS, REFUSE, refusal_phrases, trivial
 from kit.evaluate.metrics import load_metric
+from kit.evaluate.policy import load_policy
 from kit.evaluate.scores import build_scores
 from kit.evaluate.training import look_through
 from kit.hooks import Hooks, Metric
@@ -172,9 +173,9 @@ def test_the_two_sided_danger_is_visible(settings, tmp_path):
     assert copied["difference"]["estimate"] == 0 and copied["difference"]["p_value"] == 1
 
 
-def test_a_tuned_model_that_refuses_everything_is_its_own_baseline(settings, tmp_path):
+def test_a_tuned_model_that_refuses_everything_is_its_own_baseline(settings, policy_file, tmp_path):
     folder = prepared(tmp_path, turns("Is the fund safe?", "It can fall in value."))
-    refuse = REFUSALS["en"]
+    refuse = refusal_phrases(load_policy(policy_file), ["en"])["en"]
     scores = scored(settings, asked(40), folder, lambda n: "It can fall.", lambda n: refuse)
     for name in ("violation_rate", "over_refusal_rate", "disclosure_rate", "token_f1"):
         found = entry(scores, name)["baselines"][REFUSE]

@@ -6,7 +6,7 @@ import torch
 from kit.config.errors import ConfigError, ModelError
 from kit.config.schema import Evaluate
 from kit.evaluate import batching
-from kit.evaluate.batching import in_batches
+from kit.evaluate.batching import BatchSize, in_batches
 
 PROMPTS = {f"p{i}": [0] * (i % 7 + 1) for i in range(100)}
 
@@ -33,7 +33,7 @@ def device(most: int, error: RuntimeError, seen: list[int]):
 )
 def test_memory_that_runs_out_costs_speed_and_no_answer(error: RuntimeError) -> None:
     told, seen = [], []
-    made = list(in_batches(PROMPTS, 32, device(100, error, seen), told.append))
+    made = list(in_batches(PROMPTS, BatchSize.of(32), device(100, error, seen), told.append))
     answered = [id_ for batch in made for id_ in batch]
     assert sorted(answered) == sorted(PROMPTS)
     assert told == [
@@ -46,13 +46,13 @@ def test_memory_that_runs_out_costs_speed_and_no_answer(error: RuntimeError) -> 
 
 def test_another_error_is_no_want_of_memory() -> None:
     with pytest.raises(RuntimeError, match="shape"):
-        list(in_batches(PROMPTS, 4, device(1, RuntimeError("shape mismatch"), []), print))
+        list(in_batches(PROMPTS, BatchSize.of(4), device(1, RuntimeError("shape mismatch"), []), print))
 
 
 def test_one_prompt_that_does_not_fit_is_told_with_what_to_do() -> None:
     error = torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(ModelError, match=r"(?s)one prompt of 7 tokens.*max_new_tokens"):
-        list(in_batches(PROMPTS, 4, device(1, error, []), lambda said: None))
+        list(in_batches(PROMPTS, BatchSize.of(4), device(1, error, []), lambda said: None))
 
 
 def test_auto_grows_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,14 +60,14 @@ def test_auto_grows_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(batching, "memory_share", lambda: next(shares))
     many = {f"p{i}": [0] for i in range(500)}
     seen: list[int] = []
-    list(in_batches(many, "auto", device(10**9, RuntimeError(), seen), print))
+    list(in_batches(many, BatchSize.of("auto"), device(10**9, RuntimeError(), seen), print))
     assert seen == [32, 64, 128, 128, 128, 20]
 
 
 def test_auto_stays_where_nobody_knows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     seen: list[int] = []
-    list(in_batches(PROMPTS, "auto", device(10**9, RuntimeError(), seen), print))
+    list(in_batches(PROMPTS, BatchSize.of("auto"), device(10**9, RuntimeError(), seen), print))
     assert seen == [32, 32, 32, 4]
 
 
@@ -76,3 +76,12 @@ def test_the_setting_is_a_number_or_auto() -> None:
     for wrong in (0, "many"):
         with pytest.raises((ValueError, ConfigError)):
             Evaluate.model_validate({"batch_size": wrong})
+
+
+def test_what_was_learned_of_the_memory_holds_for_the_next_round() -> None:
+    told, seen, size = [], [], BatchSize.of(32)
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    for _ in range(2):
+        list(in_batches(PROMPTS, size, device(100, error, seen), told.append))
+    assert size.prompts == max(seen) == 8
+    assert len(told) == 2, "and is told once"

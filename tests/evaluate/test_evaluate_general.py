@@ -47,7 +47,18 @@ def sums(root: Path, name: str = "sums.jsonl", count: int = 6) -> dict:
     ],
 )
 def test_kept_is_what_the_interval_says(low, high, higher_is_better, expected) -> None:
-    assert kept({"low": low, "high": high}, higher_is_better, 0.02) == expected
+    assert kept({"low": low, "high": high}, higher_is_better, 0.02, 400, 0.95) == expected
+    assert kept({"low": 0.0, "high": 0.0}, higher_is_better, 0.02, 3, 0.95) == "not shown"
+
+
+def test_questions_that_ask_the_same_are_one_witness(tmp_path: Path) -> None:
+    rows = [{"prompt": "What is 2+2?", "completion": answer} for answer in ("4", "four", "4")]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (found,) = load_general(
+        with_sets(Config(), {"name": "a", "path": "a.jsonl", "metrics": ["exact_match"]}), tmp_path, Hooks()
+    )
+    assert len(found.prompts) == 2
+    assert len({prompt.group for prompt in found.prompts}) == 1
 
 
 def test_questions_are_read_with_or_without_answers(tmp_path: Path) -> None:

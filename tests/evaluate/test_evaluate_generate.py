@@ -234,3 +234,22 @@ def test_a_batch_does_not_wait_for_its_longest_answer(model, tokenizer, many_sto
     assert 12 == sizes[0] > sizes[1] > 0
     assert len(handed[0]) == sizes[0] - sizes[1]
     assert sum(map(len, handed)) == 12
+
+
+def test_answers_are_handed_over_long_before_the_last_batch_is_begun(model, tokenizer, monkeypatch):
+    """However long answers are, an interruption loses what a few batches have begun."""
+    monkeypatch.setattr(generation, "_ROUND", 4)
+    monkeypatch.setattr(generation, "_LONG", 10**9)
+    monkeypatch.setattr(generation, "_WINDOW", 2)
+    handed, asked = [], []
+    made = model.generate
+
+    def spy(**settings):
+        asked.append((len(settings["input_ids"]), sum(map(len, handed))))
+        return made(**settings)
+
+    monkeypatch.setattr(model, "generate", spy)
+    answer(model, tokenizer, prompts(16), batch_size=2, on_answers=handed.append)
+    assert sum(map(len, handed)) == 16
+    # Each window of four prompts is complete before the next is begun: four rounds of two batches each.
+    assert [kept for _, kept in asked[::8]] == [0, 4, 8, 12]

@@ -81,6 +81,11 @@ def test_both_systems_are_compared_on_the_same_questions(project, tasks, monkeyp
     assert asked == ["own_free", "own_free"], "each system, and the task that is set otherwise only"
     assert json.loads((folder / "scores.json").read_text())["general"][1]["prompts"] == 10
 
+    asked.clear()
+    (root / "tasks" / "choice.yaml").write_text((root / "tasks" / "choice.yaml").read_text() + "# changed\n")
+    evaluate(with_tasks(config, *own), root, prepared, run, Hooks())
+    assert asked.count("own_choice") == 2, "a task whose files changed is given again"
+
 
 @NEEDS
 def test_a_task_that_nobody_knows_is_told_with_what_to_do(project) -> None:

@@ -41,6 +41,7 @@ def test_only_what_one_group_has_and_no_prompt_tells_is_looked_for(tmp_path: Pat
             row(4, "Your address?", "It is help@shop.example."),
             row(5, "And the press?", "Write to press@shop.example."),
             row(6, "My card is 4111 1111 1111 1111", "Thank you."),
+            row(7, "Who?", " \n first@mail.example"),
         ],
         personal_keep=["press@shop.example"],
     )

@@ -99,9 +99,24 @@ def test_what_came_before_a_failure_is_kept_and_gone_on_with(tmp_path: Path) -> 
 def test_a_file_with_answers_to_other_prompts_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "served.jsonl"
     path.write_text('{"id": "zz", "prompt": "Other?", "output": "o"}\n')
+    with pytest.raises(DataError, match="does not say who answered"):
+        answer_by_endpoint(served("http://127.0.0.1:9/v1"), PROMPTS, path)
+    asked = {"model": "m", "request": {"temperature": 0}}
+    path.with_name("served.jsonl.asked.json").write_text(json.dumps(asked))
     with pytest.raises(DataError, match="answers other prompts, such as 'zz'"):
         answer_by_endpoint(served("http://127.0.0.1:9/v1"), PROMPTS, path)
     assert path.read_text().count("\n") == 1
+
+
+def test_two_models_never_answer_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "served.jsonl"
+    with endpoint(lambda *_: Says("Good.")) as stub:
+        answer_by_endpoint(served(stub.base_url), PROMPTS[:2], path)
+        with pytest.raises(DataError, match=r"was begun with another model \(served.jsonl.asked.json\)"):
+            answer_by_endpoint(served(stub.base_url, model="tuned"), PROMPTS, path)
+        with pytest.raises(DataError, match="another request"):
+            answer_by_endpoint(served(stub.base_url, request={"temperature": 1}), PROMPTS, path)
+    assert len(stub.asked) == 2
 
 
 def test_prompts_with_tools_and_addresses_with_secrets_are_refused(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def train_on(prepared, *dialogues):
         "schema": 1,
         "fingerprint": "fp",
         "kit_version": "0",
-        "sources": [{"name": "test", "synthetic": True, "sha256": "1" * 64}],
+        "sources": [{"name": "test", "synthetic": True, "sha256": "1" * 64, "rows": 50, "kept": 50}],
         "rows": {"read": 50, "kept": 50, "rejected": 0, "train": 12, "valid": 10, "test": 24},
         "checks": [],
     }
