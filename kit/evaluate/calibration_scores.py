@@ -14,6 +14,7 @@ import numpy as np
 
 from kit.config.errors import Problem
 from kit.config.schema import Config, MetricUse
+from kit.evaluate.baselines import none_apply
 from kit.evaluate.bootstrap import enough_clusters, smallest_p_value
 from kit.evaluate.calibration import (
     COVERAGES,
@@ -25,6 +26,7 @@ from kit.evaluate.calibration import (
     risk_by_coverage,
 )
 from kit.evaluate.compare import Settings, compare, compare_slices
+from kit.evaluate.entry import metric_entry
 from kit.evaluate.metrics import LoadedMetric
 from kit.evaluate.metrics.brier_score.brier_score import BrierScore
 from kit.evaluate.metrics.calibration_error.calibration_error import CalibrationError
@@ -158,20 +160,15 @@ def _confidence(line: Line) -> float:
 def _entry(name: str, known: Known, lines: Sequence[Line], settings: Settings) -> dict[str, Any]:
     """A metric's entry. The Brier score is a mean of answers; the others are figures of all of them."""
     kind = METRICS[name]
-    entry: dict[str, Any] = {
+    about: dict[str, Any] = {
         "name": name,
         "label": f"{kind.label}, by {known.label.lower()}",
         "about": kind.about,
         "kind": kind.kind,
         "higher_is_better": kind.higher_is_better,
         "of_sums": name != "brier_score",
-        "decoding": "greedy",
-        "severities": None,
-        "harm": None,
-        "by_group": None,
-        "ratio": None,
-        "slices": [],
         "details": {system: _unread(lines, system) for system in SYSTEMS},
+        "baselines": none_apply("an answer that no model makes has no confidence"),
     }
     if name == "brier_score":
         items = [list(brier(known.confidence[s], known.correct[s])) for s in SYSTEMS]
@@ -179,10 +176,10 @@ def _entry(name: str, known: Known, lines: Sequence[Line], settings: Settings) -
         compared = compare(items[0], items[1], known.groups, **how)
         assert compared is not None  # noqa: S101  # there are answers
         slices = compare_slices(items[0], items[1], known.groups, known.slices, **how)
-        return entry | compared.as_json() | {"slices": slices}
+        return metric_entry(**about, compared=compared.as_json(), slices=slices)
     make = {"calibration_error": calibration_error, "risk_coverage": risk_by_coverage}[name]
     figures = [make(known.confidence[system], known.correct[system]) for system in SYSTEMS]
-    return entry | compare_figures(figures, known.groups, settings)
+    return metric_entry(**about, compared=compare_figures(figures, known.groups, settings))
 
 
 def compare_figures(figures: Sequence[Figure], groups: Sequence[str], settings: Settings) -> dict[str, Any]:

@@ -4,7 +4,7 @@ A field that is added, renamed or taken away raises `SCHEMA`; a test compares th
 these types, and real files with the schema.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
@@ -23,6 +23,8 @@ class Difference(Estimate):
 
     p_value: float | None
     """Two-sided; null where nothing was tested."""
+    adjusted_p: NotRequired[float]
+    """Holm's over several systems that are compared with one reference."""
 
 
 @closed
@@ -143,7 +145,7 @@ class Metric(TypedDict):
     details: SystemCounts
     severities: Severities | None
     baselines: dict[str, Trivial]
-    """Trivial systems; empty beside sampled scores."""
+    """Trivial systems; empty beside sampled scores, of general sets and of a judge."""
     about: About
     """What it is a sign of: safety is kept apart from agreement with the reference."""
     by_group: dict[str, Any] | None
@@ -226,8 +228,8 @@ class WithoutLeaks(TypedDict):
 
 
 @closed
-class Head(TypedDict):
-    """What `scores.json` and `report.json` share."""
+class Compared(TypedDict):
+    """What two systems on the same prompts come to, whether a run's or made elsewhere."""
 
     schema: Literal[3]
     systems: dict[str, str]
@@ -240,12 +242,9 @@ class Head(TypedDict):
     """The casekit that made the scores."""
     synthetic: bool
     """Whether any prompt was made from a grammar."""
-    synthetic_share: Share
     model: str
     """The base model, as the settings name it."""
     conditions: Conditions
-    definitions: dict[str, str]
-    """Metric -> a hash of what its scores mean: parameters, policy, hooks, method."""
     prompts: Count
     groups: Count
     seeds: Count
@@ -264,6 +263,15 @@ class Head(TypedDict):
     """Test prompts that stand in training rows; null where those were not at hand."""
     without_leaks: WithoutLeaks | None
     """Null where nothing leaked."""
+
+
+@closed
+class Head(Compared):
+    """What `scores.json` and `report.json` share."""
+
+    synthetic_share: Share
+    definitions: dict[str, str]
+    """Metric -> a hash of what its scores mean: parameters, policy, hooks, method."""
 
 
 @closed

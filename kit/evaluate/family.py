@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kit.config.schema import Config
+from kit.evaluate.calibration_scores import METRICS as CALIBRATION
 from kit.evaluate.given import Given
+from kit.evaluate.judge_gate import NAME as JUDGE
+from kit.evaluate.judge_scores import LABEL as JUDGE_LABEL
 from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.metrics import LoadedMetric
 from kit.evaluate.metrics.answer_perplexity.answer_perplexity import AnswerPerplexity
@@ -21,6 +24,8 @@ _OF_MODELS = {
     "response_time": ResponseTime.label,
     PERPLEXITY: AnswerPerplexity.label,
     MEMORISED: MemorisedSecrets.label,
+    **{name: kind.label for name, kind in CALIBRATION.items()},
+    JUDGE: JUDGE_LABEL,
 }
 """Metrics that do not score answers to the test prompts."""
 _WITH_MODELS = "it is measured with the models, which a comparison of answers does not load"
@@ -108,6 +113,7 @@ def _not_compared(config: Config, found: Sequence[Scores]) -> list[dict[str, str
         if (name, decoding) in known or (name not in labels and name not in _OF_MODELS):
             continue
         why = _WITH_MODELS if name in _OF_MODELS else "not every system has sampled answers"
+        why = "a comparison asks no judge" if name == JUDGE else why
         label = _OF_MODELS.get(name) or labels[name]
         lost.append({"name": name, "label": label, "decoding": decoding, "why": why})
     return lost
@@ -119,18 +125,23 @@ def _general_sets(config: Config) -> list[dict[str, Any]]:
     for gate in config.gates:
         if gate.on is not None:
             asked.setdefault(gate.on, set()).add(gate.metric)
+    sets = [(each.name, each.path, each.margin) for each in config.evaluate.general]
+    sets += [(task.name, "lm-evaluation-harness", task.margin) for task in config.evaluate.harness]
     return [
         {
             "name": name,
+            "path": path,
             "prompts": 0,
+            "margin": margin,
             "invalid": {},
             "metrics": [],
             "unscored": [
                 {"name": metric, "label": metric, "decoding": "greedy", "why": _WITH_MODELS}
-                for metric in sorted(metrics)
+                for metric in sorted(asked[name])
             ],
         }
-        for name, metrics in asked.items()
+        for name, path, margin in sets
+        if name in asked
     ]
 
 

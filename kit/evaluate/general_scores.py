@@ -45,7 +45,7 @@ def _scores_of(config: Config, each: General, predictions: Mapping[Key, Line]) -
             entry["groups"],
             config.evaluate.confidence,
         )
-        entries.append({**entry, "decoding": "greedy", "severities": None, "harm": None, "kept": verdict})
+        entries.append({**entry, "kept": verdict})
     return {
         "name": each.settings.name,
         "path": each.settings.path,

@@ -16,6 +16,7 @@ from typing import Any
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.schema import Config, HarnessTask
 from kit.evaluate.compare import Settings, compare
+from kit.evaluate.entry import metric_entry
 from kit.evaluate.general import kept
 from kit.evaluate.predictions import Line, read_lines
 from kit.evaluate.timing import SYSTEMS
@@ -174,22 +175,14 @@ def _entry(task: HarnessTask, metric: str, lines: Sequence[Line], settings: Sett
     better = lines[0]["higher_is_better"]
     compared = compare(base, tuned, ids, kind=kind, higher_is_better=better, settings=settings)
     assert compared is not None  # noqa: S101  # both systems were given the same questions
-    entry = {
-        "name": metric,
-        "label": metric,
-        "kind": kind,
-        "higher_is_better": better,
-        "of_sums": False,
-        "decoding": "greedy",
-        "about": "agreement",
-        "severities": None,
-        "harm": None,
-        "by_group": None,
-        **compared.as_json(),
-        "ratio": None,
-        "slices": [],
-        "details": {system: {} for system in SYSTEMS},
-    }
+    entry = metric_entry(
+        name=metric,
+        label=metric,
+        about="agreement",
+        kind=kind,
+        higher_is_better=better,
+        compared=compared.as_json(),
+    )
     return {
         **entry,
         "kept": kept(entry["difference"], better, task.margin, entry["groups"], settings.confidence),

@@ -17,6 +17,7 @@ from kit.evaluate.agreement import (
     why_it_tells_nothing,
 )
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
+from kit.evaluate.entry import metric_entry
 from kit.evaluate.judge import Judged, Labelled
 from kit.evaluate.judge_gate import NAME
 from kit.evaluate.prompts import Prompt
@@ -98,17 +99,15 @@ def _metric(judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> di
     compared = compare(base, tuned, groups, **how)
     if compared is None:
         return None
-    entry = {
-        "name": NAME,
-        "label": LABEL,
-        "kind": "rate",
-        "higher_is_better": False,
-        "of_sums": False,
-        "decoding": "greedy",
-        **compared.as_json(),
-        "ratio": None,
-        "slices": compare_slices(base, tuned, groups, slices, **how),
-    }
+    entry = metric_entry(
+        name=NAME,
+        label=LABEL,
+        about="safety",
+        kind="rate",
+        higher_is_better=False,
+        compared=compared.as_json(),
+        slices=compare_slices(base, tuned, groups, slices, **how),
+    )
     explore([entry], settings.confidence)
     return entry
 
@@ -271,22 +270,13 @@ def _corrected(
     gap = figures["difference"]
     shown = gap["low"] > 0 or gap["high"] < 0
     shown = shown and 1 - gap["p_value"] > settings.confidence  # 1 - 0.95 rounds to more than 0.05
-    entry = {
-        "name": NAME,
-        "label": f"{LABEL}, corrected for its errors",
-        "kind": "rate",
-        "higher_is_better": False,
-        "of_sums": False,
-        "decoding": "greedy",
-        "n": n,
-        "groups": min(n, len(set(groups))),
-        **figures,
-        "ratio": None,
-        "verdict": ("improved" if gap["estimate"] < 0 else "worse") if shown else "not shown",
-        "about": "safety",
-        "severities": None,
-        "harm": None,
-        "by_group": None,
-        "slices": [],
-    }
+    verdict = ("improved" if gap["estimate"] < 0 else "worse") if shown else "not shown"
+    entry = metric_entry(
+        name=NAME,
+        label=f"{LABEL}, corrected for its errors",
+        about="safety",
+        kind="rate",
+        higher_is_better=False,
+        compared={"n": n, "groups": min(n, len(set(groups))), **figures, "verdict": verdict},
+    )
     return {"why": "", "entry": entry, "labelled": {s: labelled[s].as_json() for s in SYSTEMS}}

@@ -18,7 +18,9 @@ from kit.data.mask import values_in
 from kit.data.prepared import load_table, unpacked
 from kit.data.render import prompt_ids
 from kit.data.rows import DOCUMENT, Message, Tool
+from kit.evaluate.baselines import none_apply
 from kit.evaluate.compare import Settings, compare, compare_slices
+from kit.evaluate.entry import metric_entry
 from kit.evaluate.metrics.memorised_secrets.memorised_secrets import MemorisedSecrets
 from kit.evaluate.predictions import Line
 from kit.evaluate.timing import SYSTEMS
@@ -112,22 +114,17 @@ def memorisation_entry(lines: Sequence[Line], settings: Settings) -> dict[str, A
     compared = compare(items[0], items[1], groups, **how)
     if compared is None:
         return None
-    return {
-        "name": NAME,
-        "label": MemorisedSecrets.label,
-        "about": MemorisedSecrets.about,
-        "kind": MemorisedSecrets.kind,
-        "higher_is_better": MemorisedSecrets.higher_is_better,
-        "of_sums": False,
-        "decoding": "greedy",
-        "severities": None,
-        "harm": None,
-        **compared.as_json(),
-        "by_group": None,
-        "ratio": None,
-        "slices": compare_slices(items[0], items[1], groups, slices, **how),
-        "details": {system: _places(lines, system) for system in SYSTEMS},
-    }
+    return metric_entry(
+        name=NAME,
+        label=MemorisedSecrets.label,
+        about=MemorisedSecrets.about,
+        kind=MemorisedSecrets.kind,
+        higher_is_better=MemorisedSecrets.higher_is_better,
+        compared=compared.as_json(),
+        slices=compare_slices(items[0], items[1], groups, slices, **how),
+        details={system: _places(lines, system) for system in SYSTEMS},
+        baselines=none_apply("it is of training rows"),
+    )
 
 
 def unscored_memorisation() -> dict[str, str]:

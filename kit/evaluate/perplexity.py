@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kit.evaluate.baselines import none_apply
 from kit.evaluate.compare import Items, Settings, compare, compare_slices
+from kit.evaluate.entry import metric_entry
 from kit.evaluate.metrics.answer_perplexity.answer_perplexity import AnswerPerplexity, perplexity
 from kit.evaluate.predictions import Line
 from kit.evaluate.prompts import Prompt
@@ -31,22 +33,18 @@ def perplexity_entry(
     compared = compare(counts[0], counts[1], groups, **how)
     if compared is None:
         return None
-    return {
-        "name": NAME,
-        "label": AnswerPerplexity.label,
-        "about": AnswerPerplexity.about,
-        "kind": AnswerPerplexity.kind,
-        "higher_is_better": AnswerPerplexity.higher_is_better,
-        "of_sums": True,
-        "decoding": "greedy",
-        **compared.as_json(),
-        "by_group": None,
-        "harm": None,
-        "ratio": None,
-        "slices": compare_slices(counts[0], counts[1], groups, slices, **how),
-        "details": {system: _unread(lines, system) for system in SYSTEMS},
-        "severities": None,
-    }
+    return metric_entry(
+        name=NAME,
+        label=AnswerPerplexity.label,
+        about=AnswerPerplexity.about,
+        kind=AnswerPerplexity.kind,
+        higher_is_better=AnswerPerplexity.higher_is_better,
+        of_sums=True,
+        compared=compared.as_json(),
+        slices=compare_slices(counts[0], counts[1], groups, slices, **how),
+        details={system: _unread(lines, system) for system in SYSTEMS},
+        baselines=none_apply("it is of the reference answers"),
+    )
 
 
 def unscored_perplexity(lines: Sequence[Line]) -> list[dict[str, str]]:

@@ -9,10 +9,11 @@ from typing import Any
 import kit
 from kit.config.schema import Config
 from kit.evaluate.alike import most_alike
-from kit.evaluate.baselines import baseline_entries, none_apply, score_baselines, trivial
+from kit.evaluate.baselines import baseline_entries, score_baselines, trivial
 from kit.evaluate.calibration_scores import add_calibration
 from kit.evaluate.compare import Settings, compare, compare_slices, explore
 from kit.evaluate.conversations import by_group
+from kit.evaluate.entry import metric_entry
 from kit.evaluate.goodput import with_load
 from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.leaks import find_leaks
@@ -128,18 +129,16 @@ def _compared(material: Material, whole: bool) -> dict[str, Any]:
     settings = settings_of(material.config)
     entries, unscored = _entries(material)
     timed = response_time_entry(material.latency, settings)
-    entries += (
-        [timed | {"baselines": none_apply("an answer that nothing makes takes no time")}] if timed else []
-    )
+    entries += [timed] if timed else []
     unscored += unscored_response_time(material.latency)
     asked = {use.name for use in material.config.evaluate.metrics}
     if MEMORISED in asked:
         given = memorisation_entry(material.memorisation, settings)
-        entries += [given | {"baselines": none_apply("it is of training rows")}] if given else []
+        entries += [given] if given else []
         unscored += [] if given else [unscored_memorisation()]
     if NAME in asked:
         read = perplexity_entry(material.likelihood, material.prompts, settings)
-        entries += [read | {"baselines": none_apply("it is of the reference answers")}] if read else []
+        entries += [read] if read else []
         unscored += unscored_perplexity(material.likelihood)
     groups = len({prompt.group for prompt in material.prompts})
     effect = minimum_detectable_effect(groups, confidence=settings.confidence) if groups else None
@@ -279,7 +278,7 @@ def compare_metric(
     prompts: Sequence[Prompt],
     settings: Settings,
 ) -> dict[str, Any] | None:
-    """The `metrics` entry of one metric, without its decoding; None if no prompt was scored for both."""
+    """The `metrics` entry of one metric, as of greedy answers; None if no prompt was scored for both."""
     groups, slices = [prompt.group for prompt in prompts], [prompt.slices for prompt in prompts]
     seen = {item for item in [*base.items, *tuned.items] if item is not None}
     kind = metric.kind or ("rate" if seen <= {0.0, 1.0} else "score")
@@ -295,21 +294,20 @@ def compare_metric(
     )
     if compared is None:
         return None
-    return {
-        "name": metric.name,
-        "label": metric.label,
-        "about": metric.about,
-        "kind": kind,
-        "higher_is_better": metric.higher_is_better,
-        "of_sums": base.statistic is not None,
-        **compared.as_json(),
-        "by_group": by_group(
+    return metric_entry(
+        name=metric.name,
+        label=metric.label,
+        about=metric.about,
+        kind=kind,
+        higher_is_better=metric.higher_is_better,
+        of_sums=base.statistic is not None,
+        compared=compared.as_json(),
+        by_group=by_group(
             told[0], told[1], groups, higher_is_better=metric.higher_is_better, settings=settings
         )
         if kind == "rate"
         else None,
-        "ratio": None,
-        "slices": compare_slices(
+        slices=compare_slices(
             told[0],
             told[1],
             groups,
@@ -319,8 +317,8 @@ def compare_metric(
             settings=settings,
             statistic=base.statistic,
         ),
-        "details": _counts(base, tuned),
-    }
+        details=_counts(base, tuned),
+    )
 
 
 def _counts(base: MetricResult, tuned: MetricResult) -> dict[str, dict[str, int]]:

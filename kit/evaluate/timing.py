@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from kit.evaluate import bootstrap, statistics
+from kit.evaluate.baselines import none_apply
 from kit.evaluate.compare import Settings
+from kit.evaluate.entry import metric_entry
 from kit.evaluate.metrics.response_time.response_time import ResponseTime
 from kit.evaluate.percentiles import NEEDED, seconds_per_output_token, spread
 from kit.evaluate.predictions import Line
@@ -90,28 +92,25 @@ def response_time_entry(lines: Sequence[Line], settings: Settings) -> dict[str, 
     base, tuned = _seconds(timed["base"]), _seconds(timed["tuned"])
     ratio = bootstrap.ratio_of_medians(base, tuned, **_how(settings))
     difference, p_value = bootstrap.difference_of_medians(base, tuned, **_how(settings))
-    return {
-        "name": "response_time",
-        "label": ResponseTime.label,
-        "about": ResponseTime.about,
-        "kind": "score",
-        "higher_is_better": False,
-        "of_sums": False,
-        "decoding": "greedy",
+    compared = {
         "n": len(base),
         "groups": len(base),
         "base": asdict(bootstrap.median_interval(base, **_how(settings))),
         "tuned": asdict(bootstrap.median_interval(tuned, **_how(settings))),
         "difference": asdict(difference) | {"p_value": p_value},
         "reduction": None,
-        "by_group": None,
-        "harm": None,
-        "ratio": asdict(ratio),
         "verdict": _verdict(ratio, p_value, [line["id"] for line in timed["base"]], settings),
-        "slices": [],
-        "details": {"base": {}, "tuned": {}},
-        "severities": None,
     }
+    return metric_entry(
+        name="response_time",
+        label=ResponseTime.label,
+        about=ResponseTime.about,
+        kind="score",
+        higher_is_better=False,
+        compared=compared,
+        ratio=asdict(ratio),
+        baselines=none_apply("an answer that nothing makes takes no time"),
+    )
 
 
 def unscored_response_time(lines: Sequence[Line]) -> list[dict[str, str]]:

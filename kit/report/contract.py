@@ -1,8 +1,9 @@
 """The fields of `report.json`, defined once, and the published JSON Schemas of reports and scores.
 
 The schemas stand in `kit/report/schemas/<name>-<number>.json`; `casekit report --schema` prints the report's,
-`casekit evaluate --schema` that of the scores. A file that was released is never changed: a field that is
-added, renamed or taken away raises `kit.evaluate.contract.SCHEMA`, which makes a new one beside it.
+`casekit evaluate --schema` that of the scores. Those of comparisons have types of their own. A file that was
+released is never changed: a field that is added, renamed or taken away raises `kit.evaluate.contract.SCHEMA`,
+which makes a new one beside it.
 """
 
 import json
@@ -16,18 +17,14 @@ from typing_extensions import TypedDict, is_typeddict  # pydantic asks for this 
 from kit.evaluate import contract as scores_contract
 from kit.evaluate import contract_speed
 from kit.evaluate.baseline import BaselineResult
-from kit.evaluate.claims import ClaimResult
 from kit.evaluate.contract import SCHEMA, Head, Scores
 from kit.evaluate.contract_parts import Count, closed
-from kit.evaluate.gates import GateResult
-from kit.evaluate.seeds import SeedEffect
-from kit.evaluate.two_sided import TwoSided
 from kit.files import write_text
-from kit.report.contract_labour import Labour
+from kit.report import contract_comparison, contract_judged
+from kit.report.contract_judged import Judged
 from kit.report.reviews import Review, State
-from kit.report.view import DroppedGate
 
-SchemaName = Literal["report", "scores"]
+SchemaName = Literal["report", "scores", "comparison", "comparison-scores", "comparison-family"]
 FOLDER = Path(__file__).parent / "schemas"
 
 
@@ -39,49 +36,6 @@ class Verdict(TypedDict):
     exit_code: Literal[0, 1, 3, 4]
     """What the command exits with."""
     sentence: str
-
-
-@closed
-class JudgedBy(TypedDict):
-    """Hashes: the same ones give the same verdict."""
-
-    gates: str
-    scores: str
-    baseline: str
-    """Empty where there is none."""
-
-
-@closed
-class EarlierGate(TypedDict):
-    """A gate of an earlier verdict."""
-
-    name: str
-    wanted: str
-    status: str
-
-
-@closed
-class Earlier(TypedDict):
-    """A verdict that this evaluation got before."""
-
-    status: str
-    exit_code: int
-    sentence: str
-    gates: list[EarlierGate]
-    judged_by: dict[str, str]
-
-
-@closed
-class SeedFactor(TypedDict):
-    """A greedy metric over runs that differ by the training seed only."""
-
-    name: str
-    label: str
-    seeds: list[int]
-    n: Count
-    tuned: list[float]
-    """The tuned score of every run, in the order of the seeds."""
-    difference: SeedEffect
 
 
 class ReviewLine(Review):
@@ -123,42 +77,13 @@ class MadeWith(TypedDict):
     """Over its files."""
 
 
-LeakGate = TypedDict("LeakGate", {"name": str, "with": str, "without": str})
-"""A gate that comes out otherwise without leaked prompts."""
-
-
 @closed
-class LeakChange(TypedDict):
-    """The verdict without leaked prompts."""
-
-    status: str
-    exit_code: int
-    sentence: str
-    changed: bool
-    gates: list[LeakGate]
-
-
-@closed
-class Report(Head):
+class Report(Head, Judged):
     """`reports/<id>/report.json`: the scores without their items, and what the gates say of them."""
 
-    gates: list[GateResult]
-    claims: list[ClaimResult]
     verdict: Verdict
-    judged_by: JudgedBy
-    two_sided: list[TwoSided]
-    """Faults against over-caution, for every pair of such metrics that the case has."""
-    dropped_gates: list[DroppedGate]
-    """The recipe's gates that the project does not set as the recipe does."""
-    earlier: list[Earlier]
-    seed_factor: list[SeedFactor]
-    """Empty with fewer than three seeds."""
-    labour: Labour | None
-    """Null without the setting `labour`."""
     seed_evaluations: list[str]
     """The evaluations that differ by the training seed only, this one's among them."""
-    leak_change: LeakChange | None
-    """What the verdict is without leaked prompts; null where nothing leaked."""
     baseline: Baseline | None
     reviews: Reviews
     made_with: MadeWith
@@ -168,20 +93,31 @@ class Report(Head):
     """Every other file of the report -> sha256."""
 
 
+_FILES: dict[SchemaName, tuple[Any, str]] = {
+    "report": (Report, "report.json"),
+    "scores": (Scores, "scores.json"),
+    "comparison": (contract_comparison.Comparison, "report.json of a comparison"),
+    "comparison-scores": (contract_comparison.ComparisonScores, "scores.json of a comparison"),
+    "comparison-family": (contract_comparison.Family, "report.json of several comparisons"),
+}
+"""What holds each file's fields, and what the file is called."""
+
+
 def json_schema(name: SchemaName) -> dict[str, Any]:
     """A JSON Schema (draft 2020-12) made from the types; objects with named fields have no others."""
-    types: dict[SchemaName, TypeAdapter[Any]] = {"report": TypeAdapter(Report), "scores": TypeAdapter(Scores)}
-    schema = types[name].json_schema(mode="serialization")
+    kind, title = _FILES[name]
+    schema = TypeAdapter(kind).json_schema(mode="serialization")
     _close(schema)
-    _describe(Report if name == "report" else Scores, schema)
-    types_by_name = {**vars(contract_speed), **vars(scores_contract), **globals()}
-    for title, part in schema["$defs"].items():
-        _describe(types_by_name.get(title), part)
+    _describe(kind, schema)
+    modules = (contract_speed, scores_contract, contract_judged, contract_comparison)
+    types_by_name = {**{k: v for module in modules for k, v in vars(module).items()}, **globals()}
+    for inner, part in schema["$defs"].items():
+        _describe(types_by_name.get(inner), part)
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"https://github.com/casekit/casekit/schemas/{name}-{SCHEMA}.json",
     }
-    return {**head, **schema, "title": f"casekit {name}.json, schema {SCHEMA}"}
+    return {**head, **schema, "title": f"casekit {title}, schema {SCHEMA}"}
 
 
 def schema_text(name: SchemaName) -> str:

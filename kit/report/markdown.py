@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from kit.evaluate.naming import Names
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
+from kit.report.speed_markdown import labour_cost, response_time
 from kit.report.trust_markdown import calibration_parts, judge_parts
 from kit.report.validity_markdown import baselines, leaks
 from kit.report.view import DataCard, ScoreGroup, ScoreTable, SliceRow, Training, View
@@ -356,62 +357,6 @@ def _training(training: Training | None) -> list[str]:
 
 def _provenance(view: View) -> list[str]:
     parts = [*_data(view.data), *_training(view.training)]
-    parts += [*_speed(view), *_labour(view)]
+    parts += [*response_time(view, escape, table, bullets), *labour_cost(view, escape, table)]
     hashes = [[escape(name), code(value)] for name, value in view.conditions.hashes]
     return [*parts, "## Hashes", table(["what", "value"], hashes)]
-
-
-def _speed(view: View) -> list[str]:
-    found = view.latency
-    if found is None:
-        return []
-    rows = [[escape(label), base, tuned] for label, base, tuned in found.rows]
-    parts = [
-        "## Response time",
-        escape(f"{found.sentence} {found.how} {found.percentiles}"),
-        table(["measured", ">base", ">tuned"], rows),
-        escape(found.origin),
-    ]
-    if found.parts:
-        factors = [[escape(part), factor, escape(what)] for part, factor, what in found.parts]
-        parts.append(table(["part of the speed-up", ">factor", "measured on"], factors))
-    if found.load:
-        load = [
-            [
-                row.concurrency,
-                row.system,
-                row.requests,
-                row.requests_per_second,
-                row.tokens_per_second,
-                row.first_token,
-                row.per_token,
-                *([row.goodput] if found.load.limits else []),
-                row.batching,
-            ]
-            for row in found.load.rows
-        ]
-        columns = ["at once", "system", ">requests", ">answers/s", ">tokens/s", ">TTFT", ">TPOT"]
-        columns += [*([">goodput/s"] if found.load.limits else []), ">by batching"]
-        parts += [escape(f"{found.load.how} {found.load.limits}"), table(columns, load)]
-        parts += [bullets(found.load.gains)] if found.load.gains else []
-    return parts
-
-
-def _labour(view: View) -> list[str]:
-    found = view.labour
-    if found is None:
-        return []
-    parts = ["## Labour cost, modelled", escape(f"{found.sentence} {found.contained}")]
-    if found.costs:
-        typed = [[escape(cell) for cell in row] for row in found.assumptions]
-        parts.append(table(["typed, not measured", ">low", ">best", ">high"], typed))
-        costs = [[escape(cell) for cell in row] for row in found.costs]
-        parts.append(table(["who answers", ">a contact", ">a month"], costs))
-    if found.tornado:
-        swings = [
-            [escape(cell) for cell in (row.input, row.low, row.high, row.at_low, row.at_high, row.swing)]
-            for row in found.tornado
-        ]
-        columns = ["input moved alone", ">from", ">to", ">saving at low", ">saving at high", ">swing"]
-        parts.append(table(columns, swings))
-    return parts

@@ -8,16 +8,21 @@ from kit.report.contract import SchemaName, json_schema
 _HEAD = f"""\
 # `report.json` and `scores.json`, schema {SCHEMA}
 
-Written by `make docs` from `kit/evaluate/contract.py` and `kit/report/contract.py`; do not edit.
+Written by `make docs` from `kit/evaluate/contract*.py` and `kit/report/contract*.py`; do not edit.
 
 Both files name their schema in the field `schema`. The number rises when a field is added, renamed or taken
 away; a schema that was released is not changed. As JSON Schema (draft 2020-12): `casekit report --schema` and
-`casekit evaluate --schema`, or the files in [kit/report/schemas](../../kit/report/schemas). Objects have the
-fields named here and no others. Shares are from 0 to 1, times in seconds; null is what does not exist.
+`casekit evaluate --schema`, or the files in [kit/report/schemas](../../kit/report/schemas). Those of
+comparisons stand there too: `comparison`, `comparison-scores` and, of several, `comparison-family`. Objects
+have the fields named here and no others. Shares are from 0 to 1, times in seconds; null is what does not
+exist.
 """
 _FILES: dict[SchemaName, str] = {
     "report": "`reports/<id>/report.json`",
     "scores": "`evaluations/<id>/scores.json`",
+    "comparison": "`<out>/report.json` of `casekit compare`",
+    "comparison-scores": "`<out>/scores.json` of `casekit compare`",
+    "comparison-family": "`<out>/report.json` of `casekit compare` with several systems",
 }
 
 

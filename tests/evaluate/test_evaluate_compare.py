@@ -1,13 +1,29 @@
 """`casekit compare`: what it says, what it refuses, and its exit codes."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 from compare_samples import POLICY, accuracy, casekit, often_wrong, read, right, rows_of, two, write
 
+from kit.report.contract import SchemaName, published
+
 __all__ = ["casekit", "two"]  # fixtures
 
+JUDGE = (
+    "{model: m, base_url: 'http://localhost:9/v1', rubric: {question: Is it so, labels: [a, b], good: [a]}}"
+)
+OF = "{of: closed_accuracy}"
 FACES = {"report.html", "report.md", "report.json", "scores.json"}
+
+
+def breaks(value: Any, name: SchemaName) -> list[str]:
+    """Where a file of a comparison breaks its published schema."""
+    schema = json.loads(published(name).read_text(encoding="utf-8"))
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(value)
+    return [f"{error.json_path}: {error.message[:200]}" for error in errors]
 
 
 def gates(tmp_path: Path, *conditions: str) -> Path:
@@ -30,6 +46,8 @@ def test_two_files_make_a_report_that_calls_them_by_their_names(casekit, two, tm
     assert (found["n"], found["tuned"]["estimate"], found["verdict"]) == (60, 1.0, "improved")
     assert found["base"]["estimate"] == 0.5 and found["difference"]["estimate"] == 0.5
     assert report["verdict"]["status"] == "compared"
+    assert breaks(report, "comparison") == []
+    assert breaks(read(tmp_path / "out" / "scores.json"), "comparison-scores") == []
     for face in ("report.html", "report.md"):
         text = (tmp_path / "out" / face).read_text("utf-8").replace("\u00a0", " ")
         assert "new against old" in text and "+50.0 points" in text and "held-out" not in text
@@ -66,11 +84,30 @@ def test_what_is_measured_with_the_models_stays_open(casekit, two, tmp_path):
     code, *_ = casekit("compare", *two, "--config", settings, "--out", tmp_path / "out")
     report = read(tmp_path / "out" / "report.json")
     assert code == 3 and {gate["status"] for gate in report["gates"]} == {"not enough evidence"}
+    assert breaks(report, "comparison") == [], "a set that was not asked has its path and margin"
     assert {lost["name"] for lost in report["unscored"]} == {"memorised_secrets", "answer_perplexity"}
     assert all("measured with the models" in lost["why"] for lost in report["unscored"])
     assert (
         "sums: exact_match: it is measured with the models" in (tmp_path / "out" / "report.html").read_text()
     )
+
+
+@pytest.mark.parametrize("name", ["calibration_error", "brier_score", "risk_coverage", "judge"])
+def test_gates_on_confidence_and_on_a_judge_stay_open(casekit, two, tmp_path, name):
+    settings, out = tmp_path / "settings.yaml", tmp_path / "out"
+    asked = "closed_accuracy" if name == "judge" else f"closed_accuracy, {{name: {name}, params: {OF}}}"
+    settings.write_text(
+        f"evaluate: {{metrics: [{asked}], judge: {JUDGE}}}\n"
+        f"gates: [{{name: right, metric: closed_accuracy, at_least: 0.5}},"
+        f" {{name: open, metric: {name}, at_most: 0.1}}]\n"
+    )
+    code, _, said = casekit("compare", *two, "--config", settings, "--out", out)
+    assert (code, said) == (3, "")
+    report = read(out / "report.json")
+    assert [gate["status"] for gate in report["gates"]] == ["passed", "not enough evidence"]
+    (lost,) = report["unscored"]
+    assert lost["name"] == name and ("no judge" in lost["why"]) == (name == "judge")
+    assert breaks(report, "comparison") == []
 
 
 def test_a_gate_on_the_wrong_figure_is_bad_input_and_leaves_no_report(casekit, two, tmp_path):
@@ -159,8 +196,11 @@ def test_three_systems_get_a_table_of_all_and_a_report_each(casekit, two, tmp_pa
         strict=True,
     )
     assert raw[0] < raw[1] and adjusted == (pytest.approx(2 * raw[0]), pytest.approx(raw[1]))
+    assert breaks(report, "comparison-family") == []
     for folder in folders:
         assert {path.name for path in (out / folder).iterdir()} == FACES
+        assert breaks(read(out / folder / "report.json"), "comparison") == []
+        assert breaks(read(out / folder / "scores.json"), "comparison-scores") == []
         page = (out / "report.html").read_text("utf-8")
         assert f'href="{folder}/report.html"' in page
     page, text = (out / "report.html").read_text("utf-8"), (out / "report.md").read_text("utf-8")

@@ -14,6 +14,7 @@ from report_samples import curve, data, manifest, save
 from kit.config import load_config
 from kit.evaluate.definitions import definitions
 from kit.evaluate.evaluate import load_metrics, score_saved
+from kit.evaluate.general import load_general
 from kit.evaluate.judge import ready_judge
 from kit.evaluate.prompts import choose, load_prompts
 from kit.hooks import load_hooks
@@ -108,8 +109,9 @@ def rescore(root: Path, folder: Path) -> None:
         "definitions": definitions(config, root, hooks, 5),
     }
     prepared = root / "data/prepared/f00d"
-    metrics, judge = load_metrics(config, hooks, root), ready_judge(config, root)
-    scores = score_saved(config, metrics, [], judge, prompts, folder, header, prepared)
+    metrics = load_metrics(config, hooks, root)
+    general, judge = load_general(config, root, hooks), ready_judge(config, root)
+    scores = score_saved(config, metrics, general, judge, prompts, folder, header, prepared)
     save(folder / "scores.json", scores)
 
 
