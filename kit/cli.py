@@ -288,7 +288,10 @@ def report(
     from kit import pipeline
     from kit.config import load_config
 
-    _finish(pipeline.report(load_config(project, overrides or []), evaluation, baseline, pdf))
+    loaded = load_config(project, overrides or [])
+    for changed in pipeline.made_otherwise(loaded, evaluation):
+        _warn(f"{changed}: `casekit evaluate` makes it anew; a report of it as it is cannot be verified")
+    _finish(pipeline.report(loaded, evaluation, baseline, pdf))
 
 
 app.command(rich_help_panel=WORK)(verify)

@@ -59,6 +59,10 @@ def verify(
         errors.print(f"differs  {difference}", markup=False, highlight=False, soft_wrap=True)
     if len(shown) < len(found.differences):
         errors.print(f"… and {len(found.differences) - len(shown)} more; --all lists every one")
+    if any(str(difference).startswith("conf:") for difference in found.differences):
+        found.notes.append(
+            "settings that were given on the command line then are given to verify as well: key=value"
+        )
     for note in found.notes:
         errors.print(f"note  {note}", markup=False, highlight=False, soft_wrap=True)
     if found.differences:

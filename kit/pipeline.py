@@ -216,6 +216,16 @@ def report(
     return write_report(config, loaded.root, evaluation, run, prepared, gates, baseline, browser)
 
 
+def made_otherwise(loaded: LoadedConfig, evaluation_id: str | None = None) -> list[str]:
+    """What an evaluation was made with that the settings say otherwise now; a sentence each."""
+    from kit.evaluate.evaluate import find_evaluation, run_of
+    from kit.evaluate.stale import made_otherwise
+
+    evaluation = find_evaluation(loaded.root, evaluation_id)
+    config = as_trained(loaded, run_of(loaded.root, evaluation))
+    return made_otherwise(evaluation, config, loaded.root, load_hooks(loaded.root))
+
+
 def verify(loaded: LoadedConfig, report: Path) -> "Verified":
     """Make a report's every number again from the saved answers, and compare; what differs."""
     from kit.report.verify import verify_report

@@ -117,7 +117,7 @@ def read_key(endpoint: Endpoint) -> str:
     if endpoint.api_key_env is None:
         return ""
     key = os.environ.get(endpoint.api_key_env, "").strip()
-    where, hint = endpoint.named("api_key_env"), f"export {endpoint.api_key_env}=… before the evaluation"
+    where, hint = endpoint.named("api_key_env"), f"export {endpoint.api_key_env}=… before `{endpoint.again}`"
     if not key:
         raise ConfigError(Problem(where, f"the environment variable {endpoint.api_key_env} is not set", hint))
     if not key.isascii() or not key.isprintable() or " " in key:

@@ -90,7 +90,7 @@ def evaluate(
     base_weights = refuse_changed_base(config, run)
     generation = _generation_settings(config, prepared, run, base_weights)
     folder = root / "evaluations" / f"{run.name}-{sha256_json(generation)[:8]}"
-    record = {"run": run.name, "generation": generation, "scoring": _scoring_hash(config, root, hooks)}
+    record = {"run": run.name, "generation": generation, "scoring": scoring_hash(config, root, hooks)}
     if is_finished(folder, record):
         return folder
     base, tuned = _both_conditions(config, prompts, prepared, run, base_weights)
@@ -320,7 +320,7 @@ def _generation_settings(config: Config, prepared: Path, run: Path, base_weights
     }
 
 
-def _scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
+def scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:
     """A hash of everything that the scores depend on besides the answers."""
     uses = [use.model_dump() for use in config.evaluate.metrics]
     sets = [each.model_dump(mode="json") for each in config.evaluate.general]

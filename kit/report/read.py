@@ -86,7 +86,10 @@ def read_report(folder: Path) -> Json:
     Raises:
         DataError: it is absent or broken, is a comparison's, or was made by another version of casekit.
     """
-    path, again = folder / "report.json", "make it again with this casekit: casekit report --evaluation …"
+    path, again = (
+        folder / "report.json",
+        "make it again with this casekit: casekit evaluate && casekit report",
+    )
     if not path.is_file():
         raise DataError(Problem(str(path), "is not there", "name a report: its id, or its folder"))
     try:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import kit
 from kit.config.errors import CasekitError, DataError, Problem
 from kit.config.explain import dotted
 from kit.config.gates import Gate
@@ -78,9 +77,12 @@ def verify_report(folder: Path, root: Path, today: Callable[[Path], Config], hoo
 def _with_pages(differences: list[Difference], report: Json, made: Made, folder: Path) -> Verified:
     """Beside the numbers the pages, which only the casekit that wrote them makes byte for byte."""
     if report["made_with"] != made.report["made_with"]:
-        own = report["made_with"]["kit_version"]
+        own, this = (
+            f"{made_with['kit_version']}, files {made_with['kit_sha256'][:8]}"
+            for made_with in (report["made_with"], made.report["made_with"])
+        )
         note = (
-            f"the report was made by another casekit ({own}, this one is {kit.__version__}): all numbers "
+            f"the report was made by another casekit ({own}; this one is {this}): all numbers "
             "were made again, but its pages were compared with their recorded hashes only"
         )
         return Verified(differences, [note])

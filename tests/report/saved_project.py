@@ -13,7 +13,7 @@ from report_samples import curve, data, manifest, save
 
 from kit.config import load_config
 from kit.evaluate.definitions import definitions
-from kit.evaluate.evaluate import load_metrics, score_saved
+from kit.evaluate.evaluate import load_metrics, score_saved, scoring_hash
 from kit.evaluate.general import load_general
 from kit.evaluate.judge import ready_judge
 from kit.evaluate.prompts import choose, load_prompts
@@ -86,7 +86,10 @@ def add_evaluation(root: Path, name: str, faults: float, seed: int = 1) -> Path:
         for system in SYSTEMS
     ]
     save_lines(folder / "latency.jsonl", times)
-    save(folder / "evaluation.json", {"run": RUN, "generation": {"seed": 42}, "scoring": "0" * 64})
+    config = load_config(root).config
+    generation = {"seed": 42, "evaluate": {"max_prompts": config.evaluate.max_prompts}}
+    scoring = scoring_hash(config, root, load_hooks(root))
+    save(folder / "evaluation.json", {"run": RUN, "generation": generation, "scoring": scoring})
     rescore(root, folder)
     return folder
 
