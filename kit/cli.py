@@ -289,9 +289,10 @@ def report(
     from kit.config import load_config
 
     loaded = load_config(project, overrides or [])
+    result = pipeline.report(loaded, evaluation, baseline, pdf)
     for changed in pipeline.made_otherwise(loaded, evaluation):
         _warn(f"{changed}: `casekit evaluate` makes it anew; a report of it as it is cannot be verified")
-    _finish(pipeline.report(loaded, evaluation, baseline, pdf))
+    _finish(result)
 
 
 app.command(rich_help_panel=WORK)(verify)
