@@ -163,13 +163,26 @@ def _note(found: Sequence[_Found], answers: int, has_rules: bool, has_emergencie
     ]
     what = " or ".join(counted)
     if not found:
-        return f"None of {looked_at} {what}."
+        return f"None of {looked_at} {what}.{_unusable(scores)}"
     told = ", ".join(
         f"{count(n)} {decoding_name(scores, decoding)}"
         for decoding in ("greedy", "sampled")
         if (n := sum(miss.decoding == decoding for miss in found))
     )
-    return f"{count(len(found))} of {looked_at} ({told}) {what}."
+    return f"{count(len(found))} of {looked_at} ({told}) {what}.{_unusable(scores)}"
+
+
+def _unusable(scores: Json) -> str:
+    """That answers which are none count as violations in the scores, though they break no rule."""
+    invalid = sum(systems["tuned"]["invalid"] for systems in (scores.get("validity") or {}).values())
+    if not invalid:
+        return ""
+    one = invalid == 1
+    return (
+        f" {plural(invalid, 'answer')} {'is' if one else 'are'} unusable (see Validity): "
+        f"{'it counts' if one else 'they count'} as {'a violation' if one else 'violations'} in the scores, "
+        "and a rule is broken only where one is named here."
+    )
 
 
 def _left_out_note(shown: int, rest: int) -> str:
