@@ -10,7 +10,8 @@ from rich.console import Console
 
 from kit.cli_data import data_app
 from kit.cli_report import reports, review, verify
-from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell
+from kit.cli_systems import answer, compare
+from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell, warn
 from kit.config.errors import CasekitError, ExitCode
 
 if TYPE_CHECKING:
@@ -67,13 +68,6 @@ def _announce(plan: "Plan") -> None:
     for warning in plan.warnings:
         errors.print("warning ", style="yellow", end="")
         errors.print(f"gate {warning}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _warn(text: str) -> None:
-    from kit.report.formatting import visible
-
-    errors.print("warning ", style="yellow", end="")
-    errors.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _finish(result: "ReportResult") -> None:
@@ -291,90 +285,15 @@ def report(
     loaded = load_config(project, overrides or [])
     result = pipeline.report(loaded, evaluation, baseline, pdf)
     for changed in pipeline.made_otherwise(loaded, evaluation):
-        _warn(f"{changed}: `casekit evaluate` makes it anew; a report of it as it is cannot be verified")
+        warn(f"{changed}: `casekit evaluate` makes it anew; a report of it as it is cannot be verified")
     _finish(result)
 
 
 app.command(rich_help_panel=WORK)(verify)
 app.command(rich_help_panel=WORK)(review)
 app.command(rich_help_panel=WORK)(reports)
-
-
-@app.command(rich_help_panel=WORK)
-def answer(
-    overrides: Overrides = None,
-    project: Root = HERE,
-    *,
-    base_url: Annotated[str, typer.Option(help="The endpoint, such as http://localhost:8000/v1.")],
-    model: Annotated[str, typer.Option(help="The model's name there.")],
-    out: Annotated[Path, typer.Option(help="The file of answers; one that was begun is gone on with.")],
-    api_key_env: Annotated[
-        str | None, typer.Option(help="The environment variable that holds the key.")
-    ] = None,
-    request: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=JSON", help="Sent along, such as temperature=0; may be repeated."),
-    ] = None,
-    num_concurrent: Annotated[int, typer.Option(min=1, max=256, help="Prompts asked at once.")] = 4,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to a whole answer.")] = 120.0,
-    retries: Annotated[int, typer.Option(min=0, help="How often a prompt is asked again.")] = 5,
-    max_prompts: Annotated[int | None, typer.Option(min=1, help="At most so many prompts.")] = None,
-) -> None:
-    """Answer the held-out prompts with a model that is served elsewhere, for `casekit compare`."""
-    from kit import pipeline
-    from kit.config import load_config
-    from kit.evaluate.endpoint import Endpoint, parse_request
-
-    loaded = load_config(project, overrides or [])
-    asked = {"temperature": 0, "max_tokens": loaded.config.evaluate.max_new_tokens}
-    endpoint = Endpoint(
-        model=model,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        request=asked | parse_request(request or []),
-        timeout=timeout,
-        retries=retries,
-        num_concurrent=num_concurrent,
-        who=f"model {model!r}",
-        named=lambda key: f"--{key.replace('_', '-')}",
-        again="casekit answer",
-    )
-    count, empty = pipeline.answer(loaded, endpoint, out, max_prompts)
-    say("answers", out)
-    if empty:
-        errors.print(f"{empty} of {count} replies held no text and count as empty answers", style="yellow")
-
-
-@app.command(rich_help_panel=WORK)
-def compare(
-    systems: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="A B [C…]", help="Files of answers, evaluations or runs (`ID:base`: its base)."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="The report's folder.")],
-    settings: Annotated[
-        Path | None, typer.Option("--config", help="Metrics and gates, instead of the project's.")
-    ] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", "-m", help="A metric, instead of a file; may be repeated.")
-    ] = None,
-    policy: Annotated[
-        Path | None, typer.Option(help="With --metric: the policy of those that need one.")
-    ] = None,
-    project: Root = HERE,
-) -> None:
-    """Hold systems that answered the same prompts against the first of them; the exit code is the verdict."""
-    from kit import pipeline
-    from kit.evaluate.comparison import comparison_settings
-    from kit.terminal import comparison
-
-    config, root = comparison_settings(project, settings, metric or [], policy)
-    result = pipeline.compare(config, root, systems, out, project, _warn)
-    console.print(comparison(result.folder))
-    say("report", result.folder / "report.html")
-    raise typer.Exit(int(result.exit_code))
+app.command(rich_help_panel=WORK)(answer)
+app.command(rich_help_panel=WORK)(compare)
 
 
 @app.command("run", rich_help_panel=WORK)

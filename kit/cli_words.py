@@ -37,3 +37,11 @@ def say(what: str, path: Path) -> None:
     """Print where a command left something."""
     console.print(f"[green]{what}[/] ", end="")
     console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Tell what a person should know where errors go; nothing stops."""
+    from kit.report.formatting import visible
+
+    errors.print("warning ", style="yellow", end="")
+    errors.print(visible(text), markup=False, highlight=False, soft_wrap=True)
