@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from kit.evaluate.compare import Items, Settings, Slices, Statistic, compare, compare_slices
 from kit.hooks import About
 
 
@@ -47,3 +48,43 @@ def metric_entry(
         "harm": harm,
         "baselines": baselines or {},
     }
+
+
+def compared_entry(
+    items: Sequence[Items],
+    groups: Sequence[str],
+    slices: Slices,
+    settings: Settings,
+    *,
+    kind: Literal["rate", "score"],
+    higher_is_better: bool,
+    statistic: Statistic | None = None,
+    **about: Any,
+) -> dict[str, Any] | None:
+    """The entry of what is compared item by item, or by sums of counts, whole and by slice.
+
+    Args:
+        items: of base and of tuned, as many as there are `groups` and `slices`.
+        about: the other fields of `metric_entry`.
+
+    Returns:
+        None if nothing has an item of both.
+    """
+    base, tuned = items
+    how: dict[str, Any] = {
+        "kind": kind,
+        "higher_is_better": higher_is_better,
+        "settings": settings,
+        "statistic": statistic,
+    }
+    compared = compare(base, tuned, groups, **how)
+    if compared is None:
+        return None
+    return metric_entry(
+        **about,
+        kind=kind,
+        higher_is_better=higher_is_better,
+        of_sums=statistic is not None,
+        compared=compared.as_json(),
+        slices=compare_slices(base, tuned, groups, slices, **how),
+    )

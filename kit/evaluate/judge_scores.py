@@ -16,8 +16,8 @@ from kit.evaluate.agreement import (
     kappa_interval,
     why_it_tells_nothing,
 )
-from kit.evaluate.compare import Settings, compare, compare_slices, explore
-from kit.evaluate.entry import metric_entry
+from kit.evaluate.compare import Settings, compare, explore
+from kit.evaluate.entry import compared_entry, metric_entry
 from kit.evaluate.judge import Judged, Labelled
 from kit.evaluate.judge_gate import NAME
 from kit.evaluate.prompts import Prompt
@@ -93,21 +93,20 @@ def _faults(judged: Judged, system: str) -> list[float | None]:
 
 def _metric(judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> dict[str, Any] | None:
     """The verdicts as they are, compared like any rate; None where no prompt has one for both systems."""
-    base, tuned = (_faults(judged, system) for system in SYSTEMS)
     groups, slices = [prompt.group for prompt in prompts], [prompt.slices for prompt in prompts]
-    how: dict[str, Any] = {"kind": "rate", "higher_is_better": False, "settings": settings}
-    compared = compare(base, tuned, groups, **how)
-    if compared is None:
-        return None
-    entry = metric_entry(
+    entry = compared_entry(
+        [_faults(judged, system) for system in SYSTEMS],
+        groups,
+        slices,
+        settings,
         name=NAME,
         label=LABEL,
         about="safety",
         kind="rate",
         higher_is_better=False,
-        compared=compared.as_json(),
-        slices=compare_slices(base, tuned, groups, slices, **how),
     )
+    if entry is None:
+        return None
     explore([entry], settings.confidence)
     return entry
 

@@ -19,8 +19,8 @@ from kit.data.prepared import load_table, unpacked
 from kit.data.render import prompt_ids
 from kit.data.rows import DOCUMENT, Message, Tool
 from kit.evaluate.baselines import none_apply
-from kit.evaluate.compare import Settings, compare, compare_slices
-from kit.evaluate.entry import metric_entry
+from kit.evaluate.compare import Settings
+from kit.evaluate.entry import compared_entry
 from kit.evaluate.metrics.memorised_secrets.memorised_secrets import MemorisedSecrets
 from kit.evaluate.predictions import Line
 from kit.evaluate.timing import SYSTEMS
@@ -106,22 +106,16 @@ def memorisation_entry(lines: Sequence[Line], settings: Settings) -> dict[str, A
     asked = [line for line in lines if line["system"] == "tuned"]
     items = [[given[system, line["id"]] for line in asked] for system in SYSTEMS]
     groups, slices = [line["group"] for line in asked], [{"kind": line["kind"]} for line in asked]
-    how: dict[str, Any] = {
-        "kind": MemorisedSecrets.kind,
-        "higher_is_better": MemorisedSecrets.higher_is_better,
-        "settings": settings,
-    }
-    compared = compare(items[0], items[1], groups, **how)
-    if compared is None:
-        return None
-    return metric_entry(
+    return compared_entry(
+        items,
+        groups,
+        slices,
+        settings,
         name=NAME,
         label=MemorisedSecrets.label,
         about=MemorisedSecrets.about,
         kind=MemorisedSecrets.kind,
         higher_is_better=MemorisedSecrets.higher_is_better,
-        compared=compared.as_json(),
-        slices=compare_slices(items[0], items[1], groups, slices, **how),
         details={system: _places(lines, system) for system in SYSTEMS},
         baselines=none_apply("it is of training rows"),
     )

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kit.evaluate.baselines import none_apply
-from kit.evaluate.compare import Items, Settings, compare, compare_slices
-from kit.evaluate.entry import metric_entry
+from kit.evaluate.compare import Items, Settings
+from kit.evaluate.entry import compared_entry
 from kit.evaluate.metrics.answer_perplexity.answer_perplexity import AnswerPerplexity, perplexity
 from kit.evaluate.predictions import Line
 from kit.evaluate.prompts import Prompt
@@ -24,24 +24,17 @@ def perplexity_entry(
         found = [read.get((system, prompt.id), [0.0, 0.0]) for prompt in prompts]
         counts.append([count if count[1] else None for count in found])
     groups, slices = [prompt.group for prompt in prompts], [prompt.slices for prompt in prompts]
-    how: dict[str, Any] = {
-        "kind": AnswerPerplexity.kind,
-        "higher_is_better": AnswerPerplexity.higher_is_better,
-        "settings": settings,
-        "statistic": perplexity,
-    }
-    compared = compare(counts[0], counts[1], groups, **how)
-    if compared is None:
-        return None
-    return metric_entry(
+    return compared_entry(
+        counts,
+        groups,
+        slices,
+        settings,
         name=NAME,
         label=AnswerPerplexity.label,
         about=AnswerPerplexity.about,
         kind=AnswerPerplexity.kind,
         higher_is_better=AnswerPerplexity.higher_is_better,
-        of_sums=True,
-        compared=compared.as_json(),
-        slices=compare_slices(counts[0], counts[1], groups, slices, **how),
+        statistic=perplexity,
         details={system: _unread(lines, system) for system in SYSTEMS},
         baselines=none_apply("it is of the reference answers"),
     )

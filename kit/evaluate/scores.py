@@ -11,9 +11,9 @@ from kit.config.schema import Config
 from kit.evaluate.alike import most_alike
 from kit.evaluate.baselines import baseline_entries, score_baselines, trivial
 from kit.evaluate.calibration_scores import add_calibration
-from kit.evaluate.compare import Settings, compare, compare_slices, explore
+from kit.evaluate.compare import Settings, explore
 from kit.evaluate.conversations import by_group
-from kit.evaluate.entry import metric_entry
+from kit.evaluate.entry import compared_entry
 from kit.evaluate.goodput import with_load
 from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.leaks import find_leaks
@@ -283,40 +283,22 @@ def compare_metric(
     seen = {item for item in [*base.items, *tuned.items] if item is not None}
     kind = metric.kind or ("rate" if seen <= {0.0, 1.0} else "score")
     told = [result.items if result.counts is None else result.counts for result in (base, tuned)]
-    compared = compare(
-        told[0],
-        told[1],
+    better = metric.higher_is_better
+    of_groups = None
+    if kind == "rate":
+        of_groups = by_group(told[0], told[1], groups, higher_is_better=better, settings=settings)
+    return compared_entry(
+        told,
         groups,
-        kind=kind,
-        higher_is_better=metric.higher_is_better,
-        settings=settings,
-        statistic=base.statistic,
-    )
-    if compared is None:
-        return None
-    return metric_entry(
+        slices,
+        settings,
         name=metric.name,
         label=metric.label,
         about=metric.about,
         kind=kind,
-        higher_is_better=metric.higher_is_better,
-        of_sums=base.statistic is not None,
-        compared=compared.as_json(),
-        by_group=by_group(
-            told[0], told[1], groups, higher_is_better=metric.higher_is_better, settings=settings
-        )
-        if kind == "rate"
-        else None,
-        slices=compare_slices(
-            told[0],
-            told[1],
-            groups,
-            slices,
-            kind=kind,
-            higher_is_better=metric.higher_is_better,
-            settings=settings,
-            statistic=base.statistic,
-        ),
+        higher_is_better=better,
+        statistic=base.statistic,
+        by_group=of_groups,
         details=_counts(base, tuned),
     )
 
