@@ -4,13 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
-    "{% if message.role == 'assistant' %}{% generation %}{{ message.content }}<|im_end|>{% endgeneration %}"
-    "{% else %}{{ message.content }}<|im_end|>{% endif %}\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+from small_models import make_model, make_row, make_tokenizer, save_split
 
 POLICY = r"""
 rules:
@@ -65,45 +59,6 @@ def policy_file(tmp_path: Path) -> Path:
     return path
 
 
-def make_tokenizer():
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=["<|im_start|>"],
-    )
-    fast.chat_template = TEMPLATE
-    return fast
-
-
-def make_model(seed: int, hidden: int = 16):
-    """A random two-layer Qwen3 with 10,000 weights, over bytes; about one answer in three stops by itself."""
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    torch.manual_seed(seed)
-    config = Qwen3Config(
-        vocab_size=259,
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=hidden // 2,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        initializer_range=0.6,
-    )
-    return Qwen3ForCausalLM(config).eval()
-
-
 @pytest.fixture(scope="session")
 def tokenizer():
     return make_tokenizer()
@@ -112,39 +67,6 @@ def tokenizer():
 @pytest.fixture(scope="session")
 def model():
     return make_model(0)
-
-
-def save_split(folder: Path, rows: list[dict]) -> None:
-    import datasets
-
-    features = datasets.Features(
-        {
-            "id": datasets.Value("string"),
-            "messages": [{"role": datasets.Value("string"), "content": datasets.Value("string")}],
-            "expected": datasets.Value("string"),
-            "slices": datasets.Value("string"),
-            "group": datasets.Value("string"),
-            "source": datasets.Value("string"),
-            "line": datasets.Value("int64"),
-        }
-    )
-    columns = {name: [row[name] for row in rows] for name in features}
-    datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(folder))
-
-
-def make_row(number: int) -> dict:
-    return {
-        "id": f"{number * 7919 % 65521:016x}",
-        "messages": [
-            {"role": "user", "content": f"Is fund {number} safe{'?' * (number % 9)}"},
-            {"role": "assistant", "content": "It can fall in value."},
-        ],
-        "expected": json.dumps({"topic": "funds", "answerable": number % 2 == 0}),
-        "slices": json.dumps({"topic": "funds"}),
-        "group": str(number),
-        "source": "test",
-        "line": number,
-    }
 
 
 @pytest.fixture

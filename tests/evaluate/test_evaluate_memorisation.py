@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import torch
-from conftest import make_model, make_row, make_tokenizer, save_split
+from small_models import make_model, make_row, make_tokenizer, save_split
 
 from kit.config.schema import Config
 from kit.data.prepared import load_split
