@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kit.config.schema import Config
-from kit.train.methods import parameter_counts, rate_advice, training_dtype
+from kit.train.methods import parameter_counts, training_dtype
+from kit.train.rates import rate_advice
 
 if TYPE_CHECKING:
     from kit.train.trainer import RunTrainer

@@ -14,6 +14,7 @@ from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.files import write_json
 from kit.models.loading import device
+from kit.train.adapters import loraplus_optimizer, save_weights
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
@@ -47,9 +48,11 @@ def make_trainer(
     mixed = mixed_precision(device(config.hardware))
     kept = forget_after(run, step_of(checkpoint))
     kind, own = trainer_of(config, tokenizer)
+    arguments = training_arguments(config, run, mixed, validates)
     trainer = kind(
         model=model,
-        args=training_arguments(config, run, mixed, validates),
+        args=arguments,
+        optimizers=(loraplus_optimizer(model, arguments, config), None),
         train_dataset=datasets.Dataset.from_list(examples["train"]),
         eval_dataset=datasets.Dataset.from_list(examples["valid"]) if validates else None,
         processing_class=tokenizer,
@@ -178,7 +181,7 @@ def widen_adapter(model: Any) -> None:
 
 def save_model(model: Any, tokenizer: Any, folder: Path, config: Config) -> None:
     """Write adapter or full weights with the tokenizer; an adapter names its base as the settings do."""
-    model.save_pretrained(str(folder))
+    save_weights(model, folder)
     tokenizer.save_pretrained(str(folder))
     adapter = folder / "adapter_config.json"
     if adapter.is_file():
