@@ -49,7 +49,7 @@ class MethodConfig(Section):
     target_modules: str | list[str] = "all-linear"
     """lora, qlora, oft: layers that get an adapter."""
     use_rslora: bool = False
-    """lora, qlora: divide alpha by the root of the rank, so that high ranks learn too (Kalajdzievski 2023)."""
+    """lora, qlora: divide alpha by the root of the rank, so that high ranks learn (Kalajdzievski 2023)."""
     use_dora: bool = False
     """lora, qlora: train the size of each output apart from its direction (DoRA, Liu et al. 2024)."""
     init_lora_weights: Literal["default", "pissa", "pissa_niter_16", "loftq"] = "default"

@@ -70,8 +70,8 @@ REFUSALS: tuple[Refusal, ...] = (
         what="`prefix` or `prompt` with `train.packing`",
         key=("train", "packing"),
         holds=lambda chosen: chosen.method.name in SOFT_PROMPTS and chosen.train.packing,
-        reason="the virtual tokens stand once before a packed row, not before each of its dialogues, and turn "
-        "off in silence what keeps these apart",
+        reason="the virtual tokens stand once before a packed row, not before each of its dialogues, and "
+        "turn off in silence what keeps these apart",
         hint="set it to false: rows of like length share a batch",
     ),
     Refusal(

@@ -7,9 +7,9 @@ from typing import Any
 def count_positions(model: Any) -> None:
     """Let the base of `model` count positions by the attention mask where it is given none.
 
-    PEFT gives the base none for prompt tuning. On a row that is padded on the left, positions would then count
-    the padding between virtual tokens and text, and an answer would depend on the rows beside it. Generation
-    for prefix tuning passes them on; a forward pass alone does not.
+    PEFT gives the base none for prompt tuning. On a row that is padded on the left, positions would then
+    count the padding between virtual tokens and text, and an answer would depend on the rows beside it.
+    Generation for prefix tuning passes them on; a forward pass alone does not.
 
     Args:
         model: a PEFT model for causal language modelling.

@@ -25,9 +25,10 @@ def add_adapter(base: Any, config: Config) -> Any:
     method = config.method
     try:
         model = get_peft_model(base, _ADAPTERS[method.name](base, method))
-    except ValueError as error:
-        raise _not_adapted(base, method, error) from error
+    except (TypeError, ValueError) as error:
+        raise _not_adapted(base, method, str(error).splitlines()[0]) from error
     if method.name in SOFT_PROMPTS:
+        _check_window(base, config)
         count_positions(model)
     if method.name == "oft":
         _check_blocks(model, method.oft_block_size)
@@ -113,8 +114,7 @@ _ADAPTERS: dict[str, Callable[[Any, MethodConfig], Any]] = {
 }
 
 
-def _not_adapted(base: Any, method: MethodConfig, error: ValueError) -> ConfigError:
-    reason = str(error).splitlines()[0]
+def _not_adapted(base: Any, method: MethodConfig, reason: str) -> ConfigError:
     if method.name not in ("lora", "qlora", "oft"):
         message = f"`{method.name}` does not know the layers of a {base.config.model_type} ({reason})"
         return ConfigError(Problem(where="method.name", message=message, hint="use lora, which adapts any"))
@@ -128,15 +128,34 @@ def _not_adapted(base: Any, method: MethodConfig, error: ValueError) -> ConfigEr
     )
 
 
+def _check_window(base: Any, config: Config) -> None:
+    """Refuse virtual tokens that a layer could lose sight of.
+
+    Raises:
+        ConfigError: attention looks back over fewer tokens than a padded row and its answer may have. Padding
+            stands between virtual tokens and text, so that answers would depend on the rows beside them.
+    """
+    window = getattr(base.config.get_text_config(), "sliding_window", None)
+    longest = config.method.num_virtual_tokens + config.model.max_length + config.evaluate.max_new_tokens
+    if window is not None and window < longest:
+        raise ConfigError(
+            Problem(
+                where="method.name",
+                message=f"attention looks back {window:,} tokens in this model, and virtual tokens, "
+                f"`model.max_length` and `evaluate.max_new_tokens` together are {longest:,}: long rows would "
+                "lose sight of what `" + config.method.name + "` learned",
+                hint="lower `model.max_length`, or use lora",
+            )
+        )
+
+
 def _check_blocks(model: Any, wanted: int) -> None:
     """Refuse a block size that PEFT would exchange for another one, with a line nobody reads.
 
     Raises:
         ConfigError: it does not divide the width of an adapted layer.
     """
-    widths = {
-        module.in_features for module in model.modules() if wanted_block(module) not in (None, wanted)
-    }
+    widths = {module.in_features for module in model.modules() if wanted_block(module) not in (None, wanted)}
     if widths:
         listed = ", ".join(map(str, sorted(widths)))
         raise ConfigError(
@@ -182,8 +201,10 @@ def write_adapter(model: Any, weights: dict[str, Any], folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
-    save_file({name: weight.cpu().contiguous() for name, weight in weights.items()},
-              folder / SAFETENSORS_WEIGHTS_NAME)
+    save_file(
+        {name: weight.cpu().contiguous() for name, weight in weights.items()},
+        folder / SAFETENSORS_WEIGHTS_NAME,
+    )
 
 
 def loraplus_optimizer(model: Any, arguments: Any, config: Config) -> Any:

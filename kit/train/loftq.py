@@ -1,7 +1,7 @@
 """LoftQ: LoRA matrices that begin with what 4 bits lost of the base (Li et al. 2023).
 
-PEFT's `replace_lora_weights_loftq` does the same on a GPU alone, and leaves alpha / rank out, so that it would
-be made up for twice at the usual alpha. So it is written here: one singular value decomposition a layer.
+PEFT's `replace_lora_weights_loftq` does the same on a GPU alone, and leaves alpha / rank out, so that the
+loss would be made up for twice at the usual alpha. So it is written here: a decomposition a layer.
 """
 
 import json

@@ -10,6 +10,7 @@ from kit.models.loading import device, dtype, load_model
 if TYPE_CHECKING:
     import torch
 
+
 def load_for_training(config: Config) -> Any:
     """The base model of `config`, adapted as `config.method` says, ready for the trainer.
 

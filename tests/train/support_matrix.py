@@ -3,18 +3,16 @@
 A new stage is one line of `STAGES`. `make support` runs the tests of it and keeps what they found.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from train_world import losses_of, write_labelled, write_preferences, write_prepared
+from train_world import write_labelled, write_preferences, write_prepared
 
 from kit.config.methods import method_names
 from kit.config.schema import Config
 from kit.config.support import Chosen, Refusal, refused
-from kit.train.stages import train
 
 STAGES: dict[str, Callable[[Path, int, int], Path]] = {
     "pretrain": write_prepared,
@@ -41,33 +39,35 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 METHODS: dict[str, dict[str, Any]] = {**{name: {"name": name} for name in method_names()}, **VARIANTS}
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "": {},
-    "packing": {"packing": True},
-    "gradient_checkpointing": {"gradient_checkpointing": True},
-}
+OPTIONS = ("packing", "gradient_checkpointing")
 """Settings of `train` that a method may not bear; tried with sft."""
 
 RATES = {"full": 3e-3, "freeze": 3e-3, "prefix": 5e-2, "prompt": 5e-2, "ia3": 5e-2}
 STEPS = 5
+FEW_TOKENS = {"num_virtual_tokens": 4}
+
+
+VARIANT_STAGES = ("sft", "dpo")
+"""A variant is tried with one stage that has a reference and one that has none."""
 
 
 def combinations() -> Iterator[tuple[str, str, str]]:
     """Every stage, method and option that the matrix speaks of."""
     for method in METHODS:
-        for stage in STAGES:
+        for stage in VARIANT_STAGES if method in VARIANTS else STAGES:
             yield stage, method, ""
-        for option in OPTIONS:
-            if option:
-                yield "sft", method, option
+    for option in OPTIONS:
+        for method in method_names():
+            yield "sft", method, option
 
 
 def settings_of(stage: str, method: str, option: str, base: Path) -> dict[str, Any]:
     """The settings of a few steps on the same eight rows."""
     own = METHODS[method]
+    small = {"freeze": {"num_trainable_layers": 1}, "prefix": FEW_TOKENS, "prompt": FEW_TOKENS}
     return {
         "model": {"name": str(base), "max_length": 256},
-        "method": own if own["name"] not in ("prefix", "prompt") else {**own, "num_virtual_tokens": 4},
+        "method": {**own, **small.get(own["name"], {})},
         "train": {
             "stage": stage,
             "learning_rate": RATES.get(own["name"], 1e-2),
@@ -78,7 +78,7 @@ def settings_of(stage: str, method: str, option: str, base: Path) -> dict[str, A
             "logging_steps": 1,
             "eval_steps": 100,
             "save_steps": 100,
-            **OPTIONS[option],
+            **({option: True} if option else {}),
         },
         "hardware": {"num_threads": 1},
         "tracking": {"report_to": []},
@@ -91,21 +91,8 @@ def refusals(settings: dict[str, Any]) -> list[Refusal]:
     return refused(Chosen(config.method, config.train))
 
 
-def trained(config: Config, root: Path, prepared: Path) -> dict[str, Any]:
-    """Train as `config` says, and what became of the loss."""
-    run = train(config, root, prepared, task_score=None)
-    losses = losses_of(run)
-    manifest = json.loads((run / "manifest.json").read_text())
-    return {
-        "run": run,
-        "losses": losses,
-        "trainable": manifest["trainable_parameters"] / manifest["total_parameters"],
-    }
-
-
 def versions() -> dict[str, str]:
     """What the matrix was made with."""
     return {
-        name: version(name)
-        for name in ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
+        name: version(name) for name in ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
     }

@@ -11,8 +11,8 @@ from kit.config.errors import ConfigError, DataError, InvalidRunError
 from kit.config.schema import Config, Model
 from kit.models.loading import load_model, load_tokenizer, load_tuned
 from kit.train.examples import tokenise
-from kit.train.rates import rate_advice
 from kit.train.metrics import read_metrics
+from kit.train.rates import rate_advice
 from kit.train.stages import train
 from kit.train.trackers import check_trackers
 

@@ -1,24 +1,113 @@
-"""Every stage with every method: what is refused is refused, and everything else trains."""
+"""Every stage with every method: what is refused is refused at config time, and everything else trains.
+
+`make support` runs this module alone and keeps what it found; the support page is made from that.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
 
 import pytest
-from support_matrix import STAGES, combinations, refusals, settings_of, trained
+import torch
+import yaml
+from support_matrix import STAGES, combinations, refusals, settings_of, versions
+from train_world import losses_of, write_base
 
+from kit.config import load_config
+from kit.config.errors import ConfigError
 from kit.config.schema import Config
+from kit.config.schema_train import Stage
+from kit.config.support import REFUSALS
+from kit.config.support_page import RECORD, Record, Refused, Trained, markdown_page, read_record
+from kit.files import write_json
+from kit.models.loading import load_tuned
+from kit.train.stages import train
 
-pytestmark = pytest.mark.slow
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
+ALL = list(combinations())
+TRAINED = [one for one in ALL if not refusals(settings_of(*one, Path("base")))]
+REFUSED = [one for one in ALL if one not in TRAINED]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base of two layers, so that `freeze` has one to leave alone."""
+    return write_base(tmp_path_factory.mktemp("base"), num_hidden_layers=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Prepared data of every stage: eight rows to learn, two to validate with."""
     return {stage: write(tmp_path_factory.mktemp(stage), 8, 2) for stage, write in STAGES.items()}
 
 
-@pytest.mark.parametrize(("stage", "method", "option"), combinations())
-def test_what_is_not_refused_trains(stage, method, option, base, data, tmp_path):
-    settings = settings_of(stage, method, option, base)
-    if refusals(settings):
-        pytest.skip("refused")
-    found = trained(Config.model_validate(settings), tmp_path, data[stage])
-    print(stage, method, option, [round(x,3) for x in found["losses"]], found["trainable"])
-    assert found["losses"][-1] < found["losses"][0]
+@pytest.fixture(scope="module")
+def record() -> Iterator[Record]:
+    """What trained and what was refused, kept where `make support` asks for it."""
+    found = Record(versions(), [], [])
+    yield found
+    if path := os.environ.get("CASEKIT_RECORD_SUPPORT"):
+        write_json(Path(path), asdict(found))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "method", "option"), TRAINED)
+def test_what_is_not_refused_trains_and_loads(
+    stage, method, option, base, data, record, tmp_path, exact_arithmetic
+):
+    config = Config.model_validate(settings_of(stage, method, option, base))
+    run = train(config, tmp_path, data[stage], task_score=None)
+    losses = losses_of(run)
+    assert all(later < losses[0] for later in losses[1:])
+    answers = load_tuned(run / "golden", config)
+    with torch.no_grad():
+        assert answers(torch.arange(12)[None]).logits.isfinite().all()
+    cell = Trained(stage, method, option, 1, round(losses[0], 3), round(losses[-1], 3))
+    record.trained.append(cell)
+
+
+@pytest.mark.parametrize(("stage", "method", "option"), REFUSED)
+def test_what_is_refused_is_refused_with_its_reason(stage, method, option, record, tmp_path):
+    settings = settings_of(stage, method, option, Path("base"))
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "project.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path)
+    said = [(problem.message.partition(": ")[2], problem.hint) for problem in caught.value.problems]
+    holding = refusals(settings)
+    assert {(refusal.reason, refusal.hint) for refusal in holding} == set(said)
+    assert all(problem.where.startswith("conf/project.yaml:") for problem in caught.value.problems)
+    record.refused.append(Refused(stage, method, option, [refusal.what for refusal in holding]))
+
+
+def test_the_page_is_what_was_recorded_and_the_record_is_of_today():
+    kept = read_record(DOCS / RECORD)
+    assert (DOCS / "support.md").read_text(encoding="utf-8") == markdown_page(kept)
+    advice = "run `make support`: stages, methods or refusals changed"
+    assert {cell[:3] for cell in kept.trained if cell.processes == 1} == set(TRAINED), advice
+    refused = {
+        cell[:3]: [one.what for one in refusals(settings_of(*cell[:3], Path("base")))] for cell in REFUSED
+    }
+    assert {cell[:3]: cell.what for cell in kept.refused} == refused, advice
+    assert set(kept.made_with) == set(versions())
+    assert all(cell.last < cell.first for cell in kept.trained)
+
+
+def test_every_refusal_of_the_table_is_met():
+    met = {refusal.what for one in REFUSED for refusal in refusals(settings_of(*one, Path("base")))}
+    assert met == {refusal.what for refusal in REFUSALS}
+
+
+def test_every_stage_of_the_settings_is_in_the_matrix():
+    assert set(STAGES) == set(get_args(Stage))
+
+
+def test_a_record_that_is_no_record_is_told(tmp_path):
+    path = tmp_path / RECORD
+    path.write_text(json.dumps({"trained": []}))
+    with pytest.raises(ConfigError, match="is no record of what was trained") as caught:
+        read_record(path)
+    assert "make support" in str(caught.value)
