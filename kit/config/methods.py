@@ -53,10 +53,15 @@ def check_method(tree: dict[str, Any]) -> Iterator[Finding]:
         if method.name not in methods and getattr(method, name) != getattr(MethodConfig(), name):
             yield Finding(
                 ("method", name),
-                f"`method.{name}` is for {' and '.join(methods)}, and the method is {method.name}",
-                f"take it out, or set method.name to {' or '.join(methods)}",
+                f"`method.{name}` is for {_listed(methods, 'and')}, and the method is {method.name}",
+                f"take it out, or set method.name to {_listed(methods, 'or')}",
                 needs_rest=True,
             )
+
+
+def _listed(names: tuple[str, ...], last: str) -> str:
+    *before, end = names
+    return f"{', '.join(before)} {last} {end}" if before else end
 
 
 def method_names() -> tuple[str, ...]:

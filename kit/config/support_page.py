@@ -71,8 +71,8 @@ _HEAD = """\
 
 Written by `make support`; do not edit. It trains every combination below that is not refused, a few steps
 on a small random model on a CPU, checks that the loss falls and that the golden checkpoint loads and answers,
-and writes down what it found. The tests train them all again, and hold this page against what `casekit config`
-refuses.
+and writes down what it found. The tests train them all again, and hold this page against what
+`casekit config` refuses.
 """
 _NOTE = """\
 `1 process` and `2 processes` are what a combination was trained with; what is refused has the numbers of its

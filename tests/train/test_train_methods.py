@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from train_world import losses_of, weights_of, write_base, write_prepared
+from bitsandbytes.functional import dequantize_4bit
+from train_world import losses_of, weights_of, write_base
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, MistralConfig, Phi3Config
 
 from kit.config.errors import ConfigError, ModelError
@@ -75,8 +76,11 @@ def moved(model: Any, by: float = 0.05) -> Any:
     return model.eval()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, "float32") for name in ADAPTERS]
+    + [(name, "bfloat16") for name in ("dora", "pissa", "ia3", "oft", "prefix", "prompt")],
+)
 def test_what_was_trained_is_what_loads_and_switched_off_it_is_the_base(
     name, dtype, made, prepared, tmp_path, exact_arithmetic
 ):
@@ -89,8 +93,11 @@ def test_what_was_trained_is_what_loads_and_switched_off_it_is_the_base(
 
     run = train(config, tmp_path, prepared, note)
     tuned, base = load_tuned(run / "golden", config), load_base(config)
-    # Of PiSSA in 16 bits, what is left of the base was rounded while training, and the base itself is not.
-    allowed = {"float32": 2e-5, "bfloat16": 0.05}[dtype] if "pissa" in name else 1e-6
+    allowed = 1e-6
+    if "pissa" in name:  # in 16 bits what is left of the base was rounded while training, the base is not
+        allowed = {"float32": 2e-5, "bfloat16": 0.05}[dtype]
+    if config.method.name == "qlora":  # but in training, some CPUs multiply 4-bit weights in bfloat16
+        allowed = 0.01
     assert (seen(tuned) - last[-1]).abs().max() <= allowed * seen(base).abs().max()
     assert (seen(tuned) - seen(base)).abs().max() > 0.05, "it learned nothing"
     with tuned.disable_adapter():
@@ -101,7 +108,7 @@ def test_what_was_trained_is_what_loads_and_switched_off_it_is_the_base(
 @pytest.mark.parametrize(("dtype", "allowed"), [("float32", 1e-5), ("bfloat16", 0.03)])
 @pytest.mark.parametrize("name", MERGED)
 def test_merged_weights_answer_as_the_adapter_does(name, dtype, allowed, made):
-    model = moved(load_for_training(made(ADAPTERS[name], dtype=dtype)))
+    model = moved(load_for_training(made(ADAPTERS[name], dtype=dtype)), by=0.2 if name == "ia3" else 0.05)
     apart = seen(model)
     with model.disable_adapter():
         assert (seen(model) - apart).abs().max() > 0.1
@@ -125,7 +132,7 @@ class Interruption:
 
 
 RESUMED = {
-    **{name: ADAPTERS[name] for name in ("dora", "pissa", "ia3", "oft", "prefix", "prompt", "loftq")},
+    **{name: ADAPTERS[name] for name in ("ia3", "oft", "prefix", "prompt", "loftq")},
     "freeze": {"name": "freeze", "num_trainable_layers": 1},
     "loraplus": {"name": "lora", "loraplus_lr_ratio": 4.0, "dropout": 0.1},
     "pissa_niter": {**PISSA, "init_lora_weights": "pissa_niter_16"},
@@ -158,7 +165,7 @@ def test_freeze_trains_the_last_layers_and_the_norm_behind_them(deep, made, prep
 
 
 def test_freeze_refuses_more_layers_than_there_are(deep, made):
-    with pytest.raises(ConfigError, match="4 of the last layers .* and the model has 3") as caught:
+    with pytest.raises(ConfigError, match=r"4 of the last layers .* and the model has 3") as caught:
         load_for_training(made({"name": "freeze", "num_trainable_layers": 4}, base=deep))
     assert caught.value.problems[0].where == "method.num_trainable_layers"
 
@@ -204,9 +211,7 @@ def test_oft_rotates_in_blocks_of_the_size_that_was_asked_for(made):
     model = load_for_training(made({"name": "oft", "oft_block_size": 16}))
     blocks = {tuple(p.shape) for p in model.parameters() if p.requires_grad}
     assert blocks == {(4, 120), (8, 120)}, "4 or 8 blocks, each of 16 * 15 / 2 angles"
-    with pytest.raises(
-        ConfigError, match="24 does not divide the width of every adapted layer .64, 128."
-    ) as e:
+    with pytest.raises(ConfigError, match=r"24 does not divide the width .*64, 128") as e:
         load_for_training(made({"name": "oft", "oft_block_size": 24}))
     assert e.value.problems[0].where == "method.oft_block_size"
 
@@ -222,17 +227,24 @@ def test_loraplus_trains_the_matrices_b_faster(made):
     rates = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
     named = {name: rates[id(p)] for name, p in model.named_parameters() if p.requires_grad}
     assert {rate for name, rate in named.items() if "lora_A" in name} == {(1e-2, 0.1)}
-    assert {rate for name, rate in named.items() if "lora_B" in name} == {(pytest.approx(0.16), 0.1)}
+    assert {rate for name, rate in named.items() if "lora_B" in name} == {(1e-2 * 16, 0.1)}
     assert {group["betas"] for group in groups} == {(0.9, 0.999)}
 
 
 def test_a_run_with_loraplus_is_trained_by_it(made, prepared, tmp_path):
-    plain = train(made({"name": "lora"}, max_steps=2), tmp_path / "a", prepared, None)
-    same = {"name": "lora", "loraplus_lr_ratio": 1.0}
-    equal = train(made(same, max_steps=2), tmp_path / "b", prepared, None)
-    plus = train(made({**same, "loraplus_lr_ratio": 8.0}, max_steps=2), tmp_path / "c", prepared, None)
+    ratios = [{}, {"loraplus_lr_ratio": 1.0}, {"loraplus_lr_ratio": 8.0}]
+    plain, equal, plus = (
+        train(made({"name": "lora", **ratio}, max_steps=3), tmp_path / str(n), prepared, None)
+        for n, ratio in enumerate(ratios)
+    )
     assert losses_of(equal) == losses_of(plain) and weights_of(equal) == weights_of(plain)
-    assert losses_of(plus)[0] == losses_of(plain)[0] and losses_of(plus)[1] != losses_of(plain)[1]
+    assert losses_of(plus)[0] == losses_of(plain)[0] and losses_of(plus)[2] < losses_of(plain)[2]
+
+
+def as_it_stands(layer: Any) -> torch.Tensor:
+    """The weight of a 4-bit layer, its adapter added."""
+    held = layer.get_base_layer().weight
+    return dequantize_4bit(held.data, held.quant_state).float() + layer.get_delta_weight("default")
 
 
 @pytest.mark.parametrize("scale", [{}, {"alpha": 4}, {"use_rslora": True}])
@@ -241,25 +253,11 @@ def test_loftq_begins_nearer_to_the_base_than_four_bits_are(scale, made):
     whole = load_model(made({"name": "lora"}).model, made({"name": "lora"}).hardware)
     lost = {}
     for method in ({"name": "qlora", "rank": 16}, loftq):
-        model = load_for_training(made(method)).eval()
-        merged = {
-            name: layer.get_base_layer().weight
-            for name, layer in model.get_base_model().named_modules()
-            if hasattr(layer, "lora_A")
-        }
-        import bitsandbytes
-
+        begun = load_for_training(made(method)).get_base_model()
         lost[method.get("init_lora_weights")] = sum(
-            float(
-                (
-                    whole.get_submodule(name).weight
-                    - bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
-                    - model.get_base_model().get_submodule(name).get_delta_weight("default")
-                )
-                .square()
-                .sum()
-            )
-            for name, weight in merged.items()
+            float((whole.get_submodule(name).weight - as_it_stands(layer)).detach().square().sum())
+            for name, layer in begun.named_modules()
+            if hasattr(layer, "lora_A")
         )
     assert 0 < lost["loftq"] < 0.75 * lost[None]
 
@@ -274,7 +272,7 @@ def test_loftq_reads_bases_in_several_files_and_names_a_weight_that_is_missing(d
     files = weight_files(tmp_path / "parts")
     assert read_weight(files, tmp_path / "parts", name).equal(model.state_dict()[name])
     assert read_weight(weight_files(deep), deep, name).equal(model.state_dict()[name])
-    with pytest.raises(ConfigError, match="needs 'lm_tail.weight'"):
+    with pytest.raises(ConfigError, match=r"needs 'lm_tail\.weight'"):
         read_weight(files, tmp_path / "parts", "lm_tail.weight")
 
 
@@ -303,7 +301,9 @@ def test_an_answer_does_not_depend_on_the_batch_it_is_drawn_in(name, made, prepa
     config = made(ADAPTERS[name], num_train_epochs=2)
     run = train(config, tmp_path, prepared, None)
     tuned, tokenizer = load_tuned(run / "golden", config), load_tokenizer(config.model)
-    asked = [Prompt(str(n), [{"role": "user", "content": "Where is it? " * n}], [], {}) for n in (1, 4, 9)]
+    asked = [
+        Prompt(str(n), [{"role": "user", "content": "Where is it? " * n}], {}, {}, str(n)) for n in (1, 4, 9)
+    ]
 
     def answers(size: int) -> list[str]:
         made = generate(
@@ -355,8 +355,6 @@ def test_the_share_that_lora_trains_stands_beside_the_rule_of_thumb(made, prepar
     assert "rule of thumb for LoRA: under 1%" in " ".join(capfd.readouterr().err.split())
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["trainable_rule"] == {"under": 0.01, "met": False}
-    run = train(
-        made({"name": "ia3"}, max_steps=1), tmp_path / "b", write_prepared(tmp_path / "d", 8, 2), None
-    )
+    run = train(made({"name": "ia3"}, max_steps=1), tmp_path / "b", prepared, None)
     assert json.loads((run / "manifest.json").read_text())["trainable_rule"] is None
     assert "rule of thumb" not in capfd.readouterr().err
