@@ -82,7 +82,7 @@ reasons, [listed below](#refused).
 
 def markdown_page(record: Record) -> str:
     """The page: stages by methods, what is set besides, and the reasons of what is refused."""
-    cells = [*record.trained, *record.refused]
+    cells: list[Trained | Refused] = [*record.trained, *record.refused]
     stages = list(dict.fromkeys(cell.stage for cell in cells))
     methods = list(dict.fromkeys(cell.method for cell in cells))
     options = list(dict.fromkeys(cell.option for cell in cells if cell.option))

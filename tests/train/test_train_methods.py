@@ -35,9 +35,10 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "prefix": {"name": "prefix", "num_virtual_tokens": 4},
     "prompt": {"name": "prompt", "num_virtual_tokens": 4},
     "qlora": {"name": "qlora"},
+    "qdora": {"name": "qlora", "use_dora": True},
     "loftq": {"name": "qlora", "init_lora_weights": "loftq"},
 }
-MERGED = [name for name in ADAPTERS if name not in ("prefix", "prompt", "qlora", "loftq")]
+MERGED = [name for name in ADAPTERS if name not in ("prefix", "prompt", "qlora", "qdora", "loftq")]
 RATES = {"prefix": 0.1, "prompt": 0.1, "ia3": 0.1}
 IDS = torch.arange(20)[None] + 5
 
