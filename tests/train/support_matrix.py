@@ -26,7 +26,7 @@ STAGES: dict[str, Callable[[Path, int, int], Path]] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "lora, use_rslora": {"name": "lora", "use_rslora": True},
     "lora, use_dora": {"name": "lora", "use_dora": True},
-    "lora, loraplus_lr_ratio": {"name": "lora", "loraplus_lr_ratio": 4.0},
+    "lora, loraplus_lr_ratio": {"name": "lora", "loraplus_lr_ratio": 2.0},
     "lora, pissa": {"name": "lora", "init_lora_weights": "pissa"},
     "lora, pissa_niter_16": {"name": "lora", "init_lora_weights": "pissa_niter_16"},
     "lora, loftq": {"name": "lora", "init_lora_weights": "loftq"},
@@ -43,7 +43,7 @@ OPTIONS = ("packing", "gradient_checkpointing")
 """Settings of `train` that a method may not bear; tried with sft."""
 
 RATES = {"full": 3e-3, "freeze": 3e-3, "prefix": 5e-2, "prompt": 5e-2, "ia3": 5e-2}
-STEPS = 5
+STEPS = 4
 FEW_TOKENS = {"num_virtual_tokens": 4}
 
 
