@@ -30,6 +30,10 @@ class ComparingTrainer(RunTrainer):
 
     loss_is_scaled_for_ga = True
 
+    def count_rows(self, batch: dict[str, Any]) -> int:
+        """How many rows a batch holds; see `rows_in`."""
+        return rows_in(batch)
+
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> int:
         return sum(rows_in(one) for one in batch_samples)
 

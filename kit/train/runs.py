@@ -80,6 +80,15 @@ def save_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
     write_json(run / "manifest.json", dict(manifest))
 
 
+def note(run: Path, **facts: Any) -> None:
+    """Add to the manifest what was learned while the run was on, so that it is there however it ends.
+
+    A trainer that is used without a run (a benchmark) has none; then nothing is written.
+    """
+    if (run / "manifest.json").is_file():
+        save_manifest(run, {**load_manifest(run), **facts})
+
+
 def list_runs(root: Path) -> list[Path]:
     """All runs of the project at `root`, oldest first."""
     return sorted(path.parent for path in (root / "runs").glob("*/manifest.json"))

@@ -17,9 +17,9 @@ from kit.models.loading import device
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
-from kit.train.recorder import Recorder
 from kit.train.runs import step_of
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
+from kit.train.watch import watch
 
 if TYPE_CHECKING:
     from kit.train.examples import Examples
@@ -59,7 +59,7 @@ def make_trainer(
         autocast=mixed if mixed == torch.bfloat16 else None,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Recorder(run))
+    watch(trainer, run, config, kept)
     if "tensorboard" in config.tracking.report_to:
         trainer.add_callback(tensorboard(run, step_of(checkpoint)))
     widen_adapter(trainer.model)

@@ -59,8 +59,9 @@ def train(
         ConfigError: several processes are asked for, a tracker is not installed, or `resume` cannot be
             continued with these settings.
         DataError: there is nothing to train on.
-        ModelError: the base model cannot be loaded, or does not keep packed rows' dialogues apart.
-        InvalidRunError: the loss became NaN or infinite, or `resume` began with another base.
+        ModelError: the base model cannot be loaded, does not keep packed rows' dialogues apart, or
+            memory does not hold one row of it.
+        InvalidRunError: loss or gradient became NaN or infinite, or `resume` began with another base.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the run keeps a checkpoint, if it had made a step, and the
             status `interrupted`.
     """
@@ -144,13 +145,12 @@ def run_trainer(
     Raises:
         KeyboardInterrupt: it was asked to stop before; there is a checkpoint.
     """
-    from kit.train.progress import Bar, progress_bar
+    from kit.train.progress import live
 
     trainer.add_callback(interruption)
-    with progress_bar(interruption.console) as progress:
-        bar = Bar(progress)
-        trainer.add_callback(bar)
-        trainer.doing = bar.doing
+    with live(interruption.console) as shown:
+        trainer.add_callback(shown)
+        trainer.doing, trainer.tell = shown.doing, shown.tell
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     done = trainer.state.global_step
     ended_early = interruption.asked and not golden.stopped_early and done < trainer.state.max_steps
