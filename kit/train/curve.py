@@ -21,13 +21,14 @@ FLUCTUATION_LIMIT = 0.1
 WINDOW = 5
 """Logged losses whose mean the next one is compared with."""
 
-SPIKE = 6.0
-"""A spike lies so many robust standard deviations above the median of the losses before it. Outliers are
-often drawn at 3.5 (Iglewicz and Hoaglin 1993); of thousands of logged losses, some noise gets that far."""
-SPIKE_WINDOW = 20
-"""Logged losses before it that say what is usual; their own spikes do not move a median."""
+SPIKE = 8.0
+"""A spike is a rise so many robust standard deviations above the median of the rises before it. Outliers are
+often drawn at 3.5 (Iglewicz and Hoaglin 1993), which noise reaches every few hundred logged losses; 8 it
+reached once in 30,000 where it was normal, 23 times with the heavy tails of Student's t at 3."""
+SPIKE_WINDOW = 50
+"""Rises before it that say what is usual; spikes among them do not move a median."""
 SPIKE_LEAST = 10
-"""With fewer losses before it nothing is called a spike."""
+"""With fewer rises before it nothing is called a spike."""
 _SIGMA = 1.4826
 """A normal distribution's standard deviation by its median absolute deviation."""
 
@@ -70,13 +71,17 @@ def fluctuation(losses: Sequence[float], window: int = WINDOW) -> float:
 
 
 def is_spike(losses: Sequence[float], at: int) -> bool:
-    """Whether the loss at place `at` breaks the 0.1 rule and lies far above what is usual before it."""
-    before = losses[max(0, at - SPIKE_WINDOW) : at]
-    if len(before) < SPIKE_LEAST or rise(losses, at) <= FLUCTUATION_LIMIT:
+    """Whether the loss at place `at` breaks the 0.1 rule and rises far more than is usual before it.
+
+    Rises are over the mean of the few losses before, so that the fall of the whole curve is no spread.
+    """
+    height = rise(losses, at)
+    before = [rise(losses, place) for place in range(max(1, at - SPIKE_WINDOW), at)]
+    if len(before) < SPIKE_LEAST or height <= FLUCTUATION_LIMIT:
         return False
     middle = median(before)
-    spread = _SIGMA * median(abs(loss - middle) for loss in before)
-    return losses[at] > middle + SPIKE * spread
+    spread = _SIGMA * median(abs(one - middle) for one in before)
+    return height > middle + SPIKE * spread
 
 
 def find_spikes(points: Sequence[Point]) -> list[Point]:
@@ -134,7 +139,7 @@ class Watch:
     def add(self, step: int, loss: float) -> list[Finding]:
         """What a newly logged loss shows."""
         self.points.append((step, loss))
-        losses = [found for _, found in self.points[-SPIKE_WINDOW - 1 :]]
+        losses = [found for _, found in self.points[-SPIKE_WINDOW - WINDOW - 1 :]]
         return [*self._rise(step, losses), *self._plateau(step)]
 
     def _rise(self, step: int, losses: list[float]) -> list[Finding]:
@@ -142,7 +147,7 @@ class Watch:
         height, before = rise(losses, at), self.in_spike
         self.in_spike = is_spike(losses, at)
         if self.in_spike:
-            return [] if before else [_spike(step, losses[at], median(losses[:-1]), height)]
+            return [] if before else [_spike(step, losses[at], losses[at] - height, height)]
         if height <= FLUCTUATION_LIMIT or self.rose or before:
             return []
         self.rose = True

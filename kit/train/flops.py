@@ -6,8 +6,8 @@ in all; attention adds 12 · L · H · Q · T (L layers, H heads of width Q, T t
 without the saving that a causal mask allows). What gradient checkpointing computes again is not counted.
 
 A frozen matrix needs no gradient of its own: 4N, as under LoRA, whose own matrices cost 6 a parameter. Layers
-below the lowest trained parameter need no backward pass at all: 2N. Of a mixture's experts those count that a
-token goes through.
+below the lowest trained parameter need no backward pass at all: 2N, and a third of the attention. Of a
+mixture's experts those count that a token goes through.
 
 No torch at import time: the tables are read by commands that load none.
 """
@@ -39,13 +39,15 @@ class Cost:
 
     Attributes:
         matrices: FLOPs a token by its matrices, both passes.
-        attention: FLOPs a token and a token that it attends to.
+        attention: FLOPs a token and a token that it attends to, both passes.
         forward: FLOPs a token of a forward pass by its matrices.
+        forward_attention: as `attention`, of a forward pass.
     """
 
     matrices: float
     attention: float
     forward: float
+    forward_attention: float
 
     def per_token(self, context: float, references: int = 0) -> float:
         """FLOPs of a trained token.
@@ -54,7 +56,7 @@ class Cost:
             context: tokens attended to; see `mean_context`.
             references: forward passes of a frozen reference beside it (dpo: 1).
         """
-        forward = self.forward + self.attention / 3 * context  # 4 of the 12 are the forward pass
+        forward = self.forward + self.forward_attention * context
         return self.matrices + self.attention * context + references * forward
 
 
@@ -77,7 +79,10 @@ def cost_of(model: Any) -> Cost:
         matrices += 2 * count if passed else (6 if parameter.requires_grad else 4) * count
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return Cost(matrices, 12.0 * config.num_hidden_layers * heads * width, forward)
+    layers = config.num_hidden_layers
+    below = min(lowest, layers)
+    attention = heads * width * (12.0 * (layers - below) + 4.0 * below)
+    return Cost(matrices, attention, forward, 4.0 * layers * heads * width)
 
 
 def _active_experts(config: Any) -> float:

@@ -31,6 +31,8 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         cuts: whether a batch may go through in parts; else memory that runs out ends the run.
         doing: told what runs while no step does.
         tell: shows a line in the terminal.
+        overflowed: whether float16's scaler leaves out the step that runs. (What accelerate says of it is
+            always no for fused optimisers, which leave it out themselves.)
         smaller: told that passes were halved while validating, or not.
         no_room: the error for a pass that cannot be halved, from the batch and whether it was validation.
     """
@@ -50,6 +52,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         self.losses: list[torch.Tensor] = []
         """Of those of its batches that are done."""
         self.items: Any = None
+        self.overflowed = False
         super().__init__(*args, **kwargs)
         rows, eval_rows = self.args.per_device_train_batch_size, self.args.per_device_eval_batch_size
         self.size = PassSize(rows, None, eval_rows)
@@ -200,7 +203,8 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         if not finite[0]:
             self._refuse("loss", [batch for batch, one in self._done() if not math.isfinite(one.item())])
         # float16 overflows now and then: its scaler leaves the step out and tries a smaller scale.
-        if not finite[1] and self.accelerator.scaler is None:
+        self.overflowed = not finite[1] and self.accelerator.scaler is not None
+        if not finite[1] and not self.overflowed:
             self._refuse("gradient", self._broken(model))
         return norm
 

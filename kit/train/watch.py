@@ -75,7 +75,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Count the steps that float16's scaler left out."""
-        skipped = bool(self.trainer.accelerator.optimizer_step_was_skipped)
+        skipped = self.trainer.overflowed
         self.overflows += skipped
         self.in_a_row = self.in_a_row + 1 if skipped else 0
         if self.in_a_row == OVERFLOWS:
@@ -116,17 +116,22 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         append(self.run, {"step": finding.step, "epoch": epoch, "kind": "event", **facts, "value": value})
         if finding.name not in self.told:
             self.told.add(finding.name)
-            self.trainer.tell(f"[yellow]step {finding.step}: {finding.message}[/]; {finding.advice}")
+            when = f"step {finding.step}" if finding.step else "before the first step"
+            self.trainer.tell(f"[yellow]{when}: {finding.message}[/]; {finding.advice}")
 
     def smaller(self, validating: bool) -> None:
         """Passes were halved."""
         size, step = self.trainer.size, self.trainer.state.global_step
-        where = "in validation" if validating else f"at step {step + 1}"
+        where = "validating" if validating else f"at step {step + 1}"
         how = f"going on with {size.eval_rows} rows a pass" if validating else reduced(self.config, size)
         remember(self.run, self.config, size, step)
-        message = f"memory ran out {'with the longest rows' if self.probing else where}: {how}"
-        setting = f"train.per_device_{'eval' if validating else 'train'}_batch_size"
-        advice = f"nothing needs to be done; a smaller `{setting}` would save the trial"
+        if self.probing:
+            where = f"with the longest {'validation' if validating else 'training'} rows"
+        message = f"memory ran out {where}: {how}"
+        advice = "nothing needs to be done"
+        if validating or size.tokens is None:
+            setting = f"train.per_device_{'eval' if validating else 'train'}_batch_size"
+            advice += f"; a smaller `{setting}` would save the trial"
         self.told.discard("memory_ran_out")  # each is said
         self.find(
             Finding(step, "memory_ran_out", message, advice, size.eval_rows if validating else size.rows)

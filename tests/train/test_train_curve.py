@@ -18,7 +18,9 @@ def falling(floor: float = 0.0, noise: float = 0.0, seed: int = 0) -> list[float
 def watched(losses: list[float], steps: int = 0) -> list[tuple[str, int]]:
     """Kind and step of every finding that is made while the curve is drawn."""
     watch = Watch(steps=steps or len(losses))
-    return [(found.name, found.step) for step, loss in enumerate(losses, 1) for found in watch.add(step, loss)]
+    return [
+        (found.name, found.step) for step, loss in enumerate(losses, 1) for found in watch.add(step, loss)
+    ]
 
 
 def test_a_steady_fall_is_nothing_to_speak_of():
@@ -84,5 +86,7 @@ def test_a_resumed_run_finds_what_the_whole_one_finds():
     found = [finding for step, loss in enumerate(losses) for finding in whole.add(step, loss)]
     for step, loss in enumerate(losses[:100]):
         resumed.add(step, loss)
-    later = [finding for step, loss in enumerate(losses) if step >= 100 for finding in resumed.add(step, loss)]
+    later = [
+        finding for step, loss in enumerate(losses) if step >= 100 for finding in resumed.add(step, loss)
+    ]
     assert later == [finding for finding in found if finding.step >= 100] and later

@@ -72,7 +72,7 @@ def test_a_frozen_base_stays_as_small_as_it_was_loaded(method, settings, tmp_pat
     before = {n: p.clone() for n, p in trainer.model.named_parameters() if "lora_B" in n}
     trainer.train()
     assert layer._gradient_checkpointing_func.keywords == {"use_reentrant": False}
-    assert len(recomputed) == 3 * 2 * 1, "trial and steps run the layer forward, and again for the backward pass"
+    assert len(recomputed) == 3 * 2 * 1, "trial and steps run the layer, and again for the backward pass"
     moved = [n for n, p in trainer.model.named_parameters() if n in before and not p.equal(before[n])]
     assert len(moved) == len(before), "every adapter gets its gradient through the checkpoints"
 
