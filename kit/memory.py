@@ -4,10 +4,12 @@ import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 Made = TypeVar("Made")
 
@@ -46,13 +48,15 @@ class Memory:
         return int(ALARM * self.capacity) - self.used
 
 
-def memory_now(on: torch.device) -> Memory:
+def memory_now(on: "torch.device") -> Memory:
     """The memory of the device as it is now.
 
     On a GPU: what torch has reserved of all there is, which is what counts when the next row is longer. On a
     CPU: what of the process lies in memory, of that and what the machine (or the container) has left.
     """
     if on.type == "cuda":
+        import torch
+
         return Memory(torch.cuda.memory_reserved(on), torch.cuda.get_device_properties(on).total_memory)
     used = psutil.Process().memory_info().rss
     free = psutil.virtual_memory().available
@@ -75,6 +79,8 @@ def _left_in_container() -> int | None:
 
 def ran_out(error: BaseException) -> bool:
     """Whether it is for want of memory; on a CPU torch raises a plain RuntimeError."""
+    import torch
+
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
@@ -87,6 +93,8 @@ def within_memory(work: Callable[[], Made]) -> Made | None:
     except RuntimeError as error:
         if not ran_out(error):
             raise
+    import torch
+
     # Outside the handler, whose traceback holds every tensor of the failed pass.
     gc.collect()
     torch.cuda.empty_cache()
