@@ -77,12 +77,8 @@ def _resources(manifest: Json) -> list[tuple[str, str]]:
     """Memory at its fullest against the alarm, the micro-batch where it was reduced, overflows, MFU."""
     found = []
     if peak := manifest.get("memory_peak"):
-        found.append(
-            (
-                "Memory",
-                f"{quantity(peak['share'], 'rate')} at most, {number(peak['gib'], 1)} GiB; alarm at {ALARM:.0%}",
-            )
-        )
+        fullest = f"{quantity(peak['share'], 'rate')} at most, {number(peak['gib'], 1)} GiB"
+        found.append(("Memory", f"{fullest}; alarm at {ALARM:.0%}"))
     if batch := manifest.get("batch"):
         found.append(("Rows a pass", f"{count(batch['rows'])} of {count(batch['asked']['rows'])} asked for"))
     if overflows := manifest.get("fp16_overflows"):
