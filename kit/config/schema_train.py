@@ -85,7 +85,8 @@ class Train(Section):
     global_batch_size: int = Field(default=32, gt=0)
     """Sequences per optimiser step, over all devices and accumulation."""
     per_device_train_batch_size: int = Field(default=8, gt=0)
-    """Sequences per forward pass, where they are not packed; the accumulation steps follow."""
+    """Sequences per forward pass, where they are not packed; the accumulation steps follow. Halved, and said,
+    where memory does not hold them."""
     packing: bool = False
     """Join the sequences of a global batch in rows of at most `model.max_length` tokens, kept apart; a
     forward pass is then one row. The steps see what they see unpacked."""

@@ -5,7 +5,6 @@ from typing import Any
 
 from kit.config.schema import Config
 from kit.evaluate.batching import BatchSize
-from kit.evaluate.generate import generate
 from kit.evaluate.metrics import LoadedMetric
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.scores import score_answers
@@ -31,6 +30,8 @@ class TaskScorer:
 
     def __call__(self, model: Any, tokenizer: Any) -> float:
         """The score of the model as it is now; higher is always better."""
+        from kit.evaluate.generate import generate
+
         config, metric = self.config, self.metric
         training = model.training
         model.eval()

@@ -80,7 +80,9 @@ def _resources(manifest: Json) -> list[tuple[str, str]]:
         fullest = f"{quantity(peak['share'], 'rate')} at most, {number(peak['gib'], 1)} GiB"
         found.append(("Memory", f"{fullest}; alarm at {ALARM:.0%}"))
     if batch := manifest.get("batch"):
-        found.append(("Rows a pass", f"{count(batch['rows'])} of {count(batch['asked']['rows'])} asked for"))
+        unit = "rows" if batch["tokens"] is None else "tokens"
+        sizes = f"{count(batch[unit])} of {count(batch['asked'][unit])} asked for"
+        found.append((f"{unit.capitalize()} a pass", sizes))
     if overflows := manifest.get("fp16_overflows"):
         found.append(("Steps left out by float16 overflow", count(overflows)))
     if manifest.get("mfu") is not None:

@@ -135,6 +135,5 @@ def no_memory(
         "a smaller model",
     ]
     hint = "try in this order: " + "; ".join(filter(None, ways))
-    return ModelError(
-        Problem("train.per_device_train_batch_size", f"memory {what}: {taken} without it", hint)
-    )
+    message = f"memory {what}: {taken}{' without it' if tokens else ''}"
+    return ModelError(Problem("train.per_device_train_batch_size", message, hint))

@@ -63,13 +63,26 @@ class Peak:
     def __init__(self, on: torch.device) -> None:
         self.on = on
         self.most = memory_now(on)
+        self.before = most_ever()
 
     def look(self) -> None:
-        """Note the memory as it is, and on a GPU as it was."""
-        now = memory_now(self.on)
-        used = torch.cuda.max_memory_reserved(self.on) if self.on.type == "cuda" else now.used
+        """Note the most that was taken since."""
+        now, ever = memory_now(self.on), most_ever()
+        used = max(now.used, ever if ever > self.before else 0)
+        if self.on.type == "cuda":
+            used = torch.cuda.max_memory_reserved(self.on)
         if used > self.most.used:
             self.most = Memory(used, now.capacity)
+
+
+def most_ever() -> int:
+    """The most of main memory that this process ever had, in bytes; 0 where the system does not say."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def said(found: dict[str, Any], on: torch.device) -> str:

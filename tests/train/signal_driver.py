@@ -14,7 +14,7 @@ def main() -> None:
 
     owner, name = {
         "loading": (kit.train.setup, "load_for_training"),
-        "step": (Trainer, "compute_loss"),
+        "step": (Trainer, "_clip_grad_norm"),  # the loss is also computed in the trial before the first step
         "evaluation": (kit.evaluate.generate, "generate"),
         "saving": (Trainer, "_save_optimizer_and_scheduler"),
         "golden": (kit.train.setup, "save_model"),
