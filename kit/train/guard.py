@@ -28,7 +28,8 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
     Attributes:
         run: the run's folder, where a broken batch is left.
         size: how much goes through the model at once.
-        cuts: whether a batch may go through in parts; else memory that runs out ends the run.
+        cuts: whether a batch is rows that may go through in parts, the longest of them tried first; else
+            memory that runs out ends the run.
         doing: told what runs while no step does.
         tell: shows a line in the terminal.
         overflowed: whether float16's scaler leaves out the step that runs. (What accelerate says of it is
@@ -38,7 +39,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
     """
 
     run: Path
-    cuts = True
+    cuts = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.doing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
@@ -214,7 +215,8 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
     def _broken(self, model: Any) -> list[Any]:
         """Those of the step's batches whose gradient alone is no number; all of them if none is."""
         found = []
-        for batch in self.batches if self.args.world_size == 1 else []:
+        alone = self.cuts and self.args.world_size == 1
+        for batch in self.batches if alone else []:
             model.zero_grad()
             self.pass_through(model, batch, self.items)
             gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -222,9 +224,21 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
                 found.append(batch)
         return found or self.batches
 
+    def legible(self, batch: Any) -> dict[str, list[Any]]:
+        """A batch as lists for a person to look at, one entry a row, its text first."""
+        if not isinstance(batch, dict):
+            return {"rows": list(batch)}
+        kept = {
+            name: value.tolist()
+            for name, value in batch.items()
+            if isinstance(value, torch.Tensor) and value.dim() and not name.endswith("attention_mask")
+        }
+        text = self.processing_class.batch_decode(kept["input_ids"]) if "input_ids" in kept else []
+        return {"text": text, **kept}
+
     def _refuse(self, what: str, batches: list[Any]) -> NoReturn:
         path, step = self.run / "broken_batch.json", self.state.global_step + 1
-        rows = [_readable(batch, self.processing_class) for batch in batches]
+        rows = [self.legible(batch) for batch in batches]
         joined = {name: [one for row in rows for one in row[name]] for name in (rows[0] if rows else ())}
         write_json(path, {"step": step, "what": what, "learning_rate": self._get_learning_rate(), **joined})
         hint = "lower `train.learning_rate`, or look at those rows"
@@ -236,17 +250,3 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
 
 def _on(value: Any, like: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(0.0 if value is None else value).to(like.device, like.dtype)
-
-
-def _readable(batch: Any, tokenizer: Any) -> dict[str, list[Any]]:
-    """A batch as lists, one entry a row, its text first."""
-    if not isinstance(batch, dict):
-        return {"rows": list(batch)}
-    tensors = {name: value.tolist() for name, value in batch.items() if isinstance(value, torch.Tensor)}
-    kept = {
-        name: value if isinstance(value, list) else [value]
-        for name, value in tensors.items()
-        if not name.endswith("attention_mask")
-    }
-    text = {"text": tokenizer.batch_decode(tensors["input_ids"])} if "input_ids" in tensors else {}
-    return {**text, **kept}

@@ -28,6 +28,7 @@ class ComparingTrainer(RunTrainer):
     weigh more.
     """
 
+    cuts = True
     loss_is_scaled_for_ga = True
 
     def count_rows(self, batch: dict[str, Any]) -> int:

@@ -86,6 +86,8 @@ class CausalTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
             most so many tokens; None gives it to the model as it is.
     """
 
+    cuts = True
+
     def __init__(self, *args: Any, row_tokens: int | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.size.tokens = row_tokens
