@@ -230,6 +230,9 @@ def train(
         bool, typer.Option("--resume", metavar=NO_VALUE, help="Continue the last run that did not finish.")
     ] = False,
     run: Annotated[str | None, typer.Option(help="With --resume: which run.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Train in so many processes, one a GPU.", show_default=False)
+    ] = None,
 ) -> None:
     """Tune the model on the prepared data."""
     from kit import pipeline
@@ -237,7 +240,8 @@ def train(
 
     if run and not resume:
         raise CasekitError(f"--run {run} names a run to resume", "add --resume, or leave --run out")
-    loaded = load_config(project, overrides or [])
+    words = [*(overrides or []), *([f"hardware.num_processes={processes}"] if processes else [])]
+    loaded = load_config(project, words)
     folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
     say("run", folder)
 

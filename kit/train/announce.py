@@ -34,8 +34,9 @@ def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
 
     isolation = check_isolation(trainer.model, trainer.processing_class, training_dtype(config))
     sampler = trainer.train_sampler()
-    lengths = [sampler.lengths[row] for row in sampler]
-    rows, fill = count_rows(lengths, sampler.batch_size, config.model.max_length)
+    lengths = [sampler.lengths[row] for row in sampler if row < len(sampler.lengths)]
+    share = sampler.batch_size // config.hardware.world_size  # each process packs its own
+    rows, fill = count_rows(lengths, share, config.model.max_length)
     return {
         "samples": len(lengths),
         "rows": rows,

@@ -15,7 +15,10 @@ from transformers import TrainerCallback
 from kit.config.errors import InvalidRunError, Problem
 from kit.config.schema import Config
 from kit.files import new_folder, write_json
+from kit.train.processes import is_main
 from kit.train.trainer import TaskScore
+
+Weights = dict[str, Any]
 
 
 @dataclass
@@ -59,13 +62,15 @@ class Golden(TrainerCallback):  # type: ignore[misc]
         metric: str,
         patience: int,
         best: Best,
-        save: Callable[[Path], None],
+        gather: Callable[[], Weights | None],
+        save: Callable[[Path, Weights | None], None],
         facts: dict[str, Any],
     ) -> None:
         self.run = run
         self.metric = metric
         self.patience = patience
         self.best = best
+        self.gather = gather
         self.save = save
         self.facts = facts
         self.stopped_early = False
@@ -91,8 +96,11 @@ class Golden(TrainerCallback):  # type: ignore[misc]
     def keep(self, step: int, score: float | None, loss: float | None) -> None:
         """Write the weights as they are now as the golden checkpoint."""
         record = {"step": step, "metric": self.metric, "score": score, "eval_loss": loss, **self.facts}
+        state = self.gather()
+        if not is_main():
+            return
         with new_folder(self.run / "golden") as folder:
-            self.save(folder)
+            self.save(folder, state)
             write_json(folder / "golden.json", record)
 
 

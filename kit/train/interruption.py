@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from transformers import TrainerCallback
 
+from kit.train.processes import any_process
+
 
 class Interruption(TrainerCallback):  # type: ignore[misc]
     """Turns Ctrl-C into a checkpoint after the step, validation or save that runs.
@@ -20,6 +22,7 @@ class Interruption(TrainerCallback):  # type: ignore[misc]
     def __init__(self, console: Console) -> None:
         self.console = console
         self.asked = False
+        self.stopping = False
         self.training = False
 
     def ask(self, number: int, frame: FrameType | None) -> None:
@@ -38,8 +41,9 @@ class Interruption(TrainerCallback):  # type: ignore[misc]
         self.training = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Save and stop, if that was asked for."""
-        if self.asked:
+        """Save and stop, if that was asked for in any of the processes."""
+        self.stopping = any_process(self.asked)
+        if self.stopping:
             control.should_save = True
             control.should_training_stop = True
 
@@ -47,7 +51,8 @@ class Interruption(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Stop: what would be saved has just been."""
-        if self.asked:
+        self.stopping = any_process(self.asked)
+        if self.stopping:
             control.should_training_stop = True
 
     @contextmanager

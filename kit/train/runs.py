@@ -14,6 +14,7 @@ from kit.config.schema import Config
 from kit.config.show import leaves
 from kit.config.yaml_lines import Key, parse_yaml
 from kit.files import write_json, write_text
+from kit.train.processes import is_main
 
 
 def new_run(root: Path, config: Config, origin: Callable[[Key], Origin] | None = None) -> Path:
@@ -76,8 +77,9 @@ def load_manifest(run: Path) -> dict[str, Any]:
 
 
 def save_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
-    """Write `manifest.json` in place of the one before."""
-    write_json(run / "manifest.json", dict(manifest))
+    """Write `manifest.json` in place of the one before; of several processes the main one does."""
+    if is_main():
+        write_json(run / "manifest.json", dict(manifest))
 
 
 def list_runs(root: Path) -> list[Path]:

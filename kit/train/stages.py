@@ -3,10 +3,9 @@
 Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers)
 and `kto` (labelled answers); methods `full`, `lora` and `qlora`; rows grouped by length, or packed and kept
 apart; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
-Not here yet: more than one node.
+Of several processes each runs all of this; the main one alone writes (see `kit.train.processes`).
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from kit.config.errors import ConfigError, DataError, Problem
+from kit.config.errors import DataError, Problem
 from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.yaml_lines import Key
@@ -23,6 +22,7 @@ from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.announce import announce, measure
 from kit.train.examples import fingerprint_of, load_rows, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
+from kit.train.processes import is_main, join_processes, same_for_all, tell_launcher
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import new_run, save_manifest, step_of
 from kit.train.trackers import check_trackers
@@ -56,15 +56,15 @@ def train(
         origin: the layer each setting came from, for the run's `config.yaml`.
 
     Raises:
-        ConfigError: several processes are asked for, a tracker is not installed, or `resume` cannot be
-            continued with these settings.
+        ConfigError: a launcher started another number of processes than `hardware` says, a tracker is not
+            installed, or `resume` cannot be continued with these settings.
         DataError: there is nothing to train on.
         ModelError: the base model cannot be loaded, or does not keep packed rows' dialogues apart.
         InvalidRunError: the loss became NaN or infinite, or `resume` began with another base.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the run keeps a checkpoint, if it had made a step, and the
             status `interrupted`.
     """
-    refuse_many_processes()
+    join_processes(config.hardware)
     check_trackers(config.tracking.report_to)
     rows = {split: load_rows(prepared, split, config.train.stage) for split in ("train", "valid")}
     data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(rows)}
@@ -79,7 +79,8 @@ def train(
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
-    run = resume or new_run(root, config, origin)
+    run = resume or same_for_all(lambda: new_run(root, config, origin))
+    tell_launcher(run)
     resumed_at = step_of(checkpoint) if resume else None
     manifest = begin_manifest(run, config, data, base_sha256, chosen_by, resumed_at)
     with stoppable() as interruption, closing(run, manifest):
@@ -98,7 +99,7 @@ def stoppable() -> "Iterator[Interruption]":
     """Ctrl-C and SIGTERM end the block in order, with a checkpoint where there is something to save."""
     from kit.train.interruption import Interruption
 
-    interruption = Interruption(Console(stderr=True))
+    interruption = Interruption(Console(stderr=True, quiet=not is_main()))
     with interruption.listening():
         yield interruption
 
@@ -112,25 +113,8 @@ def closing(run: Path, manifest: dict[str, Any]) -> Iterator[None]:
         manifest["status"] = "interrupted"
         raise
     finally:
-        close_manifest(run, manifest)
-
-
-def refuse_many_processes() -> None:
-    """Refuse to be one of several processes: each would train the whole run, and write it to one folder.
-
-    Raises:
-        ConfigError: a launcher such as torchrun set WORLD_SIZE above 1.
-    """
-    count = os.environ.get("WORLD_SIZE") or "1"
-    if count != "1":
-        raise ConfigError(
-            Problem(
-                where="WORLD_SIZE",
-                message=f"a launcher started {count} processes, but training runs in one, on one GPU",
-                hint="start `casekit train` without torchrun or accelerate; larger models fit by "
-                "`method=qlora` and `train.gradient_checkpointing=true`",
-            )
-        )
+        if is_main():
+            close_manifest(run, manifest)
 
 
 def run_trainer(
@@ -153,9 +137,10 @@ def run_trainer(
         trainer.doing = bar.doing
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     done = trainer.state.global_step
-    ended_early = interruption.asked and not golden.stopped_early and done < trainer.state.max_steps
+    ended_early = interruption.stopping and not golden.stopped_early and done < trainer.state.max_steps
     if ended_early:
         raise KeyboardInterrupt
-    if not (golden.run / "golden" / "golden.json").is_file():  # no validation, or killed while writing it
+    record = golden.run / "golden" / "golden.json"
+    if not same_for_all(record.is_file):  # no validation, or killed while writing it
         golden.keep(done, None, None)
     return {"status": "finished", "stopped_early": golden.stopped_early, "steps": done}
