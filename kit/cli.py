@@ -237,13 +237,15 @@ def train(
     """Tune the model on the prepared data."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.train.processes import was_launched
 
     if run and not resume:
         raise CasekitError(f"--run {run} names a run to resume", "add --resume, or leave --run out")
     words = [*(overrides or []), *([f"hardware.num_processes={processes}"] if processes else [])]
     loaded = load_config(project, words)
     folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
-    say("run", folder)
+    if not was_launched():
+        say("run", folder)
 
 
 @app.command(rich_help_panel=WORK)

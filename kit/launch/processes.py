@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import CasekitError, Problem
 from kit.config.schema_train import Hardware
+from kit.train.processes import RUN_FILE
 
 if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
 
 SECONDS_TO_SAVE = 600
 """How long processes that were asked to stop may take to save, before they are killed."""
-RUN_FILE = "CASEKIT_RUN_FILE"
-"""Environment variable: the file in which a training process leaves the folder of its run."""
 
 
 def needs_launch(hardware: Hardware) -> bool:

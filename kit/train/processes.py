@@ -13,6 +13,8 @@ from kit.config.errors import ConfigError, Problem
 from kit.config.schema_train import Hardware
 
 T = TypeVar("T")
+RUN_FILE = "CASEKIT_RUN_FILE"
+"""Environment variable: the file in which training processes leave the folder of their run."""
 
 
 def world_size() -> int:
@@ -83,6 +85,11 @@ def any_process(fact: bool) -> bool:
 
 
 def tell_launcher(run: Path) -> None:
-    """Leave the run's folder where the launcher looks for it; see `kit.launch.processes.RUN_FILE`."""
-    if (file := os.environ.get("CASEKIT_RUN_FILE")) and is_main():
-        Path(file).write_text(str(run), encoding="utf-8")
+    """Leave the run's folder where the launcher of this machine looks for it, if there is one."""
+    if was_launched() and os.environ.get("LOCAL_RANK") == "0":
+        Path(os.environ[RUN_FILE]).write_text(str(run), encoding="utf-8")
+
+
+def was_launched() -> bool:
+    """Whether `kit.launch` started this process, and says itself how it ended."""
+    return RUN_FILE in os.environ

@@ -1,8 +1,30 @@
 """`hardware.sharding` in the words of FSDP2 and DeepSpeed, as the trainer hands them to Accelerate."""
 
+import importlib.util
 from typing import Any
 
+from kit.config.errors import ConfigError, Problem
 from kit.config.schema import Config
+from kit.models.loading import device
+
+
+def check_sharding(config: Config) -> None:
+    """Refuse to share a model out where it would not be, or could not.
+
+    Raises:
+        ConfigError: there is no GPU, on which alone Accelerate shards (on CPUs each process would hold the
+            whole model without a word), or DeepSpeed is not installed.
+    """
+    asked = config.hardware.sharding
+    if asked == "none":
+        return
+    where = "hardware.sharding"
+    if device(config.hardware).type == "cpu":
+        hint = "set it to none: on CPUs each process holds the model"
+        raise ConfigError(Problem(where, f"{asked!r} shards over GPUs, and torch sees none", hint))
+    if asked == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
+        hint = "`pip install 'casekit[deepspeed]'`, or set it to fsdp, which torch brings"
+        raise ConfigError(Problem(where, "`deepspeed` is not installed", hint))
 
 
 def sharding_arguments(config: Config) -> dict[str, Any]:

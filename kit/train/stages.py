@@ -25,6 +25,7 @@ from kit.train.manifest import begin_manifest, close_manifest
 from kit.train.processes import is_main, join_processes, same_for_all, tell_launcher
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import new_run, save_manifest, step_of
+from kit.train.sharding import check_sharding
 from kit.train.trackers import check_trackers
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def train(
 
     Raises:
         ConfigError: a launcher started another number of processes than `hardware` says, a tracker is not
-            installed, or `resume` cannot be continued with these settings.
+            installed, the model cannot be sharded here, or `resume` cannot go on with these settings.
         DataError: there is nothing to train on.
         ModelError: the base model cannot be loaded, or does not keep packed rows' dialogues apart.
         InvalidRunError: the loss became NaN or infinite, or `resume` began with another base.
@@ -66,6 +67,7 @@ def train(
     """
     join_processes(config.hardware)
     check_trackers(config.tracking.report_to)
+    check_sharding(config)
     rows = {split: load_rows(prepared, split, config.train.stage) for split in ("train", "valid")}
     data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(rows)}
     chosen_by = golden_choice or {}
