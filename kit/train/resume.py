@@ -11,7 +11,7 @@ from typing import Any
 from kit.config.errors import ConfigError, InvalidRunError, Problem
 from kit.config.schema import Config
 from kit.config.yaml_lines import load_yaml
-from kit.train.runs import last_checkpoint, load_manifest
+from kit.train.runs import load_manifest
 
 # Settings that change what a run computes; gates, trackers and the machine may change between its parts.
 SHAPES_THE_RUN = ["seed", "model", "method", "train"]
@@ -19,8 +19,8 @@ SHAPES_THE_RUN = ["seed", "model", "method", "train"]
 
 def check_resumable(
     run: Path, config: Config, data: Mapping[str, str], golden_choice: Mapping[str, Any]
-) -> Path | None:
-    """The checkpoint from which `run` continues; None where it stopped before its first one.
+) -> None:
+    """Refuse to continue `run` on other terms than it began on.
 
     Args:
         data: the prepared data now: `fingerprint` and `sha256`.
@@ -50,7 +50,6 @@ def check_resumable(
         hint = "restore these (repeat the words of the command line), or start a new run"
         advice = Problem(where=str(run), message="cannot be resumed as it began", hint=hint)
         raise ConfigError([*problems, advice])
-    return last_checkpoint(run)
 
 
 def check_same_base(run: Path, base_sha256: str) -> None:

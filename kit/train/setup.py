@@ -14,11 +14,11 @@ from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.files import write_json
 from kit.models.loading import device
+from kit.train.checkpoints import step_of
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
 from kit.train.recorder import Recorder
-from kit.train.runs import step_of
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def make_trainer(
     set_seed(config.seed)  # before the adapter draws its first weights
     model = load_for_training(config)
     mixed = mixed_precision(device(config.hardware))
-    kept = forget_after(run, step_of(checkpoint))
+    kept = forget_after(run, checkpoint)
     kind, own = trainer_of(config, tokenizer)
     trainer = kind(
         model=model,

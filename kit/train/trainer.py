@@ -18,11 +18,12 @@ from trl import SFTTrainer
 from kit.config.errors import InvalidRunError, Problem
 from kit.files import write_json
 from kit.train.packed import pack_batch
+from kit.train.saving import ResumableTrainer
 
 TaskScore = Callable[[Any, Any], float]
 
 
-class RunTrainer(Trainer):  # type: ignore[misc]
+class RunTrainer(ResumableTrainer):
     """What the trainer of every stage has beside TRL's own: see above. A trainer of TRL stands behind it.
 
     Args:
@@ -39,12 +40,11 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         autocast: torch.dtype | None,
         **kwargs: Any,
     ) -> None:
-        self.run = run
         self.task_score = task_score
         self.autocast = autocast
         self.doing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
         """Told what runs while no step does."""
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, run=run, **kwargs)
 
     def train_sampler(self) -> "LengthGroupedSampler":
         """The order of the training rows."""
@@ -107,12 +107,12 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         )
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Validation loss and, after it, the task score, which leaves training's random numbers alone."""
+        """Validation loss and, after it, the task score."""
         with self.doing("validation loss"):
             output = super().evaluation_loop(*args, **kwargs)
         if self.task_score is not None:
             self.model.eval()
-            with self.doing("answers to validation prompts"), torch.random.fork_rng(), torch.no_grad():
+            with self.doing("answers to validation prompts"), torch.no_grad():
                 score = float(self.task_score(self.model, self.processing_class))
             output.metrics["eval_task_score"] = score
         return output

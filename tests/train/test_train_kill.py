@@ -1,0 +1,90 @@
+"""kill -9 at any moment, also in the middle of a write: a resumed run ends where an unbroken one does."""
+
+import os
+import random
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from train_world import end_of, same_end
+
+pytestmark = pytest.mark.slow
+
+SEED = int(os.environ.get("CASEKIT_KILL_SEED", "5"))
+"""Which ten moments; another number tries others."""
+
+# 24 steps; a line every 3, a validation every 3 and a checkpoint every 2, so that checkpoints fall between lines.
+WORDS = (
+    "train.num_train_epochs=4",
+    "train.per_device_train_batch_size=4",
+    "train.logging_steps=3",
+    "train.eval_steps=3",
+    "train.save_total_limit=2",
+    "train.early_stopping_patience=99",
+)
+METHODS = {
+    "lora": ("method.dropout=0.1",),
+    "full, packed": ("method=full", "train.packing=true"),
+}
+IN_A_SAVE = ("half .saving", "rename checkpoints/.saving", "open checkpoints/.saving", "rmdir checkpoints/checkpoint")
+IN_GOLDEN = ("half .golden", "open .golden", "rename .golden", "rename golden")
+IN_CURVES = ("open metrics.jsonl",)
+IN_MANIFEST = ("open .manifest", "rename .manifest")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_killed_ten_times_ends_as_one_that_was_not(method, pristine, warm, tmp_path):
+    words = [*WORDS, *METHODS[method]]
+    whole = shutil.copytree(pristine, tmp_path / "whole")
+    events = tmp_path / "events"
+    assert warm.casekit(whole, "train", *words, plot=("record", str(events))).code == 0
+    (unbroken,) = (whole / "runs").iterdir()
+
+    project = shutil.copytree(pristine, tmp_path / "killed")
+    moments = ten_moments(events.read_text().splitlines(), f"{SEED}-{method}")
+    said = f"CASEKIT_KILL_SEED={SEED}: {moments}"
+    for event, times in moments:
+        resume = ["--resume"] if (project / "runs").exists() else []
+        done = warm.casekit(project, "train", *resume, *words, plot=("kill", event, times))
+        assert done.code == -signal.SIGKILL, f"{said}; not killed at {event}: {done.said}"
+    done = warm.casekit(project, "train", "--resume", *words)
+    assert done.code == 0, f"{said}: {done.said}"
+    (run,) = (project / "runs").iterdir()
+    assert [path.name for path in run.glob(".*")] == [], said
+    assert names(run) == names(unbroken), said
+    same_end(run, unbroken)
+
+
+def ten_moments(events: list[str], seed: str) -> list[tuple[str, int]]:
+    """An event of the unbroken run, and at which time it comes since the last start, ten times.
+
+    One in each kind of write, twice as many within checkpoints, and steps in between.
+    """
+    draw = random.Random(seed)
+    count = Counter(events)
+    moments: list[tuple[str, int]] = [("step", draw.randint(5, 9))]
+    for kind in (IN_A_SAVE, IN_GOLDEN, IN_A_SAVE, IN_CURVES, IN_MANIFEST, IN_A_SAVE):
+        begun = draw.choice(kind)
+        among = sorted(event for event in count if event.startswith(begun))
+        assert among, f"no event begins with {begun!r}: {sorted(count)}"
+        moments.append((draw.choice(among), draw.randint(1, 2)))
+    moments += [("step", draw.randint(1, 6)) for _ in range(3)]
+    draw.shuffle(moments)
+    return moments
+
+
+def names(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def test_the_comparison_would_see_a_difference(pristine, warm, tmp_path):
+    ends = []
+    for seed in ("1", "2"):
+        project = shutil.copytree(pristine, tmp_path / seed)
+        assert warm.casekit(project, "train", f"seed={seed}", "train.max_steps=2").code == 0
+        (run,) = (project / "runs").iterdir()
+        ends.append(end_of(run))
+    differing = {name.rsplit("/", 1)[-1] for name in ends[0] if ends[0][name] != ends[1].get(name)}
+    assert {"curves", "adapter_model.safetensors", "optimizer.pt", "rng_state.pth"} <= differing
