@@ -28,19 +28,25 @@ def watch(on_event: Event) -> None:
     import torch
     from transformers import Trainer
 
+    removing = [""]
+
     def named(path: str) -> str:
-        path = re.sub(r".*/runs/[^/]+/?", "", path)
+        path = re.sub(r"^(.*/)?runs/[^/]+/?", "", path)
         return re.sub(r"\d+-[0-9a-f]{8}|\d+", "N", path)
 
     def audited(event: str, args: tuple) -> None:
-        paths = [str(word) for word in args if isinstance(word, (str, Path))]
-        if not any("/runs/" in path for path in paths):
+        paths = [str(word) for word in args[:2] if isinstance(word, (str, Path))]
+        in_run = any(re.search(r"(^|/)runs/", path) for path in paths)
+        if event == "shutil.rmtree":
+            removing[0] = named(paths[0]) if in_run else ""
+        elif event == "os.remove" and removing[0] and args[1] != -1:  # by its name within that folder
+            on_event(f"remove from {removing[0]}")
+        elif not in_run:
             return
-        if event == "open":
-            if set(str(args[1])) & set("wax+"):
-                on_event(f"open {named(paths[0])}")
-        elif event in {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}:
-            on_event(f"{event.removeprefix('os.')} {' '.join(map(named, paths[:2]))}")
+        elif event == "open" and set(str(args[1])) & set("wax+"):
+            on_event(f"open {named(paths[0])}")
+        elif event == "os.rename":
+            on_event(f"rename {' to '.join(map(named, paths))}")
 
     def halved(original: Callable, place: int) -> Callable:
         def write(*args: object, **kwargs: object) -> object:
