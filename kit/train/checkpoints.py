@@ -30,7 +30,7 @@ def seal(checkpoint: Path) -> None:
     files = {
         path.relative_to(checkpoint).as_posix(): {"bytes": path.stat().st_size, "xxh3_128": content_hash(path)}
         for path in sorted(checkpoint.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != SEAL
     }
     write_json(checkpoint / SEAL, {"schema": 1, "files": files})
     sync(checkpoint)
@@ -103,7 +103,7 @@ def usable_checkpoint(run: Path, tell: Callable[[Problem], None]) -> Path | None
         tell(Problem(str(path), f"is damaged: {wrong}", f"kept as {aside.name}; {instead}"))
     if broken and not whole:
         message = "none of its checkpoints is whole: it begins again at step 0"
-        tell(Problem(str(run), message, "restore one (take `damaged-` off its name), then resume again"))
+        tell(Problem(str(run), message, "to take one that you can restore, stop it first"))
     return whole
 
 

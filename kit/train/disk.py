@@ -30,14 +30,15 @@ SMALL = 40_000
 """Bytes of a checkpoint's other files: arguments, schedule, random numbers, settings of model and adapter."""
 
 LINE = 400
-"""Bytes that a logged line takes in `metrics.jsonl` and curves, and in the state of each checkpoint."""
+"""Bytes that a logged line takes in `metrics.jsonl`, in a tracker's curves, and in each checkpoint's state."""
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """No space left, quota used up, file larger than is allowed."""
 
 SAID_FULL = re.compile(
     rf"os error ({'|'.join(str(number) for number in sorted(FULL))})\b"  # safetensors, written in Rust
-    r"|No space left|Disk quota exceeded|PytorchStreamWriter failed writing"
+    r"|No space left|Disk quota exceeded"
+    r"|inline_container|iostream error"  # torch.save, which does not say what was wrong with the write
 )
 
 
@@ -55,13 +56,13 @@ def disk_budget(trainer: "RunTrainer", config: Config, steps: int) -> dict[str, 
     words = tokenizer_bytes(config)
     lines = steps // settings.logging_steps + steps // max(int(settings.eval_steps or steps), 1) + 2
     checkpoint = weights + moments + words + SMALL + lines * LINE
-    saves = -(-steps // int(settings.save_steps))
+    saves = -(-steps // int(settings.save_steps)) + 1  # and one more where the run is interrupted
     kept = min(settings.save_total_limit + 1, saves)
     parts = {
         "checkpoint": checkpoint,
         "checkpoints": kept * checkpoint,
         "golden": 2 * (weights + words),
-        "logs": lines * LINE,
+        "logs": 2 * lines * LINE + SMALL,
     }
     return {**parts, "all": parts["checkpoints"] + parts["golden"] + parts["logs"]}
 
@@ -153,7 +154,7 @@ def full_disk_told(runs: Path) -> Iterator[None]:
         raise DiskError(
             Problem(
                 where=str(runs),
-                message=f"there is no space left on this disk ({reason(error)}); what was saved before stands",
+                message=f"the disk is full, or takes no more of us ({reason(error)}); what was saved before stands",
                 hint="free space, then `casekit train --resume` goes on from the last whole checkpoint",
             )
         ) from error

@@ -11,6 +11,7 @@ import pytest
 from train_world import losses_of, weights_of, write_prepared
 
 from kit.config.errors import ConfigError
+from kit.files import write_json
 from kit.train.metrics import fluctuation, forget_after, loss_summary, read_metrics
 from kit.train.resume import check_resumable
 from kit.train.checkpoints import last_checkpoint
@@ -111,7 +112,8 @@ def test_half_written_checkpoints_do_not_push_out_whole_ones(settings, prepared,
     (half / "trainer_state.json").write_text('{"global_step": 1')
     assert last_checkpoint(run).name == "checkpoint-3"
     train(config, tmp_path, prepared, None, resume=run)
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["checkpoint-12"]
+    left = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert left == ["checkpoint-12", "damaged-checkpoint-100"]
 
 
 @pytest.mark.slow
@@ -217,15 +219,6 @@ def test_no_run_at_all_names_the_command_that_makes_one(tmp_path):
             find(tmp_path)
 
 
-def test_a_half_written_checkpoint_is_not_taken_for_one(tmp_path):
-    for step, whole in ((4, True), (10, True), (20, False)):
-        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        if whole:
-            (folder / "trainer_state.json").write_text("{}")
-    assert last_checkpoint(tmp_path).name == "checkpoint-10"
-
-
 def test_a_folder_that_is_no_run_says_so(tmp_path, settings):
     with pytest.raises(ConfigError, match=r"manifest\.json"):
         check_resumable(tmp_path, settings(), {"fingerprint": "x", "sha256": "y"}, {})
@@ -248,5 +241,38 @@ def test_fluctuation_is_the_largest_rise_over_the_mean_before_it(losses, wanted)
 def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
     lines = [{"step": step, "kind": "train", "loss": 1 / step} for step in (1, 2, 3)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert forget_after(tmp_path, 2) == lines[:2] == read_metrics(tmp_path)
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
+    write_json(checkpoint / "pending.json", {"validation": False})
+    assert forget_after(tmp_path, checkpoint) == lines[:2] == read_metrics(tmp_path)
     assert loss_summary(lines[:2]) == {"first": 1.0, "last": 0.5, "max_fluctuation": 0.0}
+
+
+def test_a_validation_that_a_checkpoint_owes_is_recorded_once(tmp_path):
+    lines = [{"step": step, "kind": kind, "loss": 1.0} for step in (1, 2) for kind in ("train", "eval")]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
+    write_json(checkpoint / "pending.json", {"validation": True})
+    assert forget_after(tmp_path, checkpoint) == lines[:3]
+
+
+@pytest.mark.slow
+def test_a_run_killed_after_it_had_stopped_early_stops_again(settings, prepared, tmp_path):
+    config = settings(num_train_epochs=5, eval_steps=2, save_steps=2)
+    run = train(config, tmp_path, prepared, lambda model, words: 0.5)
+    before = losses_of(run)
+    assert json.loads((run / "manifest.json").read_text())["steps"] == 8
+    as_killed(run)
+    train(config, tmp_path, prepared, lambda model, words: 0.5, resume=run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["stopped_early"] and manifest["steps"] == 8
+    assert losses_of(run) == before
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_its_last_step_within_an_epoch_makes_no_further_step(settings, prepared, tmp_path):
+    run = train(settings(max_steps=4), tmp_path, prepared, None)
+    before, weights = losses_of(run), weights_of(run)
+    as_killed(run)
+    train(settings(max_steps=4), tmp_path, prepared, None, resume=run)
+    assert last_checkpoint(run).name == "checkpoint-4"
+    assert (losses_of(run), weights_of(run)) == (before, weights)

@@ -132,47 +132,66 @@ def send(moment: str, number: int, times: int) -> None:
     setattr(owner, name, signalled)
 
 
-def limit_files(size: int, save: int) -> None:
-    """From the n-th checkpoint on let no file grow over so many bytes: writing more is an error (EFBIG)."""
+def limit_files(size: int, moment: str, times: int) -> None:
+    """From a moment on let no file grow over so many bytes: writing more is an error (EFBIG)."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-    before_save(save, limit)
+    before(moment, times, limit)
 
 
-def fill_disk(runs: str, size: int, left: int, save: int) -> None:
-    """Put `runs` on a disk of its own, of so many bytes, and fill it but for `left` of them at the n-th save.
+def fill_disk(runs: str, size: int, left: int, moment: str, times: int) -> None:
+    """Put `runs` on a disk of its own, of so many bytes, and fill it but for `left` of them at a moment.
 
-    What is on that disk is seen by this process alone and copied to `runs` + `-kept` when it ends.
+    What is on that disk is seen by this process alone and copied to `runs` when it ends. Exit status 77: the
+    system does not allow it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     new_user, new_mounts = 0x10000000, 0x00020000
-    libc.unshare(new_user | new_mounts)
-    if libc.mount(b"tmpfs", runs.encode(), b"tmpfs", 0, f"size={size}".encode()):
+    user, group = os.getuid(), os.getgid()
+    if libc.unshare(new_user | new_mounts):
         os._exit(77)
+    ours = {"setgroups": "deny", "uid_map": f"{user} {user} 1", "gid_map": f"{group} {group} 1"}
+    try:
+        for name, words in ours.items():
+            Path("/proc/self", name).write_text(words)
+    except OSError:
+        os._exit(77)
+    mounted = f"{runs}-mounted"
+    Path(mounted).mkdir()
+    size_of = f"size={size}".encode()
+    if libc.mount(b"tmpfs", mounted.encode(), b"tmpfs", 0, size_of):
+        os._exit(77)
+    Path(runs).symlink_to(mounted)
 
     def fill() -> None:
         free = shutil.disk_usage(runs).free
-        Path(runs, "filler").write_bytes(bytes(max(free - left, 0)))
+        Path(mounted, "filler").write_bytes(bytes(max(free - left, 0)))
 
-    before_save(save, fill)
-    ends.append(lambda: shutil.copytree(runs, f"{runs}-kept"))
+    def keep() -> None:
+        Path(runs).unlink()
+        shutil.copytree(mounted, runs, ignore=shutil.ignore_patterns("filler"))
+
+    before(moment, times, fill)
+    ends.append(keep)
 
 
-def before_save(save: int, do: Callable[[], None]) -> None:
-    """Do something when the n-th checkpoint is about to be written."""
+def before(moment: str, times: int, do: Callable[[], None]) -> None:
+    """Do something when a checkpoint (`save`) or a golden one (`golden`) is about to be written."""
+    from kit.train.golden import Golden
     from kit.train.saving import ResumableTrainer
 
-    original, left = ResumableTrainer._save_checkpoint, [save]
+    owner, name = {"save": (ResumableTrainer, "_save_checkpoint"), "golden": (Golden, "keep")}[moment]
+    original, left = getattr(owner, name), [times]
 
-    def saving(*args: object, **kwargs: object) -> None:
+    def told(*args: object, **kwargs: object) -> object:
         left[0] -= 1
         if left[0] == 0:
             do()
-        original(*args, **kwargs)
+        return original(*args, **kwargs)
 
-    ResumableTrainer._save_checkpoint = saving
+    setattr(owner, name, told)
 
 
 PLOTS = {plot.__name__: plot for plot in (record, kill, send, limit_files, fill_disk)}
@@ -223,6 +242,7 @@ def serve() -> None:
             run(**asked)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+    os._exit(0)  # taking torch down in order takes seconds
 
 
 if __name__ == "__main__":
