@@ -28,7 +28,10 @@ PENDING = "pending.json"
 def seal(checkpoint: Path) -> None:
     """Write the size in bytes and the hash of every file into `checkpoint`, and wait for the disk."""
     files = {
-        path.relative_to(checkpoint).as_posix(): {"bytes": path.stat().st_size, "xxh3_128": content_hash(path)}
+        path.relative_to(checkpoint).as_posix(): {
+            "bytes": path.stat().st_size,
+            "xxh3_128": content_hash(path),
+        }
         for path in sorted(checkpoint.rglob("*"))
         if path.is_file() and path.name != SEAL
     }

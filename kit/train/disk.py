@@ -30,7 +30,7 @@ SMALL = 40_000
 """Bytes of a checkpoint's other files: arguments, schedule, random numbers, settings of model and adapter."""
 
 LINE = 400
-"""Bytes that a logged line takes in `metrics.jsonl`, in a tracker's curves, and in each checkpoint's state."""
+"""Bytes that a logged line takes in `metrics.jsonl`, in curves, and in the state of each checkpoint."""
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """No space left, quota used up, file larger than is allowed."""
@@ -115,7 +115,7 @@ def check_space(run: Path, budget: dict[str, int], limit: int) -> None:
             where=str(run),
             message=f"takes up to {in_words(needed)} more of this disk, which has {in_words(free)} free: "
             f"{in_words(budget['checkpoints'])} for checkpoints of {in_words(budget['checkpoint'])} "
-            f"({limit} kept, one in writing) and {in_words(budget['golden'])} for the golden one, old and new",
+            f"({limit} kept, one in writing) and {in_words(budget['golden'])} for golden, old and new",
             hint="free space, lower `train.save_total_limit`, or make `runs/` a link to a larger disk",
         )
     )
@@ -154,7 +154,7 @@ def full_disk_told(runs: Path) -> Iterator[None]:
         raise DiskError(
             Problem(
                 where=str(runs),
-                message=f"the disk is full, or takes no more of us ({reason(error)}); what was saved before stands",
+                message=f"the disk is full, or our share of it ({reason(error)}); what was saved stands",
                 hint="free space, then `casekit train --resume` goes on from the last whole checkpoint",
             )
         ) from error

@@ -117,7 +117,7 @@ class Notice(TrainerCallback):  # type: ignore[misc]
         if seconds > SHORTEST_NOTICE and not self.warned:
             self.warned = True
             self.console.print(
-                f"[yellow]a step takes up to {self.longest_step:.0f} s and a save {self.longest_save:.0f} s: a "
-                f"spot machine that gives {SHORTEST_NOTICE} s' notice may be gone before the checkpoint is "
-                "whole; the one before it then stands"
+                f"[yellow]a step takes up to {self.longest_step:.0f} s and a save {self.longest_save:.0f} s: "
+                f"a spot machine that gives {SHORTEST_NOTICE} s' notice may be gone before the checkpoint "
+                "is whole; the one before it then stands"
             )

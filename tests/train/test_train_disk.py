@@ -34,7 +34,9 @@ def test_a_checkpoint_takes_what_was_predicted_to_a_few_percent(method, settings
 
 
 @pytest.mark.slow
-def test_a_run_that_would_fill_the_disk_is_refused_with_the_numbers(settings, prepared, tmp_path, monkeypatch):
+def test_a_run_that_would_fill_the_disk_is_refused_with_the_numbers(
+    settings, prepared, tmp_path, monkeypatch
+):
     free(monkeypatch, 1_000_000)
     with pytest.raises(DiskError) as caught:
         train(settings(num_train_epochs=9), tmp_path, prepared, None)
@@ -113,6 +115,8 @@ def test_other_errors_are_not_called_a_full_disk(tmp_path):
         raise ConfigError("a typing mistake")
 
 
-@pytest.mark.parametrize(("size", "said"), [(12, "12 bytes"), (1500, "1.5 kB"), (84e9, "84.0 GB"), (2e13, "20.0 TB")])
+@pytest.mark.parametrize(
+    ("size", "said"), [(12, "12 bytes"), (1500, "1.5 kB"), (84e9, "84.0 GB"), (2e13, "20.0 TB")]
+)
 def test_sizes_are_told_in_units_of_a_thousand(size, said):
     assert in_words(int(size)) == said

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("CASEKIT_KILL_SEED", "5"))
 """Which ten moments; another number tries others."""
 
-# 24 steps; a line every 3, a validation every 3 and a checkpoint every 2, so that checkpoints fall between lines.
+# 24 steps with a line and a validation every 3 and a checkpoint every 2, so that some fall between lines.
 WORDS = (
     "train.num_train_epochs=4",
     "train.per_device_train_batch_size=4",

@@ -12,11 +12,13 @@ from train_world import losses_of, weights_of, write_prepared
 
 from kit.config.errors import ConfigError
 from kit.files import write_json
-from kit.train.metrics import fluctuation, forget_after, loss_summary, read_metrics
-from kit.train.resume import check_resumable
 from kit.train.checkpoints import last_checkpoint
+from kit.train.metrics import fluctuation, forget_after, loss_summary, read_metrics
+from kit.train.resume import _differences, _told, check_resumable
 from kit.train.runs import find_run, latest_run, latest_unfinished_run
 from kit.train.stages import train
+
+RESTORE = "restore these (repeat the words of the command line), or start a new run"
 
 
 class InterruptAt:
@@ -159,14 +161,28 @@ def test_ctrl_c_before_the_first_checkpoint_keeps_the_step_it_stopped_at(setting
 @pytest.mark.slow
 def test_a_changed_setting_or_changed_data_is_refused_with_the_difference(settings, prepared, tmp_path):
     run = interrupted(settings(), tmp_path, prepared, evaluation=1)
-    changed = settings(learning_rate=1e-3)
+    changed = settings(learning_rate=1e-3, save_total_limit=1)  # the latter may change
     other = write_prepared(tmp_path / "other", train=40, valid=8)
     with pytest.raises(ConfigError) as caught:
         train(changed, tmp_path, other, None, resume=run)
     texts = [str(problem) for problem in caught.value.problems]
     assert texts[0] == "train.learning_rate: was 0.003 when the run began and is 0.001 now"
-    assert texts[1] == "data: was '48-8' when the run began and is '40-8' now"
+    assert texts[1].startswith("data fingerprint: was '48-8' when the run began and is '40-8' now")
+    assert "casekit data diff 48-8 40-8" in texts[1]
+    assert texts[2:] == [f"{run}: cannot be resumed as it began\n    {RESTORE}"]
     assert status(run) == "interrupted", "a refused resume leaves the run as it was"
+
+
+def test_differences_in_lists_and_mappings_are_named_by_their_place():
+    then = {"train": {"preference": {"loss_type": ["sigmoid"], "beta": 0.1}, "seed_of_old": 1}}
+    now = {"train": {"preference": {"loss_type": ["sigmoid", "sft"], "beta": 0.1}, "new": None}}
+    found = _differences(then, now, ["train"])
+    said = [f"{key}: {_told('was', before)}, {_told('is', after)}" for key, before, after in found]
+    assert said == [
+        "train.new: was not there, is None",
+        "train.preference.loss_type: was ['sigmoid'], is ['sigmoid', 'sft']",
+        "train.seed_of_old: was 1, is not there",
+    ]
 
 
 @pytest.mark.slow

@@ -68,3 +68,24 @@ def test_a_stopped_run_says_how_to_go_on_and_does(
     assert [path.name for path in run.glob(".*")] == [], "something half-written was left"
     same_end(run, unbroken)
     assert load_tuned(run / "golden", loaded(project).config) is not None
+
+
+def test_a_step_and_a_save_that_outlast_the_notice_are_warned_of_once(capsys):
+    from types import SimpleNamespace
+
+    from rich.console import Console
+
+    from kit.train.interruption import Notice
+
+    manifest: dict[str, float] = {}
+    trainer = SimpleNamespace(seconds_to_save=12.0)
+    notice = Notice(trainer, manifest, Console())
+    notice.longest_step = 17.0
+    notice.on_save(None, None, None)
+    assert manifest == {"seconds_to_save": 12.0} and capsys.readouterr().out == ""
+    trainer.seconds_to_save = 14.5
+    notice.on_save(None, None, None)
+    notice.on_save(None, None, None)
+    said = " ".join(capsys.readouterr().out.split())
+    assert manifest == {"seconds_to_save": 14.5}
+    assert said.count("gives 30 s' notice") == 1 and "17 s and a save 14" in said

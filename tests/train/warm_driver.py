@@ -1,8 +1,8 @@
 """A warm process that runs `casekit` again and again, each time in a fork, and lets something happen to it.
 
-Importing torch and TRL takes seconds, so it is done once. Each line on stdin is a JSON object: `words` (of the
-command line), `plot` (a function below, with its arguments) and `output` (a file); the answer is the exit
-status, negative for a signal.
+Importing torch and TRL takes seconds, so it is done once. Each line on stdin is a JSON object: `words` of the
+command line, `plot` (a function below, with its arguments), `output` (a file) and `folder` (where it runs);
+the answer is the exit status, negative for a signal.
 """
 
 import ctypes
