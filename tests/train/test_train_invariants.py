@@ -24,12 +24,13 @@ def curve(run):
 
 
 def test_the_same_seed_gives_the_same_curve_and_another_seed_another(settings, prepared, tmp_path):
-    curves = [
-        curve(train(with_dropout(settings("lora", seed=seed)), tmp_path / str(n), prepared, None))
-        for n, seed in enumerate((42, 42, 7))
-    ]
-    assert len(curves[0]) == 6
-    assert curves[0] == curves[1] != curves[2]
+    first, again, other = (
+        train(with_dropout(settings("lora", seed=seed)), tmp_path / str(number), prepared, None)
+        for number, seed in enumerate((42, 42, 7))
+    )
+    assert len(curve(first)) == 6
+    assert curve(first) == curve(again) != curve(other)
+    assert weights_of(first) == weights_of(again) != weights_of(other)
 
 
 @pytest.mark.parametrize(("method", "packing"), [("full", False), ("lora", False), ("qlora", True)])

@@ -52,12 +52,13 @@ def test_a_run_killed_ten_times_ends_as_one_that_was_not(method, pristine, warm,
     moments = ten_moments(events.read_text().splitlines(), f"{SEED}-{method}")
     said = f"CASEKIT_KILL_SEED={SEED}: {moments}"
     for event, times in moments:
-        resume = ["--resume"] if (project / "runs").exists() else []
+        begun = list(project.glob("runs/*/manifest.json"))  # killed before that, there is nothing to resume
+        resume = ["--resume"] if begun else []
         done = warm.casekit(project, "train", *resume, *words, plot=("kill", event, times))
         assert done.code == -signal.SIGKILL, f"{said}; not killed at {event}: {done.said}"
     done = warm.casekit(project, "train", "--resume", *words)
     assert done.code == 0, f"{said}: {done.said}"
-    (run,) = (project / "runs").iterdir()
+    (run,) = (path.parent for path in project.glob("runs/*/manifest.json"))
     assert [path.name for path in run.glob(".*")] == [], said
     assert names(run) == names(unbroken), said
     same_end(run, unbroken)
