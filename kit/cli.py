@@ -12,7 +12,7 @@ from kit.cli_data import data_app
 from kit.cli_report import reports, review, verify
 from kit.cli_systems import answer, compare
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell, warn
-from kit.config.errors import CasekitError, ExitCode
+from kit.config.errors import CasekitError, ExitCode, Terminated
 
 if TYPE_CHECKING:
     from kit.evaluate.plan import Plan
@@ -52,12 +52,24 @@ def main() -> None:
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
-            # A run goes on only with the settings it began with.
-            words = shlex.join(
-                ["casekit", "train", "--resume", *(word for word in sys.argv[2:] if "=" in word)]
-            )
-            errors.print(f"interrupted; `{words}` continues a training run", style="yellow", markup=False)
+            _say_how_to_resume("interrupted")
         raise
+    except Terminated as stopped:
+        _say_how_to_resume("stopped by SIGTERM")
+        sys.exit(int(stopped.exit_code))
+
+
+def _say_how_to_resume(what: str) -> None:
+    """A run goes on only with the settings it began with, so they are part of the command."""
+    from kit.train.processes import was_launched
+
+    if was_launched():  # the process that launched it says so, once for all
+        return
+    given = [word for word in sys.argv[2:] if "=" in word]
+    if "--processes" in sys.argv:
+        given += ["--processes", sys.argv[sys.argv.index("--processes") + 1]]
+    words = shlex.join(["casekit", "train", "--resume", *given])
+    errors.print(f"{what}; `{words}` continues a training run", style="yellow", markup=False)
 
 
 def _announce(plan: "Plan") -> None:

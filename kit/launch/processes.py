@@ -12,15 +12,16 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from kit.config.errors import CasekitError, Problem
+from kit.config.errors import CasekitError, ExitCode, Problem, Terminated
 from kit.config.schema_train import Hardware
 from kit.train.processes import RUN_FILE
 
 if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
 
+INTERRUPTED = 130
 SECONDS_TO_SAVE = 600
 """How long processes that were asked to stop may take to save, before they are killed."""
 
@@ -36,6 +37,7 @@ def launch_training(hardware: Hardware, words: Sequence[str]) -> Path:
     The first process speaks; what the others say is shown only where one of them fails.
 
     Raises:
+        KeyboardInterrupt, Terminated: the processes were asked to stop, and have saved.
         SystemExit: training ended otherwise than well, with the exit code of the process that failed
             first, which has said why; 128 and the signal's number where it was killed.
     """
@@ -54,12 +56,11 @@ def launch_training(hardware: Hardware, words: Sequence[str]) -> Path:
             rank, failure = error.get_first_failure()
             if rank != 0:
                 _show(rank, failure.local_rank, Path(folder))
-            code = failure.exitcode
-            if code < 0:
-                _say_killed(rank, -code)
-            raise SystemExit(code if code > 0 else 128 - code) from None
+            if failure.exitcode < 0:
+                _say_killed(rank, -failure.exitcode)
+            _end_as(failure.exitcode)
         except SignalException as stopped:
-            raise SystemExit(128 + int(stopped.sigval)) from None
+            _end_as(-int(stopped.sigval))
         finally:
             del os.environ[RUN_FILE]
         return Path(run_file.read_text(encoding="utf-8"))
@@ -101,6 +102,15 @@ def launch_settings(hardware: Hardware, folder: str) -> "LaunchConfig":
         logs_specs=DefaultLogsSpecs(log_dir=folder, redirects=dict.fromkeys(silent, Std.ALL)),
         **meeting,
     )
+
+
+def _end_as(code: int) -> NoReturn:
+    """End as a training process did, or as the signal says (a negative number) that they were stopped by."""
+    if code in (ExitCode.RESUME_ME, -signal.SIGTERM):
+        raise Terminated
+    if code in (INTERRUPTED, -signal.SIGINT):
+        raise KeyboardInterrupt
+    raise SystemExit(code if code > 0 else 128 - code)
 
 
 def _show(rank: int, local_rank: int, folder: Path) -> None:

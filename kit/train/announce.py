@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kit.config.schema import Config
+from kit.train.disk import disk_budget
 from kit.train.methods import parameter_counts, rate_advice, training_dtype
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def measure(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
         "trainable_parameters": trainable,
         "total_parameters": total,
         "steps": planned[-1],
+        "disk": disk_budget(trainer, config, planned[-1]),
         "packing": measure_packing(trainer, config) if config.train.packing else None,
     }
 

@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from kit.config.errors import InvalidRunError, Problem
 from kit.config.schema import Config
-from kit.files import new_folder, write_json
+from kit.files import new_folder, sync, write_json
 from kit.train.processes import is_main
 from kit.train.trainer import TaskScore
 
@@ -75,6 +75,10 @@ class Golden(TrainerCallback):  # type: ignore[misc]
         self.facts = facts
         self.stopped_early = False
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A run that was killed after it had stopped early stops again, without another step."""
+        self._look_at_patience(state, control)
+
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         """Compare this evaluation with the best so far."""
         loss = metrics["eval_loss"]
@@ -89,6 +93,9 @@ class Golden(TrainerCallback):  # type: ignore[misc]
             )
         if self.best.add(score, loss):
             self.keep(state.global_step, score, loss)
+        self._look_at_patience(state, control)
+
+    def _look_at_patience(self, state: Any, control: Any) -> None:
         if self.best.evaluations_since >= self.patience and state.global_step < state.max_steps:
             self.stopped_early = True
             control.should_training_stop = True
@@ -102,6 +109,7 @@ class Golden(TrainerCallback):  # type: ignore[misc]
         with new_folder(self.run / "golden") as folder:
             self.save(folder, state)
             write_json(folder / "golden.json", record)
+            sync(folder)
 
 
 def best_so_far(run: Path, kept: list[dict[str, Any]]) -> Best:

@@ -79,11 +79,6 @@ def highest(number: int) -> int:
     return int(shared)
 
 
-def any_process(fact: bool) -> bool:
-    """Whether it holds in one of the processes at least; each of them has to ask."""
-    return bool(highest(int(fact)))
-
-
 def tell_launcher(run: Path) -> None:
     """Leave the run's folder where the launcher of this machine looks for it, if there is one."""
     if was_launched() and os.environ.get("LOCAL_RANK") == "0":

@@ -14,12 +14,12 @@ from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.files import write_json
 from kit.models.loading import device
+from kit.train.checkpoints import step_of
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
 from kit.train.processes import is_main, same_for_all
 from kit.train.recorder import Recorder
-from kit.train.runs import step_of
 from kit.train.sharding import sharding_arguments
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
 
@@ -48,7 +48,7 @@ def make_trainer(
     mixed = mixed_precision(device(config.hardware))
     arguments = training_arguments(config, run, mixed, validates)  # DeepSpeed reads them while a model loads
     model = load_for_training(config)
-    kept = same_for_all(lambda: forget_after(run, step_of(checkpoint)))
+    kept = same_for_all(lambda: forget_after(run, checkpoint))
     kind, own = trainer_of(config, tokenizer)
     trainer = kind(
         model=model,

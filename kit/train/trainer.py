@@ -19,12 +19,13 @@ from kit.config.errors import InvalidRunError, Problem
 from kit.files import write_json
 from kit.train.packed import pack_batch
 from kit.train.processes import highest, same_for_all, world_size
+from kit.train.saving import ResumableTrainer
 from kit.train.shares import WithFiller, weightless, without_fillers
 
 TaskScore = Callable[[Any, Any], float]
 
 
-class RunTrainer(Trainer):  # type: ignore[misc]
+class RunTrainer(ResumableTrainer):
     """What the trainer of every stage has beside TRL's own: see above. A trainer of TRL stands behind it.
 
     Args:
@@ -41,12 +42,11 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         autocast: torch.dtype | None,
         **kwargs: Any,
     ) -> None:
-        self.run = run
         self.task_score = task_score
         self.autocast = autocast
         self.doing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
         """Told what runs while no step does."""
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, run=run, **kwargs)
 
     def train_sampler(self) -> "LengthGroupedSampler":
         """The order of the training rows."""
@@ -147,12 +147,12 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         )
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Validation loss and, after it, the task score, which leaves training's random numbers alone."""
+        """Validation loss and, after it, the task score."""
         with self.doing("validation loss"):
             output = super().evaluation_loop(*args, **kwargs)
         if self.task_score is not None:
             self.model.eval()
-            with self.doing("answers to validation prompts"), torch.random.fork_rng(), torch.no_grad():
+            with self.doing("answers to validation prompts"), torch.no_grad():
                 score = float(self.task_score(self.model, self.processing_class))
             output.metrics["eval_task_score"] = score
         output.metrics.update(same_for_all(lambda: output.metrics))  # by them all stop, or none
