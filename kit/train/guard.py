@@ -17,6 +17,7 @@ from kit.config.errors import InvalidRunError, ModelError, Problem
 from kit.files import write_json
 from kit.memory import ran_out, within_memory
 from kit.train.passes import Batch, PassSize, cut
+from kit.train.shares import as_many_as_others
 
 
 class GuardedTrainer(Trainer):  # type: ignore[misc]
@@ -85,7 +86,9 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
 
     def passes(self, inputs: Any) -> list[Any]:
         """What goes through the model in turn for one batch: the batch, in parts where it is too large."""
-        return cut(inputs, self.count_rows(inputs), self.size.rows) if self.cuts else [inputs]
+        if not self.cuts or self.size.rows >= self.args.per_device_train_batch_size:
+            return [inputs]
+        return as_many_as_others(cut(inputs, self.count_rows(inputs), self.size.rows))
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
         """The batches of the next step."""
@@ -110,8 +113,11 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
     def pass_through(self, model: Any, inputs: Any, items: Any) -> torch.Tensor:
         """The batch's share of the loss; its gradient is added to that of the step."""
         loss = torch.zeros((), device=self.args.device)
-        for one in self.passes(inputs):
-            loss += super().training_step(model, one, items)
+        passes = self.passes(inputs)
+        for number, one in enumerate(passes, 1):
+            alone = self.accelerator.no_sync(model) if number < len(passes) else nullcontext()
+            with alone:  # processes exchange gradients once a step
+                loss += super().training_step(model, one, items)
         return loss
 
     def _again(self, model: Any, inputs: Any, items: Any) -> torch.Tensor:
@@ -237,7 +243,8 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         return {"text": text, **kept}
 
     def _refuse(self, what: str, batches: list[Any]) -> NoReturn:
-        path, step = self.run / "broken_batch.json", self.state.global_step + 1
+        rank = f"-{self.args.process_index}" if self.args.process_index else ""  # each leaves its own
+        path, step = self.run / f"broken_batch{rank}.json", self.state.global_step + 1
         rows = [self.legible(batch) for batch in batches]
         joined = {name: [one for row in rows for one in row[name]] for name in (rows[0] if rows else ())}
         write_json(path, {"step": step, "what": what, "learning_rate": self._get_learning_rate(), **joined})
