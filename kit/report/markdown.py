@@ -26,6 +26,7 @@ def markdown(view: View) -> str:
     parts = [*_head(view), *_gates(view), *_baseline(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores, view.names)
+    parts += ["Not scored:", bullets(view.unscored)] if view.unscored else []
     parts += baselines(view, escape, table)
     parts += _harm(view)
     parts += _seeds(view)
