@@ -47,9 +47,10 @@ def check_threshold(key: Key, entry: dict[str, Any]) -> Iterator[Finding]:
     low, high = _range_of(figure, known)
     for name in ("at_least", "at_most"):
         wanted = entry.get(name)
-        number = isinstance(wanted, int | float) and not isinstance(wanted, bool)
-        if not number or not math.isfinite(wanted) or low <= wanted <= high:
-            continue  # what is no finite number, the schema refuses
+        if isinstance(wanted, bool) or not isinstance(wanted, int | float):
+            continue
+        if not math.isfinite(wanted) or low <= wanted <= high:  # the schema refuses what is not finite
+            continue
         place: Key = (*key, name)
         share = wanted / 100
         hint = f"a share is written as such: {share:g}" if high == 1 and low <= share <= high else ""

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 from compare_samples import POLICY, accuracy, casekit, often_wrong, read, right, rows_of, two, write
 
+from kit.evaluate.contract import SCHEMA
 from kit.report.contract import SchemaName, published
 
 __all__ = ["casekit", "two"]  # fixtures
@@ -42,7 +43,7 @@ def test_two_files_make_a_report_that_calls_them_by_their_names(casekit, two, tm
     assert {path.name for path in (tmp_path / "out").iterdir()} == FACES
     report = read(tmp_path / "out" / "report.json")
     found = accuracy(report)
-    assert report["systems"] == {"base": "old", "tuned": "new"} and report["schema"] == 3
+    assert report["systems"] == {"base": "old", "tuned": "new"} and report["schema"] == SCHEMA
     assert (found["n"], found["tuned"]["estimate"], found["verdict"]) == (60, 1.0, "improved")
     assert found["base"]["estimate"] == 0.5 and found["difference"]["estimate"] == 0.5
     assert report["verdict"]["status"] == "compared"
