@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.hardware import check_hardware
 from kit.config.labour import Labour
 from kit.config.preference import check_preference
 from kit.config.ranges import check_threshold
-from kit.config.schema import Train
+from kit.config.schema_train import Train
 from kit.config.yaml_lines import Key
 
 Tree = dict[str, Any]
@@ -37,6 +38,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_documents(settings),
         *_adapter(settings),
         *check_preference(tree),
+        *check_hardware(tree),
     ]
 
 
