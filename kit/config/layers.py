@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kit.config.checks import check_across_sections
 from kit.config.errors import ConfigError, Problem
-from kit.config.explain import Finding, explain
+from kit.config.explain import Finding, dotted, explain
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.config.yaml_lines import Document, Key, parse_document, read_document
@@ -284,5 +284,8 @@ def _nearest(places: Mapping[Key, Place], key: Key) -> Place | None:
 
 
 def _problem(finding: Finding, origins: dict[Key, Origin]) -> Problem:
-    origin = _nearest(origins, finding.key)
-    return Problem(where=origin.where if origin else "", message=finding.message, hint=finding.hint)
+    origin, other = _nearest(origins, finding.key), _nearest(origins, finding.beside)
+    hint = finding.hint
+    if origin and other and other.layer != origin.layer:
+        hint = f"{hint}; `{dotted(finding.beside)}` is set at {other.where}"
+    return Problem(where=origin.where if origin else "", message=finding.message, hint=hint)

@@ -10,6 +10,7 @@ again.
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def evaluate(
         "evaluation": folder.name,
         "run": run.name,
         "data": prepared.name,
+        "date": datetime.now(UTC).date().isoformat(),
         "synthetic": share > 0,
         "synthetic_share": share,
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
