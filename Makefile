@@ -31,7 +31,7 @@ demo: setup
 	  rm -rf build/demo/$$case && \
 	  $(BIN)/casekit new build/demo/$$case --recipe $$case --defaults --quiet && \
 	  $(BIN)/casekit run --project build/demo/$$case || status=$$?; \
-	  if [ $$status -eq 130 ]; then exit 130; fi; \
+	  case $$status in 75|130) exit $$status;; esac; \
 	done; \
 	echo; $(BIN)/casekit reports $(CASE:%=build/demo/%) && exit $$status
 
@@ -52,7 +52,7 @@ docs: setup
 # Trains every stage with every method, a few steps each, and writes the support page from what it found.
 support: setup
 	CASEKIT_RECORD_SUPPORT=docs/reference/support.json OMP_NUM_THREADS=1 $(BIN)/pytest -q \
-	  tests/train/test_train_support.py -k "trains or refused"
+	  tests/train/test_train_support.py -k "trains or refused or two_processes"
 	$(BIN)/python -m kit.config.support_page docs/reference/support.json > docs/reference/support.md
 
 clean:

@@ -35,6 +35,8 @@ class Finding:
     hint: str = ""
     needs_rest: bool = False
     """Whether a setting elsewhere could put it right: not to be said where a layer cannot be read."""
+    beside: Key = ()
+    """A setting that it does not agree with; the loader says where that stands, if another layer set it."""
 
 
 def explain(error: ValidationError) -> list[Finding]:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kit.config.checks import check_across_sections
 from kit.config.errors import ConfigError, Problem
-from kit.config.explain import Finding, explain
+from kit.config.explain import Finding, dotted, explain
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.config.yaml_lines import Document, Key, parse_document, read_document
@@ -44,6 +44,8 @@ class LoadedConfig:
     root: Path
     origins: dict[Key, Origin]
     recipe_gates: list[Gate] = field(default_factory=list)
+    overrides: tuple[str, ...] = ()
+    """The words of the command line, as they were given."""
 
     def origin(self, key: Key) -> Origin:
         """Where the value at `key` came from: the layer that set it last, else the kit."""
@@ -86,7 +88,7 @@ def load_config(root: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     layers = [layer for layer in (recipe, project, command_line) if layer is not None]
     config, origins = _resolve(layers, problems)
     gates = _recipe_gates(layers, config.tier)
-    return LoadedConfig(config=config, root=root, origins=origins, recipe_gates=gates)
+    return LoadedConfig(config, root, origins, gates, tuple(overrides))
 
 
 def _recipe_gates(layers: list[_Layer], tier: str | None) -> list[Gate]:
@@ -282,5 +284,8 @@ def _nearest(places: Mapping[Key, Place], key: Key) -> Place | None:
 
 
 def _problem(finding: Finding, origins: dict[Key, Origin]) -> Problem:
-    origin = _nearest(origins, finding.key)
-    return Problem(where=origin.where if origin else "", message=finding.message, hint=finding.hint)
+    origin, other = _nearest(origins, finding.key), _nearest(origins, finding.beside)
+    hint = finding.hint
+    if origin and other and other.layer != origin.layer:
+        hint = f"{hint}; `{dotted(finding.beside)}` is set at {other.where}"
+    return Problem(where=origin.where if origin else "", message=finding.message, hint=hint)

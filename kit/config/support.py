@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kit.config.explain import Finding
 from kit.config.methods import LORA, SOFT_PROMPTS, method_of
 from kit.config.preference import LOSSES, REFERENCE_FREE, losses_of
-from kit.config.schema_train import MethodConfig, Train
+from kit.config.schema_train import Hardware, MethodConfig, Train
 from kit.config.yaml_lines import Key
 
 
@@ -23,6 +23,12 @@ class Chosen:
 
     method: MethodConfig
     train: Train
+    hardware: Hardware
+
+    @property
+    def shared_out(self) -> bool:
+        """Whether each process holds a part of the model only."""
+        return self.hardware.sharding != "none"
 
     @property
     def has_reference(self) -> bool:
@@ -111,6 +117,32 @@ REFUSALS: tuple[Refusal, ...] = (
         reason="the reference is the model with its adapter switched off, which is not where training begins",
         hint="use `default`, or a loss without a reference (`simpo`, orpo)",
     ),
+    Refusal(
+        what="`qlora` with `hardware.sharding`",
+        key=("hardware", "sharding"),
+        holds=lambda chosen: chosen.shared_out and chosen.method.name == "qlora",
+        reason="4-bit weights are not shared out by this release",
+        hint="set method to lora, or sharding to none",
+    ),
+    Refusal(
+        what="`prefix`, `prompt` or `ia3` with `hardware.sharding`",
+        key=("hardware", "sharding"),
+        holds=lambda chosen: chosen.shared_out and chosen.method.name in (*SOFT_PROMPTS, "ia3"),
+        reason="PEFT does not gather what this method trains from several processes: tried with FSDP2, "
+        "training or saving fails",
+        hint="set it to none (each process then holds the base), or method to lora",
+    ),
+    Refusal(
+        what="`init_lora_weights: pissa` or `loraplus_lr_ratio` with `hardware.sharding`",
+        key=("hardware", "sharding"),
+        holds=lambda chosen: (
+            chosen.shared_out
+            and chosen.method.name in LORA
+            and (is_pissa(chosen.method) or chosen.method.loraplus_lr_ratio is not None)
+        ),
+        reason="the conversion of PiSSA and the optimiser of LoRA+ need the whole adapter in one process",
+        hint="set it to none, or take the setting of `method` out",
+    ),
 )
 """All of them; the support page lists them in this order."""
 
@@ -134,10 +166,11 @@ def check_support(tree: dict[str, Any]) -> Iterator[Finding]:
     method = method_of(tree)
     try:
         train = Train.model_validate(tree.get("train") or {})
+        hardware = Hardware.model_validate(tree.get("hardware") or {})
     except ValidationError:
         return
     if method is None:
         return
-    for refusal in refused(Chosen(method, train)):
+    for refusal in refused(Chosen(method, train, hardware)):
         place = ".".join(map(str, refusal.key))
         yield Finding(refusal.key, f"`{place}`: {refusal.reason}", refusal.hint, needs_rest=True)

@@ -75,8 +75,11 @@ and writes down what it found. The tests train them all again, and hold this pag
 `casekit config` refuses.
 """
 _NOTE = """\
-`1 process` and `2 processes` are what a combination was trained with; what is refused has the numbers of its
-reasons, [listed below](#refused).
+`1, 2` says that a combination was trained with one process and with two, each with a copy of the model; what
+is refused has the numbers of its reasons, [listed below](#refused).
+"""
+_SHARDED = """\
+`sharding` is `hardware.sharding: fsdp`, over two processes on CPUs.
 """
 
 
@@ -93,8 +96,9 @@ def markdown_page(record: Record) -> str:
     parts += _table("method", plain, [(stage, stage, "") for stage in stages], record)
     parts += ["", "## LoRA with something added", ""]
     parts += _table("`method`", added, [(stage, stage, "") for stage in tried], record)
-    parts += ["", "## Settings of `train`, with sft", ""]
-    parts += _table("method", plain, [(f"`{option}`", "sft", option) for option in options], record)
+    parts += ["", "## Settings that a method may not bear, with sft", "", _SHARDED]
+    rows = list(dict.fromkeys(cell.method for cell in cells if cell.option))
+    parts += _table("method", rows, [(f"`{option}`", "sft", option) for option in options], record)
     parts += ["", "## Refused", ""]
     parts += [
         f"{number}. {refusal.what}: {refusal.reason}. Instead: {refusal.hint}."
@@ -120,7 +124,7 @@ def _cell(record: Record, of: tuple[str, str, str]) -> str:
     """What is said of one combination: with how many processes it was trained, or why it is refused."""
     counts = sorted(cell.processes for cell in record.trained if cell[:3] == of)
     if counts:
-        return ", ".join(f"{count} process{'es' if count > 1 else ''}" for count in counts)
+        return ", ".join(map(str, counts))
     names = [refusal.what for refusal in REFUSALS]
     numbers = sorted(names.index(what) + 1 for cell in record.refused if cell[:3] == of for what in cell.what)
     return f"refused ({', '.join(map(str, numbers))})" if numbers else "not tried"

@@ -96,7 +96,8 @@ def input_files(sources: Sources) -> dict[str, Path]:
     tokenizer, training and test rows, general sets, what metrics read (a policy, the project's hooks), and a
     judge's rubric and labels.
 
-    The weights are not among them: they are large, and their hash stands in the conditions.
+    The weights are not among them: they may lie elsewhere, and their hash stands in the conditions, where
+    `kit.report.verify` holds them against it.
     """
     files = [path for path in sorted(sources.evaluation.rglob("*")) if path.suffix in (".json", ".jsonl")]
     files += [sources.run / name for name in ("config.yaml", "manifest.json", "metrics.jsonl")]

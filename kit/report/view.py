@@ -85,7 +85,8 @@ class EarlierVerdict:
     exit_code: int
     sentence: str
     changed: str
-    gates: str
+    gates: list[str]
+    """What each gate asked, and what became of it."""
 
 
 @dataclass(frozen=True)
@@ -297,6 +298,9 @@ class View:
     """Empty where answers are compared that no run of the project is known to have given."""
     kit_version: str
     date: str
+    """When the model was trained, as YYYY-MM-DD; empty where nobody knows."""
+    evaluated: str
+    """When its answers were evaluated, alike."""
     language: str
     languages: list[str]
     base_model: str

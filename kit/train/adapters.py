@@ -179,15 +179,18 @@ def _adapter_weights(model: Any) -> dict[str, Any]:
     return {name: weight.detach().clone() for name, weight in get_peft_model_state_dict(model).items()}
 
 
-def save_weights(model: Any, folder: Path) -> None:
+def save_weights(model: Any, folder: Path, state: dict[str, Any] | None = None) -> None:
     """Write full weights or the adapter to `folder`, so that they fit the base as it is on disk.
 
     PiSSA has taken part of the base's weights into the adapter. What it learned is written as a LoRA of twice
     the rank on the base itself, as PEFT documents: AB - A0 B0 = [A|A0] [B|-B0].
+
+    Args:
+        state: the weights, where `model` holds a part of them only.
     """
     initial = getattr(model, "initial_adapter", None)
     if initial is None:
-        model.save_pretrained(str(folder))
+        model.save_pretrained(str(folder), state_dict=state)
         return
     with TemporaryDirectory(dir=folder.parent) as there:
         begun = Path(there) / "pissa_before"

@@ -17,6 +17,7 @@ from kit.config.schema import Config, MetricUse
 from kit.files import sha256_file, sha256_json
 from kit.hooks import Hooks
 from kit.models.loading import device
+from kit.train.processes import world_size
 from kit.train.runs import load_manifest, save_manifest
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ PACKAGES = [
     "bitsandbytes",
     "flash-attn",
 ]
+
+
+NOTED = ("batch", "probe", "flops_per_token", "peak_flops")
+"""What `kit.train.watch` adds to the manifest on disk while the run is on."""
 
 
 def begin_manifest(
@@ -56,6 +61,8 @@ def begin_manifest(
         "from_step": resumed_at or 0,
         "config_sha256": settings,
         "environment": on,
+        "processes": world_size(),
+        "sharding": config.hardware.sharding,
     }
     manifest = {
         "schema": 1,
@@ -73,6 +80,7 @@ def begin_manifest(
         "seconds": before.get("seconds", 0.0),
         "sessions": [*before.get("sessions", []), session],
         "stopped_early": False,
+        "batch": before.get("batch"),
     }
     save_manifest(run, manifest)
     return manifest
@@ -110,8 +118,9 @@ def _beside(path: Path, root: Path) -> str:
 
 def close_manifest(run: Path, manifest: dict[str, Any]) -> None:
     """Record how the run ended; whatever ended it otherwise than well leaves `failed` or `interrupted`."""
-    from kit.train.metrics import loss_summary, read_metrics
+    from kit.train.metrics import loss_summary, read_metrics, watch_summary
 
+    noted = load_manifest(run)
     golden = run / "golden" / "golden.json"
     if manifest["status"] == "running":
         manifest["status"] = "failed"
@@ -122,7 +131,9 @@ def close_manifest(run: Path, manifest: dict[str, Any]) -> None:
     session["seconds"] = round((datetime.now(UTC) - since).total_seconds(), 2)
     manifest["seconds"] = round(manifest["seconds"] + session["seconds"], 2)
     manifest["golden"] = record and {name: record[name] for name in ("step", "metric", "score", "eval_loss")}
-    manifest["loss"] = loss_summary(read_metrics(run))
+    lines = read_metrics(run)
+    manifest |= {"loss": loss_summary(lines), **watch_summary(lines)}
+    manifest |= {name: noted.get(name) for name in NOTED}
     save_manifest(run, manifest)
 
 

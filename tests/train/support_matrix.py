@@ -39,8 +39,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 METHODS: dict[str, dict[str, Any]] = {**{name: {"name": name} for name in method_names()}, **VARIANTS}
 
-OPTIONS = ("packing", "gradient_checkpointing")
-"""Settings of `train` that a method may not bear; tried with sft."""
+OPTIONS = ("packing", "gradient_checkpointing", "sharding")
+"""Settings of `train` or `hardware` that a method may not bear; tried with sft."""
+SHARDED = ("lora, use_rslora", "lora, use_dora", "lora, loraplus_lr_ratio", "lora, pissa")
+"""Variants that are tried shared out over two processes as well."""
 
 RATES = {"full": 3e-3, "freeze": 3e-3, "prefix": 5e-2, "prompt": 5e-2, "ia3": 5e-2}
 STEPS = 4
@@ -57,12 +59,14 @@ def combinations() -> Iterator[tuple[str, str, str]]:
         for stage in VARIANT_STAGES if method in VARIANTS else STAGES:
             yield stage, method, ""
     for option in OPTIONS:
-        for method in method_names():
+        for method in (*method_names(), *(SHARDED if option == "sharding" else ())):
             yield "sft", method, option
 
 
-def settings_of(stage: str, method: str, option: str, base: Path) -> dict[str, Any]:
-    """The settings of a few steps on the same eight rows."""
+def settings_of(stage: str, method: str, option: str, base: Path, processes: int = 1) -> dict[str, Any]:
+    """The settings of a few steps on the same eight rows; shared out there are two processes."""
+    shared_out = option == "sharding"
+    processes = 2 if shared_out else processes
     own = METHODS[method]
     small = {"freeze": {"num_trainable_layers": 1}, "prefix": FEW_TOKENS, "prompt": FEW_TOKENS}
     return {
@@ -74,13 +78,17 @@ def settings_of(stage: str, method: str, option: str, base: Path) -> dict[str, A
             "lr_scheduler_type": "constant",
             "num_train_epochs": STEPS,
             "global_batch_size": 8,
-            "per_device_train_batch_size": 8,
+            "per_device_train_batch_size": 8 // processes,
             "logging_steps": 1,
             "eval_steps": 100,
             "save_steps": 100,
-            **({option: True} if option else {}),
+            **({option: True} if option and not shared_out else {}),
         },
-        "hardware": {"num_threads": 1},
+        "hardware": {
+            "num_threads": 1,
+            "num_processes": processes,
+            "sharding": "fsdp" if shared_out else "none",
+        },
         "tracking": {"report_to": []},
     }
 
@@ -88,7 +96,7 @@ def settings_of(stage: str, method: str, option: str, base: Path) -> dict[str, A
 def refusals(settings: dict[str, Any]) -> list[Refusal]:
     """Those of the table that hold for these settings."""
     config = Config.model_validate(settings)
-    return refused(Chosen(config.method, config.train))
+    return refused(Chosen(config.method, config.train, config.hardware))
 
 
 def versions() -> dict[str, str]:

@@ -5,6 +5,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +18,7 @@ import yaml
 from support_matrix import STAGES, combinations, refusals, settings_of, versions
 from train_world import losses_of, write_base
 
+import kit
 from kit.config import load_config
 from kit.config.errors import ConfigError
 from kit.config.schema import Config
@@ -28,8 +31,11 @@ from kit.train.stages import train
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 ALL = list(combinations())
-TRAINED = [one for one in ALL if not refusals(settings_of(*one, Path("base")))]
-REFUSED = [one for one in ALL if one not in TRAINED]
+BORNE = [one for one in ALL if not refusals(settings_of(*one, Path("base")))]
+TRAINED = [one for one in BORNE if one[2] != "sharding"]
+REFUSED = [one for one in ALL if one not in BORNE]
+KEPT = os.environ.get("CASEKIT_RECORD_SUPPORT")
+"""Where `make support` keeps what is found."""
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +55,8 @@ def record() -> Iterator[Record]:
     """What trained and what was refused, kept where `make support` asks for it."""
     found = Record(versions(), [], [])
     yield found
-    if path := os.environ.get("CASEKIT_RECORD_SUPPORT"):
-        write_json(Path(path), asdict(found))
+    if KEPT:
+        write_json(Path(KEPT), asdict(found))
 
 
 @pytest.mark.slow
@@ -67,6 +73,39 @@ def test_what_is_not_refused_trains_and_loads(
         assert answers(torch.arange(12)[None]).logits.isfinite().all()
     cell = Trained(stage, method, option, 1, round(losses[0], 3), round(losses[-1], 3))
     record.trained.append(cell)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not KEPT, reason="all of them take two processes minutes: `make support` trains them")
+def test_two_processes_train_what_is_not_refused(base, data, record, tmp_path):
+    runs = [
+        {
+            "name": f"{number}",
+            "prepared": str(data[one[0]]),
+            "config": settings_of(*one, base, processes=2),
+        }
+        for number, one in enumerate(BORNE)
+    ]
+    (tmp_path / "runs.json").write_text(json.dumps(runs))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    driver = Path(__file__).with_name("process_driver.py")
+    environment = {**os.environ, "PYTHONPATH": str(Path(kit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launcher, str(driver), str(tmp_path / "runs.json"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    alone = {cell[:3]: cell for cell in record.trained}
+    for number, (stage, method, option) in enumerate(BORNE):
+        (run,) = (tmp_path / str(number) / "runs").iterdir()
+        config = Config.model_validate(settings_of(stage, method, option, base))
+        assert load_tuned(run / "golden", config)
+        first, last = (round(losses_of(run)[at], 3) for at in (0, -1))
+        same = alone[stage, method, "" if option == "sharding" else option]
+        assert (first, last) == pytest.approx((same.first, same.last), abs=0.05)
+        record.trained.append(Trained(stage, method, option, 2, first, last))
 
 
 @pytest.mark.parametrize(("stage", "method", "option"), REFUSED)
@@ -88,6 +127,7 @@ def test_the_page_is_what_was_recorded_and_the_record_is_of_today():
     assert (DOCS / "support.md").read_text(encoding="utf-8") == markdown_page(kept)
     advice = "run `make support`: stages, methods or refusals changed"
     assert {cell[:3] for cell in kept.trained if cell.processes == 1} == set(TRAINED), advice
+    assert {cell[:3] for cell in kept.trained if cell.processes == 2} == set(BORNE), advice
     refused = {
         cell[:3]: [one.what for one in refusals(settings_of(*cell[:3], Path("base")))] for cell in REFUSED
     }
