@@ -9,6 +9,8 @@ from kit.config.schema_train import MethodConfig
 from kit.models.loading import device, dtype, load_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
 LORA_BAND = (3e-5, 1e-4)
@@ -19,19 +21,23 @@ PREFERENCE_BAND = (5e-6, 5e-5)
 PREFERENCE_FULL_SHARE = 0.1
 
 
-def load_for_training(config: Config) -> Any:
+def load_for_training(config: Config, golden: "Path | None" = None) -> Any:
     """The base model of `config`, adapted as `config.method` says, ready for the trainer.
+
+    Args:
+        golden: the checkpoint of an earlier stage to go on from, instead of the base as it is.
 
     `full` trains float32 weights, because at small rates a bfloat16 weight rounds most updates away;
     `lora` keeps the frozen base in the model's own type and the adapter in float32; `qlora` holds the
     base in 4-bit NF4.
     """
+    from kit.train.chain import continue_adapter, starting_model
     from kit.train.packed import attention_for
 
     method = config.method
     weights = training_dtype(config)
     base = load_model(
-        config.model,
+        starting_model(config, golden),
         config.hardware,
         quantize_4bit=method.name == "qlora",
         double_quantization=method.double_quantization,
@@ -39,7 +45,9 @@ def load_for_training(config: Config) -> Any:
         attention=attention_for(config, weights),
     )
     keep_differentiable(base)
-    return base if method.name == "full" else add_adapter(base, method)
+    if method.name == "full":
+        return base
+    return continue_adapter(base, golden) if golden else add_adapter(base, method)
 
 
 def keep_differentiable(base: Any) -> None:
@@ -95,7 +103,9 @@ def add_adapter(base: Any, method: MethodConfig) -> Any:
 def parameter_counts(model: Any) -> tuple[int, int]:
     """Trainable and all parameters of `model`; a 4-bit weight counts as one parameter."""
     trainable = total = 0
-    for parameter in model.parameters():
+    for name, parameter in model.named_parameters():
+        if ".ref." in name:  # the copy of an adapter that preferences are measured against
+            continue
         # bitsandbytes packs two 4-bit weights into a byte.
         count = parameter.numel() * (2 if type(parameter).__name__ == "Params4bit" else 1)
         total += count

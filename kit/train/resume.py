@@ -36,12 +36,12 @@ def check_resumable(
             Problem(where=str(run), message="is finished; there is nothing to resume", hint="start a new run")
         )
     then, _ = load_yaml(run / "config.yaml")
-    found = _differences(then, config.model_dump(mode="json"), SHAPES_THE_RUN)
+    found = differences(then, config.model_dump(mode="json"), SHAPES_THE_RUN)
     if manifest["data"] != data:
         name = "sha256" if manifest["data"]["fingerprint"] == data["fingerprint"] else "fingerprint"
         found.append(("data", manifest["data"][name], data[name]))
     scored = {"golden choice": manifest.get("golden_choice")}
-    found += _differences(scored, {"golden choice": golden_choice}, ["golden choice"])
+    found += differences(scored, {"golden choice": golden_choice}, ["golden choice"])
     if found:
         problems = [
             Problem(where=key, message=f"was {before!r} when the run began and is {after!r} now")
@@ -72,14 +72,15 @@ def check_same_base(run: Path, base_sha256: str) -> None:
     )
 
 
-def _differences(
+def differences(
     then: Mapping[str, Any], now: Mapping[str, Any], keys: list[str], prefix: str = ""
 ) -> list[tuple[str, Any, Any]]:
+    """The values under these keys that differ: the key, then, now."""
     found: list[tuple[str, Any, Any]] = []
     for key in keys:
         before, after = then.get(key), now.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            found += _differences(before, after, sorted({*before, *after}), f"{prefix}{key}.")
+            found += differences(before, after, sorted({*before, *after}), f"{prefix}{key}.")
         elif before != after:
             found.append((f"{prefix}{key}", before, after))
     return found

@@ -13,7 +13,8 @@ from trl import SFTConfig
 from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.files import write_json
-from kit.models.loading import device
+from kit.models.loading import device, is_adapter
+from kit.train.chain import restore_adapter
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
@@ -33,6 +34,7 @@ def make_trainer(
     task_score: TaskScore | None,
     checkpoint: Path | None,
     base_sha256: str,
+    start: Path | None = None,
 ) -> tuple[RunTrainer, Golden]:
     """Load and adapt the model, and put together trainer, data and watchers.
 
@@ -40,13 +42,14 @@ def make_trainer(
         examples: token ids and labels of `train` and `valid`; `valid` may be empty.
         checkpoint: where the run continues; None starts at the beginning.
         base_sha256: the base's weights, by which the golden checkpoint remembers what it fits.
+        start: the golden checkpoint of an earlier stage that the weights begin from; None is the base.
     """
     validates = bool(examples["valid"])
     set_seed(config.seed)  # before the adapter draws its first weights
-    model = load_for_training(config)
+    model = load_for_training(config, start)
     mixed = mixed_precision(device(config.hardware))
     kept = forget_after(run, step_of(checkpoint))
-    kind, own = trainer_of(config, tokenizer)
+    kind, own = trainer_of(config, tokenizer, start)
     trainer = kind(
         model=model,
         args=training_arguments(config, run, mixed, validates),
@@ -63,6 +66,8 @@ def make_trainer(
     if "tensorboard" in config.tracking.report_to:
         trainer.add_callback(tensorboard(run, step_of(checkpoint)))
     widen_adapter(trainer.model)
+    if start is not None and is_adapter(start):
+        restore_adapter(trainer.model, start)
     golden = Golden(
         run=run,
         metric=golden_name(config, task_score, validates),
@@ -75,12 +80,12 @@ def make_trainer(
     return trainer, golden
 
 
-def trainer_of(config: Config, tokenizer: Any) -> tuple[type[RunTrainer], dict[str, Any]]:
+def trainer_of(config: Config, tokenizer: Any, start: Path | None) -> tuple[type[RunTrainer], dict[str, Any]]:
     """The trainer of the stage, and the arguments that it alone takes."""
     if config.train.stage in LOSSES:
         from kit.train.preference import preference_trainer
 
-        return preference_trainer(config, tokenizer)
+        return preference_trainer(config, tokenizer, continued=start is not None)
     return CausalTrainer, {"row_tokens": config.model.max_length if config.train.packing else None}
 
 
@@ -178,7 +183,9 @@ def widen_adapter(model: Any) -> None:
 
 def save_model(model: Any, tokenizer: Any, folder: Path, config: Config) -> None:
     """Write adapter or full weights with the tokenizer; an adapter names its base as the settings do."""
-    model.save_pretrained(str(folder))
+    # Without the copy that preferences are measured against.
+    own = {"selected_adapters": ["default"]} if getattr(model, "peft_config", None) else {}
+    model.save_pretrained(str(folder), **own)
     tokenizer.save_pretrained(str(folder))
     adapter = folder / "adapter_config.json"
     if adapter.is_file():

@@ -21,6 +21,7 @@ from kit.config.yaml_lines import Key
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.announce import announce, measure
+from kit.train.chain import ALONE, Link, check_same_start
 from kit.train.examples import fingerprint_of, load_rows, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
 from kit.train.resume import check_resumable, check_same_base
@@ -43,6 +44,7 @@ def train(
     resume: Path | None = None,
     golden_choice: dict[str, Any] | None = None,
     origin: Callable[[Key], Origin] | None = None,
+    link: Link | None = None,
 ) -> Path:
     """Train as `config` says and return the run's folder.
 
@@ -54,13 +56,15 @@ def train(
         resume: the folder of an interrupted run, continued exactly where its last checkpoint stands.
         golden_choice: what `task_score` depends on; see `kit.train.manifest.golden_choice`.
         origin: the layer each setting came from, for the run's `config.yaml`.
+        link: which of several stages it is, and whose golden checkpoint it goes on from; None is alone.
 
     Raises:
-        ConfigError: several processes are asked for, a tracker is not installed, or `resume` cannot be
-            continued with these settings.
+        ConfigError: several processes are asked for, a tracker is not installed, `resume` cannot be
+            continued with these settings, or the stage before was trained on other data.
         DataError: there is nothing to train on.
         ModelError: the base model cannot be loaded, or does not keep packed rows' dialogues apart.
-        InvalidRunError: the loss became NaN or infinite, or `resume` began with another base.
+        InvalidRunError: the loss became NaN or infinite, or `resume` began with another base or from
+            another golden checkpoint.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the run keeps a checkpoint, if it had made a step, and the
             status `interrupted`.
     """
@@ -71,8 +75,10 @@ def train(
     chosen_by = golden_choice or {}
     checkpoint = check_resumable(resume, config, data, chosen_by) if resume else None
     base_sha256 = weights_sha256(model_folder(config.model))
+    place = link.facts(base_sha256, data["fingerprint"]) if link else ALONE
     if resume:
         check_same_base(resume, base_sha256)
+        check_same_start(resume, place)
 
     tokenizer = load_tokenizer(config.model)
     examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
@@ -81,11 +87,14 @@ def train(
 
     run = resume or new_run(root, config, origin)
     resumed_at = step_of(checkpoint) if resume else None
-    manifest = begin_manifest(run, config, data, base_sha256, chosen_by, resumed_at)
+    manifest = begin_manifest(run, config, data, base_sha256, chosen_by, resumed_at, place)
     with stoppable() as interruption, closing(run, manifest):
         from kit.train.setup import make_trainer
 
-        trainer, golden = make_trainer(config, run, examples, tokenizer, task_score, checkpoint, base_sha256)
+        start = link.golden if link else None
+        trainer, golden = make_trainer(
+            config, run, examples, tokenizer, task_score, checkpoint, base_sha256, start
+        )
         manifest |= measure(trainer, config)
         save_manifest(run, manifest)
         announce(interruption.console, run, manifest, config)
