@@ -65,7 +65,9 @@ def check_with_stages(tree: Tree, refused: Collection[Key]) -> list[Finding]:
     for number, own in enumerate(named):
         for finding in _alone(tree, own, refused):
             placed = _placed(finding, number, own)
-            found.setdefault((placed.key, placed.message), []).append((names[number], placed))
+            of_data = placed.key[:1] == ("data",)  # said of each stage in its own words
+            same = (placed.key, "" if of_data else placed.message)
+            found.setdefault(same, []).append((names[number], placed))
     shared = [_told(findings, len(names)) for findings in found.values()]
     return [
         *filter(None, shared),

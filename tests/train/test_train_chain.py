@@ -98,7 +98,7 @@ def trainer_of_second(project: Path, first: Path, folder: Path):
     examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
     (folder / "checkpoints").mkdir(parents=True)
     trainer, _ = make_trainer(config, folder, examples, tokenizer, None, None, "", first / "golden")
-    return trainer, config, tokenizer
+    return trainer, config
 
 
 def log_probabilities(model, tokenizer, number: int) -> torch.Tensor:
@@ -118,7 +118,7 @@ def test_a_stage_begins_at_the_golden_weights_and_refers_to_them(method, chains,
     if method == "qlora":
         pytest.importorskip("bitsandbytes")
     project, (first, _) = chains(method)
-    trainer, config, tokenizer = trainer_of_second(project, first, tmp_path / "run")
+    trainer, config = trainer_of_second(project, first, tmp_path / "run")
     trainer.model.save_pretrained(
         tmp_path / "now", **({} if method == "full" else {"selected_adapters": ["default"]})
     )
