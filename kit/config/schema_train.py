@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from kit.config.section import Section, name_only
 
-Stage = Literal["pretrain", "sft", "dpo", "kto", "orpo"]
+Stage = Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo"]
 PreferenceLoss = Literal[
     "sigmoid",
     "sigmoid_norm",
@@ -83,7 +83,8 @@ class Train(Section):
 
     stage: Stage = "sft"
     """`sft` learns the assistant's turns; `pretrain` every token; `dpo` and `orpo` pairs of a chosen and
-    a rejected answer, measured against the base or without; `kto` answers labelled good or bad."""
+    a rejected answer, measured against the base or without; `kto` answers labelled good or bad; `reward`
+    makes, from pairs, a model that scores answers and gives none."""
     stages: list[
         Annotated[StageUse, BeforeValidator(name_only, json_schema_input_type=Stage | StageUse)]
     ] = []

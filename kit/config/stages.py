@@ -161,6 +161,13 @@ def _order(tree: Tree, named: list[Tree], names: list[str]) -> Iterator[Finding]
             yield Finding((*key, setting), message, "a stage is named by `name`")
     method = tree.get("method")
     method = method.get("name", Config().method.name) if isinstance(method, dict) else Config().method.name
+    if "reward" in names[:-1]:
+        message = "`train.stages`: after `reward` nothing can go on: its model scores answers and gives none"
+        yield Finding(_STAGES, message, "name it last")
+    if "reward" in names[1:] and method != "full":
+        message = f"`train.stages`: an adapter of {names[0]} cannot become that of a reward model"
+        hint = "set `method: full`, or train `reward` alone from the base"
+        yield Finding(_STAGES, message, hint, needs_rest=True)
     if len(names) > 1 and method not in CONTINUED:
         yield Finding(
             _STAGES,

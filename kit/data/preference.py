@@ -15,7 +15,7 @@ from kit.data.rows import Message
 from kit.data.same import normal
 from kit.data.tools import said
 
-PAIR_STAGES: tuple[Stage, ...] = ("dpo", "orpo")
+PAIR_STAGES: tuple[Stage, ...] = ("dpo", "orpo", "reward")
 """Stages that learn from pairs."""
 LABEL_STAGES: tuple[Stage, ...] = ("kto",)
 """Stages that learn from labelled answers."""

@@ -56,7 +56,7 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
     """Token ids of every row, and what is learned of them.
 
     `sft` labels what the assistant says, `pretrain` all of it. `dpo` and `orpo` take the prompt and either
-    answer apart, `kto` prompt and answer.
+    answer apart, `reward` prompt and answer for either, `kto` prompt and answer.
     """
     most = config.model.max_length
     if config.train.stage in PAIR_STAGES:
@@ -64,6 +64,8 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
             render_pair(row["messages"], row["rejected"][0], tokenizer, most, row.get("tools", ()))
             for row in rows
         ]
+        if config.train.stage == "reward":
+            return [{"chosen_ids": one.input_ids, "rejected_ids": other.input_ids} for one, other in pairs]
         return [
             {
                 "prompt_ids": chosen.prompt_ids,

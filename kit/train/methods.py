@@ -43,11 +43,14 @@ def load_for_training(config: Config, golden: "Path | None" = None) -> Any:
         double_quantization=method.double_quantization,
         weights=weights,
         attention=attention_for(config, weights),
+        scores=config.train.stage == "reward",
     )
     keep_differentiable(base)
     if method.name == "full":
         return base
-    return continue_adapter(base, golden) if golden else add_adapter(base, method)
+    if golden:
+        return continue_adapter(base, golden)
+    return add_adapter(base, method, "SEQ_CLS" if config.train.stage == "reward" else "CAUSAL_LM")
 
 
 def keep_differentiable(base: Any) -> None:
@@ -70,8 +73,11 @@ def training_dtype(config: Config) -> "torch.dtype":
     return dtype(config.model, device(config.hardware))
 
 
-def add_adapter(base: Any, method: MethodConfig) -> Any:
+def add_adapter(base: Any, method: MethodConfig, task: str = "CAUSAL_LM") -> Any:
     """Freeze `base` and put LoRA matrices (Hu et al. 2021) beside the layers of `method.target_modules`.
+
+    Args:
+        task: as PEFT calls it; of a reward model, `SEQ_CLS`, the output is trained whole.
 
     Raises:
         ConfigError: no layer of the model has one of those names.
@@ -79,7 +85,7 @@ def add_adapter(base: Any, method: MethodConfig) -> Any:
     from peft import LoraConfig, get_peft_model
 
     adapter = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=task,
         r=method.rank,
         lora_alpha=method.alpha,
         lora_dropout=method.dropout,

@@ -38,8 +38,9 @@ class ComparingTrainer(RunTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean loss of the rows; while training, their share of the global batch's mean."""
-        loss = super().compute_loss(model, inputs, return_outputs)
-        return loss if num_items_in_batch is None else loss * (rows_in(inputs) / num_items_in_batch)
+        found = super().compute_loss(model, inputs, return_outputs)
+        share = 1.0 if num_items_in_batch is None else rows_in(inputs) / num_items_in_batch
+        return (found[0] * share, found[1]) if return_outputs else found * share
 
 
 def rows_in(batch: dict[str, Any]) -> int:

@@ -8,7 +8,7 @@ import datasets
 import torch
 from transformers import PrinterCallback, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
-from trl import SFTConfig
+from trl import RewardConfig, SFTConfig
 
 from kit.config.preference import LOSSES
 from kit.config.schema import Config
@@ -45,6 +45,8 @@ def make_trainer(
         start: the golden checkpoint of an earlier stage that the weights begin from; None is the base.
     """
     validates = bool(examples["valid"])
+    if config.train.stage == "reward":
+        task_score = reward_score(examples["valid"], config)
     set_seed(config.seed)  # before the adapter draws its first weights
     model = load_for_training(config, start)
     mixed = mixed_precision(device(config.hardware))
@@ -80,8 +82,19 @@ def make_trainer(
     return trainer, golden
 
 
+def reward_score(pairs: "Examples", config: Config) -> TaskScore | None:
+    """What picks a reward model's golden checkpoint; None where there are no pairs to validate on."""
+    from kit.train.reward import pairwise_score
+
+    return pairwise_score(pairs, config) if pairs else None
+
+
 def trainer_of(config: Config, tokenizer: Any, start: Path | None) -> tuple[type[RunTrainer], dict[str, Any]]:
     """The trainer of the stage, and the arguments that it alone takes."""
+    if config.train.stage == "reward":
+        from kit.train.reward import PairRewardTrainer
+
+        return PairRewardTrainer, {}
     if config.train.stage in LOSSES:
         from kit.train.preference import preference_trainer
 
@@ -150,8 +163,6 @@ def training_arguments(
         report_to=[tracker for tracker in config.tracking.report_to if tracker != "tensorboard"],
         run_name=run.name,
         disable_tqdm=True,
-        # TRL would add how evenly a mixture's experts are used, which depends on how a batch is cut.
-        router_aux_loss_coef=0.0,
         max_length=None,  # rows over the limit were refused with their line; nothing is cut here
         dataloader_pin_memory=on.type == "cuda",
         **own,
@@ -161,11 +172,16 @@ def training_arguments(
 
 def own_arguments(config: Config) -> tuple[type[TrainingArguments], dict[str, Any]]:
     """The kind of arguments that the stage's trainer takes, and those that it alone has."""
+    if config.train.stage == "reward":
+        return RewardConfig, {}
+    # TRL would add how evenly a mixture's experts are used, which depends on how a batch is cut.
+    even = {"router_aux_loss_coef": 0.0}
     if config.train.stage in LOSSES:
         from kit.train.preference import preference_arguments
 
-        return preference_arguments(config)
-    return SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}}
+        arguments, own = preference_arguments(config)
+        return arguments, {**own, **even}
+    return SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}, **even}
 
 
 def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
