@@ -161,7 +161,8 @@ def train(loaded: LoadedConfig, link: "Link | None" = None, resume: Path | None 
     hooks = load_hooks(root)
     load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
     prepared = find_prepared(config, root, hooks, tokenizer(config))
-    check_labels(config, root, prepared, hooks)
+    if stages != ["reward"]:  # which is asked nothing
+        check_labels(config, root, prepared, hooks)
     link = link or Link(stages, number=0, before=None)
     run = _train_stage(loaded.of_stage(link.number), prepared, link, resume)
     for number in range(link.number + 1, len(stages)):
@@ -170,14 +171,17 @@ def train(loaded: LoadedConfig, link: "Link | None" = None, resume: Path | None 
 
 
 def _train_stage(loaded: LoadedConfig, prepared: Path, link: "Link", resume: Path | None = None) -> Path:
-    """One stage, its golden checkpoint picked by the case's own metric; the run."""
+    """One stage, its golden checkpoint picked by the case's own metric, of a reward model by its pairs; the
+    run.
+    """
     from kit.evaluate.evaluate import task_scorer
     from kit.train.manifest import golden_choice
     from kit.train.stages import train as train_model
 
     config, root, hooks = loaded.config, loaded.root, load_hooks(loaded.root)
-    task_score = task_scorer(config, root, prepared, hooks) if config.evaluate.metrics else None
-    chosen_by = golden_choice(config, root, hooks)
+    answers = config.train.stage != "reward"
+    task_score = task_scorer(config, root, prepared, hooks) if answers and config.evaluate.metrics else None
+    chosen_by = golden_choice(config, root, hooks) if answers else {}
     linked = link if len(link.stages) > 1 else None
     return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin, linked)
 
@@ -197,18 +201,22 @@ def evaluate(
     run_id: str | None = None,
     announce: Callable[["Plan"], None] = lambda plan: None,
 ) -> Path:
-    """Answer the held-out prompts with base and golden, and score both; the evaluation.
+    """Answer the held-out prompts with base and golden, and score both; the evaluation. Of a reward model
+    the held-out pairs are scored instead.
 
     Args:
         announce: told what so many prompts could show, before the first is asked.
     """
     from kit.evaluate.evaluate import evaluate as evaluate_run
+    from kit.evaluate.reward import evaluate_reward
     from kit.train.runs import find_run
 
     run = find_run(loaded.root, run_id)
     config = as_trained(loaded, run)
     ensure_base(config)
     prepared = prepared_of(loaded.root, run)
+    if config.train.stage == "reward":
+        return evaluate_reward(config, prepared, run, loaded.root)
     return evaluate_run(config, loaded.root, prepared, run, load_hooks(loaded.root), announce)
 
 
@@ -257,7 +265,15 @@ def verify(loaded: LoadedConfig, report: Path) -> "Verified":
 
 
 def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: None) -> "ReportResult":
-    """The whole way: prepare, train, evaluate, report; `announce` as for `evaluate`."""
+    """The whole way: prepare, train, evaluate, report; `announce` as for `evaluate`.
+
+    Raises:
+        ConfigError: the last stage is `reward`, whose model gives no answers to report.
+    """
+    if loaded.config.train.names[-1] == "reward":
+        message = "ends with `reward`, whose model scores answers and gives none: there is no report to make"
+        hint = "run: casekit data prepare && casekit train && casekit evaluate"
+        raise ConfigError(Problem("train.stage", message, hint))
     prepare(loaded)
     trained = train(loaded)
     evaluation = evaluate(loaded, trained.name, announce)
@@ -326,6 +342,7 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
     """Answer one message, or hold a conversation in the terminal."""
     from kit.evaluate.generate import generate
     from kit.evaluate.prompts import Prompt
+    from kit.evaluate.reward import refuse_reward_model
     from kit.models.loading import load_base, load_tokenizer, load_tuned
     from kit.terminal import converse
     from kit.train.runs import find_run
@@ -337,6 +354,7 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
     else:
         run = find_run(loaded.root, run_id)
         config = as_trained(loaded, run)
+        refuse_reward_model(config, run)
         ensure_base(config)
         model = load_tuned(run / "golden", config)
     words = load_tokenizer(config.model)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from train_chain_project import dialogues_of, pairs_of, write_lines
 from train_project import loaded
 from train_world import dialogue, refusal, weights_of
 
@@ -49,21 +50,10 @@ def write_project(root: Path, base: Path, method: str) -> Path:
     (root / "conf").mkdir(parents=True)
     (root / "conf" / "project.yaml").write_text(PROJECT.format(base=base, method=method))
     splits = ["train"] * 32 + ["valid"] * 4 + ["test"] * 4
-    rows, pairs = [], []
-    for number, split in enumerate(splits):
-        asked, answer = dialogue(number)
-        rows.append({"messages": [_numbered(asked, number), answer], "split": split})
-        sides = {"chosen": answer["content"], "rejected": refusal(number)["content"]}
-        prompt = _numbered(asked, number + len(splits))["content"]
-        pairs.append({"prompt": prompt, **sides, "split": split})
-    for name, lines in (("rows", rows), ("pairs", pairs)):
-        (root / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_lines(root / "rows.jsonl", dialogues_of(splits))
+    write_lines(root / "pairs.jsonl", pairs_of(splits))
     pipeline.prepare(load_config(root))
     return root
-
-
-def _numbered(message: dict[str, str], number: int) -> dict[str, str]:
-    return {**message, "content": f"{message['content']} It is number {number}."}
 
 
 @pytest.fixture(scope="module")
