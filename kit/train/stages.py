@@ -1,8 +1,9 @@
 """Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
 
-Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers)
-and `kto` (labelled answers); methods `full`, `lora` and `qlora`; rows grouped by length, or packed and kept
-apart; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
+Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers),
+`kto` (labelled answers) and `reward` (pairs, for a model that scores answers), alone or several in turn;
+methods `full`, `lora` and `qlora`; rows grouped by length, or packed and kept apart; validation by the case's
+own task score, early stopping, exact resume, curves and a manifest.
 Not here yet: more than one node.
 """
 
