@@ -77,7 +77,7 @@ def manifest_of(run: Path) -> dict:
     return json.loads((run / "manifest.json").read_text())
 
 
-def trainer_of_second(project: Path, first: Path, folder: Path):
+def trainer_of_second(project: Path, first: Path, folder: Path, stage: str = "dpo"):
     """The trainer of stage two before its first step."""
     from kit.train.setup import make_trainer
 
@@ -86,6 +86,11 @@ def trainer_of_second(project: Path, first: Path, folder: Path):
     prepared = find_prepared(loaded(project).config, project, load_hooks(project), tokenizer)
     rows = {split: load_rows(prepared, split, "dpo") for split in ("train", "valid")}
     examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
+    config = config.model_copy(update={"train": config.train.model_copy(update={"stage": stage})})
+    if stage == "kto":
+        for split, pairs in examples.items():
+            labels = {"label": True}
+            examples[split] = [{**one, "completion_ids": one["chosen_ids"], **labels} for one in pairs]
     (folder / "checkpoints").mkdir(parents=True)
     trainer, _ = make_trainer(config, folder, examples, tokenizer, None, None, "", first / "golden")
     return trainer, config
@@ -144,6 +149,18 @@ def _likely(model, prompt: list[int], answer: list[int]) -> float:
     with torch.no_grad():
         logs = model(input_ids=torch.tensor([prompt + answer])).logits[0].float().log_softmax(dim=-1)
     return sum(logs[len(prompt) - 1 + at, token].item() for at, token in enumerate(answer))
+
+
+@pytest.mark.parametrize(("stage", "refers"), [("kto", True), ("orpo", False)])
+def test_a_copy_of_the_adapter_is_there_for_losses_that_refer_to_it(stage, refers, chains, tmp_path):
+    project, (first, _) = chains("lora")
+    trainer, _ = trainer_of_second(project, first, tmp_path / "run", stage)
+    named = dict(trainer.model.named_parameters())
+    copies = [name for name in named if ".ref." in name]
+    assert bool(copies) is refers and not any(named[name].requires_grad for name in copies)
+    golden = load_file(first / "golden" / "adapter_model.safetensors")
+    for name in copies:
+        assert torch.equal(named[name], golden[name.replace(".ref.", ".")])
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
