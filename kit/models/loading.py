@@ -268,8 +268,11 @@ def load_model(
     return loaded.eval()
 
 
-def load_base(config: Config) -> Any:
+def load_base(config: Config, scores: bool = False) -> Any:
     """The base as the run's method holds it: in 4 bits for QLoRA, else in the model's own type.
+
+    Args:
+        scores: as of `load_model`.
 
     Raises:
         ModelError: see `load_model`.
@@ -280,7 +283,7 @@ def load_base(config: Config) -> Any:
         config.hardware,
         quantize_4bit=method.name == "qlora",
         double_quantization=method.double_quantization,
-        scores=config.train.stage == "reward",
+        scores=scores,
     )
 
 
@@ -306,9 +309,10 @@ def load_tuned(golden: Path, config: Config) -> Any:
                 hint="finish the run with `casekit train --resume`",
             )
         )
+    scores = config.train.stage == "reward"
     if not is_adapter(golden):
         model = config.model.model_copy(update={"name": str(golden)})
-        return load_model(model, config.hardware, scores=config.train.stage == "reward")
+        return load_model(model, config.hardware, scores=scores)
     made_from = json.loads(record.read_text(encoding="utf-8"))["base_sha256"]
     if made_from != weights_sha256(model_folder(config.model)):
         raise ModelError(
@@ -320,7 +324,7 @@ def load_tuned(golden: Path, config: Config) -> Any:
         )
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(load_base(config), str(golden)).eval()
+    return PeftModel.from_pretrained(load_base(config, scores), str(golden)).eval()
 
 
 def is_adapter(golden: Path) -> bool:

@@ -24,12 +24,12 @@ PREFERENCE_FULL_SHARE = 0.1
 def load_for_training(config: Config, golden: "Path | None" = None) -> Any:
     """The base model of `config`, adapted as `config.method` says, ready for the trainer.
 
-    Args:
-        golden: the checkpoint of an earlier stage to go on from, instead of the base as it is.
-
     `full` trains float32 weights, because at small rates a bfloat16 weight rounds most updates away;
     `lora` keeps the frozen base in the model's own type and the adapter in float32; `qlora` holds the
     base in 4-bit NF4.
+
+    Args:
+        golden: the checkpoint of an earlier stage to go on from, instead of the base as it is.
     """
     from kit.train.chain import continue_adapter, starting_model
     from kit.train.packed import attention_for
