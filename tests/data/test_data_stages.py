@@ -1,12 +1,16 @@
 """Several stages in one project: which rows serve which, and that none learns what another tests."""
 
+import io
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from kit.config.errors import DataError
 from kit.data.prepared import PreparedRow, load_split, load_summary
+from kit.terminal import data_table
 
 
 def asked(number: int) -> str:
@@ -61,6 +65,9 @@ def test_every_kind_of_row_serves_the_stages_that_learn_from_it(project) -> None
     counts = load_summary(folder)["stages"]
     assert counts["sft"] == counts["dpo"] == {"train": 2, "valid": 1, "test": 1}
     assert counts["pretrain"]["train"] == 4
+    screen = Console(width=100, record=True, file=io.StringIO())
+    screen.print(data_table(load_summary(folder), "in rejected.jsonl"))
+    assert re.search(r"for dpo\s+4\s+train 2, valid 1, test 1", screen.export_text())
 
 
 def test_a_source_that_names_its_stages_is_taken_at_its_word(project) -> None:
