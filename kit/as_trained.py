@@ -1,4 +1,4 @@
-"""The settings that a run is evaluated, reported and talked to by: the project's now, and the run's own."""
+"""The settings and data that a run is evaluated, reported and talked to by: the project's, and its own."""
 
 from pathlib import Path
 
@@ -35,6 +35,14 @@ def as_trained(loaded: LoadedConfig, run: Path) -> Config:
             [Problem(where, f"`{setting}` is the run's own", hint) for where, setting in ignored.items()]
         )
     return loaded.config.model_copy(update=kept)
+
+
+def prepared_of(root: Path, run: Path) -> Path:
+    """The prepared data a run was trained on."""
+    from kit.data.prepared import prepared_folder
+    from kit.train.runs import load_manifest
+
+    return prepared_folder(root, load_manifest(run)["data"]["fingerprint"])
 
 
 def _of_its_stage(loaded: LoadedConfig, run: Path) -> LoadedConfig:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.as_trained import as_trained
+from kit.as_trained import as_trained, prepared_of
 from kit.config import Config, LoadedConfig
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.schema_data import Data, Source
@@ -149,21 +149,27 @@ def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
 def train(loaded: LoadedConfig, link: "Link | None" = None, resume: Path | None = None) -> Path:
     """Train on the prepared data, each stage from the golden checkpoint of the one before; the last run.
 
+    Where `hardware` asks for several processes, this one starts them, and each does what follows.
+
     Args:
         link: the place in the chain to begin at; None is its first stage.
         resume: a run of that stage to continue.
     """
     from kit.data.prepared import find_prepared
     from kit.evaluate.evaluate import check_labels, load_metrics
+    from kit.launch.processes import launch_training, needs_launch
     from kit.train.chain import Link
 
     config, root, stages = loaded.config, loaded.root, loaded.config.train.names
+    link = link or Link(stages, number=0, before=None)
+    if needs_launch(config.hardware):
+        ensure_base(config)  # once, before every process wants it
+        return launch_training(config.hardware, training_words(loaded, resume or link.before))
     hooks = load_hooks(root)
     load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
     prepared = find_prepared(config, root, hooks, tokenizer(config))
     if stages != ["reward"]:  # which is asked nothing
         check_labels(config, root, prepared, hooks)
-    link = link or Link(stages, number=0, before=None)
     run = _train_stage(loaded.of_stage(link.number), prepared, link, resume)
     for number in range(link.number + 1, len(stages)):
         run = _train_stage(loaded.of_stage(number), prepared, Link(stages, number, before=run))
@@ -184,6 +190,12 @@ def _train_stage(loaded: LoadedConfig, prepared: Path, link: "Link", resume: Pat
     chosen_by = golden_choice(config, root, hooks) if answers else {}
     linked = link if len(link.stages) > 1 else None
     return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin, linked)
+
+
+def training_words(loaded: LoadedConfig, resume: Path | None) -> list[str]:
+    """What a process that trains is given on its command line, after `casekit train`."""
+    going_on = ["--resume", "--run", resume.name] if resume else []
+    return [*loaded.overrides, "--project", str(loaded.root), *going_on]
 
 
 def resume(loaded: LoadedConfig, run_id: str | None = None) -> Path:
@@ -374,11 +386,3 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
         return answer.output
 
     converse(reply, message, config)
-
-
-def prepared_of(root: Path, run: Path) -> Path:
-    """The prepared data a run was trained on."""
-    from kit.data.prepared import prepared_folder
-    from kit.train.runs import load_manifest
-
-    return prepared_folder(root, load_manifest(run)["data"]["fingerprint"])

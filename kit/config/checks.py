@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.hardware import check_hardware
 from kit.config.labour import Labour
 from kit.config.preference import check_preference
 from kit.config.schema_train import Train
@@ -35,6 +36,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_documents(settings),
         *_adapter(settings),
         *check_preference(tree),
+        *check_hardware(tree),
     ]
 
 

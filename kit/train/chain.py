@@ -13,7 +13,7 @@ from kit.config.errors import ConfigError, InvalidRunError, Problem
 from kit.config.schema import Config, Model
 from kit.config.yaml_lines import load_yaml
 from kit.models.loading import is_adapter, weights_sha256
-from kit.train.resume import SHAPES_THE_RUN, differences
+from kit.train.resume import KEEPS_LESS, SHAPES_THE_RUN, differences, told
 from kit.train.runs import find_run, latest_unfinished_run, list_runs, load_manifest
 
 
@@ -139,8 +139,11 @@ def _check_earlier(root: Path, run: Path | None, configs: Sequence[Config]) -> N
             break
         then, _ = load_yaml(run / "config.yaml")
         found += [
-            Problem(run.name, f"`{key}` was {before!r} when it was trained and is {after!r} now")
+            Problem(
+                run.name, f"`{key}` {told('was', before)} when it was trained and {told('is', after)} now"
+            )
             for key, before, after in differences(then, config.model_dump(mode="json"), SHAPES_THE_RUN)
+            if key not in KEEPS_LESS
         ]
         run = _before(root, load_manifest(run))
     if found:
