@@ -227,6 +227,10 @@ def find_evaluation(root: Path, evaluation_id: str | None = None) -> Path:
     for folder in found:
         if folder.name == evaluation_id:
             return folder
+    of_pairs = sorted((root / "evaluations").glob(f"{evaluation_id or '*'}/reward.json"))
+    if of_pairs:
+        message = "is of a reward model, which gives no answers to report: what it measured is in reward.json"
+        raise ConfigError(Problem(str(of_pairs[-1].parent), message, "evaluate a run that gives answers"))
     known = f"finished ones: {', '.join(folder.name for folder in found)}" if found else "there is none yet"
     what = f"no evaluation {evaluation_id!r}" if evaluation_id else "no evaluation"
     raise ConfigError(Problem(str(root / "evaluations"), what, f"{known}; make one with `casekit evaluate`"))

@@ -24,7 +24,11 @@ def add_adapter(base: Any, config: Config) -> Any:
 
     method = config.method
     try:
-        model = get_peft_model(base, _ADAPTERS[method.name](base, method))
+        settings = _ADAPTERS[method.name](base, method)
+        settings.task_type = (
+            "SEQ_CLS" if config.train.stage == "reward" else "CAUSAL_LM"
+        )  # its head is trained
+        model = get_peft_model(base, settings)
     except (TypeError, ValueError) as error:
         raise _not_adapted(base, method, str(error).splitlines()[0]) from error
     if method.name in SOFT_PROMPTS:
@@ -46,7 +50,6 @@ def _lora(base: Any, method: MethodConfig) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(
-        task_type="CAUSAL_LM",
         r=method.rank,
         lora_alpha=method.alpha,
         lora_dropout=method.dropout,
@@ -62,7 +65,7 @@ def _prefix(base: Any, method: MethodConfig) -> Any:
     through: PEFT saves what it gives and not itself, so that no run could be resumed."""
     from peft import PrefixTuningConfig
 
-    return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=method.num_virtual_tokens)
+    return PrefixTuningConfig(num_virtual_tokens=method.num_virtual_tokens)
 
 
 def _prompt(base: Any, method: MethodConfig) -> Any:
@@ -70,7 +73,6 @@ def _prompt(base: Any, method: MethodConfig) -> Any:
     from peft import PromptTuningConfig
 
     return PromptTuningConfig(
-        task_type="CAUSAL_LM",
         num_virtual_tokens=method.num_virtual_tokens,
         prompt_tuning_init="SAMPLE_VOCAB",
     )
@@ -87,7 +89,6 @@ def _ia3(base: Any, method: MethodConfig) -> Any:
     found = {name.rsplit(".", 1)[-1] for name, _ in base.named_modules()}
     as_in_the_paper = set(wanted) <= found
     return IA3Config(
-        task_type="CAUSAL_LM",
         target_modules=wanted if as_in_the_paper else None,
         feedforward_modules=inward if as_in_the_paper else None,
     )
@@ -98,7 +99,6 @@ def _oft(base: Any, method: MethodConfig) -> Any:
     from peft import OFTConfig
 
     return OFTConfig(
-        task_type="CAUSAL_LM",
         target_modules=method.target_modules,
         oft_block_size=method.oft_block_size,
     )
@@ -188,14 +188,16 @@ def save_weights(model: Any, folder: Path, state: dict[str, Any] | None = None) 
     Args:
         state: the weights, where `model` holds a part of them only.
     """
+    # Without the copy that preferences are measured against.
+    own = {"selected_adapters": ["default"]} if getattr(model, "peft_config", None) else {}
     initial = getattr(model, "initial_adapter", None)
     if initial is None:
-        model.save_pretrained(str(folder), state_dict=state)
+        model.save_pretrained(str(folder), state_dict=state, **own)
         return
     with TemporaryDirectory(dir=folder.parent) as there:
         begun = Path(there) / "pissa_before"
         write_adapter(model, initial, begun)
-        model.save_pretrained(str(folder), path_initial_model_for_weight_conversion=str(begun))
+        model.save_pretrained(str(folder), path_initial_model_for_weight_conversion=str(begun), **own)
 
 
 def write_adapter(model: Any, weights: dict[str, Any], folder: Path) -> None:

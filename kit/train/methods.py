@@ -8,37 +8,44 @@ from kit.config.schema import Config
 from kit.models.loading import device, dtype, load_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
 
-def load_for_training(config: Config) -> Any:
+def load_for_training(config: Config, golden: "Path | None" = None) -> Any:
     """The base model of `config`, adapted as `config.method` says, ready for the trainer.
 
     `full` and `freeze` train float32 weights, because at small rates a bfloat16 weight rounds most updates
     away; an adapter is in float32 beside a frozen base in the model's own type, for `qlora` in 4-bit NF4.
 
+    Args:
+        golden: the checkpoint of an earlier stage to go on from, instead of the base as it is.
+
     Raises:
         ConfigError: the method cannot adapt this model.
     """
     from kit.train.adapters import add_adapter
+    from kit.train.chain import continue_adapter, starting_model
     from kit.train.packed import attention_for
 
     method = config.method
     weights = training_dtype(config)
     base = load_model(
-        config.model,
+        starting_model(config, golden),
         config.hardware,
         quantize_4bit=method.name == "qlora",
         double_quantization=method.double_quantization,
         weights=weights,
         attention=attention_for(config, weights),
+        scores=config.train.stage == "reward",
     )
     keep_differentiable(base)
     if method.name == "full":
         return base
     if method.name == "freeze":
         return freeze_all_but_last(base, method.num_trainable_layers)
-    return add_adapter(base, config)
+    return continue_adapter(base, golden) if golden else add_adapter(base, config)
 
 
 def keep_differentiable(base: Any) -> None:
@@ -65,7 +72,8 @@ def freeze_all_but_last(base: Any, layers: int) -> Any:
     """Leave the last `layers` and the norm behind them to train, and nothing else.
 
     Embeddings and output head stay frozen. In many models they are one matrix: to train it would train the
-    input too, below every frozen layer. In the others the head alone is as large as several layers.
+    input too, below every frozen layer. In the others the head alone is as large as several layers. That of a
+    reward model is new, and trained.
 
     Raises:
         ConfigError: the model has fewer layers, or none that can be told from the rest.
@@ -95,7 +103,8 @@ def freeze_all_but_last(base: Any, layers: int) -> Any:
         for name, child in parent.named_children()
         if "Norm" in type(child).__name__ and "embed" not in name
     ]
-    for part in [*list(stack)[depth - layers :], *norms]:
+    heads = [base.score] if hasattr(base, "score") else []
+    for part in [*list(stack)[depth - layers :], *norms, *heads]:
         part.requires_grad_(True)
     return base
 
@@ -103,7 +112,9 @@ def freeze_all_but_last(base: Any, layers: int) -> Any:
 def parameter_counts(model: Any) -> tuple[int, int]:
     """Trainable and all parameters of `model`; a 4-bit weight counts as one parameter."""
     trainable = total = 0
-    for parameter in model.parameters():
+    for name, parameter in model.named_parameters():
+        if ".ref." in name:  # the copy of an adapter that preferences are measured against
+            continue
         # bitsandbytes packs two 4-bit weights into a byte.
         count = parameter.numel() * (2 if type(parameter).__name__ == "Params4bit" else 1)
         total += count

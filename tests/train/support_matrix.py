@@ -17,6 +17,7 @@ from kit.config.support import Chosen, Refusal, refused
 STAGES: dict[str, Callable[[Path, int, int], Path]] = {
     "pretrain": write_prepared,
     "sft": write_prepared,
+    "reward": write_preferences,
     "dpo": write_preferences,
     "kto": write_labelled,
     "orpo": write_preferences,
