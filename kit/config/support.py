@@ -118,6 +118,23 @@ REFUSALS: tuple[Refusal, ...] = (
         hint="use `default`, or a loss without a reference (`simpo`, orpo)",
     ),
     Refusal(
+        what="`prompt` with stage `reward`",
+        key=("method", "name"),
+        holds=lambda chosen: chosen.method.name == "prompt" and chosen.train.stage == "reward",
+        reason="a reward is read at the last token of a row, which is found by its ids; embeddings put before "
+        "it hide these, and padding would be scored",
+        hint="use lora, or prefix",
+    ),
+    Refusal(
+        what="`init_lora_weights: pissa` with stage `reward`",
+        key=("method", "init_lora_weights"),
+        holds=lambda chosen: (
+            chosen.method.name in LORA and is_pissa(chosen.method) and chosen.train.stage == "reward"
+        ),
+        reason="PEFT's conversion of PiSSA to LoRA leaves out the head of a reward model",
+        hint="use `default`",
+    ),
+    Refusal(
         what="`qlora` with `hardware.sharding`",
         key=("hardware", "sharding"),
         holds=lambda chosen: chosen.shared_out and chosen.method.name == "qlora",

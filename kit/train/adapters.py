@@ -25,9 +25,8 @@ def add_adapter(base: Any, config: Config) -> Any:
     method = config.method
     try:
         settings = _ADAPTERS[method.name](base, method)
-        settings.task_type = (
-            "SEQ_CLS" if config.train.stage == "reward" else "CAUSAL_LM"
-        )  # its head is trained
+        # PEFT trains and saves the new head of a sequence classifier, which a reward model is.
+        settings.task_type = "SEQ_CLS" if config.train.stage == "reward" else "CAUSAL_LM"
         model = get_peft_model(base, settings)
     except (TypeError, ValueError) as error:
         raise _not_adapted(base, method, str(error).splitlines()[0]) from error

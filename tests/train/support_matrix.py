@@ -50,8 +50,8 @@ STEPS = 4
 FEW_TOKENS = {"num_virtual_tokens": 4}
 
 
-VARIANT_STAGES = ("sft", "dpo")
-"""A variant is tried with one stage that has a reference and one that has none."""
+VARIANT_STAGES = ("sft", "reward", "dpo")
+"""A variant is tried with a stage that has a reference, one that has none, and one with another head."""
 
 
 def combinations() -> Iterator[tuple[str, str, str]]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -26,7 +26,9 @@ from kit.config.schema_train import Stage
 from kit.config.support import REFUSALS
 from kit.config.support_page import RECORD, Record, Refused, Trained, markdown_page, read_record
 from kit.files import write_json
-from kit.models.loading import load_tuned
+from kit.models.loading import load_tokenizer, load_tuned
+from kit.train.examples import load_rows, tokenise
+from kit.train.reward import reward_gaps
 from kit.train.stages import train
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
@@ -59,6 +61,15 @@ def record() -> Iterator[Record]:
         write_json(Path(KEPT), asdict(found))
 
 
+def assert_scores_each_row_for_itself(model: Any, config: Config, prepared: Path) -> None:
+    """Rows are padded to share a batch; a score must not depend on how far."""
+    tokenizer = load_tokenizer(config.model)
+    rows = tokenise(load_rows(prepared, "train", "reward"), tokenizer, config)
+    alone, together = (reward_gaps(model, tokenizer, rows, size) for size in (1, len(rows)))
+    assert together == pytest.approx(alone, abs=1e-2 if config.method.name == "qlora" else 1e-4)
+    assert sum(alone) > 0, "and the chosen answer is ahead, as it was learned"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("stage", "method", "option"), TRAINED)
 def test_what_is_not_refused_trains_and_loads(
@@ -68,9 +79,11 @@ def test_what_is_not_refused_trains_and_loads(
     run = train(config, tmp_path, data[stage], task_score=None)
     losses = losses_of(run)
     assert all(later < losses[0] for later in losses[1:])
-    answers = load_tuned(run / "golden", config)
+    tuned = load_tuned(run / "golden", config)
+    if stage == "reward":
+        assert_scores_each_row_for_itself(tuned, config, data[stage])
     with torch.no_grad():
-        assert answers(torch.arange(12)[None]).logits.isfinite().all()
+        assert tuned(torch.arange(12)[None]).logits.isfinite().all()
     cell = Trained(stage, method, option, 1, round(losses[0], 3), round(losses[-1], 3))
     record.trained.append(cell)
 
