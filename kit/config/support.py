@@ -121,8 +121,8 @@ REFUSALS: tuple[Refusal, ...] = (
         what="`prompt` with stage `reward`",
         key=("method", "name"),
         holds=lambda chosen: chosen.method.name == "prompt" and chosen.train.stage == "reward",
-        reason="a reward is read at the last token of a row, which is found by its ids; embeddings put before "
-        "it hide these, and padding would be scored",
+        reason="a reward is read at the last token of a row, which is found by its ids; embeddings put "
+        "before it hide these, and padding would be scored",
         hint="use lora, or prefix",
     ),
     Refusal(
