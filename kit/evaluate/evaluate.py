@@ -10,6 +10,7 @@ again.
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def evaluate(
         "evaluation": folder.name,
         "run": run.name,
         "data": prepared.name,
+        "date": datetime.now(UTC).date().isoformat(),
         "synthetic": share > 0,
         "synthetic_share": share,
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
@@ -225,6 +227,10 @@ def find_evaluation(root: Path, evaluation_id: str | None = None) -> Path:
     for folder in found:
         if folder.name == evaluation_id:
             return folder
+    of_pairs = sorted((root / "evaluations").glob(f"{evaluation_id or '*'}/reward.json"))
+    if of_pairs:
+        message = "is of a reward model, which gives no answers to report: what it measured is in reward.json"
+        raise ConfigError(Problem(str(of_pairs[-1].parent), message, "evaluate a run that gives answers"))
     known = f"finished ones: {', '.join(folder.name for folder in found)}" if found else "there is none yet"
     what = f"no evaluation {evaluation_id!r}" if evaluation_id else "no evaluation"
     raise ConfigError(Problem(str(root / "evaluations"), what, f"{known}; make one with `casekit evaluate`"))

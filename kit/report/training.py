@@ -1,7 +1,7 @@
 """How the run went: what was adapted, the curves, and what watching them has shown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from kit.config.schema import Config
@@ -25,12 +25,19 @@ _SAID_ABOVE = ("fluctuation", "plateau")
 
 def training(inputs: Inputs, config: Config) -> Training | None:
     """The run: what was adapted, how, and how it went; None where there is no run."""
-    manifest, curve = inputs.manifest, inputs.curve
-    if manifest is None:
+    if inputs.manifest is None:
         return None
+    earlier = [_stage(one.manifest, one.curve, inputs.scores, one.config) for one in inputs.earlier]
+    return replace(_stage(inputs.manifest, inputs.curve, inputs.scores, config), earlier=earlier)
+
+
+def _stage(manifest: Json, curve: list[Json], scores: Json, config: Config) -> Training:
+    chain = manifest.get("chain")
     golden = manifest.get("golden") or {}
     total, adapted = manifest.get("total_parameters"), manifest.get("trainable_parameters")
+    begins = [("Goes on from", manifest["continues"]["run"])] if manifest.get("continues") else []
     facts = [
+        *begins,
         ("Stage and method", f"{manifest['stage']}, {method_label(manifest['method'], config)}"),
         ("Trained parameters", f"{count(adapted)} ({share(adapted, total)} of all)"),
         ("Optimiser steps", count(manifest.get("steps"))),
@@ -47,7 +54,7 @@ def training(inputs: Inputs, config: Config) -> Training | None:
     validation = [
         (line["step"], line["eval_loss"]) for line in evaluations if _has(line, "eval", "eval_loss")
     ]
-    task = _task(golden, inputs.scores)
+    task = _task(golden, scores)
     tasks = [
         (line["step"], task.sign * line["task_score"])
         for line in evaluations
@@ -58,6 +65,7 @@ def training(inputs: Inputs, config: Config) -> Training | None:
     drawn, listed = _thinned(losses, _DRAWN, marked), _thinned(losses, _LISTED, marked)
     draw_losses = partial(plots.loss_curve, drawn, validation, step, loss_title, _places(losses, marked))
     return Training(
+        title=f"Stage {chain['number']} of {len(chain['stages'])}: {manifest['stage']}" if chain else "",
         facts=facts,
         settings=_settings(config),
         findings=_findings(manifest, evaluations, config, task) + _watched(losses, rises, curve),

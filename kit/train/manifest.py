@@ -7,6 +7,7 @@ session ran on stands with it.
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,13 +47,15 @@ def begin_manifest(
     data: dict[str, str],
     base_sha256: str,
     golden_choice: dict[str, Any],
-    resumed_at: int | None = None,
+    resumed_at: int | None,
+    place: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The manifest as known before the model loads, with a session added to it.
 
     Args:
         resumed_at: the step that the run continues from; None where it begins. A resumed run keeps when,
             with which settings and on what it began.
+        place: which of several stages it is, and from which run it goes on; see `kit.train.chain`.
     """
     before = load_manifest(run) if resumed_at is not None else {}
     settings, on = sha256_json(config.model_dump(mode="json")), environment(device(config.hardware))
@@ -69,6 +72,7 @@ def begin_manifest(
         "run": run.name,
         "status": "running",
         "stage": config.train.stage,
+        **place,
         "method": config.method.name,
         "model": {"name": config.model.name, "revision": config.model.revision, "sha256": base_sha256},
         "data": data,

@@ -108,3 +108,35 @@ def test_a_long_run_is_thinned_and_says_so(sample: Sample) -> None:
     page = write(sample, lines)
     assert "41 of 20,000 logged steps" in page
     assert len(page) < 500_000
+
+
+def test_every_stage_of_a_chain_has_its_facts_and_curves_in_their_order(sample: Sample) -> None:
+    first = sample.run.with_name("20260101-000000-sft-lora")
+    first.mkdir()
+    chain = {"stages": ["sft", "dpo"]}
+    save(first / "manifest.json", {**manifest(first.name), "stage": "sft", "chain": {**chain, "number": 1}})
+    early = [
+        {**line, "loss": 77.5} if line.get("loss") == curve()[0].get("loss") else line for line in curve()
+    ]
+    (first / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in early), "utf-8")
+    settings = "train: {learning_rate: 0.000123}\n"
+    (first / "config.yaml").write_text(settings, "utf-8")
+    continues = {"continues": {"run": first.name, "sha256": "0" * 64}}
+    page = write(sample, curve(), stage="dpo", chain={**chain, "number": 2}, **continues)
+    section = page[page.index('<section id="training"') :].partition("</section>")[0]
+    one, two = section.index("<h3>Stage 1 of 2: sft</h3>"), section.index("<h3>Stage 2 of 2: dpo</h3>")
+    assert one < section.index("0.000123") < two and one < section.index("77.5") < two
+    assert section.count('<svg class="plot"') == 2 * (section[two:].count('<svg class="plot"'))
+    assert "Goes on from" in section[two:] and first.name in section[two:]
+    folder = next(sample.root.glob("reports/*"))
+    for face in ("report.md", "MODEL_CARD.md"):
+        text = (folder / face).read_text("utf-8")
+        assert text.index("Stage 1 of 2: sft") < text.index("Stage 2 of 2: dpo"), face
+    inputs = json.loads((folder / "report.json").read_text("utf-8"))["inputs"]
+    assert f"runs/{first.name}/metrics.jsonl" in inputs
+
+    for path in first.iterdir():
+        path.unlink()
+    first.rmdir()  # somebody made room: the report stands without it
+    page = write(sample, curve(), stage="dpo", chain={**chain, "number": 2}, **continues)
+    assert "Stage 1 of 2" not in page and "Stage 2 of 2: dpo" in page and first.name in page
