@@ -69,8 +69,9 @@ def weights_of(run: Path, folder: str = "golden") -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-MOVES = {"tokens_per_second", "runtime", "samples_per_second", "steps_per_second"}
-"""What a clock gave."""
+MOVES = {"tokens_per_second", "runtime", "samples_per_second", "steps_per_second", "mfu"}
+MOVES |= {"memory_gib", "memory_share"}
+"""What a clock gave, or how much memory others left."""
 
 
 def same_end(run: Path, other: Path) -> None:
