@@ -26,7 +26,7 @@ def watch(on_event: Event) -> None:
     """
     import safetensors.torch
     import torch
-    from transformers import Trainer
+    from transformers.trainer_callback import CallbackHandler
 
     removing = [""]
 
@@ -128,7 +128,7 @@ def send(moment: str, number: int, times: int) -> None:
         "step": (Trainer, "compute_loss"),
         "validation": (SFTTrainer, "prediction_step"),
         "answers": (torch.nn.functional, "embedding"),
-        "scoring": (kit.evaluate.evaluate, "score_answers"),
+        "scoring": (kit.evaluate.task_score, "score_answers"),
         "saving": (Trainer, "_save_optimizer_and_scheduler"),
         "golden": (kit.train.setup, "save_model"),
     }[moment]
@@ -233,7 +233,7 @@ def run(words: list[str], plot: list, output: str, folder: str) -> None:
 def serve() -> None:
     """Import what is heavy, then do what is asked until stdin ends."""
     import kit.cli
-    import kit.evaluate.evaluate
+    import kit.evaluate.task_score
     import kit.pipeline
     import kit.train.setup
 
