@@ -2,8 +2,8 @@
 
 Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers),
 `kto` (labelled answers) and `reward` (pairs, for a model that scores answers), alone or several in turn;
-methods `full`, `lora` and `qlora`; rows grouped by length, or packed and kept apart; validation by the case's
-own task score, early stopping, exact resume, curves and a manifest.
+every method of `docs/reference/support.md`; rows grouped by length, or packed and kept apart; validation by
+the case's own task score, early stopping, exact resume, curves and a manifest.
 Of several processes each runs all of this; the main one alone writes (see `kit.train.processes`).
 """
 

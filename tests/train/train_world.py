@@ -7,6 +7,29 @@ from typing import Any
 
 from kit.train.metrics import read_metrics
 
+ARCHITECTURE = {
+    "vocab_size": 384,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "max_position_embeddings": 256,
+    "tie_word_embeddings": True,
+}
+
+
+def write_base(folder: Path, **architecture: int) -> Path:
+    """A base model with random weights and its tokenizer; keyword arguments change `ARCHITECTURE`."""
+    from kit.models.tiny import new_model, new_tokenizer
+
+    texts = [message["content"] for number in range(48) for message in dialogue(number)]
+    tokenizer = new_tokenizer(texts, vocabulary=ARCHITECTURE["vocab_size"])
+    new_model(tokenizer, seed=1, architecture={**ARCHITECTURE, **architecture}).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
 
 def dialogue(number: int) -> list[dict[str, str]]:
     """Dialogues of different lengths with something to copy."""
