@@ -1,25 +1,25 @@
-"""What the contestants of `bench/train.py` train on: a network with random weights and dialogues of mixed length."""
+"""What contestants train on: a network with random weights, and dialogues of mixed lengths."""
 
 import json
 import random
 from pathlib import Path
 from typing import Any
 
+from shapes import QWEN, TARGETS, configuration, network
+
 WORDS = 3000
-Shape = dict[str, Any]
-
-SHAPES: dict[str, Shape] = {
-    "toy": {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1},
-    "small": {"vocab_size": 4096, "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4},
-    "wide": {"vocab_size": 8192, "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 4},
-}
-"""Arguments of `Qwen3Config`, besides heads of 64."""
-
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RANK = 16
 
 
-def make_world(work: Path, shape: str, rows: int, limit: int, batch: int, threads: int) -> dict[str, Any]:
+def make_world(
+    work: Path,
+    shape: str,
+    rows: int,
+    limit: int,
+    batch: int,
+    device: str = "cpu",
+    checkpointing: bool = False,
+) -> dict[str, Any]:
     """Write base model, prepared data and tokens into `work`, and what all contestants must share.
 
     Args:
@@ -29,23 +29,20 @@ def make_world(work: Path, shape: str, rows: int, limit: int, batch: int, thread
     Returns:
         `facts.json`: sizes, the rate, real tokens of an epoch and how many packed rows make a step.
     """
+    import torch
+
     from kit.config.schema import Config
     from kit.data.pack import pack
-    from kit.models.tiny import new_model
     from kit.train.examples import tokenise
 
-    size = SHAPES[shape]
-    tokenizer = words_of(size["vocab_size"])
-    heads = size["hidden_size"] // 64
-    architecture = {
-        **size,
-        "num_attention_heads": heads,
-        "num_key_value_heads": max(1, heads // 2),
-        "head_dim": 64,
-        "max_position_embeddings": 2 * limit,
-        "tie_word_embeddings": True,
-    }
-    new_model(tokenizer, 1, architecture).save_pretrained(work / "base")
+    configured = configuration(shape)
+    tokenizer = words_of(min(configured.vocab_size, 4096))
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model = network(shape, device, max_position_embeddings=2 * limit, **ends)
+    if shape in QWEN:  # as they are published
+        model.to(torch.bfloat16)
+    model.save_pretrained(work / "base")
+    del model
     tokenizer.save_pretrained(work / "base")
     found = [{"messages": one} for one in dialogues(tokenizer, rows, limit)]
     write_prepared(work / "prepared", found)
@@ -67,7 +64,9 @@ def make_world(work: Path, shape: str, rows: int, limit: int, batch: int, thread
         "rank": RANK,
         "alpha": 2 * RANK,
         "targets": TARGETS,
-        "threads": threads,
+        "threads": 1,
+        "device": device,
+        "checkpointing": checkpointing,
     }
     (work / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     return facts
@@ -99,9 +98,7 @@ def dialogues(tokenizer: Any, rows: int, limit: int) -> list[list[dict[str, str]
         ids = tokenizer(" ".join(draw.choices(words, k=length)))["input_ids"][:length]
         cut = max(1, length // 3)
         question, answer = tokenizer.decode(ids[:cut]), tokenizer.decode(ids[cut:])
-        found.append(
-            [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        )
+        found.append([{"role": "user", "content": question}, {"role": "assistant", "content": answer}])
     return found
 
 

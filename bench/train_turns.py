@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from functools import wraps
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,13 +22,14 @@ class Turns:
 
     Args:
         answers: where answers go, which nothing else writes to.
+        device: on `cpu` seconds are the processor's, and memory the process's; on `cuda` seconds are the wall's,
+            with all kernels done, and memory is what torch's allocator reserved.
     """
 
-    def __init__(self, answers: TextIO) -> None:
+    def __init__(self, answers: TextIO, device: str = "cpu") -> None:
         self.answers = answers
-        self.facts: dict[str, Any] = {}
-        """Goes along with the first answer."""
-        self.cpu = self.wall = 0.0
+        self.device = device
+        self.since = self.inside = 0.0
         self.before = 0
 
     def imported(self) -> None:
@@ -39,15 +41,58 @@ class Turns:
         if not sys.stdin.readline():
             self.answers.flush()
             os._exit(0)
-        self.cpu, self.wall = time.process_time(), time.perf_counter()
+        self.inside = 0.0
+        self.since = self.now()
 
     def end(self) -> None:
-        """Tell what the epoch took."""
-        cpu, wall = time.process_time() - self.cpu, time.perf_counter() - self.wall
-        told = {"cpu": cpu, "wall": wall, "peak": resident("VmHWM"), "before": self.before, **self.facts}
+        """Tell what the epoch took, and how much of it was not the work that every loop has."""
+        spent = self.now() - self.since
+        told = {"seconds": spent, "outside": spent - self.inside, **self.memory()}
         self.answers.write(json.dumps(told) + "\n")
         self.answers.flush()
-        self.facts = {}
+
+    def now(self) -> float:
+        """Seconds, see above."""
+        if self.device == "cpu":
+            return time.process_time()
+        import torch
+
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def memory(self) -> dict[str, int]:
+        """Most bytes so far, and bytes before the model was loaded."""
+        if self.device == "cpu":
+            return {"peak": resident("VmHWM"), "before": self.before}
+        import torch
+
+        return {"peak": torch.cuda.max_memory_reserved(), "before": 0}
+
+    def count(self, owner: Any, name: str) -> None:
+        """From here on, time in `owner.name` is work that every loop has."""
+        original = getattr(owner, name)
+
+        @wraps(original)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            began = time.process_time()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self.inside += time.process_time() - began
+
+        setattr(owner, name, counted)
+
+
+def count_work(turns: Turns) -> None:
+    """Forward and backward pass, clipping and the optimiser's step are work; what is left is the loop's."""
+    import torch
+    from transformers import Qwen2ForCausalLM, Qwen3ForCausalLM
+
+    turns.count(Qwen2ForCausalLM, "forward")
+    turns.count(Qwen3ForCausalLM, "forward")
+    turns.count(torch.Tensor, "backward")
+    turns.count(torch.nn.utils, "clip_grad_norm_")
+    turns.count(torch.optim.AdamW, "step")
 
 
 def resident(field: str = "VmRSS") -> int:
@@ -57,11 +102,11 @@ def resident(field: str = "VmRSS") -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)
 
 
-def take_turns() -> Turns:
+def take_turns(device: str = "cpu") -> Turns:
     """Keep standard output for answers; what libraries print goes where errors go."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    return Turns(answers)
+    return Turns(answers, device)
 
 
 def into_trainers(turns: Turns) -> None:
@@ -76,4 +121,3 @@ def into_trainers(turns: Turns) -> None:
             turns.end()
 
     trainer.DEFAULT_CALLBACKS.append(ByTurns)
-

@@ -2,7 +2,7 @@
 
     python bench/train_ways.py WORK METHOD WHO WAY
 
-All take the tokens in `WORK`, eight rows to a pass and 32 to a step, or packed rows that together hold as much.
+All take the tokens in `WORK`, eight rows to a pass and 32 to a step, or packed rows that hold as much.
 """
 
 import json
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from train_turns import EPOCHS, Turns, into_trainers, take_turns
+from train_turns import EPOCHS, Turns, count_work, into_trainers, take_turns
 
 from kit.config.schema import Config
 
@@ -25,13 +25,13 @@ def main() -> None:
     """Train until no more is asked for."""
     work, method, who, way = Path(sys.argv[1]), *sys.argv[2:]
     facts = json.loads((work / "facts.json").read_text(encoding="utf-8"))
-    turns = take_turns()
+    turns = take_turns(facts["device"])
     os.chdir(work)
     {"kit": the_kit, "bare": bare_loop, "trl": trl}[who](turns, work, method, way, facts)
 
 
 def settings(work: Path, method: str, way: str, facts: dict[str, Any]) -> Config:
-    """The kit's settings: its defaults, but for the size of things, and no validation or checkpoint on the way."""
+    """The kit's settings: its defaults but for the size of things, and no checkpoint on the way."""
     train = {
         "learning_rate": facts["rate"],
         "num_train_epochs": EPOCHS,
@@ -39,6 +39,7 @@ def settings(work: Path, method: str, way: str, facts: dict[str, Any]) -> Config
         "per_device_train_batch_size": facts["per_pass"],
         "packing": way == PACKED,
         "save_steps": 1_000_000,
+        "gradient_checkpointing": facts["checkpointing"],
     }
     return Config.model_validate(
         {
@@ -50,7 +51,7 @@ def settings(work: Path, method: str, way: str, facts: dict[str, Any]) -> Config
                 "target_modules": facts["targets"],
             },
             "train": train,
-            "hardware": {"device": "cpu", "num_threads": facts["threads"]},
+            "hardware": {"device": facts["device"], "num_threads": facts["threads"]},
         }
     )
 
@@ -61,13 +62,20 @@ def the_kit(turns: Turns, work: Path, method: str, way: str, facts: dict[str, An
     from kit.train.stages import train
 
     turns.imported()
+    count_work(turns)
     into_trainers(turns)
-    train(settings(work, method, way, facts), work / f"kit-{method}-{way}", work / "prepared", task_score=None)
+    train(
+        settings(work, method, way, facts), work / f"kit-{method}-{way}", work / "prepared", task_score=None
+    )
 
 
 def bare_loop(turns: Turns, work: Path, method: str, way: str, facts: dict[str, Any]) -> None:
     """What nobody can do with less: load, forward, backward, clip, step. The model and the precision are the
-    kit's, and grouped and packed the batches too, so what the kit takes besides is its trainer's."""
+    kit's, and grouped and packed the batches too, so what the kit takes besides is its trainer's.
+
+    Kernels are tried out here, before the kit takes them up: `packed+compile`, `packed+liger`, or an attention
+    as transformers calls it, `packed+flash_attention_2`.
+    """
     import torch
 
     import kit.train.setup
@@ -76,21 +84,29 @@ def bare_loop(turns: Turns, work: Path, method: str, way: str, facts: dict[str, 
     config = settings(work, method, way, facts)
     torch.manual_seed(config.seed)
     turns.imported()
+    count_work(turns)
     model = load_for_training(config).train()
+    if facts["checkpointing"]:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+    way, *kernels = way.split("+")
+    model = with_kernels(model, kernels)
+    on = next(model.parameters()).device
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=facts["rate"], weight_decay=0.0, fused=True)
     steps = EPOCHS * math.ceil(facts["rows"] / facts["batch"])
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
     )
-    mixed = kit.train.setup.mixed_precision(torch.device("cpu"))
+    mixed = kit.train.setup.mixed_precision(on)
     rows = json.loads((work / "tokens.json").read_text(encoding="utf-8"))
     for epoch in range(EPOCHS):
         turns.begin()
         for passes in batches(rows, way, epoch, config):
             labels = sum(int((one["labels"][:, 1:] != -100).sum()) for one in passes)
             for one in passes:
-                with torch.autocast("cpu", dtype=mixed, enabled=mixed is not None):
+                one = {name: tensor.to(on) for name, tensor in one.items()}
+                with torch.autocast(on.type, dtype=mixed, enabled=mixed is not None):
                     loss = model(**one, use_cache=False, num_items_in_batch=labels).loss
                 loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -98,6 +114,22 @@ def bare_loop(turns: Turns, work: Path, method: str, way: str, facts: dict[str, 
             schedule.step()
             optimizer.zero_grad()
         turns.end()
+
+
+def with_kernels(model: Any, kernels: list[str]) -> Any:
+    """The model with other kernels than it was loaded with."""
+    import torch
+
+    for name in kernels:
+        if name == "liger":
+            from liger_kernel.transformers import _apply_liger_kernel_to_instance
+
+            _apply_liger_kernel_to_instance(model=getattr(model, "base_model", model))
+        elif name == "compile":
+            model = torch.compile(model, dynamic=True)  # packed rows are as long as they come
+        else:
+            model.set_attn_implementation(name)
+    return model
 
 
 def batches(rows: list[dict[str, Any]], way: str, epoch: int, config: Config) -> Iterator[list[Any]]:
@@ -112,9 +144,7 @@ def batches(rows: list[dict[str, Any]], way: str, epoch: int, config: Config) ->
         order = list(range(len(rows)))
         random.Random(epoch).shuffle(order)
     else:
-        order = length_grouped_order(
-            [len(row["input_ids"]) for row in rows], size, f"{config.seed}-{epoch}"
-        )
+        order = length_grouped_order([len(row["input_ids"]) for row in rows], size, f"{config.seed}-{epoch}")
     for start in range(0, len(order), size):
         chosen = [rows[at] for at in order[start : start + size]]
         if way == PACKED:
@@ -148,6 +178,7 @@ def trl(turns: Turns, work: Path, method: str, way: str, facts: dict[str, Any]) 
 
     torch.set_num_threads(facts["threads"])
     turns.imported()
+    count_work(turns)
     into_trainers(turns)
     rows = json.loads((work / "tokens.json").read_text(encoding="utf-8"))
     masked = [
@@ -165,7 +196,7 @@ def trl(turns: Turns, work: Path, method: str, way: str, facts: dict[str, Any]) 
         learning_rate=facts["rate"],
         save_strategy="no",
         completion_only_loss=True,
-        use_cpu=True,
+        use_cpu=facts["device"] == "cpu",
         report_to="none",
         disable_tqdm=True,
         model_init_kwargs=four_bits() if method == "qlora" else None,
@@ -178,7 +209,6 @@ def trl(turns: Turns, work: Path, method: str, way: str, facts: dict[str, Any]) 
         processing_class=AutoTokenizer.from_pretrained(work / "base"),
         peft_config=None if method == "full" else adapter(facts),
     )
-    turns.facts["precision"] = "bf16" if arguments.bf16 else "fp32"
     trainer.train()
 
 
