@@ -2,10 +2,11 @@
 
     python bench/startup.py [--recipe finance] [--turns 3] [--importtime]
 
-A new project of a recipe is made and its data prepared; then `train` runs in a process of its own until the first
-step is done, as often as asked, and the run with the least processor seconds counts. Every stage is charged what
-was not spent in another; importing a library counts as `imports` wherever it happens. Wall seconds are those of
-the same run, and long on a busy machine. `--importtime` also prints the libraries that take longest to import.
+A new project of a recipe is made and its data prepared; then `train` runs in a process of its own until the
+first step is done, as often as asked, and the run with the least processor seconds counts. Every stage is
+charged what was not spent in another; importing a library counts as `imports` wherever it happens. Wall
+seconds are those of the same run, and long on a busy machine. `--importtime` also prints the libraries that
+take longest to import.
 """
 
 import argparse
@@ -178,8 +179,8 @@ def table(runs: list[dict[str, list[float]]]) -> str:
     cpus = [sum(cpu for cpu, _ in run.values()) for run in runs]
     walls = [sum(wall for _, wall in run.values()) for run in runs]
     lines.append(f"| together | {min(cpus):.2f} | {sum(wall for _, wall in best.values()):.2f} |")
-    spread = f"{len(runs)} runs: processor {min(cpus):.1f}–{max(cpus):.1f} s, wall {min(walls):.1f}–{max(walls):.1f} s"
-    return "\n".join([*lines, "", spread])
+    spread = f"processor {min(cpus):.1f}–{max(cpus):.1f} s, wall {min(walls):.1f}–{max(walls):.1f} s"
+    return "\n".join([*lines, "", f"{len(runs)} runs: {spread}"])
 
 
 if __name__ == "__main__":

@@ -3,16 +3,17 @@
     python bench/gpu/train.py --shape qwen2.5-7b [--methods full lora qlora] [--turns 3] [--kernels]
     python bench/gpu/train.py --shape toy --device cpu      # the same lines on a laptop: that they run
 
-Random weights of the shapes in `bench/shapes.py`; nothing is downloaded. Dialogues of mixed lengths, 32 to a
-step, `--limit` tokens at most. Contestants run one after the other, each in a process of its own, for an epoch
-that does not count and `--turns` that do; seconds are the wall's with all kernels done, memory is the most that
-torch's allocator reserved. `defaults` of TRL pad and checkpoint, `packed` is its quickest setting without a
-kernel of its own. `bare` is what nobody can do with less. With `--kernels` the bare loop also runs packed rows
-by every attention that is installed, with Liger and with torch.compile: a kernel becomes a default of the kit
-only where this table says so. `--checkpointing` recomputes activations, for the kit and the bare loop.
+Random weights of the shapes in `bench/shapes.py`; nothing is downloaded. Dialogues of mixed lengths, 32 to
+a step, `--limit` tokens at most. Contestants run one after the other, each in a process of its own, for an
+epoch that does not count and `--turns` that do; seconds are the wall's with all kernels done, memory is the
+most that torch's allocator reserved (on a CPU: the processor's seconds, the process's memory). `defaults` of
+TRL pad and checkpoint, `packed` is its quickest setting without a kernel of its own. `bare` is what nobody
+can do with less. With `--kernels` the bare loop also runs packed rows by every attention that is installed,
+with Liger and with torch.compile: a kernel becomes a default of the kit only where this table says so.
+`--checkpointing` recomputes activations, for the kit and the bare loop.
 
 MFU is FLOP of forward and backward over real tokens (no padding, nothing recomputed; adapters' where only those
-are trained) by seconds and the device's dense bfloat16 peak. A contestant that does not fit is told as that.
+are trained) by seconds and the device's dense bfloat16 peak. What does not fit is told.
 """
 
 import argparse
@@ -31,8 +32,8 @@ from train_data import RANK, make_world
 from train_race import Contestant, start, table
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
-"""Dense bfloat16 FLOP a second by a part of the device's name. H100 SXM5 and H200 SXM: NVIDIA's data sheets (1,979
-TFLOPS are with sparsity); A100: NVIDIA's A100 data sheet (624 with sparsity)."""
+"""Dense bfloat16 FLOP a second by a part of the device's name, from NVIDIA's data sheets: H100 SXM and H200 SXM
+say 1,979 TFLOPS with sparsity, half of it without; A100 says 312, 624 with sparsity."""
 
 SLOWER = ("PCIe", "NVL")
 """Boards of the same name with other peaks, for which none is stated here."""

@@ -17,6 +17,7 @@ from trl import SFTTrainer
 
 from kit.config.errors import InvalidRunError, Problem
 from kit.files import write_json
+from kit.train.lean import LeanTrainer
 from kit.train.packed import pack_batch
 
 TaskScore = Callable[[Any, Any], float]
@@ -121,7 +122,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         """Write none: the report writes the card, once the model is measured."""
 
 
-class CausalTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
+class CausalTrainer(RunTrainer, LeanTrainer, SFTTrainer):  # type: ignore[misc]
     """Trains on rows that are already tokens and labels.
 
     Args:
