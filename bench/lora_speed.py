@@ -75,7 +75,7 @@ def four_bit_layer(shape: str) -> float:
 
 
 def optimizer_seconds(shape: str, rank: int, turns: int = 3) -> dict[str, float]:
-    """Processor seconds of AdamW's fused step over one layer's trained parameters, the least of some turns."""
+    """Processor seconds of AdamW's fused step over what is trained of one layer, the least of some turns."""
     import torch
 
     found = {}

@@ -41,6 +41,7 @@ STAGES = {
     "plan and announce": [("kit.train.stages", "measure"), ("kit.train.stages", "announce")],
     "first step": [("kit.train.stages", "run_trainer")],
 }
+IMPORTS = "imports"
 REST = "everything else"
 
 
@@ -65,8 +66,8 @@ class Clock:
 
         @wraps(call)
         def charged(*args: Any, **kwargs: Any) -> Any:
-            if self.stack[-1] == stage:
-                return call(*args, **kwargs)
+            if self.stack[-1] == stage or (stage == IMPORTS and args[0] in sys.modules):
+                return call(*args, **kwargs)  # what is imported already costs less than reading the clock
             self.charge()
             self.stack.append(stage)
             try:
@@ -90,8 +91,8 @@ def until_first_step(project: Path, answer: Path) -> None:
     clock = Clock()
     clock.charge()
     plain_import = builtins.__import__
-    builtins.__import__ = clock.within("imports", plain_import)
-    importlib.import_module = clock.within("imports", importlib.import_module)
+    builtins.__import__ = clock.within(IMPORTS, plain_import)
+    importlib.import_module = clock.within(IMPORTS, importlib.import_module)
     from kit.config import load_config
     from kit.pipeline import train
 
@@ -173,7 +174,7 @@ def table(runs: list[dict[str, list[float]]]) -> str:
     """A line a stage, of the run that took the processor least."""
     best = min(runs, key=lambda run: sum(cpu for cpu, _ in run.values()))
     lines = ["| stage | processor seconds | wall seconds |", "|---|--:|--:|"]
-    for stage in ["imports", *STAGES, REST]:
+    for stage in [IMPORTS, *STAGES, REST]:
         cpu, wall = best.get(stage, (0.0, 0.0))
         lines.append(f"| {stage} | {cpu:.2f} | {wall:.2f} |")
     cpus = [sum(cpu for cpu, _ in run.values()) for run in runs]

@@ -22,8 +22,8 @@ class Turns:
 
     Args:
         answers: where answers go, which nothing else writes to.
-        device: on `cpu` seconds are the processor's, and memory the process's; on `cuda` seconds are the wall's,
-            with all kernels done, and memory is what torch's allocator reserved.
+        device: on `cpu` seconds are the processor's, and memory the process's; on `cuda` seconds are the
+            wall's, with all kernels done, and memory is what torch's allocator reserved.
     """
 
     def __init__(self, answers: TextIO, device: str = "cpu") -> None:

@@ -73,8 +73,8 @@ def bare_loop(turns: Turns, work: Path, method: str, way: str, facts: dict[str, 
     """What nobody can do with less: load, forward, backward, clip, step. The model and the precision are the
     kit's, and grouped and packed the batches too, so what the kit takes besides is its trainer's.
 
-    Kernels are tried out here, before the kit takes them up: `packed+compile`, `packed+liger`, or an attention
-    as transformers calls it, `packed+flash_attention_2`.
+    Kernels are tried out here, before the kit takes them up: `packed+compile`, `packed+liger`, or an
+    attention as transformers calls it, `packed+flash_attention_2`.
     """
     import torch
 

@@ -29,11 +29,11 @@ sys.path += [str(BENCH), str(BENCH.parent)]
 # ruff: noqa: E402
 from shapes import OURS, QWEN, flops_of_rows
 from train_data import RANK, make_world
-from train_race import Contestant, start, table
+from train_race import Contestant, named, start, table
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
-"""Dense bfloat16 FLOP a second by a part of the device's name, from NVIDIA's data sheets: H100 SXM and H200 SXM
-say 1,979 TFLOPS with sparsity, half of it without; A100 says 312, 624 with sparsity."""
+"""Dense bfloat16 FLOP a second by a part of the device's name, from NVIDIA's data sheets: H100 SXM and H200
+SXM say 1,979 TFLOPS with sparsity, half of it without; A100 says 312, 624 with sparsity."""
 
 SLOWER = ("PCIe", "NVL")
 """Boards of the same name with other peaks, for which none is stated here."""
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=2048)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--kernels", action="store_true")
+    parser.add_argument("--only", nargs="+", type=named, metavar="WHO-WAY", help="such as kit-packed")
     parser.add_argument("--checkpointing", action="store_true")
     given = parser.parse_args()
     import torch
@@ -116,7 +117,7 @@ def in_turn(work: Path, given: argparse.Namespace, method: str) -> tuple[list[Co
     """One contestant after the other, so that each has the device alone; and why some have no figures."""
     done, missing = [], []
     given.method, given.llamafactory_python = method, None
-    for who, way in wanted(given.kernels):
+    for who, way in given.only or wanted(given.kernels):
         one = start(work, given, who, way)
         try:
             for _ in range(given.turns + 1):
