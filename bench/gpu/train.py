@@ -12,8 +12,8 @@ can do with less. With `--kernels` the bare loop also runs packed rows by every 
 with Liger and with torch.compile: a kernel becomes a default of the kit only where this table says so.
 `--checkpointing` recomputes activations, for the kit and the bare loop.
 
-MFU is FLOP of forward and backward over real tokens (no padding, nothing recomputed; adapters' where only those
-are trained) by seconds and the device's dense bfloat16 peak. What does not fit is told.
+MFU is FLOP of forward and backward over real tokens (no padding, nothing recomputed; adapters' where only
+those are trained) by seconds and the device's dense bfloat16 peak. What does not fit is told.
 """
 
 import argparse
