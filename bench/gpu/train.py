@@ -31,12 +31,7 @@ from shapes import OURS, QWEN, flops_of_rows
 from train_data import RANK, make_world
 from train_race import Contestant, named, start, table
 
-PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
-"""Dense bfloat16 FLOP a second by a part of the device's name, from NVIDIA's data sheets: H100 SXM and H200
-SXM say 1,979 TFLOPS with sparsity, half of it without; A100 says 312, 624 with sparsity."""
-
-SLOWER = ("PCIe", "NVL")
-"""Boards of the same name with other peaks, for which none is stated here."""
+from kit.train.flops import peak_flops
 
 
 def main() -> None:
@@ -70,15 +65,8 @@ def main() -> None:
         for method in given.methods:
             flops = flops_of_rows(given.shape, method, RANK, facts["lengths"])
             done, missing = in_turn(work, given, method)
-            print(f"\n{method}\n\n" + table(done, facts, flops, peak_of(name)))
+            print(f"\n{method}\n\n" + table(done, facts, flops, peak_flops(name)))
             print("".join(f"\n- {why}" for why in [*missing, *not_here(given.kernels)]))
-
-
-def peak_of(device: str) -> float | None:
-    """The device's dense bfloat16 peak; None where it is not stated here."""
-    if any(word in device for word in SLOWER):
-        return None
-    return next((peak for name, peak in PEAKS.items() if name in device), None)
 
 
 def wanted(kernels: bool) -> list[tuple[str, str]]:
