@@ -6,13 +6,14 @@ FLOP are counted by torch on meta tensors of the shape (nothing is computed, not
 without recomputing activations. Bytes of weights, gradients and optimiser state are counted the same way for
 `full` and `lora`, and for `qlora` on real 4-bit weights of one layer, times the layers; activations, the
 library's workspaces and fragmentation come on top and are not counted. The optimiser's step is timed on this
-processor, on real tensors of one layer. Nothing here is a GPU's figure.
+processor on real tensors of one layer, and whole steps on a network that fits it. Nothing here is a GPU's.
 """
 
 import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 # Python looks for modules beside a script first, and would take `evaluate.py` for the library.
 HERE = Path(__file__).resolve().parent
@@ -95,6 +96,33 @@ def optimizer_seconds(shape: str, rank: int, turns: int = 3) -> dict[str, float]
     return found
 
 
+def steps_measured(shape: str, tokens: int, rank: int, turns: int = 3) -> dict[str, list[float]]:
+    """Processor seconds of whole steps over a row of `tokens`: forward, backward and AdamW in float32, by
+    `full` and `lora`, activations kept and computed twice, in turns."""
+    import torch
+
+    ids = torch.zeros((1, tokens), dtype=torch.long)
+    contestants: dict[str, Any] = {}
+    for method in ("full", "lora"):
+        for suffix in ("", ", recomputed"):
+            model = network(shape)
+            model = with_adapter(model, rank) if method == "lora" else model
+            if suffix:
+                model.enable_input_require_grads()
+                model.gradient_checkpointing_enable({"use_reentrant": False})
+            trained = [one for one in model.parameters() if one.requires_grad]
+            contestants[method + suffix] = model, torch.optim.AdamW(trained, fused=True)
+    spent: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(turns + 1):
+        for name, (model, optimizer) in contestants.items():
+            began = time.process_time()
+            model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            spent[name] += [time.process_time() - began] if turn else []
+    return spent
+
+
 def main() -> None:
     """Count, time and print tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -124,6 +152,17 @@ def main() -> None:
     seconds = optimizer_seconds(smaller, given.rank)
     times = seconds["full"] / seconds["lora"]
     print(f"\nAdamW's step over one layer of {smaller}, on this processor: full / lora = {times:.0f}")
+    real = shape if shape in OURS else "wide"
+    small_work = flops(real, given.tokens, given.rank)
+    spent = steps_measured(real, given.tokens, given.rank)
+    print(f"\nWhole steps of shape {real} on this processor, full / lora, least and most of the turns:")
+    for label, suffix in (("activations kept", ""), ("computed twice", ", recomputed")):
+        pairs = zip(spent["full" + suffix], spent["lora" + suffix], strict=True)
+        ratios = [full / lora for full, lora in pairs]
+        arithmetic = small_work["full" + suffix] / small_work["lora" + suffix]
+        print(f"- {label}: {min(ratios):.2f} to {max(ratios):.2f}, by FLOP {arithmetic:.2f}")
+    crossed = min(spent["full, recomputed"]) / min(spent["lora"])
+    print(f"- full computed twice against lora with activations kept: {crossed:.2f}")
     sent = states["full"]["gradients"] / states["lora"]["gradients"]
     print(f"Gradients that several processes would exchange a step: full / lora = {sent:.0f}")
 

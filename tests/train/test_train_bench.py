@@ -66,7 +66,8 @@ def test_flops_of_rows_are_six_a_weight_and_token(shapes: ModuleType) -> None:
 def test_lora_is_taken_apart_for_a_toy(bench: Callable[..., str]) -> None:
     printed = bench("lora_speed.py", "--shape", "toy", "--tokens", "32", "--rank", "2")
     rows = rows_of(printed)
-    assert 1.0 < float(rows["computed twice"][-1]) < float(rows["activations kept"][-1]) < 1.5
+    assert 1.0 < float(rows["computed twice"][-1]) < float(rows["activations kept"][-1]) < 1.6
+    assert "- activations kept: " in printed  # of whole steps
     assert rows["full"][-1].strip(" |") == "100%"
     share = {method: int(rows[method][-1].strip(" %|")) for method in ("lora", "qlora")}
     assert share["qlora"] < share["lora"] < 100
