@@ -15,6 +15,7 @@ from kit.config.labour import Labour
 from kit.config.schema_data import Data
 from kit.config.schema_judge import Judge
 from kit.config.schema_train import Hardware, MethodConfig, Tracking, Train
+from kit.config.schema_tune import Tune
 from kit.config.section import Section, name_only
 
 TierName = Literal["tiny", "startup", "medium", "large"]
@@ -212,6 +213,7 @@ class Config(Section):
         MethodConfig()
     )
     train: Train = Train()
+    tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     gates: list[Gate] = []

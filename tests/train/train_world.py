@@ -92,8 +92,8 @@ def weights_of(run: Path, folder: str = "golden") -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-MOVES = {"tokens_per_second", "runtime", "samples_per_second", "steps_per_second"}
-"""What a clock gave."""
+MOVES = {"per_second", "runtime", "memory_gib", "memory_share", "mfu"}
+"""How the names of what the clock and the machine's memory gave end."""
 
 
 def same_end(run: Path, other: Path) -> None:
@@ -105,7 +105,7 @@ def same_end(run: Path, other: Path) -> None:
 
 
 def end_of(run: Path) -> dict[str, Any]:
-    """All that a run ends with, by name, without what a clock gave and without paths."""
+    """All that a run ends with, by name, without what the machine gave and without paths."""
     newest = max((run / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     found: dict[str, Any] = {"curves": [_timeless(line) for line in read_metrics(run)]}
     for folder in (run / "golden", newest):
