@@ -72,6 +72,9 @@ def data_table(summary: dict[str, Any], listed: str) -> Table:
     table.add_row(
         "kept", str(rows["kept"]), f"train {rows['train']}, valid {rows['valid']}, test {rows['test']}"
     )
+    for stage, served in summary["stages"].items() if len(summary["stages"]) > 1 else ():
+        splits = ", ".join(f"{split} {count}" for split, count in served.items())
+        table.add_row(f"for {stage}", str(sum(served.values())), splits)
     table.add_row("rejected", str(rows["rejected"]), f"each {listed}" if rows["rejected"] else "")
     if rows["left_out"]:
         table.add_row("left out", str(rows["left_out"]), "by `max_rows` or `weight` of their sources")

@@ -16,12 +16,19 @@ from pydantic_core import ErrorDetails
 
 from kit.config.schema import Config, HarnessTask, MetricUse, Model
 from kit.config.schema_judge import Rubric
-from kit.config.schema_train import MethodConfig
+from kit.config.schema_train import MethodConfig, StageUse
 from kit.config.section import Section
 from kit.config.yaml_lines import Key
 
 _SHOWN = 60  # characters of a found value
-_NAMED = (Model, MethodConfig, MetricUse, HarnessTask, Rubric)  # sections that a bare name is short for
+_NAMED = (
+    Model,
+    MethodConfig,
+    MetricUse,
+    HarnessTask,
+    Rubric,
+    StageUse,
+)  # sections that a bare name is short for
 _WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or false", Any: "anything"}
 _MANY = {str: "texts", float: "numbers", int: "whole numbers"}
 

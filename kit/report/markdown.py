@@ -360,8 +360,12 @@ def _data(card: DataCard | None) -> list[str]:
 def _training(training: Training | None) -> list[str]:
     if training is None:
         return []
-    facts = [f"{name}: {value}" for name, value in (*training.facts, *training.settings)]
-    return ["## Training", bullets([*facts, *training.findings])]
+    parts = ["## Training"]
+    for stage in training.stages:
+        facts = [f"{name}: {value}" for name, value in (*stage.facts, *stage.settings)]
+        parts += [f"### {stage.title}"] if stage.title else []
+        parts.append(bullets([*facts, *stage.findings]))
+    return parts
 
 
 def _provenance(view: View) -> list[str]:

@@ -4,7 +4,7 @@ Numbers are already words here (`formatting.py`), so that no two faces can disag
 from data or models is still raw: each face escapes it for its own format.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kit.evaluate.naming import Names
@@ -258,8 +258,10 @@ class DataCard:
 
 @dataclass(frozen=True)
 class Training:
-    """How the model was tuned."""
+    """How the model was tuned, in its last stage or the only one."""
 
+    title: str
+    """The stage and its place, where there are several; else empty."""
     facts: list[tuple[str, str]]
     settings: list[tuple[str, str]]
     findings: list[str]
@@ -271,6 +273,13 @@ class Training:
     task_legend: str
     checkpoints: list[tuple[str, str, str]]
     """Step, validation loss and task score of every evaluation."""
+    earlier: "list[Training]" = field(default_factory=list)
+    """The stages before, in their order."""
+
+    @property
+    def stages(self) -> "list[Training]":
+        """All stages in their order."""
+        return [*self.earlier, self]
 
 
 @dataclass(frozen=True)
