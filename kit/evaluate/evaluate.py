@@ -47,7 +47,7 @@ from kit.evaluate.scores import build_scores, settings_of
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 6
+_METHOD = 7
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
