@@ -19,7 +19,7 @@ from kit.config.schema import Config, HarnessTask
 from kit.evaluate.calibration_scores import FILE as CONFIDENCE
 from kit.evaluate.calibration_scores import asked_for
 from kit.evaluate.conditions import loaded_conditions, note_loaded
-from kit.evaluate.generate import Answer, Decoding, generate, generation_config
+from kit.evaluate.generate import Answer, generate, generation_config
 from kit.evaluate.harness import answered_file, give_task, is_given
 from kit.evaluate.latency import Served, measure_latency, serve_batch
 from kit.evaluate.likelihood import measure_likelihood
@@ -27,6 +27,7 @@ from kit.evaluate.memorisation import MEMORISATION, Secret, tempt
 from kit.evaluate.perplexity import NAME
 from kit.evaluate.predictions import append_predictions, read_lines, read_predictions
 from kit.evaluate.prompts import Prompt
+from kit.evaluate.sampling import Decoding
 from kit.evaluate.timing import SYSTEMS
 from kit.evaluate.validity import invalid_reason
 from kit.files import write_text
