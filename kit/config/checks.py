@@ -12,7 +12,7 @@ from typing import Any
 from kit.config.explain import Finding, dotted, unknown_choice
 from kit.config.labour import Labour
 from kit.config.preference import check_preference
-from kit.config.schema import Train
+from kit.config.schema_train import Train
 from kit.config.yaml_lines import Key
 
 Tree = dict[str, Any]

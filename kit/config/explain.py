@@ -14,8 +14,9 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from kit.config.schema import Config, HarnessTask, MethodConfig, MetricUse, Model
+from kit.config.schema import Config, HarnessTask, MetricUse, Model
 from kit.config.schema_judge import Rubric
+from kit.config.schema_train import MethodConfig
 from kit.config.section import Section
 from kit.config.yaml_lines import Key
 

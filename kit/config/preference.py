@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from kit.config.explain import Finding
-from kit.config.schema import Preference, PreferenceLoss, Stage, Train
+from kit.config.schema_train import Preference, PreferenceLoss, Stage, Train
 from kit.config.yaml_lines import Key
 
 _OF_LABELS = ("kto", "apo_zero_unpaired")

@@ -3,7 +3,7 @@
 The schema is the single source of truth. `casekit config --schema` prints it as JSON Schema, the
 generated YAML points at that schema, and the loader refuses whatever is not named here. Defaults
 here are the `kit default` layer; a recipe, a tier, a project and the command line lie on top. What stands
-under `data` is in `kit.config.schema_data`.
+under `data` is in `kit.config.schema_data`, what is about training in `kit.config.schema_train`.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -14,33 +14,10 @@ from kit.config.gates import Claim, Gate
 from kit.config.labour import Labour
 from kit.config.schema_data import Data
 from kit.config.schema_judge import Judge
+from kit.config.schema_train import Hardware, MethodConfig, Tracking, Train
 from kit.config.section import Section
 
-Stage = Literal["pretrain", "sft", "dpo", "kto", "orpo"]
-PreferenceLoss = Literal[
-    "sigmoid",
-    "sigmoid_norm",
-    "hinge",
-    "ipo",
-    "robust",
-    "exo_pair",
-    "nca_pair",
-    "bco_pair",
-    "sppo_hard",
-    "aot",
-    "aot_unpaired",
-    "apo_zero",
-    "apo_down",
-    "discopop",
-    "sft",
-    "simpo",
-    "kto",
-    "apo_zero_unpaired",
-    "orpo",
-]
-Method = Literal["full", "lora", "qlora"]
 TierName = Literal["tiny", "startup", "medium", "large"]
-Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
 class Recipe(Section):
@@ -82,93 +59,6 @@ class Model(Section):
     """Weights' type; `auto` is bfloat16 where the device computes in it, else float32."""
     max_length: int = Field(default=1024, ge=16)
     """Longest sample in tokens. What becomes of a longer dialogue is `data.over_length`."""
-
-
-class MethodConfig(Section):
-    """How parameters are adapted. `method: lora` is short for `method: {name: lora}`."""
-
-    name: Method = "lora"
-    rank: int = Field(default=8, gt=0)
-    """LoRA rank r (Hu et al. 2021)."""
-    alpha: int = Field(default=16, gt=0)
-    """LoRA scale: updates are multiplied by alpha / rank."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout on the adapter's input."""
-    target_modules: str | list[str] = "all-linear"
-    """Layers that get an adapter."""
-    double_quantization: bool = True
-    """QLoRA only: quantise the NF4 scales as well (Dettmers et al. 2023)."""
-
-
-class Preference(Section):
-    """Learning from preferences: how far the model may go from where it began, and by which loss."""
-
-    beta: float | None = Field(default=None, gt=0)
-    """How strongly the model is held to the reference: the higher, the closer it stays (`ipo`: tau). For
-    `simpo` the scale of the reward, for `orpo` the share of the odds ratio in the loss (lambda). null is
-    what is usual: 0.1, and 2 for `simpo`."""
-    loss_type: list[PreferenceLoss] = []
-    """Losses, summed; empty is the stage's own: `sigmoid` (Rafailov et al. 2023) for dpo, `kto`, `orpo`."""
-    loss_weights: list[float] = []
-    """dpo: a factor for each of `loss_type`; empty is 1 for all."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
-    """dpo, losses `robust`, `exo_pair`, `aot` and `aot_unpaired`: the share of pairs stated wrongly."""
-    simpo_gamma: float = Field(default=0.5, ge=0)
-    """dpo, loss `simpo`: by how much the chosen answer is to be ahead (Meng et al. 2024)."""
-    desirable_weight: float = Field(default=1.0, gt=0)
-    """kto: a factor for the loss of answers labelled true."""
-    undesirable_weight: float = Field(default=1.0, gt=0)
-    """kto: a factor for the loss of answers labelled false."""
-
-
-class Train(Section):
-    """The training run. The defaults are the seed's example profile: 3e-5, batch 32, 5 epochs."""
-
-    stage: Stage = "sft"
-    """`sft` learns the assistant's turns; `pretrain` every token; `dpo` and `orpo` pairs of a chosen and
-    a rejected answer, measured against the base or without; `kto` answers labelled good or bad."""
-    learning_rate: float = Field(default=3e-5, gt=0)
-    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
-    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
-    """Share of all steps over which the rate rises from zero."""
-    num_train_epochs: float = Field(default=5, gt=0)
-    max_steps: int = Field(default=-1, ge=-1)
-    """Stops after this many optimiser steps; -1 means `num_train_epochs` decides."""
-    global_batch_size: int = Field(default=32, gt=0)
-    """Sequences per optimiser step, over all devices and accumulation."""
-    per_device_train_batch_size: int = Field(default=8, gt=0)
-    """Sequences per forward pass, where they are not packed; the accumulation steps follow."""
-    packing: bool = False
-    """Join the sequences of a global batch in rows of at most `model.max_length` tokens, kept apart; a
-    forward pass is then one row. The steps see what they see unpacked."""
-    per_device_eval_batch_size: int = Field(default=16, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
-    logging_steps: int = Field(default=10, gt=0)
-    eval_steps: int = Field(default=100, gt=0)
-    """Validate every so many steps."""
-    save_steps: int = Field(default=100, gt=0)
-    """Write a checkpoint every so many steps."""
-    save_total_limit: int = Field(default=3, gt=0)
-    """Checkpoints kept besides the golden one."""
-    early_stopping_patience: int = Field(default=3, gt=0)
-    """Stop after this many evaluations without a better task score."""
-    golden_metric: str | None = None
-    """The metric whose validation score picks the golden checkpoint; null takes the first of `evaluate`."""
-    golden_prompts: int = Field(default=64, gt=0)
-    """How many validation prompts are answered at each evaluation to get that score."""
-    preference: Preference = Preference()
-
-    @model_validator(mode="after")
-    def _batches_divide(self) -> Self:
-        if not self.packing and self.global_batch_size % self.per_device_train_batch_size:
-            raise ValueError(
-                f"`global_batch_size` ({self.global_batch_size}) must be a multiple of "
-                f"`per_device_train_batch_size` ({self.per_device_train_batch_size})"
-            )
-        return self
 
 
 class MetricUse(Section):
@@ -309,21 +199,6 @@ class Tier(Section):
     """Other models of the tier, each `id (licence)`."""
     settings: dict[str, Any] = {}
     """Settings laid over the recipe's when the tier is chosen."""
-
-
-class Hardware(Section):
-    """Where the work runs."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes the GPU where there is one."""
-    num_threads: int | None = Field(default=None, gt=0)
-    """CPU threads for torch; null leaves torch's choice."""
-
-
-class Tracking(Section):
-    """Where curves go besides `metrics.jsonl`, which is always written."""
-
-    report_to: list[Tracker] = ["tensorboard"]
 
 
 class Config(Section):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.config.errors import DataError, Problem
-from kit.config.schema import Config, Stage
+from kit.config.schema import Config
 from kit.config.schema_data import Source
+from kit.config.schema_train import Stage
 from kit.data.opening import File
 from kit.data.records import KINDS, TEXT_SUFFIXES
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.explain import shorten
-from kit.config.schema import Stage
+from kit.config.schema_train import Stage
 from kit.data.formats import CONVERTERS, Record
 from kit.data.rows import Message
 from kit.data.same import normal

@@ -9,8 +9,9 @@ from typing import Any
 
 from kit.config.errors import DataError, Problem
 from kit.config.explain import suggest
-from kit.config.schema import Config, Stage
+from kit.config.schema import Config
 from kit.config.schema_data import Source
+from kit.config.schema_train import Stage
 from kit.data.formats import CONVERTERS, Converter, check_messages, detect, used_columns
 from kit.data.opening import File
 from kit.data.places import name_of

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import ModelError, Problem
-from kit.config.schema import Config, Hardware, Model
+from kit.config.schema import Config, Model
+from kit.config.schema_train import Hardware
 from kit.files import sha256_file, sha256_json
 from kit.models.tiny import tiny_folder
 from kit.models.weights import all_of, check_weights, refuse_pickled

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import kit
-from kit.config.schema import Train
+from kit.config.schema_train import Train
 from kit.files import sha256_file, sha256_json
 
 END_OF_TURN = "<|im_end|>"
@@ -63,6 +63,7 @@ MAKERS = (
     "data/turns.py",
     "models/copying.py",
     "models/tiny.py",
+    "train/examples.py",
     "train/setup.py",
     "train/stages.py",
     "train/tiny.py",

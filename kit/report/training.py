@@ -17,7 +17,7 @@ from kit.report.words import better
 FLUCTUATION_LIMIT = 0.1
 """The field's rule of thumb: a training loss that rises by more than this is not steady."""
 WINDOW = 5
-"""Logged losses whose mean the next one is compared with, as `kit.train.watch.fluctuation` does."""
+"""Logged losses whose mean the next one is compared with, as `kit.train.metrics.fluctuation` does."""
 STILL = 0.01
 """A loss that falls by a smaller share than this stands still."""
 _LONG = 0.2

@@ -110,7 +110,7 @@ def _beside(path: Path, root: Path) -> str:
 
 def close_manifest(run: Path, manifest: dict[str, Any]) -> None:
     """Record how the run ended; whatever ended it otherwise than well leaves `failed` or `interrupted`."""
-    from kit.train.watch import loss_summary, read_metrics
+    from kit.train.metrics import loss_summary, read_metrics
 
     golden = run / "golden" / "golden.json"
     if manifest["status"] == "running":

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import ConfigError, Problem
 from kit.config.preference import LOSSES
-from kit.config.schema import Config, MethodConfig
+from kit.config.schema import Config
+from kit.config.schema_train import MethodConfig
 from kit.models.loading import device, dtype, load_model
 
 if TYPE_CHECKING:

@@ -14,13 +14,15 @@ from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.files import write_json
 from kit.models.loading import device
+from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
+from kit.train.metrics import forget_after
+from kit.train.recorder import Recorder
 from kit.train.runs import step_of
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
-from kit.train.watch import Best, Golden, Recorder, forget_after
 
 if TYPE_CHECKING:
-    from kit.train.stages import Examples
+    from kit.train.examples import Examples
 
 
 def make_trainer(
@@ -87,22 +89,6 @@ def tensorboard(run: Path, step: int) -> TensorBoardCallback:
     from torch.utils.tensorboard import SummaryWriter
 
     return TensorBoardCallback(SummaryWriter(log_dir=str(run / "tensorboard"), purge_step=step + 1))
-
-
-def best_so_far(run: Path, kept: list[dict[str, Any]]) -> Best:
-    """The evaluations in the metrics that stay; out of the choice if golden is from none of them.
-
-    It is from none where the run was killed within writing it, or after a better one that is now done again.
-    """
-    evaluations = [line for line in kept if line["kind"] == "eval"]
-    record = run / "golden" / "golden.json"
-    golden = json.loads(record.read_text(encoding="utf-8"))["step"] if record.is_file() else None
-    history = []
-    for line in evaluations:
-        score, loss = line["task_score"], line["eval_loss"]
-        history.append((-loss if score is None else score, -loss))
-    is_there = golden in [line["step"] for line in evaluations]
-    return Best(history, lost=0 if is_there else len(history))
 
 
 def mixed_precision(on: torch.device) -> torch.dtype | None:
@@ -188,16 +174,6 @@ def widen_adapter(model: Any) -> None:
     for parameter in model.parameters():
         if parameter.requires_grad and getattr(model, "peft_config", None):
             parameter.data = parameter.data.float()
-
-
-def golden_name(config: Config, task_score: TaskScore | None, validates: bool) -> str:
-    """The name of the score that picks the golden checkpoint."""
-    if not validates:
-        return "last step (no validation rows)"
-    if task_score is None:
-        return "minus validation loss"
-    first = config.evaluate.metrics[0].name if config.evaluate.metrics else "task score"
-    return config.train.golden_metric or first
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path, config: Config) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from kit.config.errors import DataError, ModelError, Problem
-from kit.config.schema import Config, Train
+from kit.config.schema import Config
+from kit.config.schema_train import Train
 from kit.files import new_folder, write_json
 from kit.models.tiny import (
     DIALOGUES,

@@ -16,7 +16,7 @@ from kit.data.length import Fitted, dialogue_samples, fit
 from kit.data.prepared import load_split, load_summary
 from kit.data.render import TemplateRefusedError, prompt_ids, render
 from kit.data.rows import IGNORED, Rejection, Row
-from kit.train.stages import tokenise
+from kit.train.examples import tokenise
 
 SYSTEM = {"role": "system", "content": "You are the assistant of a bank."}
 TOKENIZERS = {

@@ -31,7 +31,7 @@ from kit.data.rows import IGNORED, Rejection, Row
 from kit.data.show import pieces
 from kit.evaluate.prompts import load_prompts
 from kit.hooks import Hooks
-from kit.train.stages import load_rows, tokenise
+from kit.train.examples import load_rows, tokenise
 
 NO_LIMIT = 10**6
 OWN = (Path(__file__).parents[2] / "kit/models/templates/chatml.jinja").read_text(encoding="utf-8")

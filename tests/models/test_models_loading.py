@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kit.config.errors import ModelError
-from kit.config.schema import Config, Hardware, Model
+from kit.config.schema import Config, Model
+from kit.config.schema_train import Hardware
 from kit.models import loading
 from kit.models.loading import (
     device,

@@ -26,7 +26,7 @@ def test_a_spike_is_a_rise_over_the_mean_of_the_five_before() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_greatest_spike_is_the_watchs_fluctuation(seed: int) -> None:
-    from kit.train.watch import fluctuation
+    from kit.train.metrics import fluctuation
 
     dice = random.Random(seed)
     losses = [(step, loss + dice.uniform(-0.4, 0.4)) for step, loss in falling()]

@@ -16,9 +16,9 @@ from kit.config.errors import ModelError
 from kit.config.schema import Config
 from kit.models.loading import load_model, load_tokenizer
 from kit.train.methods import load_for_training
+from kit.train.metrics import read_metrics
 from kit.train.packed import attention_advice, attention_for, check_isolation, knows_flash
 from kit.train.stages import train
-from kit.train.watch import read_metrics
 
 pytestmark = pytest.mark.slow
 Row = dict[str, Any]

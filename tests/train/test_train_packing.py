@@ -19,11 +19,12 @@ from kit.config.errors import InvalidRunError
 from kit.config.schema import Config
 from kit.models.loading import load_tokenizer
 from kit.scaffold.new import new_project
+from kit.train.examples import tokenise
 from kit.train.methods import load_for_training
+from kit.train.metrics import read_metrics
 from kit.train.packed import count_rows, pack_batch, packed_row
 from kit.train.setup import make_trainer
-from kit.train.stages import tokenise, train
-from kit.train.watch import read_metrics
+from kit.train.stages import train
 
 Pass = dict[str, Any]
 

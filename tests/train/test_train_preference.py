@@ -11,12 +11,14 @@ import torch
 from train_world import dialogue, losses_of, refusal, weights_of, write_labelled, write_preferences
 
 from kit.config.errors import DataError
-from kit.config.schema import Config, Hardware, Model
+from kit.config.schema import Config, Model
+from kit.config.schema_train import Hardware
 from kit.data.answers import render_pair
 from kit.data.render import prompt_ids
 from kit.models.loading import load_base, load_model, load_tokenizer, load_tuned
-from kit.train.stages import load_rows, tokenise, train
-from kit.train.watch import read_metrics
+from kit.train.examples import load_rows, tokenise
+from kit.train.metrics import read_metrics
+from kit.train.stages import train
 
 TRAIN = 24
 

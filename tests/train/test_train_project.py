@@ -16,8 +16,8 @@ from kit.config.yaml_lines import load_yaml
 from kit.files import sha256_file, sha256_json
 from kit.models.loading import model_folder, weights_sha256
 from kit.terminal_rows import Look
+from kit.train.recorder import Recorder
 from kit.train.runs import resolved_yaml
-from kit.train.watch import Recorder
 
 pytestmark = pytest.mark.slow
 

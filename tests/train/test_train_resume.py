@@ -11,10 +11,10 @@ import pytest
 from train_world import losses_of, weights_of, write_prepared
 
 from kit.config.errors import ConfigError
+from kit.train.metrics import fluctuation, forget_after, loss_summary, read_metrics
 from kit.train.resume import check_resumable
 from kit.train.runs import find_run, last_checkpoint, latest_run, latest_unfinished_run
 from kit.train.stages import train
-from kit.train.watch import fluctuation, forget_after, loss_summary, read_metrics
 
 
 class InterruptAt:

@@ -15,10 +15,11 @@ from kit.config.errors import ConfigError
 from kit.hooks import Hooks
 from kit.hooks import Metric as HookMetric
 from kit.models.loading import load_tokenizer
+from kit.train.examples import tokenise
 from kit.train.manifest import code_sha256, environment, golden_choice
+from kit.train.progress import Bar, progress_bar
 from kit.train.setup import make_trainer, on_one_device, training_arguments
-from kit.train.stages import tokenise, train
-from kit.train.watch import Bar, progress_bar
+from kit.train.stages import train
 
 
 def test_one_of_several_processes_is_refused_before_anything_loads(settings, prepared, tmp_path, monkeypatch):

@@ -10,9 +10,11 @@ from train_world import losses_of, weights_of, write_prepared
 from kit.config.errors import ConfigError, DataError, InvalidRunError
 from kit.config.schema import Config, Model
 from kit.models.loading import load_model, load_tokenizer, load_tuned
+from kit.train.examples import tokenise
 from kit.train.methods import rate_advice
-from kit.train.stages import check_trackers, tokenise, train
-from kit.train.watch import read_metrics
+from kit.train.metrics import read_metrics
+from kit.train.stages import train
+from kit.train.trackers import check_trackers
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ import pytest
 from filelock import FileLock
 
 from kit.config.errors import ModelError
-from kit.config.schema import Hardware, Model
+from kit.config.schema import Model
+from kit.config.schema_train import Hardware
 from kit.files import sha256_file
 from kit.models.loading import load_model, load_tokenizer
 from kit.models.tiny import SEED, TRAINING, grammar_files, tiny_folder

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from kit.train.watch import read_metrics
+from kit.train.metrics import read_metrics
 
 
 def dialogue(number: int) -> list[dict[str, str]]:

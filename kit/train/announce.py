@@ -1,0 +1,66 @@
+"""What is said of a run before its first step, and kept in its manifest."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from kit.config.schema import Config
+from kit.train.methods import parameter_counts, rate_advice, training_dtype
+
+if TYPE_CHECKING:
+    from kit.train.trainer import RunTrainer
+
+
+def measure(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
+    """Parameters and optimiser steps of the run, and how its rows are packed (null where they are not).
+
+    Raises:
+        ModelError: the model does not keep packed rows' dialogues apart.
+    """
+    trainable, total = parameter_counts(trainer.model)
+    planned = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
+    return {
+        "trainable_parameters": trainable,
+        "total_parameters": total,
+        "steps": planned[-1],
+        "packing": measure_packing(trainer, config) if config.train.packing else None,
+    }
+
+
+def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
+    """Rows of the first epoch and how full they are, the attention, and what packing moves in the logits."""
+    from kit.train.packed import check_isolation, count_rows
+
+    isolation = check_isolation(trainer.model, trainer.processing_class, training_dtype(config))
+    sampler = trainer.train_sampler()
+    lengths = [sampler.lengths[row] for row in sampler]
+    rows, fill = count_rows(lengths, sampler.batch_size, config.model.max_length)
+    return {
+        "samples": len(lengths),
+        "rows": rows,
+        "fill": round(fill, 4),
+        "attention": trainer.model.config._attn_implementation,
+        "isolation": isolation,
+    }
+
+
+def announce(console: Console, run: Path, manifest: dict[str, Any], config: Config) -> None:
+    """Say what is about to be trained, and give advice where the rate is unusual."""
+    trainable, total = manifest["trainable_parameters"], manifest["total_parameters"]
+    console.print(
+        f"[bold]{manifest['run']}[/]: {config.train.stage} of {config.model.name} by {config.method.name} "
+        f"on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
+        f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%})"
+    )
+    advice = [rate_advice(config)]
+    if packing := manifest["packing"]:
+        from kit.train.packed import attention_advice
+
+        console.print(
+            f"packed: {packing['samples']:,} samples an epoch in {packing['rows']:,} rows of up to "
+            f"{config.model.max_length:,} tokens, {packing['fill']:.0%} full; none sees another"
+        )
+        advice.append(attention_advice(config, packing["attention"]))
+    for text in filter(None, advice):
+        console.print(f"[dim]advice: {text}[/]")

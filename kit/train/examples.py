@@ -1,0 +1,86 @@
+"""Prepared rows as a stage learns from them: token ids, and which of them count."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kit.config.errors import DataError, Problem
+from kit.config.schema import Config
+from kit.config.schema_train import Stage
+from kit.data.answers import render_answer, render_pair
+from kit.data.length import dialogue_samples
+from kit.data.preference import LABEL_STAGES, PAIR_STAGES
+from kit.data.prepared import unpacked
+
+Examples = list[dict[str, Any]]
+"""Training rows as tokens, in the columns that the stage's trainer reads."""
+Row = dict[str, Any]
+"""`messages` and `tools`; for a pair also `rejected`, the list of one answer; for kto also `label`."""
+
+
+def load_rows(prepared: Path, split: str, stage: Stage) -> list[Row]:
+    """The rows of a prepared split, with what their stage learns from; none where the split has no rows.
+
+    Raises:
+        DataError: `prepared` is not a prepared data folder, or was prepared for another stage.
+    """
+    import datasets
+
+    folder = prepared / split
+    if not folder.is_dir():
+        raise DataError(
+            Problem(
+                where=str(folder), message="is missing", hint="prepare the data with `casekit data prepare`"
+            )
+        )
+    if not any(folder.glob("*.arrow")):  # an empty split is saved without a table, and does not load
+        return []
+    table = datasets.load_from_disk(str(folder))
+    beside = ["rejected"] if stage in PAIR_STAGES else ["label"] if stage in LABEL_STAGES else []
+    if missing := set(beside) - set(table.column_names):
+        message = f"has no column {missing.pop()!r}, from which {stage} learns"
+        raise DataError(Problem(str(folder), message, "prepare the data again with this `train.stage`"))
+    needed = [name for name in ("messages", "tools", *beside) if name in table.column_names]
+    return [unpacked(row) for row in table.select_columns(needed)]
+
+
+def fingerprint_of(prepared: Path) -> str:
+    """The fingerprint that `data.json` gives the prepared data."""
+    summary = json.loads((prepared / "data.json").read_text(encoding="utf-8"))
+    return str(summary["fingerprint"])
+
+
+def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
+    """Token ids of every row, and what is learned of them.
+
+    `sft` labels what the assistant says, `pretrain` all of it. `dpo` and `orpo` take the prompt and either
+    answer apart, `kto` prompt and answer.
+    """
+    most = config.model.max_length
+    if config.train.stage in PAIR_STAGES:
+        pairs = [
+            render_pair(row["messages"], row["rejected"][0], tokenizer, most, row.get("tools", ()))
+            for row in rows
+        ]
+        return [
+            {
+                "prompt_ids": chosen.prompt_ids,
+                "chosen_ids": chosen.completion_ids,
+                "rejected_ids": rejected.completion_ids,
+            }
+            for chosen, rejected in pairs
+        ]
+    if config.train.stage in LABEL_STAGES:
+        answers = [render_answer(row["messages"], tokenizer, most, row.get("tools", ())) for row in rows]
+        return [
+            {"prompt_ids": one.prompt_ids, "completion_ids": one.completion_ids, "label": row["label"]}
+            for one, row in zip(answers, rows, strict=True)
+        ]
+    samples = [
+        sample
+        for row in rows
+        for sample in dialogue_samples(row["messages"], tokenizer, config, row.get("tools", ()))
+    ]
+    if config.train.stage == "pretrain":
+        return [{"input_ids": sample.input_ids, "labels": sample.input_ids} for sample in samples]
+    return [{"input_ids": sample.input_ids, "labels": sample.labels} for sample in samples]

@@ -1,0 +1,65 @@
+"""Writes a run's `metrics.jsonl`."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """Appends every logged value to `metrics.jsonl`; tokens per second exclude evaluation and padding."""
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / "metrics.jsonl"
+        self.busy = 0.0
+        self.tokens = 0
+        self.began = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Count tokens from where the run stands."""
+        self.tokens = state.num_input_tokens_seen
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock."""
+        self.began = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop the clock, and log the last step whatever `logging_steps` says."""
+        self.busy += time.perf_counter() - self.began
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        """Write one line for training values, one for an evaluation; ignore summaries."""
+        line: dict[str, Any] = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4)}
+        if "loss" in logs:
+            speed = (state.num_input_tokens_seen - self.tokens) / self.busy if self.busy else 0.0
+            self.tokens, self.busy = state.num_input_tokens_seen, 0.0
+            names = ("loss", "learning_rate", "grad_norm")
+            line |= {"kind": "train", **{name: _finite(logs.get(name)) for name in names}}
+            line |= _rewards(logs, "")
+            line["tokens_per_second"] = logs["tokens_per_second"] = round(speed, 1)  # for bar and trackers
+        elif "eval_loss" in logs:
+            line |= {
+                "kind": "eval",
+                "eval_loss": logs["eval_loss"],
+                "task_score": logs.get("eval_task_score"),
+                **_rewards(logs, "eval_"),
+            }
+        else:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def _rewards(logs: dict[str, float], prefix: str) -> dict[str, float | None]:
+    """Of preference stages: how far chosen answers are ahead of rejected ones, and in how many pairs."""
+    names = {"reward_margin": f"{prefix}rewards/margins", "reward_accuracy": f"{prefix}rewards/accuracies"}
+    return {ours: _finite(logs[theirs]) for ours, theirs in names.items() if theirs in logs}
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
