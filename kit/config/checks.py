@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from kit.config.engine import check_engine
 from kit.config.explain import Finding, dotted, unknown_choice
 from kit.config.labour import Labour
 from kit.config.preference import check_preference
@@ -35,6 +36,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_documents(settings),
         *_adapter(settings),
         *check_preference(tree),
+        *check_engine(tree),
     ]
 
 

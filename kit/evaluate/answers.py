@@ -30,6 +30,7 @@ from kit.evaluate.prompts import Prompt
 from kit.evaluate.sampling import Decoding
 from kit.evaluate.timing import SYSTEMS
 from kit.evaluate.validity import invalid_reason
+from kit.evaluate.vllm_engine import VllmSystem, adapter_of, load_vllm, vllm_conditions
 from kit.files import write_text
 from kit.models.loading import is_adapter, load_base, load_tokenizer, load_tuned, model_folder
 
@@ -46,6 +47,8 @@ class Systems:
     golden: Path
     folder: Path
     """The evaluation's folder, which is told what was loaded."""
+    room: int = 0
+    """Tokens of the longest prompt and its answer."""
     both: bool = False
     """Whether a model is kept when the other system's is loaded."""
     held: dict[str, Any] = field(default_factory=dict)
@@ -65,13 +68,20 @@ class Systems:
 
     @contextmanager
     def answering(self, system: str) -> Iterator[Any]:
-        """The model, in evaluation mode, as `system`.
+        """The model, in evaluation mode, as `system`; what vLLM serves, where that answers.
 
         Raises:
             ModelError: it cannot be loaded.
             InvalidRunError: it is not loaded as the other answers' model was (exit code 4).
         """
         model = self._load("both" if self.are_one_model else system)
+        if self.config.evaluate.engine == "vllm":
+            adapters = {"base": "switched off", "tuned": "beside the base, not merged"}
+            adapter = adapters[system] if self.are_one_model else "none"
+            note_loaded(self.folder, system, vllm_conditions(self.config, adapter))
+            lies_on = self.are_one_model and system == "tuned"
+            yield VllmSystem(model, adapter_of(self.golden) if lies_on else None)
+            return
         note_loaded(self.folder, system, loaded_conditions(model, system))
         if self.are_one_model and system == "base":
             with model.disable_adapter():
@@ -85,9 +95,14 @@ class Systems:
                 self.held.clear()
                 gc.collect()
                 torch.cuda.empty_cache()  # does nothing where no GPU was used
-            base = which == "base"
-            self.held[which] = load_base(self.config) if base else load_tuned(self.golden, self.config)
+            self.held[which] = self._loaded(which)
         return self.held[which]
+
+    def _loaded(self, which: str) -> Any:
+        if self.config.evaluate.engine == "vllm":
+            folder = self.golden if which == "tuned" else model_folder(self.config.model)
+            return load_vllm(self.config, folder, self.golden, self.room)
+        return load_base(self.config) if which == "base" else load_tuned(self.golden, self.config)
 
 
 def answer(
@@ -133,7 +148,8 @@ def answer(
     if not (untimed or unread or untempted or unsure or tasks or any(missing.values())):
         return
     tokenizer = load_tokenizer(config.model)
-    systems = Systems(config, run / "golden", folder)
+    longest = max(len(prompt.ids(tokenizer)) for prompt in wanted["greedy"])
+    systems = Systems(config, run / "golden", folder, longest + config.evaluate.max_new_tokens)
     for system in SYSTEMS:
         for decoding in wanted:
             if missing[system, decoding]:

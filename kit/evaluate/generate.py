@@ -23,6 +23,7 @@ from kit.evaluate.batching import BatchSize, in_batches, longest_first, within_m
 from kit.evaluate.continuous import ContinuousBatch, Row, adds_to_prompts, padded, why_not
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.sampling import Choose, Chooses, Decoding, chooser
+from kit.evaluate.vllm_engine import VllmSystem
 
 _SHARE = 8
 """Prompts are let in when an eighth of the places is free: reading them one by one costs more."""
@@ -60,7 +61,7 @@ def generate(
     """Answer every prompt.
 
     Args:
-        model: a causal language model in evaluation mode.
+        model: a causal language model in evaluation mode, or a `VllmSystem`.
         tokenizer: its tokenizer, with a chat template and a padding token that is no stop token.
         batch_size: prompts answered at once; halved where memory runs out (`kit.evaluate.batching`).
         sampling: temperature and nucleus of the `sampled` decoding.
@@ -83,11 +84,16 @@ def generate(
     with progress_bar(title) as progress:
         task = progress.add_task(title, total=done + len(prompts), completed=done)
         tell = partial(progress.console.print, style="yellow")
-        against = why_not(model)
-        if against and title:
-            tell(f"batches wait for their longest answer: {against}")
-        ways = _in_turn if against else _continuously
-        for complete in ways(model, settings, choose, rows, size, tell):
+        if isinstance(model, VllmSystem):
+            drawn = sampling if decoding == "sampled" else None
+            parts = model.answer(rows, settings.eos_token_id, max_new_tokens, seed, drawn)
+        elif against := why_not(model):
+            if title:
+                tell(f"batches wait for their longest answer: {against}")
+            parts = _in_turn(model, settings, choose, rows, size, tell)
+        else:
+            parts = _continuously(model, settings, choose, rows, size, tell)
+        for complete in parts:
             made = [_answer(tokenizer, row, settings.eos_token_id, ends[row.id]) for row in complete]
             answers.update((answer.id, answer) for answer in made)
             if on_answers:
