@@ -128,46 +128,73 @@ def answer(
     wanted: dict[Decoding, Sequence[Prompt]] = {"greedy": [*prompts, *asked_too]}
     if config.evaluate.sampling.enabled:
         wanted["sampled"] = prompts
-    done = read_predictions(folder / "predictions.jsonl")
-    asked_to_read = NAME in {use.name for use in config.evaluate.metrics}
-    untimed = _absent(folder / "latency.jsonl") if config.evaluate.latency_prompts else []
-    unread = _absent(folder / "likelihood.jsonl") if asked_to_read else []
-    unsure = _absent(folder / CONFIDENCE) if asked_for(config) else []
-    untempted = _absent(folder / MEMORISATION) if secrets else []
-    tasks = [
-        (system, task)
-        for system in SYSTEMS
-        for task in config.evaluate.harness
-        if not is_given(answered_file(folder, task, config, system), task, root)
-    ]
-    missing = {
-        (system, decoding): [prompt for prompt in asked if (prompt.id, system, decoding) not in done]
-        for system in SYSTEMS
-        for decoding, asked in wanted.items()
-    }
-    if not (untimed or unread or untempted or unsure or tasks or any(missing.values())):
+    missing = _missing(config, folder, root, wanted, bool(secrets))
+    if not missing:
         return
     tokenizer = load_tokenizer(config.model)
     longest = max(len(prompt.ids(tokenizer)) for prompt in wanted["greedy"])
     systems = Systems(config, run / "golden", folder, longest + config.evaluate.max_new_tokens)
     for system in SYSTEMS:
         for decoding in wanted:
-            if missing[system, decoding]:
-                asked = missing[system, decoding]
+            if asked := missing.answers[system, decoding]:
                 _answer(systems, tokenizer, asked, len(wanted[decoding]) - len(asked), system, decoding)
-        if system in unread:
+        if system in missing.readings:
             _read_references(systems, tokenizer, prompts, system)
-        if system in unsure:
+        if system in missing.confidences:
             _read_answers(systems, tokenizer, prompts, system)
-        if system in untempted:
+        if system in missing.temptations:
             _tempt(systems, tokenizer, secrets, system)
-        for task in (task for given_to, task in tasks if given_to == system):
+        for task in (task for given_to, task in missing.tasks if given_to == system):
             _give_task(systems, tokenizer, task, root, system)
-        if system in untimed and not systems.can_take_turns:
+        if system in missing.times and not systems.can_take_turns:
             _time(systems, tokenizer, prompts, [system])
-    if untimed and systems.can_take_turns:
+    if missing.times and systems.can_take_turns:
         systems.both = True
         _time(systems, tokenizer, prompts, SYSTEMS)
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """What an evaluation's folder lacks: prompts without an answer, and systems that were not looked at."""
+
+    answers: dict[tuple[str, Decoding], list[Prompt]]
+    times: list[str]
+    readings: list[str]
+    confidences: list[str]
+    temptations: list[str]
+    tasks: list[tuple[str, HarnessTask]]
+
+    def __bool__(self) -> bool:
+        others = (self.times, self.readings, self.confidences, self.temptations, self.tasks)
+        return any(others) or any(self.answers.values())
+
+
+def _missing(
+    config: Config,
+    folder: Path,
+    root: Path,
+    wanted: dict[Decoding, Sequence[Prompt]],
+    tempted: bool,
+) -> _Missing:
+    done = read_predictions(folder / "predictions.jsonl")
+    read = NAME in {use.name for use in config.evaluate.metrics}
+    return _Missing(
+        answers={
+            (system, decoding): [prompt for prompt in asked if (prompt.id, system, decoding) not in done]
+            for system in SYSTEMS
+            for decoding, asked in wanted.items()
+        },
+        times=_absent(folder / "latency.jsonl") if config.evaluate.latency_prompts else [],
+        readings=_absent(folder / "likelihood.jsonl") if read else [],
+        confidences=_absent(folder / CONFIDENCE) if asked_for(config) else [],
+        temptations=_absent(folder / MEMORISATION) if tempted else [],
+        tasks=[
+            (system, task)
+            for system in SYSTEMS
+            for task in config.evaluate.harness
+            if not is_given(answered_file(folder, task, config, system), task, root)
+        ],
+    )
 
 
 def _absent(path: Path) -> list[str]:
