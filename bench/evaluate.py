@@ -2,8 +2,8 @@
 
     python bench/evaluate.py [--prompts 256] [--model tiny] [--recipe ecommerce]
 
-Four ways in one process, in turns, greedy, at most 160 new tokens: the kit (`kit.evaluate.generate`: 32
-places, the next prompt takes the place of an answer that is complete), `model.generate` one by one,
+Five ways in one process, in turns, greedy, at most 160 new tokens: the kit (`kit.evaluate.generate`: the next
+prompt takes the place of an answer that is complete) with 32 and with 64 places, `model.generate` one by one,
 transformers' `pipeline` with batches of 32 in the order in which the prompts come, and
 lm-evaluation-harness's `generate_until` with batches of 32 (where `casekit[harness]` is installed). Each is
 warmed up with four prompts, and the fastest of five turns counts. Time is that of the processor, on one
@@ -16,6 +16,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,14 @@ def ways(model: Any, tokenizer: Any) -> dict[str, Way]:
     """Name -> what answers prompts, in their order."""
     settings = generation_config(tokenizer, MOST)
 
-    def the_kit(prompts: Sequence[Prompt]) -> list[str]:
+    def the_kit(places: int, prompts: Sequence[Prompt]) -> list[str]:
         answers = generate(
             model,
             tokenizer,
             prompts,
             decoding="greedy",
             max_new_tokens=MOST,
-            batch_size=BATCH,
+            batch_size=places,
             seed=0,
             sampling=Sampling(enabled=False),
         )
@@ -85,7 +86,8 @@ def ways(model: Any, tokenizer: Any) -> dict[str, Way]:
         return [answer[0]["generated_text"].strip() for answer in found]
 
     named: dict[str, Way] = {
-        "the kit": the_kit,
+        "the kit": partial(the_kit, BATCH),
+        "the kit, twice the places": partial(the_kit, 2 * BATCH),
         "one by one": one_by_one,
         "transformers pipeline": piped,
     }
