@@ -148,13 +148,20 @@ def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
 
 
 def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
-    """Train on the prepared data, picking the golden checkpoint by the case's own metric; the run."""
+    """Train on the prepared data, picking the golden checkpoint by the case's own metric; the run.
+
+    Where `hardware` asks for several processes, this one starts them, and each does what follows.
+    """
     from kit.data.prepared import find_prepared
     from kit.evaluate.evaluate import check_labels, load_metrics, task_scorer
+    from kit.launch.processes import launch_training, needs_launch
     from kit.train.manifest import golden_choice
     from kit.train.stages import train as train_model
 
     config, root = loaded.config, loaded.root
+    if needs_launch(config.hardware):
+        ensure_base(config)  # once, before every process wants it
+        return launch_training(config.hardware, training_words(loaded, resume))
     hooks = load_hooks(root)
     load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
     prepared = find_prepared(config, root, hooks, tokenizer(config))
@@ -162,6 +169,12 @@ def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     task_score = task_scorer(config, root, prepared, hooks) if config.evaluate.metrics else None
     chosen_by = golden_choice(config, root, hooks)
     return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin)
+
+
+def training_words(loaded: LoadedConfig, resume: Path | None) -> list[str]:
+    """What a process that trains is given on its command line, after `casekit train`."""
+    going_on = ["--resume", "--run", resume.name] if resume else []
+    return [*loaded.overrides, "--project", str(loaded.root), *going_on]
 
 
 def resume(loaded: LoadedConfig, run_id: str | None = None) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 from kit.config.engine import check_engine
 from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.hardware import check_hardware
 from kit.config.labour import Labour
 from kit.config.preference import check_preference
 from kit.config.schema_train import Train
@@ -37,6 +38,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_adapter(settings),
         *check_preference(tree),
         *check_engine(tree),
+        *check_hardware(tree),
     ]
 
 

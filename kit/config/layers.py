@@ -44,6 +44,8 @@ class LoadedConfig:
     root: Path
     origins: dict[Key, Origin]
     recipe_gates: list[Gate] = field(default_factory=list)
+    overrides: tuple[str, ...] = ()
+    """The words of the command line, as they were given."""
 
     def origin(self, key: Key) -> Origin:
         """Where the value at `key` came from: the layer that set it last, else the kit."""
@@ -86,7 +88,7 @@ def load_config(root: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     layers = [layer for layer in (recipe, project, command_line) if layer is not None]
     config, origins = _resolve(layers, problems)
     gates = _recipe_gates(layers, config.tier)
-    return LoadedConfig(config=config, root=root, origins=origins, recipe_gates=gates)
+    return LoadedConfig(config, root, origins, gates, tuple(overrides))
 
 
 def _recipe_gates(layers: list[_Layer], tier: str | None) -> list[Gate]:

@@ -126,6 +126,24 @@ class Hardware(Section):
     """`auto` takes the GPU where there is one."""
     num_threads: int | None = Field(default=None, gt=0)
     """CPU threads for torch; null leaves torch's choice."""
+    num_processes: int = Field(default=1, gt=0)
+    """Training processes on each machine, one a GPU; `casekit train --processes 2` is short for it."""
+    num_machines: int = Field(default=1, gt=0)
+    """Machines that train together; the command is given on each, with its own `machine_rank`."""
+    machine_rank: int = Field(default=0, ge=0)
+    """Which of the machines this is. The one with 0 writes the run."""
+    main_address: str | None = None
+    """Of several machines: `host:port` of the one with rank 0, a port that the others can reach."""
+    sharding: Literal["none", "fsdp", "deepspeed"] = "none"
+    """`none` holds the whole model in every process; `fsdp` (FSDP2) and `deepspeed` (ZeRO-3) share weights,
+    gradients and optimizer state out among the GPUs."""
+    cpu_offload: bool = False
+    """Sharded only: keep in the machine's memory what a GPU does not need just now. Slow."""
+
+    @property
+    def world_size(self) -> int:
+        """Processes on all machines together."""
+        return self.num_processes * self.num_machines
 
 
 class Tracking(Section):

@@ -6,6 +6,7 @@ that came with a model. So a Hub id and a local folder take the same path, with 
 """
 
 import json
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -195,7 +196,10 @@ def device(hardware: Hardware) -> "torch.device":
                 hint=f"torch {torch.__version__}; install a CUDA build, or set `hardware.device: auto`",
             )
         )
-    return torch.device("cuda" if available and hardware.device != "cpu" else "cpu")
+    if not available or hardware.device == "cpu":
+        return torch.device("cpu")
+    local_rank = os.environ.get("LOCAL_RANK")  # one of several processes has a GPU of its own
+    return torch.device("cuda") if local_rank is None else torch.device("cuda", int(local_rank))
 
 
 def dtype(model: Model, on: "torch.device") -> "torch.dtype":

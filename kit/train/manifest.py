@@ -17,6 +17,7 @@ from kit.config.schema import Config, MetricUse
 from kit.files import sha256_file, sha256_json
 from kit.hooks import Hooks
 from kit.models.loading import device
+from kit.train.processes import world_size
 from kit.train.runs import load_manifest, save_manifest
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def begin_manifest(
         "from_step": resumed_at or 0,
         "config_sha256": settings,
         "environment": on,
+        "processes": world_size(),
+        "sharding": config.hardware.sharding,
     }
     manifest = {
         "schema": 1,

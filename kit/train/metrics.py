@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.files import write_text
-from kit.train.runs import step_of
+from kit.train.checkpoints import forget_checkpoints, read_pending, step_of
 
 FLUCTUATION_WINDOW = 5
 """Logged losses whose mean the next one is compared with."""
@@ -25,17 +25,22 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return found
 
 
-def forget_after(run: Path, step: int) -> list[dict[str, Any]]:
-    """Drop what was left after `step`, the checkpoint a run continues from; the metrics that stay.
+def forget_after(run: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
+    """Drop what was left after `checkpoint`, from which a run goes on; the metrics that stay.
 
-    Half-written checkpoints go too: the trainer counts them when it deletes all but the newest.
+    Half-written files and later checkpoints go too. Of a validation that the checkpoint owes, what was
+    recorded goes: it is done again.
     """
-    for checkpoint in (run / "checkpoints").glob("checkpoint-*"):
-        if step_of(checkpoint) > step:
-            shutil.rmtree(checkpoint)
-    for unfinished in run.glob(".golden.*"):
-        shutil.rmtree(unfinished)
-    kept = [line for line in read_metrics(run) if line["step"] <= step]
+    for unfinished in run.glob(".*"):
+        shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
+    step = step_of(checkpoint)
+    forget_checkpoints(run, step)
+    owed = read_pending(checkpoint).get("validation", False)
+    kept = [
+        line
+        for line in read_metrics(run)
+        if line["step"] <= step and not (owed and line["step"] == step and line["kind"] == "eval")
+    ]
     write_text(run / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
     return kept
 

@@ -18,6 +18,8 @@ from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 from kit.config.preference import REFERENCE_FREE, beta_of, losses_of
 from kit.config.schema import Config
 from kit.data.rows import IGNORED
+from kit.train.processes import world_size
+from kit.train.shares import WEIGHTLESS
 from kit.train.trainer import RunTrainer
 
 
@@ -31,18 +33,25 @@ class ComparingTrainer(RunTrainer):
     loss_is_scaled_for_ga = True
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> int:
-        return sum(rows_in(one) for one in batch_samples)
+        rows = torch.tensor(sum(rows_in(one) for one in batch_samples), device=device)
+        return int(self.accelerator.reduce(rows)) if world_size() > 1 else int(rows)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean loss of the rows; while training, their share of the global batch's mean."""
+        share = rows_in(inputs)
+        inputs.pop(WEIGHTLESS, None)
         loss = super().compute_loss(model, inputs, return_outputs)
-        return loss if num_items_in_batch is None else loss * (rows_in(inputs) / num_items_in_batch)
+        if num_items_in_batch is None:
+            return loss
+        return loss * (share / num_items_in_batch * world_size())  # the mean of processes is taken after
 
 
 def rows_in(batch: dict[str, Any]) -> int:
-    """How many rows a batch holds; a pair is one, and two sequences."""
+    """How many rows a batch holds that have a weight; a pair is one, and two sequences."""
+    if WEIGHTLESS in batch:
+        return 0
     return len(batch["input_ids"]) // (1 if "label" in batch else 2)
 
 
@@ -98,8 +107,9 @@ class FreeTrainer(PairTrainer):
         each = outputs.log_probs[:, -(mask.size(1) - 1) :]
         chosen, rejected = (each.sum(dim=1) / mask[:, 1:].sum(dim=1)).chunk(2)  # means over tokens
         noted = self._metrics["train" if self.model.training else "eval"]
-        noted["rewards/margins"].append((self.beta * (chosen - rejected)).mean().item())
-        noted["rewards/accuracies"].append((chosen > rejected).float().mean().item())
+        ahead = self.accelerator.gather_for_metrics(chosen - rejected)
+        noted["rewards/margins"].append((self.beta * ahead).mean().item())
+        noted["rewards/accuracies"].append((ahead > 0).float().mean().item())
         if self.loss == "simpo":
             return simpo_loss(chosen, rejected, self.beta, self.gamma).mean()
         return orpo_loss(chosen, rejected, self.beta).mean()

@@ -8,6 +8,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from kit.train.processes import is_main
+
 
 class Recorder(TrainerCallback):  # type: ignore[misc]
     """Appends every logged value to `metrics.jsonl`; tokens per second exclude evaluation and padding."""
@@ -50,6 +52,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 **_rewards(logs, "eval_"),
             }
         else:
+            return
+        if not is_main():
             return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")

@@ -13,7 +13,8 @@ from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.show import leaves
 from kit.config.yaml_lines import Key, parse_yaml
-from kit.files import write_json, write_text
+from kit.files import sync, write_json, write_text
+from kit.train.processes import is_main
 
 
 def new_run(root: Path, config: Config, origin: Callable[[Key], Origin] | None = None) -> Path:
@@ -76,8 +77,13 @@ def load_manifest(run: Path) -> dict[str, Any]:
 
 
 def save_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
-    """Write `manifest.json` in place of the one before."""
-    write_json(run / "manifest.json", dict(manifest))
+    """Write `manifest.json` in place of the one before; it is on the disk when this returns.
+
+    Of several processes the main one writes.
+    """
+    if is_main():
+        write_json(run / "manifest.json", dict(manifest))
+        sync(run / "manifest.json")
 
 
 def list_runs(root: Path) -> list[Path]:
@@ -136,22 +142,3 @@ def find_run(root: Path, run_id: str | None = None) -> Path:
     message = f"{run_id!r} begins {len(matches)} run ids" if matches else f"there is no run {run_id!r}"
     hint = f"did you mean {', '.join(close)}?" if close else "make one with `casekit train`"
     raise ConfigError(Problem(where=str(root / "runs"), message=message, hint=hint))
-
-
-def last_checkpoint(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run; its state file is the last thing written to it."""
-    states = (run / "checkpoints").glob("checkpoint-*/trainer_state.json")
-    return max((state.parent for state in states if _is_json(state)), key=step_of, default=None)
-
-
-def step_of(checkpoint: Path | None) -> int:
-    """The optimiser step a checkpoint was taken after; 0 without one."""
-    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # the machine went down within the write
-        return False
-    return True

@@ -14,11 +14,13 @@ from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.files import write_json
 from kit.models.loading import device
+from kit.train.checkpoints import step_of
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
+from kit.train.processes import is_main, same_for_all
 from kit.train.recorder import Recorder
-from kit.train.runs import step_of
+from kit.train.sharding import sharding_arguments
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
 
 if TYPE_CHECKING:
@@ -43,13 +45,14 @@ def make_trainer(
     """
     validates = bool(examples["valid"])
     set_seed(config.seed)  # before the adapter draws its first weights
-    model = load_for_training(config)
     mixed = mixed_precision(device(config.hardware))
-    kept = forget_after(run, step_of(checkpoint))
+    arguments = training_arguments(config, run, mixed, validates)  # DeepSpeed reads them while a model loads
+    model = load_for_training(config)
+    kept = same_for_all(lambda: forget_after(run, checkpoint))
     kind, own = trainer_of(config, tokenizer)
     trainer = kind(
         model=model,
-        args=training_arguments(config, run, mixed, validates),
+        args=arguments,
         train_dataset=datasets.Dataset.from_list(examples["train"]),
         eval_dataset=datasets.Dataset.from_list(examples["valid"]) if validates else None,
         processing_class=tokenizer,
@@ -60,7 +63,7 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Recorder(run))
-    if "tensorboard" in config.tracking.report_to:
+    if "tensorboard" in config.tracking.report_to and is_main():
         trainer.add_callback(tensorboard(run, step_of(checkpoint)))
     widen_adapter(trainer.model)
     golden = Golden(
@@ -68,7 +71,8 @@ def make_trainer(
         metric=golden_name(config, task_score, validates),
         patience=config.train.early_stopping_patience,
         best=best_so_far(run, kept),
-        save=lambda folder: save_model(trainer.model, tokenizer, folder, config),
+        gather=lambda: whole_weights(trainer) if config.hardware.sharding != "none" else None,
+        save=lambda folder, state: save_model(trainer.model, tokenizer, folder, config, state),
         facts={"base": config.model.name, "base_sha256": base_sha256},
     )
     trainer.add_callback(golden)
@@ -110,8 +114,11 @@ def training_arguments(
     settings = config.train
     on = device(config.hardware)
     # Packed, the trainer cuts a global batch into passes; unpacked, TRL accumulates over equal ones.
-    batch = settings.global_batch_size if settings.packing else settings.per_device_train_batch_size
+    processes = config.hardware.world_size
+    share = settings.global_batch_size // processes
+    batch = share if settings.packing else settings.per_device_train_batch_size
     kind, own = own_arguments(config)
+    own["gradient_checkpointing"] = settings.gradient_checkpointing
     arguments: TrainingArguments = kind(
         output_dir=str(run / "checkpoints"),
         seed=config.seed,
@@ -123,12 +130,11 @@ def training_arguments(
         max_steps=settings.max_steps,
         per_device_train_batch_size=batch,
         per_device_eval_batch_size=settings.per_device_eval_batch_size,
-        gradient_accumulation_steps=settings.global_batch_size // batch,
+        gradient_accumulation_steps=settings.global_batch_size // (batch * processes),
         weight_decay=settings.weight_decay,
         # From scratch gradients change fast: average their squares over fewer steps, as is usual there.
         adam_beta2=0.95 if settings.stage == "pretrain" else 0.999,
         max_grad_norm=settings.max_grad_norm,
-        gradient_checkpointing=settings.gradient_checkpointing,
         optim="adamw_torch_fused",
         use_cpu=on.type == "cpu",
         bf16=False,  # RunTrainer wraps the loss alone in autocast
@@ -149,9 +155,16 @@ def training_arguments(
         router_aux_loss_coef=0.0,
         max_length=None,  # rows over the limit were refused with their line; nothing is cut here
         dataloader_pin_memory=on.type == "cuda",
-        **own,
+        **own | process_arguments(config, on) | sharding_arguments(config),
     )
     return on_one_device(arguments)
+
+
+def process_arguments(config: Config, on: torch.device) -> dict[str, Any]:
+    """What the trainer is told where it is one of several processes."""
+    if config.hardware.world_size == 1:
+        return {}
+    return {"ddp_backend": "gloo" if on.type == "cpu" else "nccl", "ddp_find_unused_parameters": False}
 
 
 def own_arguments(config: Config) -> tuple[type[TrainingArguments], dict[str, Any]]:
@@ -176,9 +189,22 @@ def widen_adapter(model: Any) -> None:
             parameter.data = parameter.data.float()
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path, config: Config) -> None:
-    """Write adapter or full weights with the tokenizer; an adapter names its base as the settings do."""
-    model.save_pretrained(str(folder))
+def whole_weights(trainer: RunTrainer) -> dict[str, Any]:
+    """The weights of a model that is shared out, whole, in the main process; every process takes part."""
+    weights: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model)
+    tied = getattr(trainer.model, "all_tied_weights_keys", {})  # one tensor until they were shared out
+    return {name: tensor for name, tensor in weights.items() if name not in tied}
+
+
+def save_model(
+    model: Any, tokenizer: Any, folder: Path, config: Config, state: dict[str, Any] | None
+) -> None:
+    """Write adapter or full weights with the tokenizer; an adapter names its base as the settings do.
+
+    Args:
+        state: the weights, where `model` holds a part of them only.
+    """
+    model.save_pretrained(str(folder), state_dict=state)
     tokenizer.save_pretrained(str(folder))
     adapter = folder / "adapter_config.json"
     if adapter.is_file():

@@ -22,11 +22,11 @@ from kit.train.setup import make_trainer, on_one_device, training_arguments
 from kit.train.stages import train
 
 
-def test_one_of_several_processes_is_refused_before_anything_loads(settings, prepared, tmp_path, monkeypatch):
+def test_another_number_of_processes_than_was_set_is_refused(settings, prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(ConfigError, match="started 4 processes") as caught:
+    with pytest.raises(ConfigError, match="started 4 processes, and the settings say 1") as caught:
         train(settings(), tmp_path, prepared, None)
-    assert caught.value.exit_code == 2 and "without torchrun" in str(caught.value)
+    assert caught.value.exit_code == 2 and "hardware.num_processes=4" in str(caught.value)
     assert not (tmp_path / "runs").exists()
 
 
