@@ -274,7 +274,12 @@ def evaluate(
     from kit import pipeline
     from kit.config import load_config
 
-    say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run, _announce))
+    folder = pipeline.evaluate(load_config(project, overrides or []), run, _announce)
+    if (folder / "reward.json").is_file():
+        from kit.terminal_reward import reward_table
+
+        (console if console.is_terminal else Console(width=120)).print(reward_table(folder))
+    say("evaluation", folder)
 
 
 @app.command(rich_help_panel=WORK)

@@ -6,16 +6,18 @@ do not depend on it; in half precision a batch's shape moves logits by rounding,
 so `auto` is not the default.
 """
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 
 from kit.config.errors import ModelError, Problem
-from kit.evaluate.continuous import Row
+from kit.memory import within_memory
+
+if TYPE_CHECKING:
+    from kit.evaluate.continuous import Row
 
 Made = TypeVar("Made")
 
@@ -63,15 +65,15 @@ class BatchSize:
         tell(f"memory does not hold {tried} prompts at once; going on with {self.prompts}")
 
 
-def longest_first(rows: Sequence[Row]) -> list[Row]:
+def longest_first(rows: "Sequence[Row]") -> "list[Row]":
     """So memory runs out at once or not at all, and prompts of like length come together."""
     return sorted(rows, key=lambda row: (-row.length, row.id))
 
 
 def in_batches(
-    rows: Sequence[Row],
+    rows: "Sequence[Row]",
     size: BatchSize,
-    answer: Callable[[list[Row]], Made],
+    answer: "Callable[[list[Row]], Made]",
     tell: Callable[[str], object],
 ) -> Iterator[Made]:
     """What `answer` makes of the rows, batch by batch, the longest first.
@@ -102,24 +104,6 @@ def memory_share() -> float:
     share = torch.cuda.max_memory_reserved() / torch.cuda.get_device_properties(0).total_memory
     torch.cuda.reset_peak_memory_stats()
     return float(share)
-
-
-def within_memory(answer: Callable[[], Made]) -> Made | None:
-    """What it gives; None where memory ran out: what was taken is free again."""
-    try:
-        return answer()
-    except RuntimeError as error:
-        if not _ran_out(error):
-            raise
-    # Outside the handler, whose traceback holds every tensor of the failed batch.
-    gc.collect()
-    torch.cuda.empty_cache()
-    return None
-
-
-def _ran_out(error: RuntimeError) -> bool:
-    """Whether it is for want of memory; on a CPU torch raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _too_long(tokens: int) -> ModelError:

@@ -19,11 +19,12 @@ from kit.config.schema import Sampling
 from kit.data.chat_template import control_pattern
 from kit.data.render import stop_ids
 from kit.data.turns import thought_end
-from kit.evaluate.batching import BatchSize, in_batches, longest_first, within_memory
+from kit.evaluate.batching import BatchSize, in_batches, longest_first
 from kit.evaluate.continuous import ContinuousBatch, Row, adds_to_prompts, padded, why_not
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.sampling import Choose, Chooses, Decoding, chooser
 from kit.evaluate.vllm_engine import VllmSystem
+from kit.memory import within_memory
 
 _SHARE = 8
 """Prompts are let in when an eighth of the places is free: reading them one by one costs more."""

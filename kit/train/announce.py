@@ -56,6 +56,8 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
         f"on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
         f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%})"
     )
+    if continues := manifest["continues"]:
+        console.print(f"goes on from the golden checkpoint of [bold]{continues['run']}[/]")
     advice = [rate_advice(config)]
     if packing := manifest["packing"]:
         from kit.train.packed import attention_advice

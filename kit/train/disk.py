@@ -55,7 +55,7 @@ def disk_budget(trainer: "RunTrainer", config: Config, steps: int) -> dict[str, 
     weights, moments = weights_bytes(trainer.model), moments_bytes(trainer.model)
     words = tokenizer_bytes(config)
     lines = steps // settings.logging_steps + steps // max(int(settings.eval_steps or steps), 1) + 2
-    checkpoint = weights + moments + words + SMALL + lines * LINE
+    checkpoint = weights + copies_bytes(trainer.model) + moments + words + SMALL + lines * LINE
     saves = -(-steps // int(settings.save_steps)) + 1  # and one more where the run is interrupted
     kept = min(settings.save_total_limit + 1, saves)
     parts = {
@@ -73,6 +73,12 @@ def weights_bytes(model: Any) -> int:
     tensors = trained(model) if adapter else list(model.state_dict().values())
     different = {(tensor.data_ptr(), tensor.numel()): tensor for tensor in tensors}
     return sum(bytes_of(tensor) + HEADER for tensor in different.values())
+
+
+def copies_bytes(model: Any) -> int:
+    """Bytes of the copy of an adapter that preferences are measured against: checkpoints alone hold it."""
+    copies = [parameter for name, parameter in model.named_parameters() if ".ref." in name]
+    return sum(bytes_of(tensor) + HEADER for tensor in copies)
 
 
 def moments_bytes(model: Any) -> int:

@@ -132,6 +132,8 @@ def golden_name(config: Config, task_score: TaskScore | None, validates: bool) -
     """The name of the score that picks the golden checkpoint."""
     if not validates:
         return "last step (no validation rows)"
+    if config.train.stage == "reward":
+        return "pairwise_accuracy"
     if task_score is None:
         return "minus validation loss"
     first = config.evaluate.metrics[0].name if config.evaluate.metrics else "task score"

@@ -1,8 +1,9 @@
 """Learning from preferences: TRL's `DPOTrainer` and `KTOTrainer` on rows that are already tokens.
 
 The reference that both measure against is the model as it was before: the base with its adapter switched
-off, or for `full` a frozen copy. ORPO and SimPO ask for none. TRL keeps them in experimental trainers, which
-render the text themselves and, for ORPO, learn the prompt as well; so here their losses are ours.
+off; a frozen copy of the adapter, where it goes on from an earlier stage; for `full` a frozen copy of the
+model. ORPO and SimPO ask for none. TRL keeps them in experimental trainers, which render the text themselves
+and, for ORPO, learn the prompt as well; so here their losses are ours.
 
 Only `kit.train.setup` imports this module: it loads torch, transformers and TRL.
 """
@@ -30,7 +31,12 @@ class ComparingTrainer(RunTrainer):
     weigh more.
     """
 
+    cuts = True
     loss_is_scaled_for_ga = True
+
+    def count_rows(self, batch: dict[str, Any]) -> int:
+        """How many rows a batch holds; see `rows_in`."""
+        return rows_in(batch)
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> int:
         rows = torch.tensor(sum(rows_in(one) for one in batch_samples), device=device)
@@ -42,10 +48,11 @@ class ComparingTrainer(RunTrainer):
         """Mean loss of the rows; while training, their share of the global batch's mean."""
         share = rows_in(inputs)
         inputs.pop(WEIGHTLESS, None)
-        loss = super().compute_loss(model, inputs, return_outputs)
+        found = super().compute_loss(model, inputs, return_outputs)
         if num_items_in_batch is None:
-            return loss
-        return loss * (share / num_items_in_batch * world_size())  # the mean of processes is taken after
+            return found
+        share = share / num_items_in_batch * world_size()  # the mean of processes is taken after
+        return (found[0] * share, found[1]) if return_outputs else found * share
 
 
 def rows_in(batch: dict[str, Any]) -> int:
@@ -56,11 +63,16 @@ def rows_in(batch: dict[str, Any]) -> int:
 
 
 class PairTrainer(ComparingTrainer, DPOTrainer):  # type: ignore[misc]
-    """Trains on pairs: columns `prompt_ids`, `chosen_ids` and `rejected_ids`."""
+    """Trains on pairs: columns `prompt_ids`, `chosen_ids` and `rejected_ids`.
 
-    def __init__(self, *args: Any, model: Any, **kwargs: Any) -> None:
+    Args:
+        continued: whether the model goes on from an earlier stage, so that its adapter is no fresh one.
+    """
+
+    def __init__(self, *args: Any, model: Any, continued: bool, **kwargs: Any) -> None:
         super().__init__(*args, model=model, ref_model=self.reference(model), **kwargs)
-        forget_copy(self.model)
+        if not continued:
+            forget_copy(self.model)
 
     def reference(self, model: Any) -> Any:
         """What the model is measured against; see `reference_of`."""
@@ -86,7 +98,7 @@ class FreeTrainer(PairTrainer):
 
     def __init__(self, *args: Any, loss: str, gamma: float, **kwargs: Any) -> None:
         self.loss, self.gamma = loss, gamma
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs, continued=False)
 
     def reference(self, model: Any) -> Any:
         """None; and TRL makes none, for it is told that what a reference would say is there already."""
@@ -132,11 +144,16 @@ def simpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float, gamma:
 
 
 class LabelTrainer(ComparingTrainer, KTOTrainer):  # type: ignore[misc]
-    """Trains on labelled answers: columns `prompt_ids`, `completion_ids` and `label`."""
+    """Trains on labelled answers: columns `prompt_ids`, `completion_ids` and `label`.
 
-    def __init__(self, *args: Any, model: Any, **kwargs: Any) -> None:
+    Args:
+        continued: as of `PairTrainer`.
+    """
+
+    def __init__(self, *args: Any, model: Any, continued: bool, **kwargs: Any) -> None:
         super().__init__(*args, model=model, ref_model=reference_of(model), **kwargs)
-        forget_copy(self.model)
+        if not continued:
+            forget_copy(self.model)
 
     def row_lengths(self) -> list[int]:
         """Tokens of every answer with its prompt."""
@@ -171,15 +188,21 @@ class MismatchedAnswers(DataCollatorForUnpairedPreference):  # type: ignore[misc
         return batch
 
 
-def preference_trainer(config: Config, tokenizer: Any) -> tuple[type[RunTrainer], dict[str, Any]]:
-    """The trainer of a preference stage, and the arguments that it alone takes."""
+def preference_trainer(
+    config: Config, tokenizer: Any, continued: bool
+) -> tuple[type[RunTrainer], dict[str, Any]]:
+    """The trainer of a preference stage, and the arguments that it alone takes.
+
+    Args:
+        continued: whether the model goes on from an earlier stage.
+    """
     preference = config.train.preference
     (loss, *others) = losses_of(config.train.stage, preference)
     if config.train.stage == "kto":
-        return LabelTrainer, {"data_collator": batches_of_labels(config, tokenizer)}
+        return LabelTrainer, {"data_collator": batches_of_labels(config, tokenizer), "continued": continued}
     if loss in REFERENCE_FREE and not others:
         return FreeTrainer, {"loss": loss, "gamma": preference.simpo_gamma}
-    return PairTrainer, {}
+    return PairTrainer, {"continued": continued}
 
 
 def batches_of_labels(config: Config, tokenizer: Any) -> MismatchedAnswers | None:
@@ -198,8 +221,8 @@ def reference_of(model: Any) -> Any:
 
 
 def forget_copy(model: Any) -> None:
-    """Take out the copy that TRL makes of an adapter to refer to: a fresh one adds nothing to its base, so
-    that the base alone is the same reference, without being saved in every checkpoint.
+    """Take out the copy that TRL makes of an adapter to refer to, where nothing refers to it: a fresh one
+    adds nothing to its base, so that the base alone is the same reference.
     """
     if "ref" in getattr(model, "peft_config", {}):
         model.delete_adapter("ref")

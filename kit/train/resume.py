@@ -39,19 +39,19 @@ def check_resumable(
             Problem(where=str(run), message="is finished; there is nothing to resume", hint="start a new run")
         )
     settings, _ = load_yaml(run / "config.yaml")
-    shaping = _differences(settings, config.model_dump(mode="json"), SHAPES_THE_RUN)
+    shaping = differences(settings, config.model_dump(mode="json"), SHAPES_THE_RUN)
     found = [difference for difference in shaping if difference[0] not in KEEPS_LESS]
     before = manifest["data"]
     if before != data:
         name = "sha256" if before["fingerprint"] == data["fingerprint"] else "fingerprint"
         found.append((f"data {name}", before[name], data[name]))
     scored = {"golden choice": manifest.get("golden_choice")}
-    found += _differences(scored, {"golden choice": golden_choice}, ["golden choice"])
+    found += differences(scored, {"golden choice": golden_choice}, ["golden choice"])
     if found:
         problems = [
             Problem(
                 where=key,
-                message=f"{_told('was', then)} when the run began and {_told('is', now)} now",
+                message=f"{told('was', then)} when the run began and {told('is', now)} now",
                 hint=f"see what changed: casekit data diff {then} {now}" if key == "data fingerprint" else "",
             )
             for key, then, now in found
@@ -84,18 +84,20 @@ ABSENT = object()
 """In place of a setting that there is not: of another version of the kit, or a file that is not named."""
 
 
-def _told(verb: str, value: Any) -> str:
+def told(verb: str, value: Any) -> str:
+    """A value of `differences` in words."""
     return f"{verb} not there" if value is ABSENT else f"{verb} {value!r}"
 
 
-def _differences(
+def differences(
     then: Mapping[str, Any], now: Mapping[str, Any], keys: list[str], prefix: str = ""
 ) -> list[tuple[str, Any, Any]]:
+    """The values under these keys that differ: the key, then, now."""
     found: list[tuple[str, Any, Any]] = []
     for key in keys:
         before, after = then.get(key, ABSENT), now.get(key, ABSENT)
         if isinstance(before, dict) and isinstance(after, dict):
-            found += _differences(before, after, sorted({*before, *after}), f"{prefix}{key}.")
+            found += differences(before, after, sorted({*before, *after}), f"{prefix}{key}.")
         elif before != after:
             found.append((f"{prefix}{key}", before, after))
     return found

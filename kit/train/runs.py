@@ -76,6 +76,17 @@ def load_manifest(run: Path) -> dict[str, Any]:
     return manifest
 
 
+def runs_before(run: Path) -> list[Path]:
+    """The runs of the stages before, the latest first: each the one from whose golden checkpoint the other
+    went on. Folders that are not there any more are named all the same; what was before them nobody knows.
+    """
+    found: list[Path] = []
+    while (run / "manifest.json").is_file() and (continues := load_manifest(run).get("continues")):
+        run = run.parent / continues["run"]
+        found.append(run)
+    return found
+
+
 def save_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
     """Write `manifest.json` in place of the one before; it is on the disk when this returns.
 
@@ -84,6 +95,15 @@ def save_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
     if is_main():
         write_json(run / "manifest.json", dict(manifest))
         sync(run / "manifest.json")
+
+
+def note(run: Path, **facts: Any) -> None:
+    """Add to the manifest what was learned while the run was on, so that it is there however it ends.
+
+    A trainer that is used without a run (a benchmark) has none; then nothing is written.
+    """
+    if (run / "manifest.json").is_file():
+        save_manifest(run, {**load_manifest(run), **facts})
 
 
 def list_runs(root: Path) -> list[Path]:

@@ -8,20 +8,21 @@ import datasets
 import torch
 from transformers import PrinterCallback, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
-from trl import SFTConfig
+from trl import RewardConfig, SFTConfig
 
 from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.files import write_json
-from kit.models.loading import device
+from kit.models.loading import device, is_adapter
+from kit.train.chain import restore_adapter
 from kit.train.checkpoints import step_of
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
 from kit.train.processes import is_main, same_for_all
-from kit.train.recorder import Recorder
 from kit.train.sharding import sharding_arguments
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
+from kit.train.watch import watch
 
 if TYPE_CHECKING:
     from kit.train.examples import Examples
@@ -35,6 +36,7 @@ def make_trainer(
     task_score: TaskScore | None,
     checkpoint: Path | None,
     base_sha256: str,
+    start: Path | None = None,
 ) -> tuple[RunTrainer, Golden]:
     """Load and adapt the model, and put together trainer, data and watchers.
 
@@ -42,14 +44,17 @@ def make_trainer(
         examples: token ids and labels of `train` and `valid`; `valid` may be empty.
         checkpoint: where the run continues; None starts at the beginning.
         base_sha256: the base's weights, by which the golden checkpoint remembers what it fits.
+        start: the golden checkpoint of an earlier stage that the weights begin from; None is the base.
     """
     validates = bool(examples["valid"])
+    if config.train.stage == "reward":
+        task_score = reward_score(examples["valid"], config)
     set_seed(config.seed)  # before the adapter draws its first weights
     mixed = mixed_precision(device(config.hardware))
     arguments = training_arguments(config, run, mixed, validates)  # DeepSpeed reads them while a model loads
-    model = load_for_training(config)
+    model = load_for_training(config, start)
     kept = same_for_all(lambda: forget_after(run, checkpoint))
-    kind, own = trainer_of(config, tokenizer)
+    kind, own = trainer_of(config, tokenizer, start)
     trainer = kind(
         model=model,
         args=arguments,
@@ -62,10 +67,12 @@ def make_trainer(
         autocast=mixed if mixed == torch.bfloat16 else None,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Recorder(run))
+    watch(trainer, run, config, kept)
     if "tensorboard" in config.tracking.report_to and is_main():
         trainer.add_callback(tensorboard(run, step_of(checkpoint)))
     widen_adapter(trainer.model)
+    if start is not None and is_adapter(start):
+        restore_adapter(trainer.model, start)
     golden = Golden(
         run=run,
         metric=golden_name(config, task_score, validates),
@@ -79,12 +86,23 @@ def make_trainer(
     return trainer, golden
 
 
-def trainer_of(config: Config, tokenizer: Any) -> tuple[type[RunTrainer], dict[str, Any]]:
+def reward_score(pairs: "Examples", config: Config) -> TaskScore | None:
+    """What picks a reward model's golden checkpoint; None where there are no pairs to validate on."""
+    from kit.train.reward import pairwise_score
+
+    return pairwise_score(pairs, config) if pairs else None
+
+
+def trainer_of(config: Config, tokenizer: Any, start: Path | None) -> tuple[type[RunTrainer], dict[str, Any]]:
     """The trainer of the stage, and the arguments that it alone takes."""
+    if config.train.stage == "reward":
+        from kit.train.reward import PairRewardTrainer
+
+        return PairRewardTrainer, {}
     if config.train.stage in LOSSES:
         from kit.train.preference import preference_trainer
 
-        return preference_trainer(config, tokenizer)
+        return preference_trainer(config, tokenizer, continued=start is not None)
     return CausalTrainer, {"row_tokens": config.model.max_length if config.train.packing else None}
 
 
@@ -151,8 +169,6 @@ def training_arguments(
         report_to=[tracker for tracker in config.tracking.report_to if tracker != "tensorboard"],
         run_name=run.name,
         disable_tqdm=True,
-        # TRL would add how evenly a mixture's experts are used, which depends on how a batch is cut.
-        router_aux_loss_coef=0.0,
         max_length=None,  # rows over the limit were refused with their line; nothing is cut here
         dataloader_pin_memory=on.type == "cuda",
         **own | process_arguments(config, on) | sharding_arguments(config),
@@ -169,11 +185,16 @@ def process_arguments(config: Config, on: torch.device) -> dict[str, Any]:
 
 def own_arguments(config: Config) -> tuple[type[TrainingArguments], dict[str, Any]]:
     """The kind of arguments that the stage's trainer takes, and those that it alone has."""
+    if config.train.stage == "reward":
+        return RewardConfig, {}
+    # TRL would add how evenly a mixture's experts are used, which depends on how a batch is cut.
+    even = {"router_aux_loss_coef": 0.0}
     if config.train.stage in LOSSES:
         from kit.train.preference import preference_arguments
 
-        return preference_arguments(config)
-    return SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}}
+        arguments, own = preference_arguments(config)
+        return arguments, {**own, **even}
+    return SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}, **even}
 
 
 def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
@@ -204,7 +225,9 @@ def save_model(
     Args:
         state: the weights, where `model` holds a part of them only.
     """
-    model.save_pretrained(str(folder), state_dict=state)
+    # Without the copy that preferences are measured against.
+    own = {"selected_adapters": ["default"]} if getattr(model, "peft_config", None) else {}
+    model.save_pretrained(str(folder), state_dict=state, **own)
     tokenizer.save_pretrained(str(folder))
     adapter = folder / "adapter_config.json"
     if adapter.is_file():

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from kit.data.rows import IGNORED
+from kit.train.processes import highest
 
 Batch = dict[str, Any]
 Collator = Callable[[list[dict[str, Any]]], Batch]
@@ -47,3 +48,9 @@ def weightless(batch: Batch) -> Batch:
     if "labels" in batch:
         return {**batch, "labels": torch.full_like(batch["labels"], IGNORED)}
     return {**batch, WEIGHTLESS: True}
+
+
+def as_many_as_others(passes: list[Batch]) -> list[Batch]:
+    """The passes, and before them as many without weight as other processes need more for their share."""
+    missing = highest(len(passes)) - len(passes)
+    return [*(weightless(passes[-1]) for _ in range(missing)), *passes]

@@ -1,8 +1,9 @@
 """Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
 
-Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers)
-and `kto` (labelled answers); methods `full`, `lora` and `qlora`; rows grouped by length, or packed and kept
-apart; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
+Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers),
+`kto` (labelled answers) and `reward` (pairs, for a model that scores answers), alone or several in turn;
+methods `full`, `lora` and `qlora`; rows grouped by length, or packed and kept apart; validation by the case's
+own task score, early stopping, exact resume, curves and a manifest.
 Of several processes each runs all of this; the main one alone writes (see `kit.train.processes`).
 """
 
@@ -20,6 +21,7 @@ from kit.config.yaml_lines import Key
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.train.announce import announce, measure
+from kit.train.chain import ALONE, Link, check_same_start
 from kit.train.checkpoints import step_of, usable_checkpoint
 from kit.train.disk import check_space, full_disk_told
 from kit.train.examples import fingerprint_of, load_rows, tokenise
@@ -46,6 +48,7 @@ def train(
     resume: Path | None = None,
     golden_choice: dict[str, Any] | None = None,
     origin: Callable[[Key], Origin] | None = None,
+    link: Link | None = None,
 ) -> Path:
     """Train as `config` says and return the run's folder.
 
@@ -57,13 +60,17 @@ def train(
         resume: the folder of an interrupted run, continued exactly where its last checkpoint stands.
         golden_choice: what `task_score` depends on; see `kit.train.manifest.golden_choice`.
         origin: the layer each setting came from, for the run's `config.yaml`.
+        link: which of several stages it is, and whose golden checkpoint it goes on from; None is alone.
 
     Raises:
         ConfigError: a launcher started another number of processes than `hardware` says, a tracker is not
-            installed, the model cannot be sharded here, or `resume` cannot go on with these settings.
+            installed, the model cannot be sharded here, `resume` cannot go on with these settings, or the
+            stage before was trained on other data.
         DataError: there is nothing to train on.
-        ModelError: the base model cannot be loaded, or does not keep packed rows' dialogues apart.
-        InvalidRunError: the loss became NaN or infinite, or `resume` began with another base.
+        ModelError: the base model cannot be loaded, does not keep packed rows' dialogues apart, or
+            memory does not hold one row of it.
+        InvalidRunError: loss or gradient became NaN or infinite, or `resume` began with another base or
+            from another golden checkpoint.
         DiskError: the disk has too little space for the run, or became full within it.
         KeyboardInterrupt: Ctrl-C; the run keeps a checkpoint, if it had made a step, and the status
             `interrupted`.
@@ -78,8 +85,10 @@ def train(
     if resume:
         check_resumable(resume, config, data, chosen_by)
     base_sha256 = weights_sha256(model_folder(config.model))
+    place = same_for_all(lambda: link.facts(base_sha256, data["fingerprint"])) if link else ALONE
     if resume:
         check_same_base(resume, base_sha256)
+        check_same_start(resume, place)
 
     tokenizer = load_tokenizer(config.model)
     examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
@@ -91,12 +100,13 @@ def train(
         run = resume or same_for_all(lambda: new_run(root, config, origin))
         tell_launcher(run)
         resumed_at = step_of(checkpoint) if resume else None
-        manifest = begin_manifest(run, config, data, base_sha256, chosen_by, resumed_at)
+        manifest = begin_manifest(run, config, data, base_sha256, chosen_by, resumed_at, place)
         with closing(run, manifest):
             from kit.train.setup import make_trainer
 
+            start = link.golden if link else None
             trainer, golden = make_trainer(
-                config, run, examples, tokenizer, task_score, checkpoint, base_sha256
+                config, run, examples, tokenizer, task_score, checkpoint, base_sha256, start
             )
             manifest |= measure(trainer, config)
             save_manifest(run, manifest)
@@ -149,15 +159,14 @@ def run_trainer(
         KeyboardInterrupt, Terminated: it was asked to stop before; there is a checkpoint.
     """
     from kit.train.interruption import Notice
-    from kit.train.progress import Bar, progress_bar
+    from kit.train.progress import live
 
     trainer.add_callback(interruption)
     trainer.add_callback(Notice(trainer, manifest, interruption.console))
     trainer.stop_asked = lambda: interruption.asked
-    with progress_bar(interruption.console) as progress:
-        bar = Bar(progress)
-        trainer.add_callback(bar)
-        trainer.doing = bar.doing
+    with live(interruption.console) as shown:
+        trainer.add_callback(shown)
+        trainer.doing, trainer.tell = shown.doing, shown.tell
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     done = trainer.state.global_step
     at_its_end = (golden.stopped_early or done >= trainer.state.max_steps) and not trainer.owes_validation

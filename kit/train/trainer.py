@@ -1,9 +1,8 @@
-"""TRL's trainers with five things of ours: row order, packing, precision, a finite loss, the task score.
+"""TRL's trainers with our own row order, packing, precision and task score; `kit.train.guard` has the rest.
 
 Only `kit.train.stages` imports this module: it loads torch, transformers and TRL.
 """
 
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,17 +14,17 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
 from trl import SFTTrainer
 
-from kit.config.errors import InvalidRunError, Problem
-from kit.files import write_json
+from kit.data.rows import IGNORED
+from kit.train.guard import GuardedTrainer
 from kit.train.packed import pack_batch
-from kit.train.processes import highest, same_for_all, world_size
+from kit.train.processes import same_for_all, world_size
 from kit.train.saving import ResumableTrainer
-from kit.train.shares import WithFiller, weightless, without_fillers
+from kit.train.shares import WithFiller, as_many_as_others, without_fillers
 
 TaskScore = Callable[[Any, Any], float]
 
 
-class RunTrainer(ResumableTrainer):
+class RunTrainer(GuardedTrainer, ResumableTrainer):
     """What the trainer of every stage has beside TRL's own: see above. A trainer of TRL stands behind it.
 
     Args:
@@ -44,8 +43,6 @@ class RunTrainer(ResumableTrainer):
     ) -> None:
         self.task_score = task_score
         self.autocast = autocast
-        self.doing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
-        """Told what runs while no step does."""
         super().__init__(*args, run=run, **kwargs)
 
     def train_sampler(self) -> "LengthGroupedSampler":
@@ -103,49 +100,6 @@ class RunTrainer(ResumableTrainer):
             return nullcontext()
         return torch.autocast(self.args.device.type, dtype=self.autocast, cache_enabled=bool(cache_enabled))
 
-    def passes(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
-        """What goes through the model in turn for one batch: the batch itself."""
-        return [inputs]
-
-    def training_step(
-        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
-    ) -> torch.Tensor:
-        """Forward and backward pass, one for each packed row; a loss that is no number ends the run and
-        leaves its batch.
-
-        Raises:
-            InvalidRunError: the loss is NaN or infinite.
-        """
-        loss = torch.zeros((), device=self.args.device)
-        passes = self.passes(inputs)  # each a part of the sum over the global batch's labels
-        for number, one in enumerate(passes, 1):
-            alone = self.accelerator.no_sync(model) if number < len(passes) else nullcontext()
-            with alone:  # processes exchange gradients once a step
-                loss += super().training_step(model, one, num_items_in_batch)
-        if not math.isfinite(loss.item()):
-            self._refuse(inputs)
-        return loss
-
-    def _refuse(self, inputs: dict[str, Any]) -> None:
-        path = self.run / "broken_batch.json"
-        tensors = {name: value.tolist() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-        write_json(
-            path,
-            {
-                "step": self.state.global_step + 1,
-                "learning_rate": self._get_learning_rate(),
-                "text": self.processing_class.batch_decode(tensors["input_ids"]),
-                **{name: value for name, value in tensors.items() if name != "attention_mask"},
-            },
-        )
-        raise InvalidRunError(
-            Problem(
-                where=str(self.run),
-                message=f"the loss at step {self.state.global_step + 1} is no number (see {path.name})",
-                hint="lower `train.learning_rate`, or look at those rows",
-            )
-        )
-
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Validation loss and, after it, the task score."""
         with self.doing("validation loss"):
@@ -170,19 +124,23 @@ class CausalTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
             most so many tokens; None gives it to the model as it is.
     """
 
+    cuts = True
+
     def __init__(self, *args: Any, row_tokens: int | None, **kwargs: Any) -> None:
-        self.row_tokens = row_tokens
         super().__init__(*args, **kwargs)
+        self.size.tokens = row_tokens
         self.own_loss = self.args.device.type == "cpu" and self.model_accepts_loss_kwargs
         self.model_accepts_loss_kwargs: bool = True  # TRL's loss takes the count of labels for any model
 
     def passes(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """The batch, or its packed rows."""
-        if not self.row_tokens:
-            return [inputs]
-        rows = pack_batch(inputs, self.row_tokens)
-        missing = highest(len(rows)) - len(rows)  # other processes may need more rows for their share
-        return [*(weightless(rows[-1]) for _ in range(missing)), *rows]
+        if not self.size.tokens:
+            return super().passes(inputs)
+        return as_many_as_others(pack_batch(inputs, self.size.tokens))
+
+    def weight(self, batch: dict[str, Any]) -> float:
+        """A part's share of the loss of a validation batch: its labelled tokens."""
+        return float((batch["labels"][:, 1:] != IGNORED).sum())
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

@@ -98,17 +98,18 @@ def send(moment: str, number: int, times: int) -> None:
     """Send itself a signal, so often, the first time that a moment comes."""
     import torch
     from transformers import Trainer
-    from trl import SFTTrainer
 
     import kit.evaluate.generate
+    import kit.evaluate.task_score
     import kit.train.setup
 
     owner, name = {
         "loading": (kit.train.setup, "load_for_training"),
-        "step": (Trainer, "compute_loss"),
-        "validation": (SFTTrainer, "prediction_step"),
+        # Loss and validation pass are also computed in the trial before the first step.
+        "step": (Trainer, "_clip_grad_norm"),
+        "validation": (Trainer, "evaluation_loop"),
         "answers": (torch.nn.functional, "embedding"),
-        "scoring": (kit.evaluate.evaluate, "score_answers"),
+        "scoring": (kit.evaluate.task_score, "score_answers"),
         "saving": (Trainer, "_save_optimizer_and_scheduler"),
         "golden": (kit.train.setup, "save_model"),
     }[moment]
