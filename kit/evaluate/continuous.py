@@ -21,7 +21,7 @@ _COLUMNS = 64
 """So many columns at least are added at a time; adding copies what is there."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
     """A prompt's tokens, and those that were answered so far."""
 
