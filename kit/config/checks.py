@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kit.config.engine import check_engine
 from kit.config.explain import Finding, dotted, unknown_choice
 from kit.config.hardware import check_hardware
 from kit.config.labour import Labour
@@ -42,6 +43,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *check_preference(tree),
         *check_method(tree),
         *check_support(tree),
+        *check_engine(tree),
         *check_hardware(tree),
     ]
 
