@@ -4,11 +4,14 @@ import json
 import math
 import random
 import re
+from typing import Any
 
 import pytest
 from report_samples import Sample, curve, manifest, save
 
+from kit.config.schema import Config
 from kit.report.build import write_report
+from kit.report.training import method_label
 from kit.train.curve import FLUCTUATION_LIMIT, find_plateau, find_rises, find_spikes, fluctuation
 
 
@@ -140,3 +143,19 @@ def test_every_stage_of_a_chain_has_its_facts_and_curves_in_their_order(sample: 
     first.rmdir()  # somebody made room: the report stands without it
     page = write(sample, curve(), stage="dpo", chain={**chain, "number": 2}, **continues)
     assert "Stage 1 of 2" not in page and "Stage 2 of 2: dpo" in page and first.name in page
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ({"name": "full"}, "full fine-tuning"),
+        ({"name": "freeze", "num_trainable_layers": 3}, "last layers, 3 trained"),
+        ({"name": "lora", "rank": 4}, "LoRA, rank 4"),
+        ({"name": "qlora", "use_dora": True}, "QDoRA, rank 8"),
+        ({"name": "prefix"}, "prefix tuning, 20 virtual tokens"),
+        ({"name": "ia3"}, "(IA)³"),
+        ({"name": "oft"}, "OFT, blocks of 32"),
+    ],
+)
+def test_a_method_is_named_as_people_write_it(method: dict[str, Any], said: str) -> None:
+    assert method_label(method["name"], Config.model_validate({"method": method})) == said
