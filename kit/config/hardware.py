@@ -20,8 +20,7 @@ def check_hardware(tree: dict[str, Any]) -> list[Finding]:
         hardware = Hardware.model_validate(tree.get("hardware") or {})
     except ValidationError:
         return []
-    found = [*_machines(hardware), *_sharding(hardware, tree), *_batch(hardware, tree)]
-    return [*found, *_reward(hardware, tree)]
+    return [*_machines(hardware), *_sharding(hardware, tree), *_batch(hardware, tree)]
 
 
 def _machines(hardware: Hardware) -> Iterator[Finding]:
@@ -58,14 +57,6 @@ def _sharding(hardware: Hardware, tree: dict[str, Any]) -> Iterator[Finding]:
     if stage not in (None, "sft", "pretrain"):
         message = f"is {hardware.sharding}, and {stage} needs a second model or a second pass beside it"
         yield _finding("sharding", message, "set it to none; sft and pretrain are sharded")
-
-
-def _reward(hardware: Hardware, tree: dict[str, Any]) -> Iterator[Finding]:
-    train = tree.get("train")
-    if hardware.world_size > 1 and isinstance(train, dict) and train.get("stage") == "reward":
-        message = f"asks for {hardware.world_size} processes, and reward trains in one: TRL collects the "
-        message += "scores of every pass from all of them, and passes differ in size"
-        yield _finding("num_processes", message, "set it to 1")
 
 
 def _batch(hardware: Hardware, tree: dict[str, Any]) -> Iterator[Finding]:

@@ -77,7 +77,6 @@ def test_a_single_stage_is_its_own_chain(make_project: Make) -> None:
         (["data.sources=[{path: a.jsonl, stages: [dpo]}]"], "unknown stage 'dpo'"),
         (["train.stages=[reward, sft]", "method=full"], "after `reward` nothing can go on"),
         (["train.stages=[sft, reward]"], "an adapter of sft cannot become that of a reward model"),
-        (["train.stage=reward", "hardware.num_processes=2"], "reward trains in one"),
         (["train.stage=reward", "train.packing=true"], "`train.packing` joins dialogues"),
         (["train.stage=reward", "method.dropout=0.1"], "reward compares probabilities"),
         (["train.stage=reward", "train.preference.beta=0.2"], "train.stage is reward"),
