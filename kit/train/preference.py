@@ -16,6 +16,7 @@ from torch.nn.functional import logsigmoid
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
+from kit.config.methods import WHOLE
 from kit.config.preference import REFERENCE_FREE, beta_of, losses_of
 from kit.config.schema import Config
 from kit.data.rows import IGNORED
@@ -242,7 +243,7 @@ def preference_arguments(config: Config) -> tuple[type[DPOConfig | KTOConfig], d
         }
     if set(losses) <= set(REFERENCE_FREE):
         # With an adapter TRL makes no reference anyway, and need not hash all weights for one it would store.
-        return DPOConfig, {"beta": beta, "precompute_ref_log_probs": config.method.name == "full"}
+        return DPOConfig, {"beta": beta, "precompute_ref_log_probs": config.method.name in WHOLE}
     return DPOConfig, {
         "beta": beta,
         "loss_type": losses,
