@@ -151,6 +151,7 @@ def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     """Train on the prepared data, picking the golden checkpoint by the case's own metric; the run."""
     from kit.data.prepared import find_prepared
     from kit.evaluate.evaluate import check_labels, load_metrics, task_scorer
+    from kit.evaluate.rewards import load_rewards
     from kit.train.manifest import golden_choice
     from kit.train.stages import train as train_model
 
@@ -160,8 +161,9 @@ def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
     prepared = find_prepared(config, root, hooks, tokenizer(config))
     check_labels(config, root, prepared, hooks)
     task_score = task_scorer(config, root, prepared, hooks) if config.evaluate.metrics else None
+    rewards = load_rewards(config, root, prepared, hooks) if config.train.stage == "grpo" else ()
     chosen_by = golden_choice(config, root, hooks)
-    return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin)
+    return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin, rewards)
 
 
 def resume(loaded: LoadedConfig, run_id: str | None = None) -> Path:

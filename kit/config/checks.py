@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.grpo import check_grpo
 from kit.config.labour import Labour
 from kit.config.preference import check_preference
 from kit.config.schema_train import Train
@@ -35,6 +36,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_documents(settings),
         *_adapter(settings),
         *check_preference(tree),
+        *_grpo(settings),
     ]
 
 
@@ -207,6 +209,12 @@ def _adapter(settings: _Settings) -> Iterator[Finding]:
             "take lm_head out of the list",
             needs_rest=True,
         )
+
+
+def _grpo(settings: _Settings) -> list[Finding]:
+    if not (settings.stands("evaluate", "metrics") and settings.stands("train", "stage")):
+        return []
+    return check_grpo(settings.tree, [name for _, name in settings.metrics])
 
 
 def _languages(settings: _Settings) -> Iterator[Finding]:

@@ -15,13 +15,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from kit.config.schema import Config, HarnessTask, MetricUse, Model
+from kit.config.schema_grpo import RewardUse
 from kit.config.schema_judge import Rubric
 from kit.config.schema_train import MethodConfig
 from kit.config.section import Section
 from kit.config.yaml_lines import Key
 
 _SHOWN = 60  # characters of a found value
-_NAMED = (Model, MethodConfig, MetricUse, HarnessTask, Rubric)  # sections that a bare name is short for
+_NAMED = (Model, MethodConfig, MetricUse, HarnessTask, RewardUse, Rubric)  # a bare name is short for them
 _WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or false", Any: "anything"}
 _MANY = {str: "texts", float: "numbers", int: "whole numbers"}
 

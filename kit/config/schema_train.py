@@ -4,9 +4,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from kit.config.schema_grpo import Grpo
 from kit.config.section import Section
 
-Stage = Literal["pretrain", "sft", "dpo", "kto", "orpo"]
+Stage = Literal["pretrain", "sft", "dpo", "kto", "orpo", "grpo"]
 PreferenceLoss = Literal[
     "sigmoid",
     "sigmoid_norm",
@@ -74,7 +75,8 @@ class Train(Section):
 
     stage: Stage = "sft"
     """`sft` learns the assistant's turns; `pretrain` every token; `dpo` and `orpo` pairs of a chosen and
-    a rejected answer, measured against the base or without; `kto` answers labelled good or bad."""
+    a rejected answer, measured against the base or without; `kto` answers labelled good or bad; `grpo`
+    answers that it draws itself, rewarded by the case's metrics."""
     learning_rate: float = Field(default=3e-5, gt=0)
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
@@ -108,6 +110,7 @@ class Train(Section):
     golden_prompts: int = Field(default=64, gt=0)
     """How many validation prompts are answered at each evaluation to get that score."""
     preference: Preference = Preference()
+    grpo: Grpo = Grpo()
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:

@@ -15,7 +15,8 @@ LORA_BAND = (3e-5, 1e-4)
 FULL_SHARE = 0.2
 """Full fine-tuning is advised a fifth of the LoRA rate."""
 PREFERENCE_BAND = (5e-6, 5e-5)
-"""For dpo and kto by LoRA. In full a tenth: Tunstall et al. 2023 (Zephyr) 5e-7, Rafailov et al. 2023 1e-6."""
+"""For dpo, kto and grpo by LoRA. A tenth in full: Tunstall et al. 2023 (Zephyr) 5e-7, Rafailov et al. 2023
+1e-6."""
 PREFERENCE_FULL_SHARE = 0.1
 
 
@@ -112,7 +113,7 @@ def rate_advice(config: Config) -> str | None:
     """
     if config.train.stage == "pretrain" or config.model.name == "tiny":
         return None
-    preference = config.train.stage in LOSSES
+    preference = config.train.stage in (*LOSSES, "grpo")
     band, full = (PREFERENCE_BAND, PREFERENCE_FULL_SHARE) if preference else (LORA_BAND, FULL_SHARE)
     share = full if config.method.name == "full" else 1.0
     low, high = band[0] * share, band[1] * share

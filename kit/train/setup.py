@@ -1,6 +1,7 @@
 """From settings to a trainer: model, precision, arguments, watchers. Heavy; imported by the run alone."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from kit.train.runs import step_of
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
 
 if TYPE_CHECKING:
+    from kit.rewards import Reward
     from kit.train.examples import Examples
 
 
@@ -33,6 +35,7 @@ def make_trainer(
     task_score: TaskScore | None,
     checkpoint: Path | None,
     base_sha256: str,
+    rewards: "Sequence[Reward]" = (),
 ) -> tuple[RunTrainer, Golden]:
     """Load and adapt the model, and put together trainer, data and watchers.
 
@@ -40,13 +43,14 @@ def make_trainer(
         examples: token ids and labels of `train` and `valid`; `valid` may be empty.
         checkpoint: where the run continues; None starts at the beginning.
         base_sha256: the base's weights, by which the golden checkpoint remembers what it fits.
+        rewards: what `grpo` learns from.
     """
     validates = bool(examples["valid"])
     set_seed(config.seed)  # before the adapter draws its first weights
     model = load_for_training(config)
     mixed = mixed_precision(device(config.hardware))
     kept = forget_after(run, step_of(checkpoint))
-    kind, own = trainer_of(config, tokenizer)
+    kind, own = trainer_of(config, tokenizer, rewards)
     trainer = kind(
         model=model,
         args=training_arguments(config, run, mixed, validates),
@@ -75,8 +79,14 @@ def make_trainer(
     return trainer, golden
 
 
-def trainer_of(config: Config, tokenizer: Any) -> tuple[type[RunTrainer], dict[str, Any]]:
+def trainer_of(
+    config: Config, tokenizer: Any, rewards: "Sequence[Reward]" = ()
+) -> tuple[type[RunTrainer], dict[str, Any]]:
     """The trainer of the stage, and the arguments that it alone takes."""
+    if config.train.stage == "grpo":
+        from kit.train.grpo import grpo_trainer
+
+        return grpo_trainer(config, rewards)
     if config.train.stage in LOSSES:
         from kit.train.preference import preference_trainer
 
@@ -135,7 +145,6 @@ def training_arguments(
         fp16=mixed == torch.float16,
         logging_steps=settings.logging_steps,
         logging_nan_inf_filter=False,
-        include_num_input_tokens_seen="non_padding",
         eval_strategy="steps" if validates else "no",
         eval_steps=settings.eval_steps,
         prediction_loss_only=True,
@@ -147,7 +156,6 @@ def training_arguments(
         disable_tqdm=True,
         # TRL would add how evenly a mixture's experts are used, which depends on how a batch is cut.
         router_aux_loss_coef=0.0,
-        max_length=None,  # rows over the limit were refused with their line; nothing is cut here
         dataloader_pin_memory=on.type == "cuda",
         **own,
     )
@@ -155,12 +163,19 @@ def training_arguments(
 
 
 def own_arguments(config: Config) -> tuple[type[TrainingArguments], dict[str, Any]]:
-    """The kind of arguments that the stage's trainer takes, and those that it alone has."""
+    """The kind of arguments that the stage's trainer takes, and those that not every stage has."""
+    if config.train.stage == "grpo":
+        from kit.train.grpo import grpo_arguments
+
+        return grpo_arguments(config)
+    # Rows over the limit were refused with their line; nothing is cut here.
+    rows: dict[str, Any] = {"max_length": None, "include_num_input_tokens_seen": "non_padding"}
     if config.train.stage in LOSSES:
         from kit.train.preference import preference_arguments
 
-        return preference_arguments(config)
-    return SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}}
+        kind, own = preference_arguments(config)
+        return kind, {**own, **rows}
+    return SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}, **rows}
 
 
 def on_one_device(arguments: TrainingArguments) -> TrainingArguments:

@@ -1,13 +1,14 @@
 """Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
 
-Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers)
-and `kto` (labelled answers); methods `full`, `lora` and `qlora`; rows grouped by length, or packed and kept
-apart; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
+Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers),
+`kto` (labelled answers) and `grpo` (rewarded answers of its own); methods `full`, `lora` and `qlora`; rows
+grouped by length, or packed and kept apart; validation by the case's own task score, early stopping, exact
+resume, curves and a manifest.
 Not here yet: more than one node.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,11 @@ from kit.config.schema import Config
 from kit.config.yaml_lines import Key
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
+from kit.rewards import Reward
 from kit.train.announce import announce, measure
 from kit.train.examples import fingerprint_of, load_rows, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
+from kit.train.prompts import refuse_idle, rewarded
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import new_run, save_manifest, step_of
 from kit.train.trackers import check_trackers
@@ -43,6 +46,7 @@ def train(
     resume: Path | None = None,
     golden_choice: dict[str, Any] | None = None,
     origin: Callable[[Key], Origin] | None = None,
+    rewards: Sequence[Reward] = (),
 ) -> Path:
     """Train as `config` says and return the run's folder.
 
@@ -54,6 +58,7 @@ def train(
         resume: the folder of an interrupted run, continued exactly where its last checkpoint stands.
         golden_choice: what `task_score` depends on; see `kit.train.manifest.golden_choice`.
         origin: the layer each setting came from, for the run's `config.yaml`.
+        rewards: what `grpo` learns from.
 
     Raises:
         ConfigError: several processes are asked for, a tracker is not installed, or `resume` cannot be
@@ -67,6 +72,9 @@ def train(
     refuse_many_processes()
     check_trackers(config.tracking.report_to)
     rows = {split: load_rows(prepared, split, config.train.stage) for split in ("train", "valid")}
+    if config.train.stage == "grpo":
+        refuse_idle(rows["train"], rewards)
+        rows = {split: rewarded(rows[split], rewards) for split in rows}
     data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(rows)}
     chosen_by = golden_choice or {}
     checkpoint = check_resumable(resume, config, data, chosen_by) if resume else None
@@ -85,7 +93,9 @@ def train(
     with stoppable() as interruption, closing(run, manifest):
         from kit.train.setup import make_trainer
 
-        trainer, golden = make_trainer(config, run, examples, tokenizer, task_score, checkpoint, base_sha256)
+        trainer, golden = make_trainer(
+            config, run, examples, tokenizer, task_score, checkpoint, base_sha256, rewards
+        )
         manifest |= measure(trainer, config)
         save_manifest(run, manifest)
         announce(interruption.console, run, manifest, config)
