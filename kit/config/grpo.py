@@ -50,7 +50,8 @@ def one_sided(rewards: dict[str, float]) -> list[str]:
 
 
 def check_grpo(tree: dict[str, Any], metrics: list[str]) -> list[Finding]:
-    """Every setting of the merged tree that says nothing, or the wrong thing, for its stage.
+    """Every setting of the merged tree that says nothing, or the wrong thing, for its stage. Rewards are the
+    case's: with another stage they wait.
 
     Args:
         tree: all layers, merged. What the schema refuses is not looked at.
@@ -64,14 +65,14 @@ def check_grpo(tree: dict[str, Any], metrics: list[str]) -> list[Finding]:
         grpo = Grpo.model_validate(given)
     except ValidationError:
         return []
-    found = list(_rewards(grpo, metrics))
     if stage != "grpo":
-        return found + [
+        return [
             _finding((name,), f"is set, and train.stage is {stage}, which draws no answers", "take it out")
             for name in given
             if name != "rewards" and getattr(grpo, name) != getattr(Grpo(), name)
         ]
-    return [*found, *_nothing_to_reward(grpo, train, metrics), *_batch(grpo, train), *_rest(grpo, tree)]
+    found = [*_rewards(grpo, metrics), *_nothing_to_reward(grpo, train, metrics)]
+    return [*found, *_batch(grpo, train), *_rest(grpo, tree)]
 
 
 def _rewards(grpo: Grpo, metrics: list[str]) -> Iterator[Finding]:

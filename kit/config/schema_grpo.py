@@ -26,8 +26,8 @@ class Grpo(Section):
     rewards: list[
         Annotated[RewardUse, BeforeValidator(_metric_only, json_schema_input_type=str | RewardUse)]
     ] = []
-    """What a good answer is; empty takes `train.golden_metric`, else the first of `evaluate.metrics`. It is
-    the case's, and may stand here whatever the stage."""
+    """What a good answer is; empty takes `train.golden_metric`, else the first of `evaluate.metrics`. May
+    stand here whatever the stage."""
     num_generations: int = Field(default=8, ge=2)
     """Answers drawn to each prompt, which are compared with each other. `global_batch_size` counts answers,
     and is a multiple of it."""

@@ -85,12 +85,9 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         lengths = [len(prompt) for prompt in self.train_dataset["prompt"]]
         prompts = self.args.generation_batch_size // self.num_generations
         if len(lengths) < prompts:
-            message = (
-                f"{len(lengths)} prompts, and a step takes {prompts} (global_batch_size / num_generations)"
-            )
-            raise DataError(
-                Problem("the training data", message, "lower train.global_batch_size, or bring more rows")
-            )
+            message = f"has {len(lengths)} prompts, and a step takes {prompts}"
+            hint = "lower train.global_batch_size (it counts answers), or bring more rows"
+            raise DataError(Problem("the training data", message, hint))
         repeats = self.num_iterations * self.args.steps_per_generation
         return PromptSampler(lengths, prompts, self.num_generations, repeats, self.args.seed)
 
@@ -101,7 +98,7 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         if not self.model.training:
             inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
             return inputs
-        with seeded(f"{self.args.seed}-{self._step}"):
+        with seeded(f"{self.args.seed}-{self.state.global_step}"):
             self.current = super()._prepare_inputs(generation_batch)
         return self.current
 

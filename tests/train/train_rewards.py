@@ -1,4 +1,4 @@
-"""Rewards for tests of `grpo`: of the small world's order numbers, and of how an answer ends."""
+"""Rows and rewards for tests of `grpo`."""
 
 import json
 from collections.abc import Sequence
@@ -31,8 +31,3 @@ def reward_by(score: Any, name: str = "told", weight: float = 1.0) -> Reward:
         return [score(answer, row) for answer, row in zip(tokens, rows, strict=True)]
 
     return Reward(name, weight, lambda row: True, scores)
-
-
-def share_of(token: int) -> Reward:
-    """How much of an answer is one token."""
-    return reward_by(lambda answer, row: sum(one == token for one in answer) / len(answer), "share_of_token")
