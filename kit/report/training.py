@@ -45,8 +45,9 @@ def training(inputs: Inputs, config: Config) -> Training | None:
     ]
     evaluations = [line for line in curve if line["kind"] == "eval"]
     step = golden.get("step")
-    losses = [(line["step"], line["loss"]) for line in curve if _has(line, "train", "loss")]
-    spikes = find_spikes(losses)
+    name = _drawn_loss(manifest)
+    losses = [(line["step"], loss) for line in curve if (loss := _loss_of(line)) is not None]
+    spikes = [] if name else find_spikes(losses)
     marked = sorted(sorted(spikes, key=lambda spike: -spike[1])[:_SPIKES_MARKED])
     validation = [
         (line["step"], line["eval_loss"]) for line in evaluations if _has(line, "eval", "eval_loss")
@@ -58,13 +59,14 @@ def training(inputs: Inputs, config: Config) -> Training | None:
         if _has(line, "eval", "task_score")
     ]
     draw_tasks = partial(plots.score_curve, tasks, step, f"{task.legend}, by step", task.unit == "rate")
-    loss_title = "Training and validation loss by step"
+    loss_title = f"{name or 'Training and validation loss'} by step"
     drawn, listed = _thinned(losses, _DRAWN, marked), _thinned(losses, _LISTED, marked)
     draw_losses = partial(plots.loss_curve, drawn, validation, step, loss_title, _places(losses, marked))
     return Training(
         facts=facts,
         settings=_settings(config),
-        findings=_findings(manifest, evaluations, config, task) + _watched(losses, spikes, curve),
+        findings=_findings(manifest, evaluations, config, task)
+        + _watched([] if name else losses, spikes, curve),
         loss=plots.figure(draw_losses) if losses else None,
         losses=_loss_rows(listed, dict(spikes)),
         losses_note=_listed_note(losses, listed),
@@ -75,6 +77,22 @@ def training(inputs: Inputs, config: Config) -> Training | None:
             for line in evaluations
         ],
     )
+
+
+def _drawn_loss(manifest: Json) -> str:
+    """What is drawn in place of the loss; empty where it is the loss. That of grpo compares answers with each
+    other, and is about 0 whatever they are worth.
+    """
+    return "Minus the mean reward, in training and validation," if manifest["stage"] == "grpo" else ""
+
+
+def _loss_of(line: Json) -> float | None:
+    """A logged training loss, of grpo minus the mean reward; None of any other line."""
+    if line["kind"] != "train":
+        return None
+    reward: float | None = line.get("reward")
+    loss: float | None = line.get("loss")
+    return loss if reward is None else -reward
 
 
 def method_label(method: str, config: Config) -> str:
@@ -113,9 +131,10 @@ def _findings(manifest: Json, evaluations: list[Json], config: Config, task: _Ta
     found = []
     if loss.get("first") is not None and loss.get("last") is not None:
         moved = "fell" if loss["last"] < loss["first"] else "did not fall"
-        found.append(
-            f"The training loss {moved}: from {number(loss['first'], 3)} to {number(loss['last'], 3)}."
+        what = (
+            "Minus the mean reward of drawn answers" if manifest["stage"] == "grpo" else "The training loss"
         )
+        found.append(f"{what} {moved}: from {number(loss['first'], 3)} to {number(loss['last'], 3)}.")
     if loss.get("max_fluctuation") is not None:
         steady = loss["max_fluctuation"] <= FLUCTUATION_LIMIT
         found.append(

@@ -53,7 +53,16 @@ def fluctuation(losses: list[float], window: int = FLUCTUATION_WINDOW) -> float:
 
 
 def loss_summary(lines: list[dict[str, Any]]) -> dict[str, float | None]:
-    """First and last training loss of a run and the largest rise in between, from its metrics."""
+    """First and last training loss of a run and the largest rise in between, from its metrics.
+
+    Of grpo it is minus the mean reward: its loss compares answers with each other and is about 0 whatever they
+    are worth. Rewards are of a few drawn answers, so that a rise says nothing.
+    """
+    rewards = [
+        -line["reward"] for line in lines if line["kind"] == "train" and line.get("reward") is not None
+    ]
+    if rewards:
+        return {"first": rewards[0], "last": rewards[-1], "max_fluctuation": None}
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
     if not losses:
         return {"first": None, "last": None, "max_fluctuation": None}

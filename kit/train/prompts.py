@@ -61,9 +61,7 @@ def refuse_idle(rows: Sequence[dict[str, Any]], rewards: Sequence[Reward]) -> No
     hint = "name the columns that it reads in `data.expected`, or take it out of train.grpo.rewards"
     idle = [
         Problem("the training data", f"{name} applies to none of {len(rows)} rows", hint)
-        for name in (
-            reward.name for reward in rewards if not any(reward.applies(_read(row)) for row in rows)
-        )
+        for name in (reward.name for reward in rewards if not any(reward.applies(_read(row)) for row in rows))
     ]
     if idle:
         raise DataError(idle)
