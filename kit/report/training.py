@@ -90,9 +90,10 @@ def _loss_of(line: Json) -> float | None:
     """A logged training loss, of grpo minus the mean reward; None of any other line."""
     if line["kind"] != "train":
         return None
-    reward: float | None = line.get("reward")
-    loss: float | None = line.get("loss")
-    return loss if reward is None else -reward
+    if not line.get("rewards"):
+        loss: float | None = line.get("loss")
+        return loss
+    return None if line["reward"] is None else -line["reward"]
 
 
 def method_label(method: str, config: Config) -> str:
