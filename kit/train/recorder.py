@@ -65,7 +65,6 @@ def _rewards(logs: dict[str, float], prefix: str) -> dict[str, float | None]:
 _OF_ANSWERS = {
     "reward": "reward",
     "reward_std": "reward_std",
-    "same_reward": "frac_reward_zero_std",
     "answer_tokens": "completions/mean_length",
     "cut": "completions/clipped_ratio",
     "entropy": "entropy",
@@ -80,9 +79,8 @@ def _answers(logs: dict[str, float], prefix: str) -> dict[str, Any]:
     """
     if f"{prefix}reward" not in logs:
         return {}
-    found = {
-        ours: _finite(logs[prefix + name]) for ours, name in _OF_ANSWERS.items() if prefix + name in logs
-    }
+    names = {**_OF_ANSWERS, **({} if prefix else {"same_reward": "frac_reward_zero_std"})}
+    found = {ours: _finite(logs[prefix + name]) for ours, name in names.items() if prefix + name in logs}
     begin, end = f"{prefix}rewards/", "/mean"
     each = {name: value for name, value in logs.items() if name.startswith(begin) and name.endswith(end)}
     return {**found, "rewards": {name[len(begin) : -len(end)]: _finite(each[name]) for name in each}}

@@ -11,7 +11,7 @@ from kit.report.contract import json_schema
 SETTINGS = """
 tier: tiny
 data:
-  sources: [{grammar: conf/dialogues.yaml, dialogues: 300}]
+  sources: [{grammar: conf/dialogues.yaml, dialogues: 150}]
 train:
   stage: grpo
   learning_rate: 1e-4
@@ -20,11 +20,11 @@ train:
   per_device_train_batch_size: 8
   eval_steps: 2
   save_steps: 2
-  golden_prompts: 6
+  golden_prompts: 4
   logging_steps: 1
   grpo: {num_generations: 4, max_completion_length: 64}
 evaluate:
-  max_prompts: 12
+  max_prompts: 10
   max_new_tokens: 64
   latency_prompts: 0
   sampling: {enabled: false}

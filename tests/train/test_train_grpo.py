@@ -75,7 +75,8 @@ def lines_of(run: Path, kind: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_what_is_rewarded_becomes_likelier(method, drawing, asked, tmp_path):
     rate = 1e-2 if method == "full" else 3e-2
-    config = drawing(method, learning_rate=rate, num_train_epochs=3, eval_steps=6, early_stopping_patience=9)
+    steady = {"lr_scheduler_type": "constant", "early_stopping_patience": 9}
+    config = drawing(method, learning_rate=rate, num_train_epochs=3, eval_steps=6, **steady)
     run = train(config, tmp_path, asked, None, rewards=[LOW_TOKENS])
     drawn, validated = lines_of(run, "train"), lines_of(run, "eval")
     assert drawn[0]["reward"] < 0.65
@@ -222,31 +223,29 @@ class InterruptAt:
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_run_stopped_within_a_round_ends_as_an_unbroken_one_bit_for_bit(method, drawing, asked, tmp_path):
-    """Four optimiser steps learn from a round of answers, in two passes each; it is stopped after the second
-    of a later epoch, and what the round drew is used up after it goes on."""
+    """Two optimiser steps learn from a round of answers, in two passes each. It is stopped between the two,
+    in the second epoch; what the round drew is used up after it goes on."""
     config = drawing(
         method,
-        {"num_iterations": 4, "beta": 0.1},
+        {"num_iterations": 2, "beta": 0.1},
         per_device_train_batch_size=8,
-        global_batch_size=32,
         num_train_epochs=2,
-        eval_steps=2,
+        max_steps=16,
+        eval_steps=13,
         save_steps=100,
-        early_stopping_patience=99,
     )
     rewards = [LOW_TOKENS]
     unbroken = train(config, tmp_path / "a", asked, InterruptAt(99), rewards=rewards)
     with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "b", asked, InterruptAt(7), rewards=rewards)
+        train(config, tmp_path / "b", asked, InterruptAt(1), rewards=rewards)
     (run,) = (tmp_path / "b" / "runs").iterdir()
     (stopped,) = (run / "checkpoints").iterdir()
-    assert stopped.name == "checkpoint-14"  # twelve an epoch, four a round
+    assert stopped.name == "checkpoint-13"  # twelve steps an epoch
     kept = torch.load(stopped / GENERATIONS, weights_only=True)
-    assert kept["step"] == 14 * 4 and len(kept["answers"]) == 4
+    assert kept["step"] == 13 * 2 and len(kept["answers"]) == 2
 
     train(config, tmp_path / "b", asked, InterruptAt(99), resume=run, rewards=rewards)
-    assert read_metrics(run)[-1]["step"] == 24
-    assert weights_of(run, "checkpoints/checkpoint-24") == weights_of(unbroken, "checkpoints/checkpoint-24")
+    assert weights_of(run, "checkpoints/checkpoint-16") == weights_of(unbroken, "checkpoints/checkpoint-16")
     timed = {"tokens_per_second"}
     kept_lines, whole = (
         [{k: v for k, v in line.items() if k not in timed} for line in read_metrics(one)]
@@ -260,7 +259,7 @@ def test_what_is_drawn_depends_on_the_seed_and_not_on_validation_or_passes(
     drawing, asked, tmp_path, exact_arithmetic
 ):
     def rewards_drawn(name: str, **settings: Any) -> tuple[list[float], list[float]]:
-        config = drawing(max_steps=5, early_stopping_patience=9, **settings)
+        config = drawing(max_steps=4, early_stopping_patience=9, **settings)
         run = train(config, tmp_path / name, asked, None, rewards=[LOW_TOKENS])
         return [line["reward"] for line in lines_of(run, "train")], losses_of(run)
 
