@@ -5,21 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from train_world import dialogue, write_prepared
+from train_world import ARCHITECTURE, dialogue, write_prepared
 
 from kit.config.schema import Config
-
-ARCHITECTURE = {
-    "vocab_size": 384,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 32,
-    "max_position_embeddings": 256,
-    "tie_word_embeddings": True,
-}
 
 
 @pytest.fixture(scope="session")

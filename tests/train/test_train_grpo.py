@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ARCHITECTURE
 from train_rewards import reward_by, write_rewarded
-from train_world import dialogue, losses_of, weights_of
+from train_world import ARCHITECTURE, dialogue, losses_of, weights_of
 
 from kit.config.errors import DataError, InvalidRunError
 from kit.config.schema import Config

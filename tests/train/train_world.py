@@ -6,6 +6,18 @@ from pathlib import Path
 
 from kit.train.metrics import read_metrics
 
+ARCHITECTURE = {
+    "vocab_size": 384,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "max_position_embeddings": 256,
+    "tie_word_embeddings": True,
+}
+
 
 def dialogue(number: int) -> list[dict[str, str]]:
     """Dialogues of different lengths with something to copy."""
