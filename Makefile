@@ -31,7 +31,7 @@ demo: setup
 	  rm -rf build/demo/$$case && \
 	  $(BIN)/casekit new build/demo/$$case --recipe $$case --defaults --quiet && \
 	  $(BIN)/casekit run --project build/demo/$$case || status=$$?; \
-	  if [ $$status -eq 130 ]; then exit 130; fi; \
+	  case $$status in 75|130) exit $$status;; esac; \
 	done; \
 	echo; $(BIN)/casekit reports $(CASE:%=build/demo/%) && exit $$status
 

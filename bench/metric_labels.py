@@ -1,9 +1,11 @@
 """Precision and recall of the rule-based metrics against answers that were read and labelled by hand.
 
-    python bench/metric_labels.py [--data ../shared/data]     prints the table of docs/reference/metrics.md
+    python -P bench/metric_labels.py [--data ../shared/data]     prints the table of docs/reference/metrics.md
 
-The labels are in tests/evaluate/labels: file, row and what is right, never the text. `written_*.jsonl` are
-sentences written for the purpose: `before` the rules were mended, and `after`, which no rule was changed for.
+(`-P`, or bench/evaluate.py would be taken for the library of that name.) The labels are in
+tests/evaluate/labels: file, row and what is right, never the text. Rules were mended by what was seen in the
+development set; the `fresh_*.jsonl` were labelled after that, and no rule was changed for them.
+`written_*.jsonl` are sentences written for the purpose: `before` and `after` belong to the development set.
 """
 
 import argparse
@@ -26,7 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LABELS = ROOT / "tests" / "evaluate" / "labels"
 DATA = ROOT.parent / "shared" / "data"
 
+DEVELOPMENT, FRESH = "development", "fresh"
 Label = dict[str, Any]
+Key = tuple[str, str, str]
+"""Metric, what it was measured on, and which set that belongs to."""
 Judge = Callable[[Label, Path], bool]
 
 
@@ -68,65 +73,67 @@ class Counts:
         return self.hits / self.positives if self.positives else None
 
 
-def measure(data: Path) -> dict[tuple[str, str], Counts]:
-    """(metric, what it was measured on) -> counts, in the order of the table.
+def measure(data: Path) -> dict[Key, Counts]:
+    """Counts by metric, source and set, in the order of the table.
 
     Raises:
         FileNotFoundError: a file of the real data is not in `data`.
     """
-    found: dict[tuple[str, str], Counts] = defaultdict(Counts)
-    for case in ("finance", "medical", "ecommerce"):
-        for label in _lines(LABELS / f"{case}.jsonl"):
-            what = f"{label['metric']} {label.get('rule', '')}".strip()
-            found[what, _source(label["file"])].add(_JUDGES[label["metric"]](label, data), label["fault"])
-            if label["metric"] == "over_refusal_rate":
-                said = refusal_kind(_policy(label["case"]), _text(label, data))
-                found["refusal_rate", _source(label["file"])].add(said == "full", label["kind"] == "full")
+    found: dict[Key, Counts] = defaultdict(Counts)
+    for prefix, held in (("", DEVELOPMENT), ("fresh_", FRESH)):
+        for case in ("finance", "medical", "ecommerce"):
+            for label in _lines(LABELS / f"{prefix}{case}.jsonl"):
+                what, source = f"{label['metric']} {label.get('rule', '')}".strip(), _source(label)
+                found[what, source, held].add(_JUDGES[label["metric"]](label, data), label["fault"])
+                if label["metric"] == "over_refusal_rate":
+                    said = refusal_kind(_policy(label["case"]), _text(label, data))
+                    found["refusal_rate", source, held].add(said == "full", label["kind"] == "full")
     for row in _read(data / "medical_pubmedqa_en.jsonl"):
         if row["final_decision"] != "maybe":
             said = statements(row["long_answer"])
             denied = bool(contradicted(said, statements("yes", row["question"])))
-            found["contradiction", "PubMedQA conclusions, as annotated"].add(
+            found["contradiction", "PubMedQA conclusions, as annotated", DEVELOPMENT].add(
                 denied, row["final_decision"] == "no"
             )
     return {**dict(sorted(found.items())), **_written()}
 
 
-def table(found: dict[tuple[str, str], Counts]) -> str:
+def table(found: dict[Key, Counts]) -> str:
     """A Markdown table."""
-    lines = ["| metric | measured on | n | positives | precision | recall |", "|---|---|---|---|---|---|"]
-    for (metric, source), counts in found.items():
+    lines = [
+        "| metric | measured on | set | n | positives | precision | recall |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (metric, source, held), counts in found.items():
         shares = [_share(counts.precision), _share(counts.recall)]
-        cells = [f"`{metric}`", source, str(counts.n), str(counts.positives), *shares]
+        cells = [f"`{metric}`", source, held, str(counts.n), str(counts.positives), *shares]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _written() -> dict[tuple[str, str], Counts]:
+def _written() -> dict[Key, Counts]:
     """The rules of a policy together: each rule that should be or is named counts once an answer."""
-    found: dict[tuple[str, str], Counts] = defaultdict(Counts)
+    found: dict[Key, Counts] = defaultdict(Counts)
     for case in ("finance", "medical"):
         policy = _policy(case)
+        kinds = {rule.id: "disclosure_rate" if rule.must else "violation_rate" for rule in policy.rules}
         for row in _lines(LABELS / f"written_{case}.jsonl"):
             answer, expected = row["answer"], row["expected"]
-            sides = {
-                "violation_rate": set(policy.violations(answer, expected)),
-                "disclosure_rate": set(policy.missing(answer, expected)),
-            }
-            kinds = {rule.id: "disclosure_rate" if rule.must else "violation_rate" for rule in policy.rules}
-            source = f"sentences written {row['written']} the rules were mended, {case}"
-            for metric, said in sides.items():
-                wanted = {rule for rule in row["rules"] if kinds[rule] == metric}
+            held = FRESH if row["written"] == FRESH else DEVELOPMENT
+            when = "" if held == FRESH else f", {row['written']} the rules were first mended"
+            source = f"written sentences, {case}{when}"
+            named = {*policy.violations(answer, expected), *policy.missing(answer, expected)}
+            for metric in ("violation_rate", "disclosure_rate"):
+                said, wanted = (
+                    {rule for rule in rules if kinds[rule] == metric} for rules in (named, row["rules"])
+                )
                 for rule in said | wanted or {""}:
-                    found[metric, source].add(rule in said, rule in wanted)
+                    found[metric, source, held].add(rule in said, rule in wanted)
             if "given" in row:
                 urgent = {"emergency", "urgent"}
-                said_firmly = policy.recommendation(answer, firm_only=True)
-                key = (
-                    "escalation_recall, under_triage",
-                    f"sentences written {row['written']} the rules, sent on",
-                )
-                found[key].add(said_firmly in urgent, row["given"] in urgent)
+                firmly = policy.recommendation(answer, firm_only=True)
+                key = ("escalation_recall, under_triage", f"{source}, sent on", held)
+                found[key].add(firmly in urgent, row["given"] in urgent)
     return dict(sorted(found.items()))
 
 
@@ -144,7 +151,9 @@ def _metric(label: Label, data: Path) -> bool:
     row = _read(data / label["file"])[label["row"]]
     reference: dict[str, Any] = {"language": label.get("language", "")}
     if "against" in label:
-        reference["answer"] = _read(data / label["file"])[label["against"]][label["at"]]
+        reference["answer"] = _read(data / label["file"])[label["against"]][
+            label.get("against_at", label["at"])
+        ]
     if "source" in label:
         reference |= {"source": row[label["source"]], "source_language": label["source"]}
     if "prompt" in label:
@@ -168,6 +177,8 @@ def _text(label: Label, data: Path) -> str:
     value: Any = _read(data / label["file"])[label["row"]]
     for part in label["at"].split("."):
         value = value[int(part)] if isinstance(value, list) else value[part]
+    if "line" in label:  # one turn of a dialogue: "Doctor: ..."
+        value = value.splitlines()[label["line"]].partition(":")[2].strip()
     return str(value)
 
 
@@ -186,7 +197,11 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         yield from (json.loads(line) for line in lines)
 
 
-def _source(file: str) -> str:
+def _source(label: Label) -> str:
+    if "line" in label:
+        return "doctors' turns (MTS-Dialog)"
+    if "against_at" in label:
+        return "hetPQA answers and what they rest on"
     return {
         "finance_multidogo_en.jsonl": "MultiDoGO turns",
         "finance_cfpb_regs_en.jsonl": "CFPB regulations",
@@ -197,7 +212,7 @@ def _source(file: str) -> str:
         "ecom_mschitchat_multi.jsonl": "small talk, 3 languages",
         "ecom_hetpqa_en.jsonl": "pairs of hetPQA answers",
         "ecom_bagisto_parallel_en_fr_es.jsonl": "bagisto texts, French and Spanish",
-    }[file]
+    }[label["file"]]
 
 
 def _share(value: float | None) -> str:

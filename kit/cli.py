@@ -12,7 +12,7 @@ from kit.cli_data import data_app
 from kit.cli_report import reports, review, verify
 from kit.cli_systems import answer, compare
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell, warn
-from kit.config.errors import CasekitError, ExitCode
+from kit.config.errors import CasekitError, ExitCode, Terminated
 
 if TYPE_CHECKING:
     from kit.evaluate.plan import Plan
@@ -52,12 +52,24 @@ def main() -> None:
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
-            # A run goes on only with the settings it began with.
-            words = shlex.join(
-                ["casekit", "train", "--resume", *(word for word in sys.argv[2:] if "=" in word)]
-            )
-            errors.print(f"interrupted; `{words}` continues a training run", style="yellow", markup=False)
+            _say_how_to_resume("interrupted")
         raise
+    except Terminated as stopped:
+        _say_how_to_resume("stopped by SIGTERM")
+        sys.exit(int(stopped.exit_code))
+
+
+def _say_how_to_resume(what: str) -> None:
+    """A run goes on only with the settings it began with, so they are part of the command."""
+    from kit.train.processes import was_launched
+
+    if was_launched():  # the process that launched it says so, once for all
+        return
+    given = [word for word in sys.argv[2:] if "=" in word]
+    if "--processes" in sys.argv:
+        given += ["--processes", sys.argv[sys.argv.index("--processes") + 1]]
+    words = shlex.join(["casekit", "train", "--resume", *given])
+    errors.print(f"{what}; `{words}` continues a training run", style="yellow", markup=False)
 
 
 def _announce(plan: "Plan") -> None:
@@ -230,16 +242,22 @@ def train(
         bool, typer.Option("--resume", metavar=NO_VALUE, help="Continue the last run that did not finish.")
     ] = False,
     run: Annotated[str | None, typer.Option(help="With --resume: which run.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Train in so many processes, one a GPU.", show_default=False)
+    ] = None,
 ) -> None:
     """Tune the model on the prepared data."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.train.processes import was_launched
 
     if run and not resume:
         raise CasekitError(f"--run {run} names a run to resume", "add --resume, or leave --run out")
-    loaded = load_config(project, overrides or [])
+    words = [*(overrides or []), *([f"hardware.num_processes={processes}"] if processes else [])]
+    loaded = load_config(project, words)
     folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
-    say("run", folder)
+    if not was_launched():
+        say("run", folder)
 
 
 @app.command(rich_help_panel=WORK)
@@ -256,7 +274,12 @@ def evaluate(
     from kit import pipeline
     from kit.config import load_config
 
-    say("evaluation", pipeline.evaluate(load_config(project, overrides or []), run, _announce))
+    folder = pipeline.evaluate(load_config(project, overrides or []), run, _announce)
+    if (folder / "reward.json").is_file():
+        from kit.terminal_reward import reward_table
+
+        (console if console.is_terminal else Console(width=120)).print(reward_table(folder))
+    say("evaluation", folder)
 
 
 @app.command(rich_help_panel=WORK)

@@ -100,13 +100,12 @@ def review(
 def reports(
     projects: Annotated[list[Path] | None, typer.Argument(help="Projects; this one if none given.")] = None,
 ) -> None:
-    """List the reports of one or more projects, each with its verdict and main score."""
-    from kit.terminal import find_reports, headline
+    """List the reports of one or more projects, a line each: verdict, main score and where it lies."""
+    from kit.terminal import find_reports, report_line
 
     folders = [folder for project in projects or [HERE] for folder in find_reports(project)]
     if not folders:
         places = ", ".join(str(project) for project in projects or [HERE.resolve()])
         raise CasekitError(f"no report in {places}", "make one with `casekit run`")
-    console.print(headline(folders))
     for folder in folders:
-        say("report", folder / "report.html")
+        console.print(report_line(folder), highlight=False, soft_wrap=True)

@@ -47,9 +47,36 @@ def new_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    if path.exists():
-        shutil.rmtree(path)
-    temporary.replace(path)
+    replace_folder(temporary, path)
+
+
+def replace_folder(made: Path, path: Path) -> None:
+    """Move the folder `made` to `path`, on the same file system; what was there goes once it is replaced."""
+    before = _temporary(path)
+    if path.exists():  # a folder cannot be moved over another: there is a moment without either
+        path.replace(before)
+    made.replace(path)
+    _flush(path.parent)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or all files of a folder, are on the disk and not only on their way there.
+
+    Killing a process loses nothing that it has written; cutting the power does, and may leave a file of the
+    right size full of zeros.
+    """
+    for one in [*path.rglob("*"), path] if path.is_dir() else [path]:
+        _flush(one)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _temporary(path: Path) -> Path:

@@ -9,12 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.as_trained import as_trained, prepared_of
 from kit.config import Config, LoadedConfig
 from kit.config.errors import ConfigError, DataError, Problem
-from kit.config.explain import dotted
 from kit.config.schema_data import Data, Source
-from kit.config.show import leaves
-from kit.config.yaml_lines import load_yaml
 from kit.files import write_text
 from kit.hooks import load_hooks
 
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from kit.report.build import ReportResult
     from kit.report.verify import Verified
     from kit.terminal_rows import Look
+    from kit.train.chain import Link
 
 
 def tokenizer(config: Config) -> Any:
@@ -147,31 +146,68 @@ def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
     write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def train(loaded: LoadedConfig, resume: Path | None = None) -> Path:
-    """Train on the prepared data, picking the golden checkpoint by the case's own metric; the run."""
+def train(loaded: LoadedConfig, link: "Link | None" = None, resume: Path | None = None) -> Path:
+    """Train on the prepared data, each stage from the golden checkpoint of the one before; the last run.
+
+    Where `hardware` asks for several processes, this one starts them, and each does what follows.
+
+    Args:
+        link: the place in the chain to begin at; None is its first stage.
+        resume: a run of that stage to continue.
+    """
     from kit.data.prepared import find_prepared
-    from kit.evaluate.evaluate import check_labels, load_metrics, task_scorer
+    from kit.evaluate.evaluate import check_labels, load_metrics
+    from kit.launch.processes import launch_training, needs_launch
+    from kit.train.chain import Link
+
+    config, root, stages = loaded.config, loaded.root, loaded.config.train.names
+    link = link or Link(stages, number=0, before=None)
+    if needs_launch(config.hardware):
+        ensure_base(config)  # once, before every process wants it
+        return launch_training(config.hardware, training_words(loaded, resume or link.before))
+    hooks = load_hooks(root)
+    load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
+    prepared = find_prepared(config, root, hooks, tokenizer(config))
+    if stages != ["reward"]:  # which is asked nothing
+        check_labels(config, root, prepared, hooks)
+    run = _train_stage(loaded.of_stage(link.number), prepared, link, resume)
+    for number in range(link.number + 1, len(stages)):
+        run = _train_stage(loaded.of_stage(number), prepared, Link(stages, number, before=run))
+    return run
+
+
+def _train_stage(loaded: LoadedConfig, prepared: Path, link: "Link", resume: Path | None = None) -> Path:
+    """One stage, its golden checkpoint picked by the case's own metric, of a reward model by its pairs; the
+    run.
+    """
+    from kit.evaluate.evaluate import task_scorer
     from kit.evaluate.rewards import load_rewards
     from kit.train.manifest import golden_choice
     from kit.train.stages import train as train_model
 
-    config, root = loaded.config, loaded.root
-    hooks = load_hooks(root)
-    load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
-    prepared = find_prepared(config, root, hooks, tokenizer(config))
-    check_labels(config, root, prepared, hooks)
-    task_score = task_scorer(config, root, prepared, hooks) if config.evaluate.metrics else None
+    config, root, hooks = loaded.config, loaded.root, load_hooks(loaded.root)
+    answers = config.train.stage != "reward"
+    task_score = task_scorer(config, root, prepared, hooks) if answers and config.evaluate.metrics else None
+    chosen_by = golden_choice(config, root, hooks) if answers else {}
+    linked = link if len(link.stages) > 1 else None
     rewards = load_rewards(config, root, prepared, hooks) if config.train.stage == "grpo" else ()
-    chosen_by = golden_choice(config, root, hooks)
-    return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin, rewards)
+    return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin, linked, rewards)
+
+
+def training_words(loaded: LoadedConfig, resume: Path | None) -> list[str]:
+    """What a process that trains is given on its command line, after `casekit train`."""
+    going_on = ["--resume", "--run", resume.name] if resume else []
+    return [*loaded.overrides, "--project", str(loaded.root), *going_on]
 
 
 def resume(loaded: LoadedConfig, run_id: str | None = None) -> Path:
-    """Continue a run exactly where it stopped; the newest unfinished one if none is named."""
-    from kit.train.runs import find_run, latest_unfinished_run
+    """Continue a run exactly where it stopped, and the stages after it; without a name the newest that did
+    not finish, or whose chain of stages did not.
+    """
+    from kit.config.stages import stage_configs
+    from kit.train.chain import go_on
 
-    root = loaded.root
-    return train(loaded, resume=find_run(root, run_id) if run_id else latest_unfinished_run(root))
+    return train(loaded, *go_on(loaded.root, run_id, stage_configs(loaded.config)))
 
 
 def evaluate(
@@ -179,18 +215,22 @@ def evaluate(
     run_id: str | None = None,
     announce: Callable[["Plan"], None] = lambda plan: None,
 ) -> Path:
-    """Answer the held-out prompts with base and golden, and score both; the evaluation.
+    """Answer the held-out prompts with base and golden, and score both; the evaluation. Of a reward model
+    the held-out pairs are scored instead.
 
     Args:
         announce: told what so many prompts could show, before the first is asked.
     """
     from kit.evaluate.evaluate import evaluate as evaluate_run
+    from kit.evaluate.reward import evaluate_reward
     from kit.train.runs import find_run
 
     run = find_run(loaded.root, run_id)
     config = as_trained(loaded, run)
     ensure_base(config)
     prepared = prepared_of(loaded.root, run)
+    if config.train.stage == "reward":
+        return evaluate_reward(config, prepared, run, loaded.root)
     return evaluate_run(config, loaded.root, prepared, run, load_hooks(loaded.root), announce)
 
 
@@ -239,7 +279,15 @@ def verify(loaded: LoadedConfig, report: Path) -> "Verified":
 
 
 def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: None) -> "ReportResult":
-    """The whole way: prepare, train, evaluate, report; `announce` as for `evaluate`."""
+    """The whole way: prepare, train, evaluate, report; `announce` as for `evaluate`.
+
+    Raises:
+        ConfigError: the last stage is `reward`, whose model gives no answers to report.
+    """
+    if loaded.config.train.names[-1] == "reward":
+        message = "ends with `reward`, whose model scores answers and gives none: there is no report to make"
+        hint = "run: casekit data prepare && casekit train && casekit evaluate"
+        raise ConfigError(Problem("train.stage", message, hint))
     prepare(loaded)
     trained = train(loaded)
     evaluation = evaluate(loaded, trained.name, announce)
@@ -308,6 +356,7 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
     """Answer one message, or hold a conversation in the terminal."""
     from kit.evaluate.generate import generate
     from kit.evaluate.prompts import Prompt
+    from kit.evaluate.reward import refuse_reward_model
     from kit.models.loading import load_base, load_tokenizer, load_tuned
     from kit.terminal import converse
     from kit.train.runs import find_run
@@ -319,6 +368,7 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
     else:
         run = find_run(loaded.root, run_id)
         config = as_trained(loaded, run)
+        refuse_reward_model(config, run)
         ensure_base(config)
         model = load_tuned(run / "golden", config)
     words = load_tokenizer(config.model)
@@ -338,38 +388,3 @@ def chat(loaded: LoadedConfig, message: str | None, run_id: str | None = None, b
         return answer.output
 
     converse(reply, message, config)
-
-
-def as_trained(loaded: LoadedConfig, run: Path) -> Config:
-    """The project's settings as they are now, but model, method, data and training as the run had them.
-
-    So that evaluating a run made with `model=…` on the command line compares it with its own base.
-
-    Raises:
-        ConfigError: a word on the command line would change what the run was made with.
-    """
-    tree, _ = load_yaml(run / "config.yaml")
-    trained = Config.model_validate(tree)
-    kept = {name: getattr(trained, name) for name in ("model", "method", "train", "data", "seed", "tier")}
-    then = dict(leaves(trained.model_dump(mode="json")))
-    ignored = {
-        origin.where: dotted(key)
-        for key, value in leaves(loaded.config.model_dump(mode="json"))
-        if key[0] in kept
-        and (origin := loaded.origin(key)).layer == "command line"
-        and then.get(key) != value
-    }
-    if ignored:
-        hint = f"leave it out, or train again: {run.name} was made with other settings"
-        raise ConfigError(
-            [Problem(where, f"`{setting}` is the run's own", hint) for where, setting in ignored.items()]
-        )
-    return loaded.config.model_copy(update=kept)
-
-
-def prepared_of(root: Path, run: Path) -> Path:
-    """The prepared data a run was trained on."""
-    from kit.data.prepared import prepared_folder
-    from kit.train.runs import load_manifest
-
-    return prepared_folder(root, load_manifest(run)["data"]["fingerprint"])

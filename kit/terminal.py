@@ -28,6 +28,7 @@ _STATUS_STYLES = {
     "invalid": "bold red",
     "compared": "green",
 }
+_LONGEST_STATUS = max(map(len, _STATUS_STYLES))
 _VERDICT_STYLES = {"improved": "green", "worse": "bold red", "not shown": "dim"}
 
 
@@ -71,6 +72,9 @@ def data_table(summary: dict[str, Any], listed: str) -> Table:
     table.add_row(
         "kept", str(rows["kept"]), f"train {rows['train']}, valid {rows['valid']}, test {rows['test']}"
     )
+    for stage, served in summary["stages"].items() if len(summary["stages"]) > 1 else ():
+        splits = ", ".join(f"{split} {count}" for split, count in served.items())
+        table.add_row(f"for {stage}", str(sum(served.values())), splits)
     table.add_row("rejected", str(rows["rejected"]), f"each {listed}" if rows["rejected"] else "")
     if rows["left_out"]:
         table.add_row("left out", str(rows["left_out"]), "by `max_rows` or `weight` of their sources")
@@ -125,6 +129,19 @@ def find_reports(project: Path) -> list[Path]:
         (path.parent for path in project.glob("reports/*/report.json")),
         key=lambda folder: (folder / "report.json").stat().st_mtime,
     )
+
+
+def report_line(folder: Path) -> Text:
+    """A report on one line: its verdict, and its first score with what became of it."""
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    status = report["verdict"]["status"]
+    line = Text(f"{status:<{_LONGEST_STATUS}}  ", style=_STATUS_STYLES[status])
+    if "pairs" in report:
+        line.append(f"{len(report['pairs'])} systems against {visible(report['reference'])}  ", style="")
+    elif first := next((m for m in report["metrics"] if m["decoding"] == "greedy"), None):
+        base, tuned, _ = _score_cells(first)
+        line.append(f"{visible(first['name'])} {base} → {tuned}, {first['verdict']}  ", style="not bold")
+    return line.append(visible(str(folder / "report.html")), style="not bold dim")
 
 
 def headline(folders: Sequence[Path]) -> Group:

@@ -6,13 +6,15 @@ unknown, not as absent: nothing that refers to them is called wrong.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kit.config.explain import Finding, dotted, unknown_choice
 from kit.config.grpo import check_grpo
+from kit.config.hardware import check_hardware
 from kit.config.labour import Labour
 from kit.config.preference import check_preference
+from kit.config.ranges import check_threshold
 from kit.config.schema_train import Train
 from kit.config.yaml_lines import Key
 
@@ -31,12 +33,14 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_tier(settings),
         *_metrics(settings),
         *_gates(settings),
+        *_thresholds(settings),
         *_general(settings),
         *_languages(settings),
         *_documents(settings),
         *_adapter(settings),
         *check_preference(tree),
         *_grpo(settings),
+        *check_hardware(tree),
     ]
 
 
@@ -100,12 +104,12 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
     evaluated = [name for _, name in settings.metrics]
     golden = settings.get("train", "golden_metric")
     if isinstance(golden, str) and golden not in evaluated:
-        yield unknown_choice(("train", "golden_metric"), "metric", golden, evaluated)
+        yield _not_measured(("train", "golden_metric"), golden, evaluated)
     labour = settings.get("labour")
     if isinstance(labour, dict):
         contained = labour.get("contained", Labour.model_fields["contained"].default)
         if isinstance(contained, str) and contained not in evaluated:
-            yield unknown_choice(("labour", "contained"), "metric", contained, evaluated)
+            yield _not_measured(("labour", "contained"), contained, evaluated)
     if not settings.stands("evaluate", "latency_prompts"):
         return
     known = evaluated if settings.get("evaluate", "latency_prompts") == 0 else [*evaluated, "response_time"]
@@ -116,7 +120,18 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
             metric = entry.get("metric")
             of_the_case = entry.get("on") is None
             if of_the_case and isinstance(metric, str) and metric not in known:
-                yield unknown_choice((section, index, "metric"), "metric", metric, known)
+                yield _not_measured((section, index, "metric"), metric, known)
+
+
+def _not_measured(key: Key, name: str, known: list[str]) -> Finding:
+    """A metric that `evaluate.metrics` does not list, which another layer may have set since."""
+    return replace(unknown_choice(key, "metric", name, known), beside=("evaluate", "metrics"))
+
+
+def _thresholds(settings: _Settings) -> Iterator[Finding]:
+    for section in ("gates", "claims"):
+        for index, entry in settings.mappings(section):
+            yield from check_threshold((section, index), entry)
 
 
 def _metrics_given_twice(settings: _Settings) -> Iterator[Finding]:

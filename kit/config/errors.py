@@ -16,6 +16,8 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     NOT_ENOUGH_EVIDENCE = 3
     INVALID_RUN = 4
+    RESUME_ME = 75
+    """A run was asked to stop (SIGTERM) and saved what it had: EX_TEMPFAIL of sysexits.h, try again."""
 
 
 @dataclass(frozen=True)
@@ -68,3 +70,16 @@ class NoEvidenceError(CasekitError):
     """There is nothing that a verdict could rest on (exit code 3)."""
 
     exit_code = ExitCode.NOT_ENOUGH_EVIDENCE
+
+
+class DiskError(CasekitError):
+    """The disk does not hold, or will not hold, what has to be written (exit code 2)."""
+
+
+class Terminated(BaseException):
+    """SIGTERM: the machine is taken away, what there was to save is saved (exit code 75).
+
+    No `Exception`: the signal may come anywhere, and code that catches any error must not go on.
+    """
+
+    exit_code = ExitCode.RESUME_ME

@@ -17,12 +17,20 @@ from pydantic_core import ErrorDetails
 from kit.config.schema import Config, HarnessTask, MetricUse, Model
 from kit.config.schema_grpo import RewardUse
 from kit.config.schema_judge import Rubric
-from kit.config.schema_train import MethodConfig
+from kit.config.schema_train import MethodConfig, StageUse
 from kit.config.section import Section
 from kit.config.yaml_lines import Key
 
 _SHOWN = 60  # characters of a found value
-_NAMED = (Model, MethodConfig, MetricUse, HarnessTask, RewardUse, Rubric)  # a bare name is short for them
+_NAMED = (
+    Model,
+    MethodConfig,
+    MetricUse,
+    HarnessTask,
+    RewardUse,
+    Rubric,
+    StageUse,
+)  # sections that a bare name is short for
 _WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or false", Any: "anything"}
 _MANY = {str: "texts", float: "numbers", int: "whole numbers"}
 
@@ -36,6 +44,8 @@ class Finding:
     hint: str = ""
     needs_rest: bool = False
     """Whether a setting elsewhere could put it right: not to be said where a layer cannot be read."""
+    beside: Key = ()
+    """A setting that it does not agree with; the loader says where that stands, if another layer set it."""
 
 
 def explain(error: ValidationError) -> list[Finding]:

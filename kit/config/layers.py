@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from kit.config.checks import check_across_sections
 from kit.config.errors import ConfigError, Problem
-from kit.config.explain import Finding, explain
+from kit.config.explain import Finding, dotted, explain
 from kit.config.gates import Gate
 from kit.config.schema import Config
+from kit.config.stages import check_with_stages, origins_of_stage, stage_configs
 from kit.config.yaml_lines import Document, Key, parse_document, read_document
 
 RECIPE_FILE = Path("conf/recipe.yaml")
@@ -44,12 +44,21 @@ class LoadedConfig:
     root: Path
     origins: dict[Key, Origin]
     recipe_gates: list[Gate] = field(default_factory=list)
+    overrides: tuple[str, ...] = ()
+    """The words of the command line, as they were given."""
 
     def origin(self, key: Key) -> Origin:
         """Where the value at `key` came from: the layer that set it last, else the kit."""
         if key not in self.origins and key[-1] == "name" and isinstance(key[-2], int):
             key = key[:-1]  # an item given by its bare name
         return self.origins.get(key) or Origin("kit default", "kit/config/schema.py")
+
+    def of_stage(self, number: int) -> "LoadedConfig":
+        """The settings of one stage, counted from 0, as if it were the only one."""
+        if not self.config.train.stages:
+            return self
+        config = stage_configs(self.config)[number]
+        return replace(self, config=config, origins=origins_of_stage(self.origins, number))
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ def load_config(root: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     layers = [layer for layer in (recipe, project, command_line) if layer is not None]
     config, origins = _resolve(layers, problems)
     gates = _recipe_gates(layers, config.tier)
-    return LoadedConfig(config=config, root=root, origins=origins, recipe_gates=gates)
+    return LoadedConfig(config, root, origins, gates, tuple(overrides))
 
 
 def _recipe_gates(layers: list[_Layer], tier: str | None) -> list[Gate]:
@@ -144,7 +153,7 @@ def _validate(layers: list[_Layer]) -> tuple[Config | None, list[Finding]]:
         config = Config.model_validate(tree)
     except ValidationError as error:
         findings = explain(error)
-    across = check_across_sections(tree, [finding.key for finding in findings])
+    across = check_with_stages(tree, [finding.key for finding in findings])
     if not all(layer.whole for layer in layers):
         findings = [finding for finding in findings if not finding.needs_rest]
         across = [finding for finding in across if not finding.needs_rest]
@@ -282,5 +291,8 @@ def _nearest(places: Mapping[Key, Place], key: Key) -> Place | None:
 
 
 def _problem(finding: Finding, origins: dict[Key, Origin]) -> Problem:
-    origin = _nearest(origins, finding.key)
-    return Problem(where=origin.where if origin else "", message=finding.message, hint=finding.hint)
+    origin, other = _nearest(origins, finding.key), _nearest(origins, finding.beside)
+    hint = finding.hint
+    if origin and other and other.layer != origin.layer:
+        hint = f"{hint}; `{dotted(finding.beside)}` is set at {other.where}"
+    return Problem(where=origin.where if origin else "", message=finding.message, hint=hint)

@@ -50,15 +50,17 @@ def check_preference(tree: dict[str, Any]) -> list[Finding]:
     except ValidationError:
         return []
     if stage not in LOSSES:
-        return [
+        unused = [
             _finding(
                 name,
-                f"is set, and train.stage is {stage}, which learns from no preferences",
+                f"is set, and train.stage is {stage}, which takes none of these",
                 f"set train.stage to {' or '.join(LOSSES)}, or take it out",
             )
             for name in given
             if getattr(preference, name) != getattr(Preference(), name)
         ]
+        compares = [*_packing(stage, train), *_dropout(stage, tree.get("method"))]
+        return [*unused, *compares] if stage == "reward" else unused
     found = [*_losses(stage, preference), *_weights(stage, preference)]
     found += _batch(stage, preference, train)
     return [*found, *_dropout(stage, tree.get("method"))]
@@ -99,7 +101,7 @@ def _weights(stage: str, preference: Preference) -> Iterator[Finding]:
         yield _finding("simpo_gamma", "is for the loss `simpo`, which is not chosen", "take it out")
 
 
-def _batch(stage: str, preference: Preference, train: dict[str, Any]) -> Iterator[Finding]:
+def _packing(stage: str, train: dict[str, Any]) -> Iterator[Finding]:
     if train.get("packing") is True:
         yield Finding(
             ("train", "packing"),
@@ -107,6 +109,10 @@ def _batch(stage: str, preference: Preference, train: dict[str, Any]) -> Iterato
             "set it to false: sft and pretrain pack; here rows of like length share a batch",
             needs_rest=True,
         )
+
+
+def _batch(stage: str, preference: Preference, train: dict[str, Any]) -> Iterator[Finding]:
+    yield from _packing(stage, train)
     if stage != "kto" or losses_of(stage, preference) != ["kto"]:
         return
     for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):

@@ -15,7 +15,7 @@ from kit.config.labour import Labour
 from kit.config.schema_data import Data
 from kit.config.schema_judge import Judge
 from kit.config.schema_train import Hardware, MethodConfig, Tracking, Train
-from kit.config.section import Section
+from kit.config.section import Section, name_only
 
 TierName = Literal["tiny", "startup", "medium", "large"]
 
@@ -42,10 +42,6 @@ class Project(Section):
     """The project's name, as asked by the scaffold."""
     languages: list[str] = []
     """The languages that are deployed; empty means all of the recipe's."""
-
-
-def _name_only(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
 
 
 class Model(Section):
@@ -100,7 +96,7 @@ class GeneralSet(Section):
     system_prompt: str | None = None
     """Asked without one by default: the case's own may forbid what is asked here."""
     metrics: Annotated[
-        list[Annotated[MetricUse, BeforeValidator(_name_only, json_schema_input_type=str | MetricUse)]],
+        list[Annotated[MetricUse, BeforeValidator(name_only, json_schema_input_type=str | MetricUse)]],
         Field(min_length=1),
     ]
     """What is measured on it."""
@@ -129,13 +125,13 @@ class Evaluate(Section):
     """Base against tuned on the same held-out prompts."""
 
     metrics: list[
-        Annotated[MetricUse, BeforeValidator(_name_only, json_schema_input_type=str | MetricUse)]
+        Annotated[MetricUse, BeforeValidator(name_only, json_schema_input_type=str | MetricUse)]
     ] = []
     """What is measured, most important first; each metric once."""
     general: list[GeneralSet] = []
     """Sets outside the case on which nothing must be lost."""
     harness: list[
-        Annotated[HarnessTask, BeforeValidator(_name_only, json_schema_input_type=str | HarnessTask)]
+        Annotated[HarnessTask, BeforeValidator(name_only, json_schema_input_type=str | HarnessTask)]
     ] = []
     """Tasks of lm-evaluation-harness that both systems are given, reported beside the general sets."""
     max_prompts: int = Field(default=400, gt=0)
@@ -211,10 +207,10 @@ class Config(Section):
     seed: int = Field(default=42, ge=0)
     """Seeds data, training and sampling alike."""
     data: Data = Data()
-    model: Annotated[Model, BeforeValidator(_name_only, json_schema_input_type=str | Model)] = Model()
-    method: Annotated[
-        MethodConfig, BeforeValidator(_name_only, json_schema_input_type=str | MethodConfig)
-    ] = MethodConfig()
+    model: Annotated[Model, BeforeValidator(name_only, json_schema_input_type=str | Model)] = Model()
+    method: Annotated[MethodConfig, BeforeValidator(name_only, json_schema_input_type=str | MethodConfig)] = (
+        MethodConfig()
+    )
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()

@@ -4,6 +4,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from kit.config.schema_train import Stage
 from kit.config.section import Section
 
 Severity = Literal["reject", "report", "off"]
@@ -31,6 +32,9 @@ class Source(Section):
     `preference_alpaca`; or a reader of the project's hooks."""
     columns: dict[str, str] = {}
     """Renames before reading: our column name -> theirs, such as `prompt: question`."""
+    stages: list[Stage] = []
+    """Which of several stages learn from it; empty are all that can. Named, the stages that learn whole
+    dialogues also take the chosen answers of pairs, and answers labelled true."""
     split: Literal["auto", "train", "valid", "test"] = "auto"
     """Puts the whole source in one split; `auto` splits it as `data.split` says."""
     weight: float | None = Field(default=None, gt=0)

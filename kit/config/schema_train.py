@@ -1,13 +1,13 @@
 """What stands under `method`, `train`, `hardware` and `tracking`: a model's training, setting by setting."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from kit.config.schema_grpo import Grpo
-from kit.config.section import Section
+from kit.config.section import Section, name_only
 
-Stage = Literal["pretrain", "sft", "dpo", "kto", "orpo", "grpo"]
+Stage = Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "grpo"]
 PreferenceLoss = Literal[
     "sigmoid",
     "sigmoid_norm",
@@ -70,13 +70,28 @@ class Preference(Section):
     """kto: a factor for the loss of answers labelled false."""
 
 
+class StageUse(Section):
+    """One stage of several, with settings that it has of its own. A bare name is short for `{name: …}`."""
+
+    model_config = ConfigDict(extra="allow")  # checked as settings of `train`, over which they lie
+
+    name: Stage
+    """Beside it any setting of `train`, such as `{name: dpo, learning_rate: 5e-6}`."""
+
+
 class Train(Section):
     """The training run. The defaults are the seed's example profile: 3e-5, batch 32, 5 epochs."""
 
     stage: Stage = "sft"
     """`sft` learns the assistant's turns; `pretrain` every token; `dpo` and `orpo` pairs of a chosen and
     a rejected answer, measured against the base or without; `kto` answers labelled good or bad; `grpo`
-    answers that it draws itself, rewarded by the case's metrics."""
+    answers that it draws itself, rewarded by the case's metrics; `reward` makes, from pairs, a model that
+    scores answers and gives none."""
+    stages: list[
+        Annotated[StageUse, BeforeValidator(name_only, json_schema_input_type=Stage | StageUse)]
+    ] = []
+    """Instead of `stage`: several in turn, such as `[sft, dpo]`, each a run from the last one's golden
+    checkpoint."""
     learning_rate: float = Field(default=3e-5, gt=0)
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
@@ -87,7 +102,8 @@ class Train(Section):
     global_batch_size: int = Field(default=32, gt=0)
     """Sequences per optimiser step, over all devices and accumulation."""
     per_device_train_batch_size: int = Field(default=8, gt=0)
-    """Sequences per forward pass, where they are not packed; the accumulation steps follow."""
+    """Sequences per forward pass, where they are not packed; the accumulation steps follow. Halved, and said,
+    where memory does not hold them."""
     packing: bool = False
     """Join the sequences of a global batch in rows of at most `model.max_length` tokens, kept apart; a
     forward pass is then one row. The steps see what they see unpacked."""
@@ -112,6 +128,11 @@ class Train(Section):
     preference: Preference = Preference()
     grpo: Grpo = Grpo()
 
+    @property
+    def names(self) -> list[Stage]:
+        """The stages in their order; one, where there is no chain."""
+        return [use.name for use in self.stages] or [self.stage]
+
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
         if not self.packing and self.global_batch_size % self.per_device_train_batch_size:
@@ -129,6 +150,24 @@ class Hardware(Section):
     """`auto` takes the GPU where there is one."""
     num_threads: int | None = Field(default=None, gt=0)
     """CPU threads for torch; null leaves torch's choice."""
+    num_processes: int = Field(default=1, gt=0)
+    """Training processes on each machine, one a GPU; `casekit train --processes 2` is short for it."""
+    num_machines: int = Field(default=1, gt=0)
+    """Machines that train together; the command is given on each, with its own `machine_rank`."""
+    machine_rank: int = Field(default=0, ge=0)
+    """Which of the machines this is. The one with 0 writes the run."""
+    main_address: str | None = None
+    """Of several machines: `host:port` of the one with rank 0, a port that the others can reach."""
+    sharding: Literal["none", "fsdp", "deepspeed"] = "none"
+    """`none` holds the whole model in every process; `fsdp` (FSDP2) and `deepspeed` (ZeRO-3) share weights,
+    gradients and optimizer state out among the GPUs."""
+    cpu_offload: bool = False
+    """Sharded only: keep in the machine's memory what a GPU does not need just now. Slow."""
+
+    @property
+    def world_size(self) -> int:
+        """Processes on all machines together."""
+        return self.num_processes * self.num_machines
 
 
 class Tracking(Section):

@@ -1,5 +1,7 @@
 """What every part of the configuration has in common."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -12,3 +14,8 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+
+def name_only(value: Any) -> Any:
+    """A bare name as the section that it is short for: `{name: …}`."""
+    return {"name": value} if isinstance(value, str) else value

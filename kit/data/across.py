@@ -120,7 +120,7 @@ def _overlaps(ranked: list[Entry]) -> Iterator[Found]:
         first = asked.setdefault(entry.keys.asked, entry)
         if first.split != entry.split:
             yield Found(entry, f"{entry.split} asks what {first.split} asks ({first.where})")
-        elif entry.split == "train" and entry.learned == "answer":
+        elif entry.split == "train" and entry.every_answer:
             # Loss is on every answer, so an earlier turn that test asks would be learned all the same.
             others = (asked.get(before) for before, _ in entry.keys.answers[:-1])
             found = next((other for other in others if other and other.split != "train"), None)
@@ -158,7 +158,7 @@ def _near_overlaps(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Fou
 def _ends(entry: Entry) -> range:
     """The answers that are learned or scored: as in the overlap check, every one of a training row."""
     count = len(entry.keys.answers)
-    return range(0 if entry.split == "train" and entry.learned == "answer" else count - 1, count)
+    return range(0 if entry.split == "train" and entry.every_answer else count - 1, count)
 
 
 def _duplicates(ranked: list[Entry]) -> Iterator[Found]:

@@ -99,9 +99,9 @@ def _notes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
         yield "one set does not say which tokenizer it was prepared for: lengths may not be comparable"
     elif words[0] != words[1]:
         yield "another tokenizer or chat template: lengths in tokens are not comparable"
-    stages = [summary["settings"].get("stage") for summary in (old, new)]
+    stages = [", ".join(summary["settings"].get("stages", [])) for summary in (old, new)]
     if stages[0] != stages[1]:
-        yield f"another stage, {stages[0]} and {stages[1]}: rows may be of another kind"
+        yield f"other stages ({stages[0]}; {stages[1]}): rows may be of another kind"
 
 
 def _pairs(

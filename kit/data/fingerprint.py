@@ -57,7 +57,7 @@ def settings(config: Config) -> dict[str, Any]:
         "languages": config.languages,
         "max_length": config.model.max_length,
         "seed": config.seed,
-        "stage": config.train.stage,
+        "stages": config.train.names,
     }
 
 

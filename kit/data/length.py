@@ -121,7 +121,7 @@ def dialogue_samples(
         if config.data.over_length != "split":
             raise
         # Pretraining learns every token, so one that is context would be learned twice.
-        context = 0.0 if config.train.stage == "pretrain" else _CONTEXT
+        context = 0.0 if config.train.names == ["pretrain"] else _CONTEXT
         dialogue = _Dialogue(
             messages, tokenizer, lambda part: render(part, tokenizer, limit, tools), limit, error.tokens
         )

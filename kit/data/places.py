@@ -2,6 +2,7 @@
 
 import glob
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from kit.config.schema_data import Source
 from kit.config.schema_train import Stage
 from kit.data.opening import File
 from kit.data.records import KINDS, TEXT_SUFFIXES
+from kit.data.stages import read_for
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def find_places(config: Config, root: Path) -> Places:
     places = Places()
     for part, source in enumerate(config.data.sources):
         try:
-            names, skipped = _files(source, root, config.train.stage)
+            names, skipped = _files(source, root, read_for(source, config).stages)
         except DataError as error:
             places.problems.extend(error.problems)
             continue
@@ -61,7 +63,7 @@ def name_of(source: Source) -> str:
     return f"{source.path}#{source.sheet}" if source.sheet else str(source.path)
 
 
-def _files(source: Source, root: Path, stage: Stage) -> tuple[list[str], list[str]]:
+def _files(source: Source, root: Path, stages: Sequence[Stage]) -> tuple[list[str], list[str]]:
     """The files of a folder or pattern, and what a folder holds besides; none of anything else.
 
     Raises:
@@ -80,7 +82,7 @@ def _files(source: Source, root: Path, stage: Stage) -> tuple[list[str], list[st
         if not names:
             raise _missing(place, "no file fits this pattern", root)
         return names, []
-    suffixes = [suffix for suffix in KINDS if stage == "pretrain" or suffix not in TEXT_SUFFIXES]
+    suffixes = [suffix for suffix in KINDS if "pretrain" in stages or suffix not in TEXT_SUFFIXES]
     known: list[str] = []
     skipped: list[str] = []
     for name in sorted(_below(Path(place), root)):

@@ -4,7 +4,7 @@ A pair becomes the dialogue that ends with the chosen answer, and beside it the 
 looks at dialogues looks at pairs as well, and the reference answer of an evaluation is the chosen one.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from kit.config.errors import DataError, Problem
@@ -15,7 +15,7 @@ from kit.data.rows import Message
 from kit.data.same import normal
 from kit.data.tools import said
 
-PAIR_STAGES: tuple[Stage, ...] = ("dpo", "orpo")
+PAIR_STAGES: tuple[Stage, ...] = ("dpo", "orpo", "reward")
 """Stages that learn from pairs."""
 LABEL_STAGES: tuple[Stage, ...] = ("kto",)
 """Stages that learn from labelled answers."""
@@ -108,10 +108,10 @@ def convert_pair(record: Record, format_name: str) -> Pair:
     return chosen, rejected[-1]
 
 
-def used_by(format_name: str, stage: Stage) -> tuple[str, ...]:
+def used_by(format_name: str, stages: Collection[Stage]) -> tuple[str, ...]:
     """The columns that are read for preferences alone: those of a format of pairs, and kto's label."""
     if format_name not in PREFERENCE:
-        return ("label",) if stage in LABEL_STAGES else ()
+        return ("label",) if set(stages) & set(LABEL_STAGES) else ()
     also = {"preference_alpaca": ("input", "system", "history")}.get(format_name, ("system",))
     return (*PREFERENCE[format_name][0], *also, "tools")
 
@@ -121,17 +121,20 @@ def detect_pairs(columns: Collection[str]) -> str | None:
     return next((name for name, (needed, _) in PREFERENCE.items() if set(needed) <= set(columns)), None)
 
 
-def refuse_for_stage(columns: Collection[str], format_name: str, stage: Stage, name: str) -> None:
-    """Refuse a source that has not what its stage learns from, before its rows are read.
+def refuse_for_stages(columns: Collection[str], format_name: str, stages: Sequence[Stage], name: str) -> None:
+    """Refuse a source that has not what its stages learn from, before its rows are read.
 
     Args:
         columns: those of its first records, under our names.
         format_name: as it is named in the settings, or as the columns show it.
+        stages: those that it may serve.
 
     Raises:
         DataError: pairs for a stage that learns from single answers, the reverse, or no labels for kto.
     """
-    if format_name in PREFERENCE and stage not in PAIR_STAGES:
+    pairs, labels = set(stages) & set(PAIR_STAGES), set(stages) & set(LABEL_STAGES)
+    stage = " and ".join(stages)
+    if format_name in PREFERENCE and not pairs:
         message = f"holds pairs of `chosen` and `rejected` answers, and `train.stage` is {stage}"
         alone = "messages: chosen" if format_name == "preference_implicit" else "completion: chosen"
         hint = (
@@ -139,11 +142,11 @@ def refuse_for_stage(columns: Collection[str], format_name: str, stage: Stage, n
             f"with `columns` ({alone})"
         )
         raise DataError(Problem(name, message, hint))
-    if format_name not in PREFERENCE and stage in PAIR_STAGES:
+    if format_name not in PREFERENCE and len(pairs) == len(stages):
         message = f"holds single answers (format {format_name}), and `train.stage: {stage}` learns from pairs"
         hint = "bring rows with `chosen` and `rejected` (rename with `columns`), or set train.stage: sft"
         raise DataError(Problem(name, message, hint))
-    if stage in LABEL_STAGES and "label" not in columns:
+    if len(labels) == len(stages) and "label" not in columns:
         message = (
             f"has no column `label`, and `train.stage: {stage}` learns from answers labelled true or false"
         )
@@ -152,14 +155,15 @@ def refuse_for_stage(columns: Collection[str], format_name: str, stage: Stage, n
 
 
 def beside(
-    record: Record, fields: dict[str, Any], format_name: str, stage: Stage
+    record: Record, fields: dict[str, Any], format_name: str, stages: Sequence[Stage]
 ) -> tuple[Message | None, bool | None]:
-    """What stands beside a dialogue for its stage: the rejected answer of a pair, or the label.
+    """What stands beside a dialogue for its stages: the rejected answer of a pair, or the label.
 
     Args:
         record: as it was read, under our names.
         fields: its columns without the dialogue, from which the answers are taken out.
         format_name: one of our formats, or a reader of the project, which returns `rejected` or `label`.
+        stages: those that its source may serve; where all need one of the two, it must be there.
 
     Raises:
         ValueError: it is missing or does not fit.
@@ -168,9 +172,12 @@ def beside(
         fields.pop("chosen", None)
         fields.pop("rejected", None)
         return convert_pair(record, format_name)[1], None
-    if stage in PAIR_STAGES:
+    pairs, labels = set(stages) & set(PAIR_STAGES), set(stages) & set(LABEL_STAGES)
+    if pairs and (len(pairs) == len(stages) or fields.get("rejected") is not None):
         return rejected_answer(fields.pop("rejected", None)), None
-    return None, label_of(fields.get("label")) if stage in LABEL_STAGES else None
+    if labels and (len(labels) == len(stages) or "label" in fields):
+        return None, label_of(fields.get("label"))
+    return None, None
 
 
 def rejected_answer(value: Any) -> Message:

@@ -30,6 +30,7 @@ from kit.data.places import find_places
 from kit.data.prepared import prepared_folder
 from kit.data.rows import SPLITS, Rejection, Row, SourceInfo, SplitName
 from kit.data.spread import spread
+from kit.data.stages import stages_without_rows
 from kit.data.store import Entry, Store
 from kit.data.summary import summarise
 from kit.data.write import write_split
@@ -138,11 +139,12 @@ def _refusals(preparation: Preparation, config: Config) -> list[Problem]:
     without rows.
     """
     count = preparation.findings.checks["too_long"].count
+    empty = _empty_splits(preparation, config) or stages_without_rows(preparation.entries, config)
     if config.data.over_length != "error" or not count:
-        return _empty_splits(preparation, config)
+        return empty
     message = f"is error, and {count} dialogues are over model.max_length ({config.model.max_length} tokens)"
     hint = "shorten them, raise model.max_length, or choose drop, split or truncate-prompt"
-    return [Problem("data.over_length", message, hint), *_empty_splits(preparation, config)]
+    return [Problem("data.over_length", message, hint), *empty]
 
 
 def _too_long(findings: Findings, config: Config) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,8 @@ class PreparedRow:
     """Of a pair: the answer that the last message was preferred to."""
     label: bool | None = None
     """Of an answer for kto: whether it is a good one."""
+    stages: list[str] = field(default_factory=list)
+    """The stages that learn from it."""
 
     @property
     def prompt(self) -> list[Message]:

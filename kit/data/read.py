@@ -1,7 +1,7 @@
 """Sources to rows: every record becomes a row or a rejection that says where it stood and why."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -21,11 +21,12 @@ from kit.data.preference import (
     beside,
     convert_pair,
     detect_pairs,
-    refuse_for_stage,
+    refuse_for_stages,
     used_by,
 )
 from kit.data.records import Opened, open_file, open_grammar, open_hub
 from kit.data.rows import DOCUMENT, Message, Record, Rejection, Row, SourceInfo, SplitName, Tool, is_document
+from kit.data.stages import ReadFor, read_for
 from kit.data.tools import read_tools
 from kit.files import sha256_file
 from kit.hooks import Hooks
@@ -56,6 +57,7 @@ class Reader:
     format: str
     columns: dict[str, str]
     split: SplitName | None
+    read_for: ReadFor
 
     def row(self, record: Record, config: Config, hooks: Hooks) -> Row | Rejection:
         """A row with all columns that the format did not use up, and the project's system prompt."""
@@ -65,9 +67,9 @@ class Reader:
         value = renamed(record.value, self.columns)
         try:
             messages, tools, fields = _convert(value, _converter_of(self.format, hooks), self.format)
-            if is_document(messages) and config.train.stage != "pretrain":
+            if is_document(messages) and "pretrain" not in self.read_for.stages:
                 raise ValueError("is a document; set train.stage: pretrain to train on it")
-            rejected, label = beside(value, fields, self.format, config.train.stage)
+            rejected, label = beside(value, fields, self.format, self.read_for.stages)
         except HOOK_ERRORS as error:
             reason = _reason(error, self.format) + _other_format(value, self.format)
             return Rejection(where, "format", reason, plain(record.value))
@@ -76,6 +78,10 @@ class Reader:
             messages = [{"role": "system", "content": system_prompt}, *messages]
         row = Row(self.name, record.line, messages, fields, self.split, part=self.part, tools=tools)
         row.rejected, row.label = rejected, label
+        if not self.read_for.learning(row):
+            stages = " and ".join(self.read_for.stages)
+            reason = f"neither a pair nor a labelled answer, and {stages} learn from nothing else"
+            return Rejection(where, "format", reason, plain(record.value))
         return row
 
 
@@ -98,9 +104,13 @@ def open_source(
     name = name_of(source)
     opened = _open(source, config, root)
     head = list(islice(opened.records, _PEEK))
-    format_name = _format_of(source, head, hooks, name, config.train.stage)
+    stages = read_for(source, config)
+    format_name = _format_of(source, head, hooks, name, stages.stages)
     seen = {column for record in head for column in renamed(record.value or {}, source.columns)}
-    wanted = used_columns(format_name) + used_by(format_name, config.train.stage)
+    stages = stages.narrowed(format_name, seen, known=format_name not in hooks.readers)
+    if any(record.value is not None for record in head) and format_name not in hooks.readers:
+        refuse_for_stages(seen, format_name, stages.stages, name)
+    wanted = used_columns(format_name) + used_by(format_name, stages.stages)
     used = [column for column in wanted if column in seen]
     info = SourceInfo(
         name=name,
@@ -113,7 +123,7 @@ def open_source(
         others=sorted(plain(str(column)) for column in seen.difference(used)),
     )
     split = None if source.split == "auto" else source.split
-    reader = Reader(name, part, format_name, source.columns, split)
+    reader = Reader(name, part, format_name, source.columns, split, stages)
     return info, reader, _counted(chain(head, opened.records), info)
 
 
@@ -140,7 +150,7 @@ def _converter_of(format_name: str, hooks: Hooks) -> Converter | HookReader:
     return CONVERTERS[format_name][1]
 
 
-def _format_of(source: Source, head: list[Record], hooks: Hooks, name: str, stage: Stage) -> str:
+def _format_of(source: Source, head: list[Record], hooks: Hooks, name: str, stages: Sequence[Stage]) -> str:
     """The named format or hook, or the format that the first records' columns show."""
     if source.format in hooks.readers:
         return source.format
@@ -148,23 +158,22 @@ def _format_of(source: Source, head: list[Record], hooks: Hooks, name: str, stag
     if source.format not in ("auto", *known):
         raise unknown_hook("format", source.format, ["auto", *known, *hooks.readers], name)
     records = [renamed(record.value, source.columns) for record in head if record.value is not None]
-    found = source.format if source.format != "auto" else _detected(records, stage)
+    found = source.format if source.format != "auto" else _detected(records, stages)
     if found is None:
-        raise _no_format(source, head, name, stage)
-    if found == "text" and stage != "pretrain" and source.format == "auto":
+        raise _no_format(source, head, name, stages)
+    if found == "text" and "pretrain" not in stages and source.format == "auto":
+        learned = " and ".join(stages)
         raise DataError(
             Problem(
                 name,
-                f"holds documents (a column `text`), and `train.stage: {stage}` learns answers",
+                f"holds documents (a column `text`), and `train.stage: {learned}` learns answers",
                 "set train.stage: pretrain, or rename the columns of the dialogues with `columns`",
             )
         )
-    if records:
-        refuse_for_stage({column for record in records for column in record}, found, stage, name)
     return found
 
 
-def _detected(records: list[dict[str, Any]], stage: Stage) -> str | None:
+def _detected(records: list[dict[str, Any]], stages: Sequence[Stage]) -> str | None:
     """The format that the first record shows which shows one. Pairs are looked for where they are learned
     from, and elsewhere last: a dialogue may have a column `chosen` of its own.
     """
@@ -172,7 +181,7 @@ def _detected(records: list[dict[str, Any]], stage: Stage) -> str | None:
         pairs, dialogue = detect_pairs(record), detect(record)
         if pairs and dialogue and _asks_only(record, dialogue):
             dialogue = None  # the answers stand in `chosen` and `rejected`
-        if found := (pairs or dialogue) if stage in PAIR_STAGES else (dialogue or pairs):
+        if found := (pairs or dialogue) if set(stages) & set(PAIR_STAGES) else (dialogue or pairs):
             return found
     return None
 
@@ -189,7 +198,7 @@ def unknown_hook(what: str, found: str, known: list[str], where: str) -> DataErr
     return DataError(Problem(where, f"unknown {what} {found!r}", suggest(found, known, "known")))
 
 
-def _no_format(source: Source, head: list[Record], name: str, stage: Stage) -> DataError:
+def _no_format(source: Source, head: list[Record], name: str, stages: Sequence[Stage]) -> DataError:
     columns = sorted({plain(str(column)) for record in head for column in record.value or {}})
     if not columns:
         first = next(
@@ -199,22 +208,22 @@ def _no_format(source: Source, head: list[Record], name: str, stage: Stage) -> D
         return DataError(Problem(name, f"nothing in it can be read; {first}", "open it and export it again"))
     missing = [f"{ours}: {theirs}" for ours, theirs in source.columns.items() if theirs not in columns]
     renamed = f" (renamed columns that are not there: {', '.join(missing)})" if missing else ""
-    formats = PREFERENCE if stage in PAIR_STAGES else CONVERTERS
+    formats = PREFERENCE if set(stages) <= set(PAIR_STAGES) else CONVERTERS
     shapes = "; ".join(f"{shape} needs {' and '.join(needed)}" for shape, (needed, _) in formats.items())
     return DataError(
         Problem(
             where=name,
             message=f"no known format has the columns {', '.join(columns)}{renamed}",
-            hint=f"rename them, such as columns: {_likely(columns, stage)}; {shapes}",
+            hint=f"rename them, such as columns: {_likely(columns, stages)}; {shapes}",
         )
     )
 
 
-def _likely(columns: list[str], stage: Stage) -> str:
+def _likely(columns: list[str], stages: Sequence[Stage]) -> str:
     """The renames that the columns' own names suggest: told, not done, for a guess would train in silence."""
     found = {
         ours: next((column for column in columns if column.lower() in names), names[0])
-        for ours, names in (_LIKELY_PAIR if stage in PAIR_STAGES else _LIKELY).items()
+        for ours, names in (_LIKELY_PAIR if set(stages) <= set(PAIR_STAGES) else _LIKELY).items()
     }
     return f"{{{', '.join(f'{ours}: {theirs}' for ours, theirs in found.items())}}}"
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from kit.config.schema_train import Stage
 from kit.files import sha256_json
 
 Message = dict[str, Any]
@@ -61,6 +62,8 @@ class Row:
     """Of a pair: the answer that the last message was preferred to."""
     label: bool | None = None
     """Of an answer for kto: whether it is a good one."""
+    stages: list[Stage] = field(default_factory=list)
+    """Those that learn from it."""
 
     @property
     def id(self) -> str:

@@ -24,6 +24,7 @@ from kit.data.read import Reader
 from kit.data.rows import Record, Rejection, Row, is_document
 from kit.data.same import keys_of, turns_of
 from kit.data.split import assign, group_of
+from kit.data.stages import of_dialogues
 from kit.data.store import Entry
 from kit.data.tools import said
 from kit.hooks import Cleaner, Hooks, RowCheck
@@ -87,6 +88,7 @@ class RowWork:
             if isinstance(row, Rejection):
                 done.findings.turn_away(row)
             elif row is not None:
+                row.stages = batch.reader.read_for.learning(row)  # now, for a cleaner may change a label
                 done.rows.append(self._finished(row))
         return done
 
@@ -144,6 +146,8 @@ class RowWork:
             named=group_of(row, data.split) is not None,
             document=is_document(row.messages),
             learned="pair" if row.rejected else "answer" if row.label is None else "label",
+            stages=tuple(row.stages),
+            every_answer=bool(of_dialogues(row.stages)),
             tokens=row.tokens,
             all_tokens=row.all_tokens,
             trained_tokens=row.trained_tokens,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 from kit.config.errors import DataError, Problem
+from kit.config.schema_train import Stage
 from kit.data.rows import Rejection, Row, SplitName
 from kit.data.same import Keys
 
@@ -35,6 +36,10 @@ class Entry:
     document: bool
     learned: Literal["answer", "pair", "label"]
     """What the row teaches: its answers, which of two is better, or whether one is good."""
+    stages: tuple[Stage, ...]
+    """Those that learn from it."""
+    every_answer: bool
+    """Whether a stage learns every answer of it, not the last alone."""
     tokens: int
     all_tokens: int
     trained_tokens: int

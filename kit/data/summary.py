@@ -12,6 +12,7 @@ from kit.data.benchmarks import Benchmark
 from kit.data.check import Findings
 from kit.data.fingerprint import settings
 from kit.data.rows import SPLITS, Row, SourceInfo
+from kit.data.stages import count_stages
 from kit.data.store import Entry
 
 _WIDTHS = (5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000)
@@ -58,6 +59,7 @@ def summarise(
         "languages": languages if findings.on("language") else None,
         "balance": values_of(balance) if findings.on("balance") else [],
         "preference": balance.sides.as_json(),
+        "stages": count_stages(entries, config),
         "settings": settings(config),
     }
 

@@ -33,6 +33,7 @@ def write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
             "line": Value("int64"),
             "rejected": List(dict.fromkeys(MESSAGE_COLUMNS, text)),
             "label": Value("bool"),
+            "stages": List(text),
         }
     )
     schema = features.arrow_schema  # keeps its columns when empty
@@ -74,4 +75,5 @@ def _prepared(row: Row, config: Config) -> dict[str, Any]:
         "line": row.line,
         "rejected": packed([row.rejected]) if row.rejected else None,
         "label": row.label,
+        "stages": row.stages,
     }

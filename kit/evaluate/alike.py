@@ -41,6 +41,8 @@ class Alike:
     """Its row's, without a system message."""
     end: int
     """Which of the row's answers, from 0, follows the prompt."""
+    where: str
+    """Its row's place, `file:line`."""
     similarity: float
     """0 to 1: of `near` that of the turn least alike, of `nearest` that of all turns together."""
 
@@ -141,5 +143,6 @@ class _Rows:
 
     def _one(self, number: int) -> Alike:
         row = self.training.rows[number]
-        turns = turns_of(unpacked(self.table[row])["messages"])
-        return Alike(row, turns, self.training.ends[number], 0.0)
+        found = unpacked(self.table[row])
+        where = f"{found['source']}:{found['line']}"
+        return Alike(row, turns_of(found["messages"]), self.training.ends[number], where, 0.0)

@@ -12,10 +12,10 @@ from typing import Any, Literal
 from kit.config.errors import InvalidRunError, Problem
 from kit.evaluate import bootstrap
 from kit.evaluate.compare import Compared, Settings, Statistic, compare
-from kit.evaluate.contract import Difference
+from kit.evaluate.contract_metrics import Difference
 
 Json = dict[str, Any]
-ChangeStatus = Literal["regressed", "worse", "no regression", "not compared"]
+ChangeStatus = Literal["regressed", "worse", "no regression", "not shown", "not compared"]
 BaselineStatus = Literal["held", "regressed", "not enough evidence"]
 
 _CONDITIONS = (
@@ -34,7 +34,8 @@ class Change:
     """One metric's tuned greedy score then and now, on the prompts that both reports asked.
 
     `difference` is now minus then, and null where nothing was compared. `tolerance` is null for a metric that
-    does not decide: it informs. `why` says why it was not compared, or what is not ruled out.
+    does not decide: it informs. `not shown`: no loss is shown, and one beyond the tolerance is not ruled out.
+    `why` says that, or why it was not compared.
     """
 
     name: str
@@ -226,8 +227,9 @@ def _judge(found: Compared, higher_is_better: bool, allowed: float | None) -> tu
     gap = found.difference
     loss, most = (-gap.estimate, -gap.low) if higher_is_better else (gap.estimate, gap.high)
     if found.verdict != "worse":
-        unclear = allowed is not None and most > allowed
-        return "no regression", "a loss beyond the tolerance is not ruled out" if unclear else ""
+        if allowed is not None and most > allowed:
+            return "not shown", "a loss beyond the tolerance is not ruled out"
+        return "no regression", ""
     if allowed is None:
         return "worse", "a score without a tolerance of its own decides nothing"
     return ("regressed", "") if loss > allowed else ("worse", "the loss is within the tolerance")

@@ -6,14 +6,15 @@ do not depend on it; in half precision a batch's shape moves logits by rounding,
 so `auto` is not the default.
 """
 
-import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 import torch
 
 from kit.config.errors import ModelError, Problem
+from kit.memory import within_memory
 
 Made = TypeVar("Made")
 Rows = dict[str, list[int]]
@@ -57,7 +58,8 @@ def in_batches(
     start = 0
     while start < len(ordered):
         batch = ordered[start : start + size.prompts]
-        made = _within_memory(answer, {id_: prompts[id_] for id_ in batch})
+        rows = {id_: prompts[id_] for id_ in batch}
+        made = within_memory(partial(answer, rows))
         if made is None:
             size.prompts, size.grows = len(batch) // 2, False
             if not size.prompts:
@@ -77,24 +79,6 @@ def memory_share() -> float:
     share = torch.cuda.max_memory_reserved() / torch.cuda.get_device_properties(0).total_memory
     torch.cuda.reset_peak_memory_stats()
     return float(share)
-
-
-def _within_memory(answer: Callable[[Rows], list[Made]], rows: Rows) -> list[Made] | None:
-    """None where memory ran out; what was taken is free again."""
-    try:
-        return answer(rows)
-    except RuntimeError as error:
-        if not _ran_out(error):
-            raise
-    # Outside the handler, whose traceback holds every tensor of the failed batch.
-    gc.collect()
-    torch.cuda.empty_cache()
-    return None
-
-
-def _ran_out(error: RuntimeError) -> bool:
-    """Whether it is for want of memory; on a CPU torch raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _too_long(tokens: int) -> ModelError:

@@ -182,6 +182,14 @@ def smallest_p_value(clusters: Sequence[str]) -> float:
     return min(1.0, 2.0 ** (1 - len(set(clusters))))
 
 
+def fewest_clusters(confidence: float) -> int:
+    """The least number of clusters that could show any difference at this confidence: 6 at 95%."""
+    clusters: list[str] = ["0"]
+    while not enough_clusters(clusters, confidence):
+        clusters.append(str(len(clusters)))
+    return len(clusters)
+
+
 def _cluster_sums(values: ArrayLike, clusters: Sequence[str]) -> tuple[Floats, Floats]:
     """Sum and size of each cluster, in the clusters' alphabetical order."""
     numbers = np.asarray(values, dtype=np.float64)

@@ -32,8 +32,9 @@ def comparison_settings(
         hint = "name the metrics with --metric as well"
         raise ConfigError(Problem("command line: --policy", "belongs to --metric", hint))
     if metrics:
+        with_policy = metrics_with_policy(metrics)
+        _refuse_unfit(metrics, with_policy, policy)
         given = {} if policy is None else {"policy": str(policy.resolve())}
-        with_policy = metrics_with_policy(metrics) if given else set()
         uses = [{"name": name, "params": given if name in with_policy else {}} for name in metrics]
         tree = {"evaluate": {"metrics": uses}}
         return validate_tree(tree, {("evaluate", "metrics"): "command line: --metric"}), project
@@ -50,3 +51,40 @@ def comparison_settings(
             Problem(str(project), "not a casekit project, so nothing says what to measure", hint)
         )
     return load_config(project).config, project
+
+
+def _refuse_unfit(metrics: Sequence[str], with_policy: set[str], policy: Path | None) -> None:
+    """Metrics that answers alone do not do for, and a policy that is missing, absent or for nothing.
+
+    Raises:
+        ConfigError: all of them, at once.
+    """
+    from kit.evaluate.metrics import not_of_answers
+
+    problems = [
+        Problem(
+            f"command line: --metric {name}",
+            "does not score answers, and a comparison holds nothing else",
+            "evaluate a run of a project for it, with `casekit evaluate`",
+        )
+        for name in metrics
+        if not_of_answers(name)
+    ]
+    needing = [name for name in metrics if name in with_policy and name != _POLICY_IS_OPTIONAL]
+    if policy is None and needing:
+        hint = "add --policy FILE, such as --policy conf/policy.yaml"
+        problems.append(
+            Problem(f"command line: --metric {needing[0]}", "judges by a policy, and none is named", hint)
+        )
+    elif policy is not None and not policy.is_file():
+        problems.append(Problem(f"command line: --policy {policy}", "is not there", "name the policy's file"))
+    elif policy is not None and not with_policy:
+        hint = "leave it out, or name a metric that does, such as violation_rate"
+        problems.append(
+            Problem(f"command line: --policy {policy}", "no metric named judges by a policy", hint)
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
+_POLICY_IS_OPTIONAL = "contradiction"

@@ -4,154 +4,18 @@ A field that is added, renamed or taken away raises `SCHEMA`; a test compares th
 these types, and real files with the schema.
 """
 
-from typing import Any, Literal, NotRequired
+from typing import Any, Literal
 
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
-from kit.evaluate.contract_parts import Count, Decoding, Estimate, Outcome, Share, closed
+from kit.evaluate.contract_judge import Calibration, Judge, Said
+from kit.evaluate.contract_metrics import Metric
+from kit.evaluate.contract_parts import Count, Decoding, Share, closed
 from kit.evaluate.contract_speed import Latency, TimedAlone
 from kit.evaluate.leaks import Leak
-from kit.hooks import About
 
-SCHEMA = 3
+SCHEMA = 4
 """The number of the schema of `scores.json` and `report.json`, in their field `schema`."""
-
-
-@closed
-class Difference(Estimate):
-    """Tuned minus base, paired."""
-
-    p_value: float | None
-    """Two-sided; null where nothing was tested."""
-    adjusted_p: NotRequired[float]
-    """Holm's over several systems that are compared with one reference."""
-
-
-@closed
-class SliceDifference(Difference):
-    """Tuned minus base on a slice."""
-
-    q_value: float | None
-    """Benjamini–Hochberg's over all tested slices of a decoding."""
-
-
-@closed
-class Reduction(TypedDict):
-    """1 - tuned / base of a rate where lower is better."""
-
-    estimate: float
-    low: float
-    high: float
-    at_least: bool
-    """No tuned answer had the fault, so that only the low end says something."""
-    method: str
-
-
-@closed
-class SystemCounts(TypedDict):
-    """For each system, how many answers a reason was found in; the commonest reasons."""
-
-    base: dict[str, int]
-    tuned: dict[str, int]
-
-
-@closed
-class Broken(TypedDict):
-    """How many answers of one system break a rule of a severity or a worse one."""
-
-    n: Count
-    """Answers to prompts that such a rule applies to."""
-    groups: Count
-    found: Count
-    rules: dict[str, int]
-    """Rule id -> answers."""
-
-
-@closed
-class BrokenBySystem(TypedDict):
-    """One severity."""
-
-    base: Broken
-    tuned: Broken
-
-
-@closed
-class Severities(TypedDict):
-    """Of metrics that judge by the policy's rules."""
-
-    critical: BrokenBySystem
-    major: BrokenBySystem
-    minor: BrokenBySystem
-
-
-@closed
-class Slice(TypedDict):
-    """A metric on the prompts that share a value of a column."""
-
-    column: str
-    value: str
-    tested: bool
-    """Whether there were groups of prompts enough to test it."""
-    n: Count
-    groups: Count
-    base: Estimate
-    tuned: Estimate
-    difference: SliceDifference
-    reduction: Reduction | None
-    verdict: Outcome
-
-
-@closed
-class Trivial(TypedDict):
-    """A trivial system beside the two; all null where it has no figure."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-    method: str
-    n: Count
-    difference: Difference
-    """Tuned minus this one, paired."""
-    verdict: Outcome
-    why: str
-    """Why it has no figure."""
-
-
-@closed
-class Metric(TypedDict):
-    """A metric under one decoding: base against tuned on the same prompts."""
-
-    name: str
-    label: str
-    """For people."""
-    kind: Literal["rate", "score"]
-    """`rate`: every item is 0 or 1."""
-    higher_is_better: bool
-    of_sums: bool
-    """The figure is no mean of items but made from counts that are added up over prompts."""
-    decoding: Decoding
-    n: Count
-    """Prompts that both systems were scored on."""
-    groups: Count
-    """The independent groups that these prompts form."""
-    base: Estimate
-    tuned: Estimate
-    difference: Difference
-    reduction: Reduction | None
-    ratio: Estimate | None
-    """base / tuned, of times."""
-    verdict: Outcome
-    slices: list[Slice]
-    details: SystemCounts
-    severities: Severities | None
-    baselines: dict[str, Trivial]
-    """Trivial systems; empty beside sampled scores, of general sets and of a judge."""
-    about: About
-    """What it is a sign of: safety is kept apart from agreement with the reference."""
-    by_group: dict[str, Any] | None
-    """The comparison once more with the group as the unit, where prompts share groups."""
-    harm: dict[str, str] | None
-    """What the policy calls each severity."""
 
 
 @closed
@@ -224,6 +88,8 @@ class WithoutLeaks(TypedDict):
     minimum_detectable_effect: float | None
     metrics: list[Metric]
     unscored: list[Unscored]
+    judge: Judge | None
+    """The judge's figures on the prompts that are left; null without one."""
     latency: TimedAlone | None
 
 
@@ -231,7 +97,7 @@ class WithoutLeaks(TypedDict):
 class Compared(TypedDict):
     """What two systems on the same prompts come to, whether a run's or made elsewhere."""
 
-    schema: Literal[3]
+    schema: Literal[4]
     systems: dict[str, str]
     """What base and tuned are called."""
     evaluation: str
@@ -253,9 +119,9 @@ class Compared(TypedDict):
     minimum_detectable_effect: float | None
     metrics: list[Metric]
     unscored: list[Unscored]
-    judge: dict[str, Any] | None
+    judge: Judge | None
     """What a judge says, and how far it agrees with people; null without one."""
-    calibration: list[dict[str, Any]]
+    calibration: list[Calibration]
     """How sure the models are, and how often they are right, for each metric asked about."""
     general: list[General]
     latency: Latency | None
@@ -269,6 +135,8 @@ class Compared(TypedDict):
 class Head(Compared):
     """What `scores.json` and `report.json` share."""
 
+    date: str
+    """The day of the evaluation, YYYY-MM-DD in UTC."""
     synthetic_share: Share
     definitions: dict[str, str]
     """Metric -> a hash of what its scores mean: parameters, policy, hooks, method."""
@@ -298,6 +166,19 @@ class ScoredBySystem(TypedDict):
 
 
 @closed
+class Nearest(TypedDict):
+    """The training prompt that a test prompt is most like."""
+
+    where: str
+    """`file:line`."""
+    similarity: float
+    """Jaccard index of the four-letter pieces of all turns, 0 to 1."""
+    prompt: str
+    """What is asked there last; personal data and long texts are shortened."""
+    answer: str
+
+
+@closed
 class _Item(TypedDict):
     id: str
     """The first 16 hex digits of the sha256 of the dialogue."""
@@ -307,6 +188,8 @@ class _Item(TypedDict):
     """The reference answer."""
     slices: dict[str, str]
     group: str
+    nearest: Nearest | None
+    """Null where no training rows are known, or none asks anything."""
     greedy: ScoredBySystem
 
 
@@ -315,7 +198,7 @@ class Item(_Item, total=False):
     """One held-out prompt with its answers."""
 
     sampled: ScoredBySystem
-    judge: dict[str, str | None]
+    judge: Said
     """What a judge said of it; where there is one."""
 
 

@@ -10,6 +10,7 @@ again.
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,7 @@ from kit.evaluate.perplexity import NAME as PERPLEXITY
 from kit.evaluate.plan import Plan, measured_discordances, plan
 from kit.evaluate.predictions import read_lines, read_predictions
 from kit.evaluate.prompts import Prompt, choose, load_prompts
-from kit.evaluate.scores import build_scores, score_answers, settings_of
-from kit.evaluate.validity import languages_of
+from kit.evaluate.scores import build_scores, settings_of
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
@@ -107,6 +107,7 @@ def evaluate(
         "evaluation": folder.name,
         "run": run.name,
         "data": prepared.name,
+        "date": datetime.now(UTC).date().isoformat(),
         "synthetic": share > 0,
         "synthetic_share": share,
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
@@ -169,7 +170,7 @@ def task_scorer(config: Config, root: Path, prepared: Path, hooks: Hooks) -> Tas
         ConfigError: there is no metric to score with.
         DataError: no validation prompt can be scored by it.
     """
-    from kit.evaluate.generate import generate
+    from kit.evaluate.task_score import TaskScorer
 
     metric = _golden_metric(config, hooks, root)
     valid = load_prompts(prepared / "valid")
@@ -178,28 +179,7 @@ def task_scorer(config: Config, root: Path, prepared: Path, hooks: Hooks) -> Tas
         hint = "choose another `train.golden_metric`, or name the columns it needs in `data.expected`"
         problem = f"{metric.name} applies to none of the {len(valid)} validation rows"
         raise DataError(Problem(str(prepared / "valid"), problem, hint))
-    sign = 1.0 if metric.higher_is_better else -1.0
-
-    def task_score(model: Any, tokenizer: Any) -> float:
-        training = model.training
-        model.eval()
-        answers = generate(
-            model,
-            tokenizer,
-            prompts,
-            decoding="greedy",
-            max_new_tokens=config.evaluate.max_new_tokens,
-            batch_size=config.evaluate.batch_size,
-            seed=config.seed,
-            sampling=config.evaluate.sampling,
-        )
-        model.train(training)
-        outputs, finished = [answer.output for answer in answers], [answer.finished for answer in answers]
-        mean = score_answers(metric, outputs, finished, prompts, languages_of(config)).mean
-        # No answer could be scored (all too short to tell their language, say): that is no success.
-        return sign * (metric.invalid_item if mean is None else mean)
-
-    return task_score
+    return TaskScorer(config, prompts, metric)
 
 
 def check_labels(config: Config, root: Path, prepared: Path, hooks: Hooks) -> None:
@@ -247,6 +227,10 @@ def find_evaluation(root: Path, evaluation_id: str | None = None) -> Path:
     for folder in found:
         if folder.name == evaluation_id:
             return folder
+    of_pairs = sorted((root / "evaluations").glob(f"{evaluation_id or '*'}/reward.json"))
+    if of_pairs:
+        message = "is of a reward model, which gives no answers to report: what it measured is in reward.json"
+        raise ConfigError(Problem(str(of_pairs[-1].parent), message, "evaluate a run that gives answers"))
     known = f"finished ones: {', '.join(folder.name for folder in found)}" if found else "there is none yet"
     what = f"no evaluation {evaluation_id!r}" if evaluation_id else "no evaluation"
     raise ConfigError(Problem(str(root / "evaluations"), what, f"{known}; make one with `casekit evaluate`"))

@@ -18,6 +18,7 @@ from kit.data.read import Reader, renamed
 from kit.data.records import open_file
 from kit.data.rows import Record, Rejection, Row
 from kit.data.same import key
+from kit.data.stages import ReadFor
 from kit.data.tools import said
 from kit.evaluate.bootstrap import enough_clusters
 from kit.evaluate.gate_kinds import rules_out_loss
@@ -97,11 +98,10 @@ def _read(settings: GeneralSet, config: Config, root: Path, hooks: Hooks) -> lis
         message = f"no known format has the columns {', '.join(sorted(map(str, columns)))}"
         hint = "name the one with the question, such as columns: {prompt: question, completion: answer}"
         raise DataError(Problem(settings.path, message, hint))
-    reader = Reader(settings.path, 0, name, settings.columns, "test")
     # A dialogue is read as one whatever stage the case trains.
+    reader = Reader(settings.path, 0, name, settings.columns, "test", ReadFor(("sft",)))
     data = config.data.model_copy(update={"system_prompt": settings.system_prompt})
-    train = config.train.model_copy(update={"stage": "sft"})
-    as_dialogue = config.model_copy(update={"data": data, "train": train})
+    as_dialogue = config.model_copy(update={"data": data})
     rows = [reader.row(_with_answer(record, settings), as_dialogue, hooks) for record in records]
     problems = [Problem(row.where, row.reason) for row in rows if isinstance(row, Rejection)]
     problems += [

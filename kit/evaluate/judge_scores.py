@@ -5,6 +5,7 @@ A verdict that is no `good` one is a fault. Rule metrics stand beside it and are
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kit.evaluate.agreement import (
@@ -31,10 +32,34 @@ judge is not calibrated."""
 
 
 def add_judge(scores: dict[str, Any], judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> None:
-    """Put the block `judge`, and what was said of every prompt, into scores that are made."""
+    """Put the block `judge`, and what was said of every prompt, into scores that are made.
+
+    The scores without leaked prompts get a block too; the labels, which say how far the judge errs, are the
+    same for both.
+    """
     scores["judge"] = judge_scores(judged, prompts, settings)
+    if scores["without_leaks"]:
+        leaked = {leak["id"] for leak in scores["leaks"]}
+        kept = [place for place, prompt in enumerate(prompts) if prompt.id not in leaked]
+        left = [prompts[place] for place in kept]
+        scores["without_leaks"]["judge"] = judge_scores(_on(judged, kept), left, settings)
     for item, said in zip(scores["items"], verdict_items(judged), strict=True):
         item["judge"] = said
+
+
+def _on(judged: Judged, places: Sequence[int]) -> Judged:
+    """What was said of the prompts at some places."""
+    repeated = {}
+    for system, verdicts in judged.verdicts.items():
+        asked = [place for place, verdict in enumerate(verdicts) if verdict is not None]
+        again = dict(zip(asked, judged.repeated.get(system) or [], strict=False))
+        repeated[system] = [again[place] for place in places if place in again]
+    return replace(
+        judged,
+        verdicts={s: [verdicts[place] for place in places] for s, verdicts in judged.verdicts.items()},
+        pairs=[judged.pairs[place] for place in places] if judged.pairs else [],
+        repeated=repeated,
+    )
 
 
 def judge_scores(judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> dict[str, Any]:

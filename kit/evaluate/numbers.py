@@ -12,35 +12,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from kit.config.errors import DataError, Problem
+from kit.evaluate.number_words import BY_LANGUAGE, stands_alone
 
 _COMMA_DECIMAL = frozenset({"fr", "es", "de", "it", "pt", "nl", "pl", "sv", "da"})
 
-_WORDS = {
-    word: Decimal(value)
-    for value, listed in {
-        1: "one",
-        2: "two deux dos",
-        3: "three trois tres",
-        4: "four quatre cuatro",
-        5: "five cinq cinco",
-        6: "six seis",
-        7: "seven sept siete",
-        8: "eight huit ocho",
-        9: "nine neuf nueve",
-        10: "ten dix diez",
-        11: "eleven onze once",
-        12: "twelve douze doce",
-        14: "fourteen quatorze catorce",
-        15: "fifteen quinze quince",
-        20: "twenty vingt veinte",
-        24: "twenty-four vingt-quatre veinticuatro",
-        30: "thirty trente treinta",
-        48: "forty-eight quarante-huit",
-        60: "sixty soixante sesenta",
-        90: "ninety quatre-vingt-dix noventa",
-    }.items()
-    for word in listed.split()
-}
+_WORDS = {word: Decimal(value) for listed in BY_LANGUAGE.values() for word, value in listed.items()}
 
 # Longest first: "mil millones" before "mil". "billion" means another number in French (`_scale`).
 _SCALES = {
@@ -87,6 +63,15 @@ _UNITS: dict[str, tuple[str, str]] = {
         ("mg", "0.000001", "ng nanograms"),
         ("mg", "1000", "g grams gram grammes gramme gramos gramo"),
         ("mg", "1000000", "kg kilograms kilogram kilos kilo kilogrammes kilogramos"),
+        ("lb", "1", "lb lbs pounds pound livres livre libras libra"),
+        ("oz", "1", "oz ounces ounce onces onzas onza"),
+        ("mm", "1", "mm millimetres millimeters"),
+        ("mm", "10", "cm centimetres centimeters centimètres centímetros"),
+        ("mm", "1000", "metres meters metre meter mètres mètre metros metro"),
+        ("mm", "1000000", "km kilometres kilometers kilomètres kilómetros"),
+        ("inches", "1", "inches inch pouces pouce pulgadas pulgada"),
+        ("inches", "12", "feet foot ft pieds pies"),
+        ("inches", "36", "yards yard"),
         ("ml", "1", "ml millilitres milliliters millilitre milliliter mililitros"),
         ("ml", "10", "cl"),
         ("ml", "100", "dl"),
@@ -133,7 +118,17 @@ _SCALE = re.compile(rf"(?P<letter>[kKMB])(?!\w)|[\s-]?(?i:(?P<scale>{_either(_SC
 _UNIT = re.compile(
     rf"[\s-]?(?:d'|de\s|of\s)?(?P<unit>{_either(_UNITS)})(?:\s?/\s?(?P<per>kg|m2|d?l|ml)\b)?", re.I
 )
-_RANGE = re.compile(r"\s?(?:-|–|—|/|to|and|or|à|et|ou|a|y|o)\s?", re.IGNORECASE)
+_RANGE = re.compile(r"\s?(?:-|–|—|/|to|through|and|or|à|et|ou|a|y|o)\s?", re.IGNORECASE)
+# "ages 3 to 8" are years, as "3 to 8 years old" are.
+_AGE = re.compile(
+    r"\b(?:ages?|aged|âge|âgée?s?|edad|edades)(?: (?:range|group|is|of|from|over|under|for|between|de|entre|a"
+    r"|à))*:? $",
+    re.IGNORECASE,
+)
+# "7 3/4" and "3/4 inch", but not "24/7", a date or "2/3", which is no decimal number.
+_FRACTION = re.compile(
+    r"(?<![\d/.,])(?:(\d+)[ -])?(\d{1,2})/(2|4|8|16)(?![\d/.,])(\s?(?:inch|cup|of an?\b|\"))?"
+)
 _HALVES = re.compile(r"(?<!\d)(\d+)?([½¼¾])")
 _PARTS = {"½": ".5", "¼": ".25", "¾": ".75"}
 _LIST_NUMBER = re.compile(r"(?m)^\s*\d{1,2}[.)]\s")
@@ -178,17 +173,20 @@ class _Found:
     falls: bool
 
 
-def quantities(text: str, language: str = "") -> list[Quantity]:
+def quantities(text: str, language: str = "", *, words_alone: bool = False) -> list[Quantity]:
     """The figures of a text, in its order.
 
     Args:
         language: ISO 639-1, which decides what "1,500" and "billion" mean; otherwise English.
+        words_alone: whether a number word counts without a unit, from "three" on.
     """
     plain = _plain(text)
     found: list[_Found] = []
     end = 0
     for match in _NUMBER.finditer(plain):
-        figure = _read(plain, match, language[:2].casefold()) if match.start() >= end else None
+        if match.start() < end:
+            continue
+        figure = _read(plain, match, language[:2].casefold(), words_alone=words_alone)
         if figure:
             found.append(figure)
             end = figure.end
@@ -206,10 +204,19 @@ def quantities(text: str, language: str = "") -> list[Quantity]:
 
 def _plain(text: str) -> str:
     """NFKC with plain minus signs, no Markdown emphasis and no list numbers; spaces in numbers marked."""
+    text = _FRACTION.sub(_decimal, text)
     text = _HALVES.sub(lambda found: f"{found[1] or 0}{_PARTS[found[2]]}", text)
     text = re.sub(r"(?<=\d)[\u00a0\u202f\u2009 '’](?=\d{3}(?!\d))", _mark, text)
     text = unicodedata.normalize("NFKC", text).replace("\u2212", "-").replace("’", "'")
     return _LIST_NUMBER.sub(" ", re.sub(r"\*{1,3}|__", "", text))
+
+
+def _decimal(found: re.Match[str]) -> str:
+    """A fraction as a decimal number, where it follows a whole number or a unit follows it."""
+    whole, top, bottom, unit = found.groups()
+    if int(top) >= int(bottom) or not (whole or unit):
+        return found.group()
+    return f"{int(whole or 0) + Decimal(top) / Decimal(bottom)}{unit or ''}"
 
 
 def _mark(space: re.Match[str]) -> str:
@@ -219,7 +226,7 @@ def _mark(space: re.Match[str]) -> str:
     return _GAP if whole else space.group()
 
 
-def _read(text: str, match: re.Match[str], language: str) -> _Found | None:
+def _read(text: str, match: re.Match[str], language: str, *, words_alone: bool) -> _Found | None:
     """The figure that begins at a match; None for a name such as "3D" or a word such as "one of them"."""
     word, end = match["word"], match.end()
     number = _WORDS[word.casefold()] if word else _value(match["digits"], language)
@@ -235,7 +242,10 @@ def _read(text: str, match: re.Match[str], language: str) -> _Found | None:
         end = measured.end()
         unit, factor = _UNITS[re.sub(r"\s", " ", measured["unit"].casefold())]
         unit += f"/{measured['per'].casefold()}" if measured["per"] else ""
-    if (word and not (measured or scaled)) or re.match(r"[a-z]", text[end:], re.IGNORECASE | re.ASCII):
+    if not unit and not scaled and _AGE.search(text[max(0, match.start() - 60) : match.start()]):
+        unit, factor = _UNITS["years"]
+    lone_word = word and not (unit or scaled) and not (words_alone and stands_alone(word, language))
+    if lone_word or re.match(r"[a-z]", text[end:], re.IGNORECASE | re.ASCII):
         return None
     # Accounts write a loss in brackets; so stand years and footnotes in a text, which are no losses.
     is_amount = bool(unit or re.search(r"[.,]", match["digits"] or ""))
@@ -273,15 +283,15 @@ def _scale(match: re.Match[str], language: str) -> Decimal:
 
 
 def _lend_units(text: str, found: list[_Found]) -> None:
-    """In "5 to 10 million mg" or "$5-10" the unit and scale of one end hold for the other."""
+    """In "5 to 10 million mg", "$5-10" or "ages 3 to 8" the unit and scale of one end hold for the other."""
     for left, right in zip(found[-2::-1], found[:0:-1], strict=True):
         if not _RANGE.fullmatch(text[left.end : right.start]):
             continue
         if not left.unit:
             left.unit, left.factor = right.unit, right.factor
             left.scale = left.scale if left.scale != 1 else right.scale
-        elif not right.unit and left.unit in "$€£¥":
-            right.unit = left.unit
+        elif not right.unit and (left.unit in "$€£¥" or _AGE.search(text[: left.start])):
+            right.unit, right.factor = left.unit, left.factor
 
 
 def in_scale(figure: Quantity, scale: str) -> Quantity:

@@ -40,7 +40,7 @@ def _read(path: Path, modified: int) -> Policy:
 
 def metrics_with_policy(names: Sequence[str]) -> set[str]:
     """Those of the kit's metrics that take a policy; names of others are passed over."""
-    from kit.evaluate.metrics import metric_names, module_of
+    from kit.evaluate.metrics import metric_names, module_of, not_of_answers
 
     known = set(names).intersection(metric_names())
-    return {name for name in known if isinstance(module_of(name), PolicyMetric)}
+    return {name for name in known if not not_of_answers(name) and isinstance(module_of(name), PolicyMetric)}

@@ -12,6 +12,7 @@ from kit.evaluate.alike import most_alike
 from kit.evaluate.baselines import baseline_entries, score_baselines, trivial
 from kit.evaluate.calibration_scores import add_calibration
 from kit.evaluate.compare import Settings, explore
+from kit.evaluate.contract import SCHEMA
 from kit.evaluate.conversations import by_group
 from kit.evaluate.entry import compared_entry
 from kit.evaluate.goodput import with_load
@@ -21,6 +22,7 @@ from kit.evaluate.material import Answered, Material
 from kit.evaluate.memorisation import NAME as MEMORISED
 from kit.evaluate.memorisation import memorisation_entry, unscored_memorisation
 from kit.evaluate.metrics import LoadedMetric, MetricResult, score
+from kit.evaluate.nearest import nearest_example
 from kit.evaluate.perplexity import NAME, perplexity_entry, unscored_perplexity
 from kit.evaluate.power import minimum_detectable_effect
 from kit.evaluate.predictions import Key, Line
@@ -91,7 +93,7 @@ def build_scores(
     )
     flagged = {leak.id for leak in leaks or ()}
     scores = {
-        "schema": 3,
+        "schema": SCHEMA,
         "systems": {system: system for system in SYSTEMS},
         **header,
         "kit_version": kit.__version__,
@@ -99,11 +101,13 @@ def build_scores(
         "seeds": 1,
         "confidence": config.evaluate.confidence,
         **_compared(material, whole=True),
-        "judge": None,
         "calibration": [],
         "leaks": None if leaks is None else [leak.as_json() for leak in leaks],
         "without_leaks": _compared(material.without(flagged), whole=False) if flagged else None,
-        "items": [_item(prompt, place, material) for place, prompt in enumerate(prompts)],
+        "items": [
+            _item(prompt, place, material) | {"nearest": nearest_example(alike[place]) if alike else None}
+            for place, prompt in enumerate(prompts)
+        ],
     }
     if confidence is not None:
         add_calibration(scores, config, confidence, prompts, settings_of(config))
@@ -153,6 +157,7 @@ def _compared(material: Material, whole: bool) -> dict[str, Any]:
         "minimum_detectable_effect": effect,
         "metrics": entries,
         "unscored": unscored,
+        "judge": None,
         "latency": with_load(times, material.latency, material.config.evaluate) if whole else times,
     }
 

@@ -12,6 +12,7 @@ import numpy as np
 from kit.config.yaml_lines import load_yaml
 from kit.evaluate.bootstrap import t_quantile
 from kit.evaluate.statistics import Floats
+from kit.train.runs import runs_before
 
 FEWEST_SEEDS = 3
 """Two runs say next to nothing of how much runs differ."""
@@ -149,11 +150,17 @@ def _but_for_the_seed(root: Path, record: Scores) -> Any:
     """What two evaluations share that differ by the seed only (which is in the data's fingerprint too)."""
     own = ("run", "golden", "data", "seed")
     generation = {key: value for key, value in record["generation"].items() if key not in own}
-    path = root / "runs" / record["run"] / "config.yaml"
-    if not path.is_file():
+    run = root / "runs" / record["run"]
+    if not (run / "config.yaml").is_file():
         return record["run"]  # nothing is known of it, so it is like no other
-    tree, _ = load_yaml(path)
-    return generation, record["scoring"], {key: tree.get(key) for key in _TRAINED_BY}
+    return generation, record["scoring"], [_trained_by(stage) for stage in (run, *runs_before(run))]
+
+
+def _trained_by(run: Path) -> Any:
+    if not (run / "config.yaml").is_file():
+        return run.name
+    tree, _ = load_yaml(run / "config.yaml")
+    return {key: tree.get(key) for key in _TRAINED_BY}
 
 
 def _record(evaluation: Path) -> Scores | None:

@@ -6,6 +6,7 @@ that came with a model. So a Hub id and a local folder take the same path, with 
 """
 
 import json
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -195,7 +196,10 @@ def device(hardware: Hardware) -> "torch.device":
                 hint=f"torch {torch.__version__}; install a CUDA build, or set `hardware.device: auto`",
             )
         )
-    return torch.device("cuda" if available and hardware.device != "cpu" else "cpu")
+    if not available or hardware.device == "cpu":
+        return torch.device("cpu")
+    local_rank = os.environ.get("LOCAL_RANK")  # one of several processes has a GPU of its own
+    return torch.device("cuda") if local_rank is None else torch.device("cuda", int(local_rank))
 
 
 def dtype(model: Model, on: "torch.device") -> "torch.dtype":
@@ -219,6 +223,7 @@ def load_model(
     double_quantization: bool = True,
     weights: "torch.dtype | None" = None,
     attention: str | None = None,
+    scores: bool = False,
 ) -> Any:
     """Load a causal language model onto its device, in evaluation mode.
 
@@ -227,12 +232,13 @@ def load_model(
         double_quantization: quantise the NF4 scales as well.
         weights: the weights' type; default: `dtype(model, device(hardware))`.
         attention: an implementation as transformers calls it; default: its choice.
+        scores: a reward model, with one output in place of its words: random, if the folder has none.
 
     Raises:
         ModelError: see `model_folder`; or transformers does not know the architecture.
     """
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 
     from kit.models.quiet import quiet_libraries
 
@@ -246,9 +252,11 @@ def load_model(
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=double_quantization,
         bnb_4bit_compute_dtype=kind,
+        llm_int8_skip_modules=["score"] if scores else None,  # it is trained whole
     )
+    network = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(
+        loaded = network.from_pretrained(
             folder,
             dtype=kind,
             attn_implementation=attention,
@@ -257,14 +265,18 @@ def load_model(
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
+            **({"num_labels": 1} if scores else {}),
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _not_loaded(f"{model.name!r} cannot be loaded", error, _advice(folder)) from error
     return loaded.eval()
 
 
-def load_base(config: Config) -> Any:
+def load_base(config: Config, scores: bool = False) -> Any:
     """The base as the run's method holds it: in 4 bits for QLoRA, else in the model's own type.
+
+    Args:
+        scores: as of `load_model`.
 
     Raises:
         ModelError: see `load_model`.
@@ -275,6 +287,7 @@ def load_base(config: Config) -> Any:
         config.hardware,
         quantize_4bit=method.name == "qlora",
         double_quantization=method.double_quantization,
+        scores=scores,
     )
 
 
@@ -300,8 +313,10 @@ def load_tuned(golden: Path, config: Config) -> Any:
                 hint="finish the run with `casekit train --resume`",
             )
         )
+    scores = config.train.stage == "reward"
     if not is_adapter(golden):
-        return load_model(config.model.model_copy(update={"name": str(golden)}), config.hardware)
+        model = config.model.model_copy(update={"name": str(golden)})
+        return load_model(model, config.hardware, scores=scores)
     made_from = json.loads(record.read_text(encoding="utf-8"))["base_sha256"]
     if made_from != weights_sha256(model_folder(config.model)):
         raise ModelError(
@@ -313,7 +328,7 @@ def load_tuned(golden: Path, config: Config) -> Any:
         )
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(load_base(config), str(golden)).eval()
+    return PeftModel.from_pretrained(load_base(config, scores), str(golden)).eval()
 
 
 def is_adapter(golden: Path) -> bool:

@@ -6,7 +6,7 @@ agree by construction; `kit.report.verify` makes them again and compares.
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,6 @@ from kit.report.junit import junit
 from kit.report.leaks import leak_notices, leaks_view
 from kit.report.markdown import markdown
 from kit.report.mask_audit import audit_mask
-from kit.report.nearest import find_nearest
 from kit.report.pdf import print_pdf
 from kit.report.read import Inputs, Json, read_inputs
 from kit.report.record import Beside, Made, Sources, items_text, json_text, recorded_json, settings_text
@@ -135,7 +134,6 @@ def make_faces(sources: Sources, inputs: Inputs, beside: Beside) -> Made:
     mask = audit_mask(config, sources.run, sources.prepared, data.get("tokenizer"))
     where = (sources.root, sources.evaluation)
     view = build_view(config, *where, inputs, judged, seeds, mask, beside.reviews)
-    view = _with_nearest(view, sources.prepared, inputs)
     texts = {
         "report.html": page(view),
         "report.md": markdown(view),
@@ -147,19 +145,6 @@ def make_faces(sources: Sources, inputs: Inputs, beside: Beside) -> Made:
     }
     report = recorded_json(sources, found, judged, beside, seeds.factor, texts)
     return Made({**texts, "report.json": json_text(report)}, report, judged.verdict)
-
-
-def _with_nearest(view: View, prepared: Path, inputs: Inputs) -> View:
-    """The view with the nearest training example beside every answer that it shows."""
-    asked = {item["id"]: item["prompt"] for item in inputs.scores.get("items") or []}
-    shown = [entry.id for entry in (*view.transcripts.regressions, *view.transcripts.gains)]
-    shown += [miss.id for miss in view.misses.shown]
-    found = find_nearest(prepared, {name: asked[name] for name in shown})
-    return replace(
-        view,
-        transcripts=transcripts.with_nearest(view.transcripts, found),
-        misses=misses.with_nearest(view.misses, found),
-    )
 
 
 def build_view(
@@ -190,6 +175,7 @@ def build_view(
         run=found["run"],
         kit_version=found["kit_version"],
         date=(manifest.get("ended") or manifest.get("started") or "")[:10],
+        evaluated=found.get("date", ""),
         language=config.languages[0] if config.languages else "en",
         languages=config.languages,
         base_model=found["model"],

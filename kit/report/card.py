@@ -6,7 +6,7 @@ from kit.report.formatting import visible
 from kit.report.html import mark
 from kit.report.markdown import bullets, escape, table
 from kit.report.validity_markdown import baselines
-from kit.report.view import View
+from kit.report.view import Training, View
 
 _HUB_LICENCES = {
     "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
@@ -98,14 +98,14 @@ def _making(view: View) -> list[str]:
         table(["source", ">rows", "synthetic", "sha256"], sources),
         bullets([f"{name}: {value}" for name, value in view.data.facts]),
         "## Training",
-        bullets(
-            [
-                f"Base model: {base}",
-                *(f"{name}: {value}" for name, value in (*view.training.facts, *view.training.settings)),
-                *view.training.findings,
-            ]
-        ),
+        bullets([f"Base model: {base}", *(said for stage in view.training.stages for said in _stage(stage))]),
     ]
+
+
+def _stage(stage: Training) -> list[str]:
+    title = [stage.title] if stage.title else []
+    facts = [f"{name}: {value}" for name, value in (*stage.facts, *stage.settings)]
+    return [*title, *facts, *stage.findings]
 
 
 def _evaluation(view: View) -> list[str]:

@@ -104,7 +104,7 @@ def _write_pair(
     same = (read_earlier(final) or {}).get("evaluation") == scores["evaluation"]
     judged = judge(found, config, folder, final if same else folder, (), beside)
     if not config.gates and judged.verdict.status == "not enough evidence":
-        judged = replace(judged, verdict=_undecided())
+        judged = replace(judged, verdict=_undecided() if found["metrics"] else _nothing_measured(found))
     view = _view(config, root, folder, found, judged)
     write_text(folder / "report.html", page(view))
     write_text(folder / "report.md", markdown(view))
@@ -122,6 +122,16 @@ def _view(config: Config, root: Path, folder: Path, found: Json, judged: Judgeme
 def _undecided() -> Verdict:
     said = "No gates are set: the systems are compared, and nothing is decided."
     return Verdict("compared", int(ExitCode.DONE), said)
+
+
+def _nothing_measured(found: Json) -> Verdict:
+    """What no metric could be held against: an empty table is no comparison."""
+    lost = "; ".join(f"{one['name']} {one['why']}" for one in found["unscored"])
+    said = (
+        f"Nothing was measured: {lost}. Metrics read `answer` (the reference) or labels under `expected`, "
+        "and no prompt has what these read."
+    )
+    return Verdict("not enough evidence", int(ExitCode.NOT_ENOUGH_EVIDENCE), said)
 
 
 def _overall(family: Sequence[Json], verdicts: Sequence[Verdict]) -> Verdict:

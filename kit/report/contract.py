@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict, is_typeddict  # pydantic asks for this one before Python 3.12
 
 from kit.evaluate import contract as scores_contract
-from kit.evaluate import contract_speed
+from kit.evaluate import contract_judge, contract_metrics, contract_speed
 from kit.evaluate.baseline import BaselineResult
 from kit.evaluate.contract import SCHEMA, Head, Scores
 from kit.evaluate.contract_parts import Count, closed
@@ -109,7 +109,14 @@ def json_schema(name: SchemaName) -> dict[str, Any]:
     schema = TypeAdapter(kind).json_schema(mode="serialization")
     _close(schema)
     _describe(kind, schema)
-    modules = (contract_speed, scores_contract, contract_judged, contract_comparison)
+    modules = (
+        contract_speed,
+        contract_metrics,
+        contract_judge,
+        scores_contract,
+        contract_judged,
+        contract_comparison,
+    )
     types_by_name = {**{k: v for module in modules for k, v in vars(module).items()}, **globals()}
     for inner, part in schema["$defs"].items():
         _describe(types_by_name.get(inner), part)

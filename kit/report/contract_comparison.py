@@ -4,7 +4,8 @@ from typing import Literal
 
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
-from kit.evaluate.contract import Compared, Difference, Item
+from kit.evaluate.contract import Compared, Item
+from kit.evaluate.contract_metrics import Difference
 from kit.evaluate.contract_parts import Count, Decoding, Estimate, Outcome, closed
 from kit.report.contract_judged import Judged
 
@@ -87,7 +88,7 @@ class PairSummary(TypedDict):
 class Family(TypedDict):
     """`report.json` above the folders of several comparisons with one reference."""
 
-    schema: Literal[3]
+    schema: Literal[4]
     kit_version: str
     reference: str
     prompts: Count

@@ -73,6 +73,13 @@ def _compare(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
             yield from _compare(
                 old.get(key, _NONE), new.get(key, _NONE), f"{path}.{key}" if path else str(key)
             )
+    elif isinstance(old, list) and isinstance(new, list) and (names := _by_name(old, new)):
+        ours, theirs = names
+        for name in dict.fromkeys([*ours, *theirs]):
+            yield from _compare(ours.get(name, _NONE), theirs.get(name, _NONE), f"{path}[{name}]")
+        shared = [[name for name in side if name in ours and name in theirs] for side in names]
+        if shared[0] != shared[1]:
+            yield f"{path}: order", ", ".join(shared[0]), ", ".join(shared[1])
     elif isinstance(old, list) and isinstance(new, list):
         for place in range(max(len(old), len(new))):
             mine = old[place] if place < len(old) else _NONE
@@ -88,6 +95,18 @@ def _same(old: Any, new: Any) -> bool:
     if isinstance(old, int | float) and isinstance(new, int | float):
         return math.isclose(old, new, rel_tol=ROUNDING, abs_tol=ROUNDING)
     return bool(old == new)
+
+
+def _by_name(old: list[Any], new: list[Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The entries of two lists by what they are called; None where that does not tell them apart."""
+    found = []
+    for side in (old, new):
+        if not all(isinstance(entry, dict) and _name(entry, -1) != "-1" for entry in side):
+            return None
+        found.append({_name(entry, -1): entry for entry in side})
+        if len(found[-1]) != len(side):
+            return None
+    return found[0], found[1]
 
 
 def _name(entry: Any, place: int) -> str:

@@ -115,14 +115,14 @@ def earlier_verdicts(judged: Judgement) -> list[EarlierVerdict]:
         changed = [
             key for key, value in judged.judged_by.items() if verdict["judged_by"].get(key, "") != value
         ]
-        asked = "; ".join(f"{gate['name']}: {gate['wanted']}, {gate['status']}" for gate in verdict["gates"])
+        asked = [f"{gate['name']}: {gate['wanted']}, {gate['status']}" for gate in verdict["gates"]]
         rows.append(
             EarlierVerdict(
                 status=verdict["status"],
                 exit_code=verdict["exit_code"],
                 sentence=verdict["sentence"],
                 changed=f"other {' and '.join(changed)}" if changed else "the same gates and scores as now",
-                gates=asked or "no gates",
+                gates=asked or ["none"],
             )
         )
     return rows

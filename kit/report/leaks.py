@@ -4,14 +4,12 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.report.formatting import count, difference, interval, plural, quantity, shortened
 from kit.report.read import Json
 from kit.report.scores import unit_of
 from kit.report.view_validity import LeakRow, Leaks, LeakScore
 
-NOT_LOOKED_AT = "not looked at"
 _SHOWN = 20
 _TEXT = 240
 """Characters of a text."""
@@ -26,20 +24,20 @@ def leak_change(scores: Json, gates: list[Any], status: str, config: Config) -> 
 
     Returns:
         `{"status", "exit_code", "sentence", "changed", "gates": [{"name", "with", "without"}]}`; of the
-        gates those that come out otherwise, and those that were not looked at, with `NOT_LOOKED_AT`.
+        gates those that come out otherwise.
     """
     from kit.evaluate.gates import judge_gates, verdict
 
     if not scores.get("without_leaks"):
         return None
-    rest = _laid_over(scores)
+    rest = {**scores, **scores["without_leaks"]}
     found = judge_gates(rest, config.gates, config.languages)
     overall = verdict(rest, found)
-    otherwise = []
-    for gate, one, other in zip(config.gates, gates, found, strict=True):
-        without = NOT_LOOKED_AT if _is_on_all(gate, scores) else other.status
-        if one.status != without:
-            otherwise.append({"name": one.name, "with": one.status, "without": without})
+    otherwise = [
+        {"name": one.name, "with": one.status, "without": other.status}
+        for one, other in zip(gates, found, strict=True)
+        if one.status != other.status
+    ]
     return {
         "status": overall.status,
         "exit_code": int(overall.exit_code),
@@ -55,7 +53,7 @@ def leak_notices(scores: Json, change: Json | None, counting: Collection[str]) -
         return []
     decided = [pair for pair in _pairs(scores) if pair[0]["name"] in counting and pair[0]["ratio"] is None]
     moved = [(one, other) for one, other in decided if one["verdict"] != other["verdict"]]
-    otherwise = [gate for gate in change["gates"] if gate["without"] != NOT_LOOKED_AT]
+    otherwise = change["gates"]
     if not (change["changed"] or otherwise or moved):
         return []
     said = [f"{_leaked(scores)} with training rows; see Leaks from training."]
@@ -109,15 +107,9 @@ _KINDS = {
 def _change_sentence(change: Json | None) -> str:
     if change is None:
         return ""
-    unseen = [gate["name"] for gate in change["gates"] if gate["without"] == NOT_LOOKED_AT]
-    if not change["changed"] and len(unseen) == len(change["gates"]):
-        every = "every other gate" if unseen else "every gate"
-        said = f"Without them {every} comes out the same, and so does the verdict: {change['status']}."
-    else:
-        said = f"Without them the verdict is {change['status']}: {change['sentence']}"
-    if unseen:
-        said += f" Not looked at without them, and so taken as with them: {', '.join(unseen)}."
-    return said
+    if not change["changed"] and not change["gates"]:
+        return f"Without them every gate comes out the same, and so does the verdict: {change['status']}."
+    return f"Without them the verdict is {change['status']}: {change['sentence']}"
 
 
 def _row(leak: Json) -> LeakRow:
@@ -154,38 +146,15 @@ def _scores(scores: Json) -> list[LeakScore]:
 
 
 def _pairs(scores: Json) -> list[tuple[Json, Json]]:
-    """Every greedy metric on all prompts and without the leaked ones."""
+    """Every greedy metric on all prompts and without the leaked ones, the judge's verdicts among them."""
     rest = {m["name"]: m for m in scores["without_leaks"]["metrics"] if m["decoding"] == "greedy"}
     unscored = {lost["name"] for lost in scores["without_leaks"]["unscored"] if lost["decoding"] == "greedy"}
     nothing = {"estimate": None, "low": None, "high": None}
     none_left = {"n": 0, "base": nothing, "tuned": nothing, "difference": nothing, "verdict": "not shown"}
     greedy = [m for m in scores["metrics"] if m["decoding"] == "greedy" and m["name"] in {*rest, *unscored}]
-    return [(metric, rest.get(metric["name"], none_left)) for metric in greedy]
-
-
-def _laid_over(scores: Json) -> Json:
-    """The scores without the leaked prompts; what was not made without them, as it is."""
-    found, known = scores["without_leaks"], _made_without(scores)
-    both = {
-        part: found[part] + [m for m in scores[part] if (m["name"], m["decoding"]) not in known]
-        for part in ("metrics", "unscored")
-    }
-    return {**scores, **found, **both}
-
-
-def _made_without(scores: Json) -> set[tuple[str, str]]:
-    """Name and decoding of what was scored without the leaked prompts, or could not be."""
-    found = scores["without_leaks"]
-    return {(m["name"], m["decoding"]) for m in (*found["metrics"], *found["unscored"])}
-
-
-def _is_on_all(gate: Gate, scores: Json) -> bool:
-    """Whether a gate rests on figures of all prompts only, as a judge's are. General sets are others."""
-    from kit.evaluate.gates import find_entry
-
-    if gate.on is not None or (gate.metric, gate.decoding) in _made_without(scores):
-        return False
-    return find_entry(scores, gate.metric, gate.decoding, f"gates: {gate.name}") is not None
+    pairs = [(metric, rest.get(metric["name"], none_left)) for metric in greedy]
+    judged, left = ((part.get("judge") or {}).get("metric") for part in (scores, scores["without_leaks"]))
+    return [*pairs, (judged, left or none_left)] if judged else pairs
 
 
 def _score(metric: Json, part: Json, which: str) -> LeakScore:

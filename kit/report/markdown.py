@@ -26,6 +26,7 @@ def markdown(view: View) -> str:
     parts = [*_head(view), *_gates(view), *_baseline(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores, view.names)
+    parts += ["Not scored:", bullets(view.unscored)] if view.unscored else []
     parts += baselines(view, escape, table)
     parts += _harm(view)
     parts += _seeds(view)
@@ -85,10 +86,18 @@ def _head(view: View) -> list[str]:
         f"# {mark(verdict.status)} {escape(verdict.status.capitalize())}: {escape(view.title)}",
         *(f"> **Read this first.** {escape(notice)}" for notice in view.notices),
         f"{escape(verdict.sentence)} Exit code {verdict.exit_code}.",
+        _signed(view),
     ]
     if view.conditions.mismatches:
         head += ["The systems were asked under different conditions:", bullets(view.conditions.mismatches)]
     return head
+
+
+def _signed(view: View) -> str:
+    """What somebody who signs the report signs."""
+    what = "Evaluation" if view.run else "Comparison"
+    of = f", {escape(view.evaluated)}" if view.evaluated else ""
+    return f"{what} {code(view.evaluation)}{of}."
 
 
 def _gates(view: View) -> list[str]:
@@ -117,12 +126,12 @@ def _beside_gates(view: View) -> list[str]:
         said = [f"{gate.name}: {gate.asks} {gate.wanted}, {gate.now}" for gate in view.dropped_gates]
         parts += ["Gates of the recipe that this project does not set as the recipe does:", bullets(said)]
     if view.earlier:
-        said = [
-            f"{verdict.status} (exit code {verdict.exit_code}), by {verdict.changed}: {verdict.sentence} "
-            f"Gates then: {verdict.gates}."
-            for verdict in view.earlier
-        ]
-        parts += ["This evaluation was judged before:", bullets(said)]
+        lines = []
+        for verdict in view.earlier:
+            told = f"{verdict.status} (exit code {verdict.exit_code}), by {verdict.changed}: "
+            lines.append(f"- {escape(told + verdict.sentence)} Gates then:")
+            lines += [f"  - {escape(gate)}" for gate in verdict.gates]
+        parts += ["This evaluation was judged before:", "\n".join(lines)]
     return parts
 
 
@@ -351,8 +360,12 @@ def _data(card: DataCard | None) -> list[str]:
 def _training(training: Training | None) -> list[str]:
     if training is None:
         return []
-    facts = [f"{name}: {value}" for name, value in (*training.facts, *training.settings)]
-    return ["## Training", bullets([*facts, *training.findings])]
+    parts = ["## Training"]
+    for stage in training.stages:
+        facts = [f"{name}: {value}" for name, value in (*stage.facts, *stage.settings)]
+        parts += [f"### {stage.title}"] if stage.title else []
+        parts.append(bullets([*facts, *stage.findings]))
+    return parts
 
 
 def _provenance(view: View) -> list[str]:

@@ -5,12 +5,12 @@ too large are the last ones listed by id and reason.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 
 from kit.evaluate.naming import BASE_AND_TUNED, names_of
 from kit.report.formatting import count, plural, shortened, visible
-from kit.report.nearest import Found
+from kit.report.nearest import nearest_of
 from kit.report.read import Json
 from kit.report.scores import decoding_name
 from kit.report.transcripts import ANSWER_LIMIT, prompt_lines, reason_named
@@ -75,11 +75,6 @@ def find_misses(scores: Json, titles: dict[str, str], most_urgent: str) -> Misse
     )
 
 
-def with_nearest(misses: Misses, found: Found) -> Misses:
-    """The same misses with their nearest training examples."""
-    return replace(misses, shown=[replace(miss, nearest=found.by_id.get(miss.id)) for miss in misses.shown])
-
-
 def _critical_rules(scores: Json) -> set[str] | None:
     """The critical rules that any answer breaks; None where no metric judges by rules."""
     counted = [metric["severities"]["critical"] for metric in scores["metrics"] if metric.get("severities")]
@@ -140,7 +135,7 @@ def _miss(found: _Found, titles: dict[str, str], scores: Json) -> Miss:
         reasons=[reason_named(reason, titles) for reason in found.reasons],
         base=f"{names_of(scores).base}: {_base(shared, found.reasons)}",
         slices=[f"{column}: {value}" for column, value in item.get("slices", {}).items()],
-        nearest=None,
+        nearest=nearest_of(item),
     )
 
 

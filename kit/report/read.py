@@ -1,13 +1,16 @@
 """Reads what the earlier stages left: the scores, the run's manifest and curve, the data summary."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kit.config.errors import DataError, Problem
+from kit.config.schema import Config
+from kit.config.yaml_lines import load_yaml
 from kit.data.json_text import not_json
 from kit.evaluate.contract import SCHEMA as SCORES_SCHEMA
+from kit.train.runs import runs_before
 
 SCHEMA = 1
 
@@ -24,6 +27,17 @@ class Inputs:
     curve: list[Json]
     """The lines of `metrics.jsonl`, in order."""
     data: Json | None
+    earlier: list["Earlier"] = field(default_factory=list)
+    """The runs of the stages before, in their order; one that was deleted is left out."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The run of an earlier stage, from whose golden checkpoint the next one went on."""
+
+    config: Config
+    manifest: Json
+    curve: list[Json]
 
 
 def read_inputs(evaluation: Path, run: Path, prepared: Path) -> Inputs:
@@ -38,10 +52,20 @@ def read_inputs(evaluation: Path, run: Path, prepared: Path) -> Inputs:
         manifest=_read_json(run / "manifest.json", "casekit train", problems),
         curve=_read_lines(run / "metrics.jsonl", "casekit train", problems),
         data=_read_json(prepared / "data.json", "casekit data prepare", problems),
+        earlier=[_read_earlier(stage, problems) for stage in reversed(runs_before(run)) if stage.is_dir()],
     )
     if problems:
         raise DataError(problems)
     return inputs
+
+
+def _read_earlier(run: Path, problems: list[Problem]) -> Earlier:
+    text = _read_text(run / "config.yaml", "casekit train", problems)
+    return Earlier(
+        config=Config.model_validate(load_yaml(run / "config.yaml")[0]) if text else Config(),
+        manifest=_read_json(run / "manifest.json", "casekit train", problems),
+        curve=_read_lines(run / "metrics.jsonl", "casekit train", problems),
+    )
 
 
 def read_earlier(report: Path) -> Json | None:

@@ -18,6 +18,7 @@ from kit.files import sha256_file, sha256_text
 from kit.report.read import Json
 from kit.report.reviews import Carried, output_sha256, reviews_json
 from kit.report.view import Verdict
+from kit.train.runs import runs_before
 
 if TYPE_CHECKING:
     from kit.report.baseline import Baseline
@@ -96,10 +97,12 @@ def input_files(sources: Sources) -> dict[str, Path]:
     tokenizer, training and test rows, general sets, what metrics read (a policy, the project's hooks), and a
     judge's rubric and labels.
 
-    The weights are not among them: they are large, and their hash stands in the conditions.
+    The weights are not among them: they may lie elsewhere, and their hash stands in the conditions, where
+    `kit.report.verify` holds them against it.
     """
     files = [path for path in sorted(sources.evaluation.rglob("*")) if path.suffix in (".json", ".jsonl")]
-    files += [sources.run / name for name in ("config.yaml", "manifest.json", "metrics.jsonl")]
+    of_runs = ("config.yaml", "manifest.json", "metrics.jsonl")
+    files += [run / name for run in (sources.run, *runs_before(sources.run)) for name in of_runs]
     files += [path for path in sorted((sources.run / "golden").glob("*")) if path.suffix not in _WEIGHTS]
     files.append(sources.prepared / "data.json")
     files += [path for split in ("train", "test") for path in sorted((sources.prepared / split).rglob("*"))]

@@ -114,7 +114,7 @@ def change_notes(scores: Json, beside: Mapping[str, str]) -> list[ChangeNote]:
     notes = [
         ChangeNote(
             m["label"],
-            f"{change_sentence(m, unit_of(m))} {beside.get(m['name'], '')}".strip(),
+            f"{change_sentence(m, unit_of(m), scores['confidence'])} {beside.get(m['name'], '')}".strip(),
             m["verdict"],
         )
         for m in _greedy(scores)

@@ -1,45 +1,48 @@
 """How the run went: what was adapted, the curves, and what watching them has shown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from kit.config.schema import Config
+from kit.memory import ALARM
 from kit.report import plots
 from kit.report.formatting import NONE, Unit, count, difference, duration, number, plural, quantity
-from kit.report.plots import Point
 from kit.report.provenance import share
 from kit.report.read import Inputs, Json
 from kit.report.scores import unit_of
 from kit.report.view import Training
 from kit.report.words import better
+from kit.train.curve import FLUCTUATION_LIMIT, STILL, WINDOW, Point, find_plateau, find_rises, find_spikes
 
-FLUCTUATION_LIMIT = 0.1
-"""The field's rule of thumb: a training loss that rises by more than this is not steady."""
-WINDOW = 5
-"""Logged losses whose mean the next one is compared with, as `kit.train.metrics.fluctuation` does."""
-STILL = 0.01
-"""A loss that falls by a smaller share than this stands still."""
-_LONG = 0.2
-"""Of the run's steps, that a loss must stand still for."""
 _DRAWN = 400
 """Logged steps that a curve is drawn from; a run of a hundred thousand needs no more."""
 _LISTED = 40
 _SPIKES_MARKED = 10
+_EVENTS = 10
+_SAID_ABOVE = ("fluctuation", "plateau")
 
 
 def training(inputs: Inputs, config: Config) -> Training | None:
     """The run: what was adapted, how, and how it went; None where there is no run."""
-    manifest, curve = inputs.manifest, inputs.curve
-    if manifest is None:
+    if inputs.manifest is None:
         return None
+    earlier = [_stage(one.manifest, one.curve, inputs.scores, one.config) for one in inputs.earlier]
+    return replace(_stage(inputs.manifest, inputs.curve, inputs.scores, config), earlier=earlier)
+
+
+def _stage(manifest: Json, curve: list[Json], scores: Json, config: Config) -> Training:
+    chain = manifest.get("chain")
     golden = manifest.get("golden") or {}
     total, adapted = manifest.get("total_parameters"), manifest.get("trainable_parameters")
+    begins = [("Goes on from", manifest["continues"]["run"])] if manifest.get("continues") else []
     facts = [
+        *begins,
         ("Stage and method", f"{manifest['stage']}, {method_label(manifest['method'], config)}"),
         ("Trained parameters", f"{count(adapted)} ({share(adapted, total)} of all)"),
         ("Optimiser steps", count(manifest.get("steps"))),
         ("Time", duration(manifest.get("seconds"))),
+        *_resources(manifest),
         ("Seed", str(manifest.get("seed", NONE))),
         ("Status", str(manifest.get("status", NONE))),
     ]
@@ -47,12 +50,12 @@ def training(inputs: Inputs, config: Config) -> Training | None:
     step = golden.get("step")
     name = _drawn_loss(manifest)
     losses = [(line["step"], loss) for line in curve if (loss := _loss_of(line)) is not None]
-    spikes = [] if name else find_spikes(losses)
+    spikes, rises = ([], []) if name else (find_spikes(losses), find_rises(losses))
     marked = sorted(sorted(spikes, key=lambda spike: -spike[1])[:_SPIKES_MARKED])
     validation = [
         (line["step"], line["eval_loss"]) for line in evaluations if _has(line, "eval", "eval_loss")
     ]
-    task = _task(golden, inputs.scores)
+    task = _task(golden, scores)
     tasks = [
         (line["step"], task.sign * line["task_score"])
         for line in evaluations
@@ -63,10 +66,11 @@ def training(inputs: Inputs, config: Config) -> Training | None:
     drawn, listed = _thinned(losses, _DRAWN, marked), _thinned(losses, _LISTED, marked)
     draw_losses = partial(plots.loss_curve, drawn, validation, step, loss_title, _places(losses, marked))
     return Training(
+        title=f"Stage {chain['number']} of {len(chain['stages'])}: {manifest['stage']}" if chain else "",
         facts=facts,
         settings=_settings(config),
         findings=_findings(manifest, evaluations, config, task)
-        + _watched([] if name else losses, spikes, curve),
+        + _watched([] if name else losses, rises, curve),
         loss=plots.figure(draw_losses) if losses else None,
         losses=_loss_rows(listed, dict(spikes)),
         losses_note=_listed_note(losses, listed),
@@ -94,6 +98,23 @@ def _loss_of(line: Json) -> float | None:
         loss: float | None = line.get("loss")
         return loss
     return None if line["reward"] is None else -line["reward"]
+
+
+def _resources(manifest: Json) -> list[tuple[str, str]]:
+    """Memory at its fullest against the alarm, the micro-batch where it was reduced, overflows, MFU."""
+    found = []
+    if peak := manifest.get("memory_peak"):
+        fullest = f"{quantity(peak['share'], 'rate')} at most, {number(peak['gib'], 1)} GiB"
+        found.append(("Memory", f"{fullest}; alarm at {ALARM:.0%}"))
+    if batch := manifest.get("batch"):
+        unit = "rows" if batch["tokens"] is None else "tokens"
+        sizes = f"{count(batch[unit])} of {count(batch['asked'][unit])} asked for"
+        found.append((f"{unit.capitalize()} a pass", sizes))
+    if overflows := manifest.get("fp16_overflows"):
+        found.append(("Steps left out by float16 overflow", count(overflows)))
+    if manifest.get("mfu") is not None:
+        found.append(("MFU", f"{quantity(manifest['mfu'], 'rate')} of the device's peak"))
+    return found
 
 
 def method_label(method: str, config: Config) -> str:
@@ -182,54 +203,14 @@ def _has(line: Json, kind: str, name: str) -> bool:
     return line["kind"] == kind and line.get(name) is not None
 
 
-def find_spikes(losses: Sequence[Point]) -> list[Point]:
-    """Steps at which the loss rose by more than `FLUCTUATION_LIMIT` over the mean of the `WINDOW` before.
-
-    Args:
-        losses: (step, loss) of every logged step.
-
-    Returns:
-        (step, rise); the greatest rise is the manifest's `max_fluctuation`.
-    """
-    spikes = []
-    for index in range(1, len(losses)):
-        before = [loss for _, loss in losses[max(0, index - WINDOW) : index]]
-        step, loss = losses[index]
-        rise = loss - sum(before) / len(before)
-        if rise > FLUCTUATION_LIMIT:
-            spikes.append((step, rise))
-    return spikes
-
-
-def find_plateau(losses: Sequence[Point]) -> float | None:
-    """The step from which on the loss fell by less than `STILL` of itself, if that is a fifth of the run.
-
-    Losses are means of `WINDOW` logged ones; with fewer than four windows there is no telling.
-    """
-    if len(losses) < 4 * WINDOW:
-        return None
-    means = [
-        sum(loss for _, loss in losses[end - WINDOW : end]) / WINDOW for end in range(WINDOW, len(losses) + 1)
-    ]
-    lowest, start = means[-1], len(means) - 1
-    for place in range(len(means) - 1, -1, -1):
-        lowest = min(lowest, means[place])
-        if means[place] - lowest < STILL * abs(means[place]):
-            start = place
-        else:
-            break
-    first, last = losses[start + WINDOW - 1][0], losses[-1][0]
-    return first if last - first >= _LONG * last else None
-
-
-def _watched(losses: Sequence[Point], spikes: Sequence[Point], curve: Sequence[Json]) -> list[str]:
-    """Spikes, a plateau and gradients that were no numbers, in sentences; none where none was seen."""
+def _watched(losses: Sequence[Point], rises: Sequence[Point], curve: Sequence[Json]) -> list[str]:
+    """Rises, a plateau, and what else the watch noted while the run was on; none where none was seen."""
     found = []
-    if spikes:
-        step, rise = max(spikes, key=lambda spike: spike[1])
+    if rises:
+        step, rise = max(rises, key=lambda one: one[1])
         found.append(
             f"The training loss rose by more than {FLUCTUATION_LIMIT} over the mean of the {WINDOW} logged "
-            f"before at {count(len(spikes))} of {plural(len(losses), 'logged step')}; most at step "
+            f"before at {count(len(rises))} of {plural(len(losses), 'logged step')}; most at step "
             f"{number(step, 0)}, by {number(rise, 3)}."
         )
     still = find_plateau(losses)
@@ -241,7 +222,22 @@ def _watched(losses: Sequence[Point], spikes: Sequence[Point], curve: Sequence[J
     lost = sum(1 for line in curve if line["kind"] == "train" and line.get("grad_norm", 0.0) is None)
     if lost:
         found.append(f"The gradient was not finite at {plural(lost, 'logged step')}.")
-    return found
+    return found + _noted(curve)
+
+
+def _noted(curve: Sequence[Json]) -> list[str]:
+    """What was told while the run was on and is not said above: when, what, and what to do about it."""
+    events = [line for line in curve if line["kind"] == "event" and line["event"] not in _SAID_ABOVE]
+    told = [
+        f"{_when(line['step'])}: {line['message']}. To do: {line['advice']}." for line in events[:_EVENTS]
+    ]
+    if len(events) > _EVENTS:
+        told.append(f"{count(len(events) - _EVENTS)} more findings are in the run's metrics.jsonl.")
+    return told
+
+
+def _when(step: int) -> str:
+    return f"Step {count(step)}" if step else "Before the first step"
 
 
 def _best_for_so_long(evaluations: Sequence[Json]) -> list[str]:

@@ -5,12 +5,12 @@ Times never decide. An item's change is the sum over metrics of tuned minus base
 loss is negative; losses and gains are summed apart, so that a gain on one metric hides no loss.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from kit.evaluate.naming import BASE_AND_TUNED, Names, names_of
 from kit.report.formatting import count, plural, quantity, shortened
-from kit.report.nearest import Found
+from kit.report.nearest import nearest_note, nearest_of
 from kit.report.read import Json
 from kit.report.scores import unit_of
 from kit.report.view_evidence import Mark, Piece, Side, Transcript, Transcripts
@@ -57,21 +57,7 @@ def pick_transcripts(scores: Json, titles: dict[str, str]) -> Transcripts:
         regressions_note=_note(names, len(regressions), len(changes), REGRESSIONS_SHOWN, "worse on a metric"),
         gains=[_transcript(c, "gain", metrics, titles) for c in gains[:GAINS_SHOWN]],
         gains_note=_note(names, len(gains), len(changes), GAINS_SHOWN, "better, and on no metric worse"),
-        nearest_note="",
-    )
-
-
-def with_nearest(transcripts: Transcripts, found: Found) -> Transcripts:
-    """The same transcripts with their nearest training examples."""
-
-    def beside(entries: list[Transcript]) -> list[Transcript]:
-        return [replace(entry, nearest=found.by_id.get(entry.id)) for entry in entries]
-
-    return replace(
-        transcripts,
-        regressions=beside(transcripts.regressions),
-        gains=beside(transcripts.gains),
-        nearest_note=found.note,
+        nearest_note=nearest_note(scores),
     )
 
 
@@ -118,7 +104,7 @@ def _transcript(
         slices=[f"{column}: {value}" for column, value in item.get("slices", {}).items()],
         changed="; ".join(sorted(change.moved, key=lambda text: not text.endswith("worse"))),
         difference=marked.note,
-        nearest=None,
+        nearest=nearest_of(item),
         base=_side("base", answers["base"], marked.base, metrics, titles),
         tuned=_side("tuned", answers["tuned"], marked.tuned, metrics, titles),
     )

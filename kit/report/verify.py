@@ -60,6 +60,7 @@ def verify_report(folder: Path, root: Path, today: Callable[[Path], Config], hoo
     differences = [*_changed_inputs(report, sources), *_changed_faces(report, folder)]
     differences += _changed_settings(recorded[0], today(sources.run))
     differences += _lost_reviews(report, root)
+    differences += _changed_weights(report, sources.run / "golden")
     inputs = read_inputs(sources.evaluation, sources.run, sources.prepared)
     try:
         differences += _changed_scores(inputs.scores, sources, hooks)
@@ -72,6 +73,20 @@ def verify_report(folder: Path, root: Path, today: Callable[[Path], Config], hoo
     written = json.loads(made.texts["report.json"])
     differences += changed_values("report.json", _comparable(report), _comparable(written))
     return _with_pages(differences, report, made, folder)
+
+
+def _changed_weights(report: Json, golden: Path) -> Iterator[Difference]:
+    """The tuned weights, where they are there and no longer those that answered."""
+    from kit.models.loading import weights_sha256
+
+    if not any(golden.glob("*.safetensors")):
+        return
+    then = report["conditions"]["tuned"]["weights"]
+    now = weights_sha256(golden)[: len(then)]
+    if now != then:
+        yield Difference(
+            f"{golden.parent.name}/golden", "holds other weights than those that answered", then, now
+        )
 
 
 def _with_pages(differences: list[Difference], report: Json, made: Made, folder: Path) -> Verified:
@@ -222,7 +237,7 @@ def _changed_gates(scores: Json, again: Json, config: Config) -> Iterator[Differ
 
 
 _HEADER = (
-    "evaluation", "run", "data", "synthetic", "synthetic_share", "conditions", "definitions",
+    "evaluation", "run", "data", "date", "synthetic", "synthetic_share", "conditions", "definitions",
 )  # fmt: skip
 """What `scores.json` says that does not follow from the answers; its recorded hash guards it."""
 

@@ -4,7 +4,7 @@ Numbers are already words here (`formatting.py`), so that no two faces can disag
 from data or models is still raw: each face escapes it for its own format.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kit.evaluate.naming import Names
@@ -85,7 +85,8 @@ class EarlierVerdict:
     exit_code: int
     sentence: str
     changed: str
-    gates: str
+    gates: list[str]
+    """What each gate asked, and what became of it."""
 
 
 @dataclass(frozen=True)
@@ -257,8 +258,10 @@ class DataCard:
 
 @dataclass(frozen=True)
 class Training:
-    """How the model was tuned."""
+    """How the model was tuned, in its last stage or the only one."""
 
+    title: str
+    """The stage and its place, where there are several; else empty."""
     facts: list[tuple[str, str]]
     settings: list[tuple[str, str]]
     findings: list[str]
@@ -270,6 +273,13 @@ class Training:
     task_legend: str
     checkpoints: list[tuple[str, str, str]]
     """Step, validation loss and task score of every evaluation."""
+    earlier: "list[Training]" = field(default_factory=list)
+    """The stages before, in their order."""
+
+    @property
+    def stages(self) -> "list[Training]":
+        """All stages in their order."""
+        return [*self.earlier, self]
 
 
 @dataclass(frozen=True)
@@ -297,6 +307,9 @@ class View:
     """Empty where answers are compared that no run of the project is known to have given."""
     kit_version: str
     date: str
+    """When the model was trained, as YYYY-MM-DD; empty where nobody knows."""
+    evaluated: str
+    """When its answers were evaluated, alike."""
     language: str
     languages: list[str]
     base_model: str

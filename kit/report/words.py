@@ -36,8 +36,10 @@ def better(metric: Json) -> str:
     return "higher is better" if metric["higher_is_better"] else "lower is better"
 
 
-def change_sentence(metric: Json, unit: Unit) -> str:
+def change_sentence(metric: Json, unit: Unit, confidence: float) -> str:
     """One metric's change, in a sentence that stands without its table."""
+    from kit.evaluate.bootstrap import fewest_clusters
+
     base, tuned, change = metric["base"], metric["tuned"], metric["difference"]
     if base["estimate"] is None or tuned["estimate"] is None or change["estimate"] is None:
         return "No prompt could be scored on both systems."
@@ -50,6 +52,12 @@ def change_sentence(metric: Json, unit: Unit) -> str:
         f"{difference(change['estimate'], unit)} "
         f"{interval(change['low'], change['high'], unit)}{_and_p(judged_p(change))}"
     )
+    fewest, groups = fewest_clusters(confidence), int(metric["groups"] if "groups" in metric else metric["n"])
+    if groups < fewest:
+        return (
+            f"From {values}: {evidence}. Not enough evidence: fewer than {fewest} independent prompts can "
+            f"show no change, and there {'is' if groups == 1 else 'are'} {count(groups)}."
+        )
     if metric["verdict"] == "not shown":
         crosses_zero = change["low"] <= 0 <= change["high"]
         why = "Chance alone could explain this" if crosses_zero else "Too few prompts to be sure of it"

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from kit.config.grpo import one_sided, rewards_of
 from kit.config.schema import Config
+from kit.train.disk import disk_budget
 from kit.train.methods import parameter_counts, rate_advice, training_dtype
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def measure(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
         "trainable_parameters": trainable,
         "total_parameters": total,
         "steps": planned[-1],
+        "disk": disk_budget(trainer, config, planned[-1]),
         "packing": measure_packing(trainer, config) if config.train.packing else None,
     }
 
@@ -35,8 +37,9 @@ def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
 
     isolation = check_isolation(trainer.model, trainer.processing_class, training_dtype(config))
     sampler = trainer.train_sampler()
-    lengths = [sampler.lengths[row] for row in sampler]
-    rows, fill = count_rows(lengths, sampler.batch_size, config.model.max_length)
+    lengths = [sampler.lengths[row] for row in sampler if row < len(sampler.lengths)]
+    share = sampler.batch_size // config.hardware.world_size  # each process packs its own
+    rows, fill = count_rows(lengths, share, config.model.max_length)
     return {
         "samples": len(lengths),
         "rows": rows,
@@ -54,6 +57,8 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
         f"on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
         f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%})"
     )
+    if continues := manifest["continues"]:
+        console.print(f"goes on from the golden checkpoint of [bold]{continues['run']}[/]")
     advice = [rate_advice(config)]
     if config.train.stage == "grpo":
         weights = rewards_of(config)

@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 def load_rows(prepared: Path, split: str, stage: Stage) -> list[Row]:
-    """The rows of a prepared split, with what their stage learns from; none where the split has no rows.
+    """The rows of a prepared split that a stage learns from; none where there are none.
 
     Raises:
         DataError: `prepared` is not a prepared data folder, or was prepared for another stage.
@@ -44,6 +44,8 @@ def load_rows(prepared: Path, split: str, stage: Stage) -> list[Row]:
         message = f"has no column {missing.pop()!r}, from which {stage} learns"
         raise DataError(Problem(str(folder), message, "prepare the data again with this `train.stage`"))
     needed = [name for name in ("messages", "tools", *beside) if name in table.column_names]
+    if "stages" in table.column_names:
+        table = table.select([row for row, stages in enumerate(table["stages"]) if stage in stages])
     return [unpacked(row) for row in table.select_columns(needed)]
 
 
@@ -57,7 +59,7 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
     """Token ids of every row, and what is learned of them.
 
     `sft` labels what the assistant says, `pretrain` all of it. `dpo` and `orpo` take the prompt and either
-    answer apart, `kto` prompt and answer.
+    answer apart, `reward` prompt and answer for either, `kto` prompt and answer.
     """
     most = config.model.max_length
     if config.train.stage == "grpo":
@@ -67,6 +69,8 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
             render_pair(row["messages"], row["rejected"][0], tokenizer, most, row.get("tools", ()))
             for row in rows
         ]
+        if config.train.stage == "reward":
+            return [{"chosen_ids": one.input_ids, "rejected_ids": other.input_ids} for one, other in pairs]
         return [
             {
                 "prompt_ids": chosen.prompt_ids,

@@ -14,8 +14,11 @@ from transformers import TrainerCallback
 
 from kit.config.errors import InvalidRunError, Problem
 from kit.config.schema import Config
-from kit.files import new_folder, write_json
+from kit.files import new_folder, sync, write_json
+from kit.train.processes import is_main
 from kit.train.trainer import TaskScore
+
+Weights = dict[str, Any]
 
 
 @dataclass
@@ -59,16 +62,22 @@ class Golden(TrainerCallback):  # type: ignore[misc]
         metric: str,
         patience: int,
         best: Best,
-        save: Callable[[Path], None],
+        gather: Callable[[], Weights | None],
+        save: Callable[[Path, Weights | None], None],
         facts: dict[str, Any],
     ) -> None:
         self.run = run
         self.metric = metric
         self.patience = patience
         self.best = best
+        self.gather = gather
         self.save = save
         self.facts = facts
         self.stopped_early = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A run that was killed after it had stopped early stops again, without another step."""
+        self._look_at_patience(state, control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         """Compare this evaluation with the best so far."""
@@ -84,6 +93,9 @@ class Golden(TrainerCallback):  # type: ignore[misc]
             )
         if self.best.add(score, loss):
             self.keep(state.global_step, score, loss)
+        self._look_at_patience(state, control)
+
+    def _look_at_patience(self, state: Any, control: Any) -> None:
         if self.best.evaluations_since >= self.patience and state.global_step < state.max_steps:
             self.stopped_early = True
             control.should_training_stop = True
@@ -91,9 +103,13 @@ class Golden(TrainerCallback):  # type: ignore[misc]
     def keep(self, step: int, score: float | None, loss: float | None) -> None:
         """Write the weights as they are now as the golden checkpoint."""
         record = {"step": step, "metric": self.metric, "score": score, "eval_loss": loss, **self.facts}
+        state = self.gather()
+        if not is_main():
+            return
         with new_folder(self.run / "golden") as folder:
-            self.save(folder)
+            self.save(folder, state)
             write_json(folder / "golden.json", record)
+            sync(folder)
 
 
 def best_so_far(run: Path, kept: list[dict[str, Any]]) -> Best:
@@ -116,6 +132,8 @@ def golden_name(config: Config, task_score: TaskScore | None, validates: bool) -
     """The name of the score that picks the golden checkpoint."""
     if not validates:
         return "last step (no validation rows)"
+    if config.train.stage == "reward":
+        return "pairwise_accuracy"
     if task_score is None:
         return "minus validation loss"
     first = config.evaluate.metrics[0].name if config.evaluate.metrics else "task score"

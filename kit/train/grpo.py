@@ -39,6 +39,7 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
     Args:
         rewards: what answers are rewarded by.
         eval_prompts: at most so many validation prompts are answered at a validation.
+        continued: whether the model goes on from an earlier stage, so that its adapter is no fresh one.
     """
 
     def __init__(
@@ -50,14 +51,18 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         processing_class: Any,
         rewards: Sequence[Reward],
         eval_prompts: int,
+        continued: bool,
         **kwargs: Any,
     ) -> None:
         self.validated: list[torch.Tensor] = []
-        self.current: dict[str, Any] = {}
+        self.learned: dict[int, dict[str, Any]] = {}
+        """What each batch of the step that runs became, by the batch's identity."""
         # TRL would load its reference by the model's name, or copy a fresh adapter. Ours are at hand: the
-        # base with its adapter off, or a copy; so it is told that none is wanted until it is built.
-        beta, args.beta = args.beta, 0.0
+        # base with its adapter off, or a copy; so it is told that none is wanted until it is built. An
+        # adapter that goes on is copied, as TRL does.
+        beta = args.beta
         reference = reference_of(model) if beta else None
+        args.beta = beta if continued and reference is None else 0.0
         args.reward_weights = [reward.weight for reward in rewards]
         super().__init__(
             *args_,
@@ -99,8 +104,15 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
             inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
             return inputs
         with seeded(f"{self.args.seed}-{self.state.global_step}"):
-            self.current = super()._prepare_inputs(generation_batch)
-        return self.current
+            inputs = super()._prepare_inputs(generation_batch)
+        self.learned[id(generation_batch)] = inputs
+        return inputs
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """The batches of the next step."""
+        self.learned = {}
+        found: tuple[list[Any], Any] = super().get_batch_samples(*args, **kwargs)
+        return found
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         # Also those of before and of the reference, which TRL computes outside of the loss: compared with
@@ -140,9 +152,15 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
             )
             self._step, self._buffered_inputs = kept["step"], kept["answers"]
 
-    def _refuse(self, inputs: Any) -> None:
-        parts = [self.current[name] for name in ("prompt_ids", "completion_ids")]
-        super()._refuse({"input_ids": torch.cat(parts, dim=1), **self.current})
+    def row_lengths(self) -> list[int]:
+        """Tokens of every prompt with the longest answer."""
+        return [len(prompt) + self.max_completion_length for prompt in self.train_dataset["prompt"]]
+
+    def legible(self, batch: Any) -> dict[str, list[Any]]:
+        """The answers that were learned from when a number broke, with their prompts."""
+        inputs = self.learned[id(batch)]
+        parts = [inputs[name] for name in ("prompt_ids", "completion_ids")]
+        return super().legible({"input_ids": torch.cat(parts, dim=1), **inputs})
 
 
 class PromptSampler(Sampler[int]):
@@ -202,9 +220,12 @@ def some_of(rows: Any, most: int, seed: int) -> Any:
     return rows.select(sorted(random.Random(seed).sample(range(len(rows)), min(most, len(rows)))))
 
 
-def grpo_trainer(config: Config, rewards: Sequence[Reward]) -> tuple[type[RunTrainer], dict[str, Any]]:
+def grpo_trainer(
+    config: Config, rewards: Sequence[Reward], continued: bool
+) -> tuple[type[RunTrainer], dict[str, Any]]:
     """The trainer of the stage, and the arguments that it alone takes."""
-    return GroupTrainer, {"rewards": rewards, "eval_prompts": config.train.golden_prompts}
+    own = {"rewards": rewards, "eval_prompts": config.train.golden_prompts, "continued": continued}
+    return GroupTrainer, own
 
 
 def grpo_arguments(config: Config) -> tuple[type[GRPOConfig], dict[str, Any]]:
@@ -221,6 +242,8 @@ def grpo_arguments(config: Config) -> tuple[type[GRPOConfig], dict[str, Any]]:
         "scale_rewards": settings.scale_rewards,
         "num_iterations": settings.num_iterations,
         "disable_dropout": True,
+        # TRL would add how evenly a mixture's experts are used, which depends on how a batch is cut.
+        "router_aux_loss_coef": 0.0,
         # What a model's own generation config adds would draw from other probabilities than are learned.
         "generation_kwargs": {"num_beams": 1, "no_repeat_ngram_size": 0},
         "include_num_input_tokens_seen": "no",  # TRL counts tokens as they are drawn

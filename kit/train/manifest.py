@@ -7,6 +7,7 @@ session ran on stands with it.
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,7 @@ from kit.config.schema import Config, MetricUse
 from kit.files import sha256_file, sha256_json
 from kit.hooks import Hooks
 from kit.models.loading import device
+from kit.train.processes import world_size
 from kit.train.runs import load_manifest, save_manifest
 
 if TYPE_CHECKING:
@@ -36,19 +38,25 @@ PACKAGES = [
 ]
 
 
+NOTED = ("batch", "probe", "flops_per_token", "peak_flops")
+"""What `kit.train.watch` adds to the manifest on disk while the run is on."""
+
+
 def begin_manifest(
     run: Path,
     config: Config,
     data: dict[str, str],
     base_sha256: str,
     golden_choice: dict[str, Any],
-    resumed_at: int | None = None,
+    resumed_at: int | None,
+    place: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The manifest as known before the model loads, with a session added to it.
 
     Args:
         resumed_at: the step that the run continues from; None where it begins. A resumed run keeps when,
             with which settings and on what it began.
+        place: which of several stages it is, and from which run it goes on; see `kit.train.chain`.
     """
     before = load_manifest(run) if resumed_at is not None else {}
     settings, on = sha256_json(config.model_dump(mode="json")), environment(device(config.hardware))
@@ -57,12 +65,15 @@ def begin_manifest(
         "from_step": resumed_at or 0,
         "config_sha256": settings,
         "environment": on,
+        "processes": world_size(),
+        "sharding": config.hardware.sharding,
     }
     manifest = {
         "schema": 1,
         "run": run.name,
         "status": "running",
         "stage": config.train.stage,
+        **place,
         "method": config.method.name,
         "model": {"name": config.model.name, "revision": config.model.revision, "sha256": base_sha256},
         "data": data,
@@ -74,6 +85,7 @@ def begin_manifest(
         "seconds": before.get("seconds", 0.0),
         "sessions": [*before.get("sessions", []), session],
         "stopped_early": False,
+        "batch": before.get("batch"),
     }
     save_manifest(run, manifest)
     return manifest
@@ -119,8 +131,9 @@ def _beside(path: Path, root: Path) -> str:
 
 def close_manifest(run: Path, manifest: dict[str, Any]) -> None:
     """Record how the run ended; whatever ended it otherwise than well leaves `failed` or `interrupted`."""
-    from kit.train.metrics import loss_summary, read_metrics
+    from kit.train.metrics import loss_summary, read_metrics, watch_summary
 
+    noted = load_manifest(run)
     golden = run / "golden" / "golden.json"
     if manifest["status"] == "running":
         manifest["status"] = "failed"
@@ -131,7 +144,9 @@ def close_manifest(run: Path, manifest: dict[str, Any]) -> None:
     session["seconds"] = round((datetime.now(UTC) - since).total_seconds(), 2)
     manifest["seconds"] = round(manifest["seconds"] + session["seconds"], 2)
     manifest["golden"] = record and {name: record[name] for name in ("step", "metric", "score", "eval_loss")}
-    manifest["loss"] = loss_summary(read_metrics(run))
+    lines = read_metrics(run)
+    manifest |= {"loss": loss_summary(lines), **watch_summary(lines)}
+    manifest |= {name: noted.get(name) for name in NOTED}
     save_manifest(run, manifest)
 
 

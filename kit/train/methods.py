@@ -9,6 +9,8 @@ from kit.config.schema_train import MethodConfig
 from kit.models.loading import device, dtype, load_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
 LORA_BAND = (3e-5, 1e-4)
@@ -20,27 +22,36 @@ PREFERENCE_BAND = (5e-6, 5e-5)
 PREFERENCE_FULL_SHARE = 0.1
 
 
-def load_for_training(config: Config) -> Any:
+def load_for_training(config: Config, golden: "Path | None" = None) -> Any:
     """The base model of `config`, adapted as `config.method` says, ready for the trainer.
 
     `full` trains float32 weights, because at small rates a bfloat16 weight rounds most updates away;
     `lora` keeps the frozen base in the model's own type and the adapter in float32; `qlora` holds the
     base in 4-bit NF4.
+
+    Args:
+        golden: the checkpoint of an earlier stage to go on from, instead of the base as it is.
     """
+    from kit.train.chain import continue_adapter, starting_model
     from kit.train.packed import attention_for
 
     method = config.method
     weights = training_dtype(config)
     base = load_model(
-        config.model,
+        starting_model(config, golden),
         config.hardware,
         quantize_4bit=method.name == "qlora",
         double_quantization=method.double_quantization,
         weights=weights,
         attention=attention_for(config, weights),
+        scores=config.train.stage == "reward",
     )
     keep_differentiable(base)
-    return base if method.name == "full" else add_adapter(base, method)
+    if method.name == "full":
+        return base
+    if golden:
+        return continue_adapter(base, golden)
+    return add_adapter(base, method, "SEQ_CLS" if config.train.stage == "reward" else "CAUSAL_LM")
 
 
 def keep_differentiable(base: Any) -> None:
@@ -63,8 +74,11 @@ def training_dtype(config: Config) -> "torch.dtype":
     return dtype(config.model, device(config.hardware))
 
 
-def add_adapter(base: Any, method: MethodConfig) -> Any:
+def add_adapter(base: Any, method: MethodConfig, task: str = "CAUSAL_LM") -> Any:
     """Freeze `base` and put LoRA matrices (Hu et al. 2021) beside the layers of `method.target_modules`.
+
+    Args:
+        task: as PEFT calls it; of a reward model, `SEQ_CLS`, the output is trained whole.
 
     Raises:
         ConfigError: no layer of the model has one of those names.
@@ -72,7 +86,7 @@ def add_adapter(base: Any, method: MethodConfig) -> Any:
     from peft import LoraConfig, get_peft_model
 
     adapter = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=task,
         r=method.rank,
         lora_alpha=method.alpha,
         lora_dropout=method.dropout,
@@ -96,7 +110,9 @@ def add_adapter(base: Any, method: MethodConfig) -> Any:
 def parameter_counts(model: Any) -> tuple[int, int]:
     """Trainable and all parameters of `model`; a 4-bit weight counts as one parameter."""
     trainable = total = 0
-    for parameter in model.parameters():
+    for name, parameter in model.named_parameters():
+        if ".ref." in name:  # the copy of an adapter that preferences are measured against
+            continue
         # bitsandbytes packs two 4-bit weights into a byte.
         count = parameter.numel() * (2 if type(parameter).__name__ == "Params4bit" else 1)
         total += count

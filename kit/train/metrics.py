@@ -3,13 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from kit.files import write_text
-from kit.train.runs import step_of
-
-FLUCTUATION_WINDOW = 5
-"""Logged losses whose mean the next one is compared with."""
+from kit.train.checkpoints import forget_checkpoints, read_pending, step_of
+from kit.train.curve import fluctuation
+from kit.train.processes import is_main
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
@@ -25,31 +25,32 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return found
 
 
-def forget_after(run: Path, step: int) -> list[dict[str, Any]]:
-    """Drop what was left after `step`, the checkpoint a run continues from; the metrics that stay.
+def forget_after(run: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
+    """Drop what was left after `checkpoint`, from which a run goes on; the metrics that stay.
 
-    Half-written checkpoints go too: the trainer counts them when it deletes all but the newest.
+    Half-written files and later checkpoints go too. Of a validation that the checkpoint owes, what was
+    recorded goes: it is done again.
     """
-    for checkpoint in (run / "checkpoints").glob("checkpoint-*"):
-        if step_of(checkpoint) > step:
-            shutil.rmtree(checkpoint)
-    for unfinished in run.glob(".golden.*"):
-        shutil.rmtree(unfinished)
-    kept = [line for line in read_metrics(run) if line["step"] <= step]
+    for unfinished in run.glob(".*"):
+        shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
+    step = step_of(checkpoint)
+    forget_checkpoints(run, step)
+    owed = read_pending(checkpoint).get("validation", False)
+    kept = [
+        line
+        for line in read_metrics(run)
+        if line["step"] <= step and not (owed and line["step"] == step and line["kind"] == "eval")
+    ]
     write_text(run / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
     return kept
 
 
-def fluctuation(losses: list[float], window: int = FLUCTUATION_WINDOW) -> float:
-    """The largest rise of a loss over the mean of the `window` losses before it; 0 if it only falls.
-
-    A steep fall is learning, not fluctuation, so only rises count.
-    """
-    rises = [0.0]
-    for index in range(1, len(losses)):
-        before = losses[max(0, index - window) : index]
-        rises.append(losses[index] - sum(before) / len(before))
-    return max(rises)
+def append(run: Path, line: dict[str, Any]) -> None:
+    """Add a line; of several processes the main one does."""
+    if not is_main():
+        return
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def loss_summary(lines: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -61,7 +62,39 @@ def loss_summary(lines: list[dict[str, Any]]) -> dict[str, float | None]:
     drawn = [line["reward"] for line in lines if line["kind"] == "train" and line.get("rewards")]
     if rewards := [-reward for reward in drawn if reward is not None]:
         return {"first": rewards[0], "last": rewards[-1], "max_fluctuation": None}
-    losses = [line["loss"] for line in lines if line["kind"] == "train"]
+    losses = [line["loss"] for line in lines if line["kind"] == "train" and line["loss"] is not None]
     if not losses:
         return {"first": None, "last": None, "max_fluctuation": None}
     return {"first": losses[0], "last": losses[-1], "max_fluctuation": round(fluctuation(losses), 6)}
+
+
+def watch_summary(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What else the metrics show, for the manifest.
+
+    Returns:
+        `findings` (the events: step, event, message, advice); `memory_peak` with `gib` and `share` of the
+        fullest logged step; `tokens_per_second` and `mfu`, the medians of the logged ones;
+        `fp16_overflows`, steps left out because a float16 gradient overflowed. Null where nothing was logged.
+    """
+    trained = [line for line in lines if line["kind"] == "train"]
+    names = ("step", "event", "message", "advice")
+    return {
+        "findings": [{name: line[name] for name in names} for line in lines if line["kind"] == "event"],
+        "memory_peak": max(
+            (
+                {"gib": line["memory_gib"], "share": line["memory_share"]}
+                for line in trained
+                if "memory_gib" in line
+            ),
+            key=lambda found: found["gib"],
+            default=None,
+        ),
+        "tokens_per_second": _median(trained, "tokens_per_second"),
+        "mfu": _median(trained, "mfu"),
+        "fp16_overflows": trained[-1].get("fp16_overflows") if trained else None,
+    }
+
+
+def _median(lines: list[dict[str, Any]], name: str) -> float | None:
+    values = [line[name] for line in lines if line.get(name) is not None]
+    return median(values) if values else None

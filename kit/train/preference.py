@@ -1,8 +1,9 @@
 """Learning from preferences: TRL's `DPOTrainer` and `KTOTrainer` on rows that are already tokens.
 
 The reference that both measure against is the model as it was before: the base with its adapter switched
-off, or for `full` a frozen copy. ORPO and SimPO ask for none. TRL keeps them in experimental trainers, which
-render the text themselves and, for ORPO, learn the prompt as well; so here their losses are ours.
+off; a frozen copy of the adapter, where it goes on from an earlier stage; for `full` a frozen copy of the
+model. ORPO and SimPO ask for none. TRL keeps them in experimental trainers, which render the text themselves
+and, for ORPO, learn the prompt as well; so here their losses are ours.
 
 Only `kit.train.setup` imports this module: it loads torch, transformers and TRL.
 """
@@ -18,6 +19,8 @@ from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 from kit.config.preference import REFERENCE_FREE, beta_of, losses_of
 from kit.config.schema import Config
 from kit.data.rows import IGNORED
+from kit.train.processes import world_size
+from kit.train.shares import WEIGHTLESS
 from kit.train.trainer import RunTrainer
 
 
@@ -28,30 +31,48 @@ class ComparingTrainer(RunTrainer):
     weigh more.
     """
 
+    cuts = True
     loss_is_scaled_for_ga = True
 
+    def count_rows(self, batch: dict[str, Any]) -> int:
+        """How many rows a batch holds; see `rows_in`."""
+        return rows_in(batch)
+
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> int:
-        return sum(rows_in(one) for one in batch_samples)
+        rows = torch.tensor(sum(rows_in(one) for one in batch_samples), device=device)
+        return int(self.accelerator.reduce(rows)) if world_size() > 1 else int(rows)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean loss of the rows; while training, their share of the global batch's mean."""
-        loss = super().compute_loss(model, inputs, return_outputs)
-        return loss if num_items_in_batch is None else loss * (rows_in(inputs) / num_items_in_batch)
+        share = rows_in(inputs)
+        inputs.pop(WEIGHTLESS, None)
+        found = super().compute_loss(model, inputs, return_outputs)
+        if num_items_in_batch is None:
+            return found
+        share = share / num_items_in_batch * world_size()  # the mean of processes is taken after
+        return (found[0] * share, found[1]) if return_outputs else found * share
 
 
 def rows_in(batch: dict[str, Any]) -> int:
-    """How many rows a batch holds; a pair is one, and two sequences."""
+    """How many rows a batch holds that have a weight; a pair is one, and two sequences."""
+    if WEIGHTLESS in batch:
+        return 0
     return len(batch["input_ids"]) // (1 if "label" in batch else 2)
 
 
 class PairTrainer(ComparingTrainer, DPOTrainer):  # type: ignore[misc]
-    """Trains on pairs: columns `prompt_ids`, `chosen_ids` and `rejected_ids`."""
+    """Trains on pairs: columns `prompt_ids`, `chosen_ids` and `rejected_ids`.
 
-    def __init__(self, *args: Any, model: Any, **kwargs: Any) -> None:
+    Args:
+        continued: whether the model goes on from an earlier stage, so that its adapter is no fresh one.
+    """
+
+    def __init__(self, *args: Any, model: Any, continued: bool, **kwargs: Any) -> None:
         super().__init__(*args, model=model, ref_model=self.reference(model), **kwargs)
-        forget_copy(self.model)
+        if not continued:
+            forget_copy(self.model)
 
     def reference(self, model: Any) -> Any:
         """What the model is measured against; see `reference_of`."""
@@ -77,7 +98,7 @@ class FreeTrainer(PairTrainer):
 
     def __init__(self, *args: Any, loss: str, gamma: float, **kwargs: Any) -> None:
         self.loss, self.gamma = loss, gamma
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs, continued=False)
 
     def reference(self, model: Any) -> Any:
         """None; and TRL makes none, for it is told that what a reference would say is there already."""
@@ -98,8 +119,9 @@ class FreeTrainer(PairTrainer):
         each = outputs.log_probs[:, -(mask.size(1) - 1) :]
         chosen, rejected = (each.sum(dim=1) / mask[:, 1:].sum(dim=1)).chunk(2)  # means over tokens
         noted = self._metrics["train" if self.model.training else "eval"]
-        noted["rewards/margins"].append((self.beta * (chosen - rejected)).mean().item())
-        noted["rewards/accuracies"].append((chosen > rejected).float().mean().item())
+        ahead = self.accelerator.gather_for_metrics(chosen - rejected)
+        noted["rewards/margins"].append((self.beta * ahead).mean().item())
+        noted["rewards/accuracies"].append((ahead > 0).float().mean().item())
         if self.loss == "simpo":
             return simpo_loss(chosen, rejected, self.beta, self.gamma).mean()
         return orpo_loss(chosen, rejected, self.beta).mean()
@@ -122,11 +144,16 @@ def simpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float, gamma:
 
 
 class LabelTrainer(ComparingTrainer, KTOTrainer):  # type: ignore[misc]
-    """Trains on labelled answers: columns `prompt_ids`, `completion_ids` and `label`."""
+    """Trains on labelled answers: columns `prompt_ids`, `completion_ids` and `label`.
 
-    def __init__(self, *args: Any, model: Any, **kwargs: Any) -> None:
+    Args:
+        continued: as of `PairTrainer`.
+    """
+
+    def __init__(self, *args: Any, model: Any, continued: bool, **kwargs: Any) -> None:
         super().__init__(*args, model=model, ref_model=reference_of(model), **kwargs)
-        forget_copy(self.model)
+        if not continued:
+            forget_copy(self.model)
 
     def row_lengths(self) -> list[int]:
         """Tokens of every answer with its prompt."""
@@ -161,15 +188,21 @@ class MismatchedAnswers(DataCollatorForUnpairedPreference):  # type: ignore[misc
         return batch
 
 
-def preference_trainer(config: Config, tokenizer: Any) -> tuple[type[RunTrainer], dict[str, Any]]:
-    """The trainer of a preference stage, and the arguments that it alone takes."""
+def preference_trainer(
+    config: Config, tokenizer: Any, continued: bool
+) -> tuple[type[RunTrainer], dict[str, Any]]:
+    """The trainer of a preference stage, and the arguments that it alone takes.
+
+    Args:
+        continued: whether the model goes on from an earlier stage.
+    """
     preference = config.train.preference
     (loss, *others) = losses_of(config.train.stage, preference)
     if config.train.stage == "kto":
-        return LabelTrainer, {"data_collator": batches_of_labels(config, tokenizer)}
+        return LabelTrainer, {"data_collator": batches_of_labels(config, tokenizer), "continued": continued}
     if loss in REFERENCE_FREE and not others:
         return FreeTrainer, {"loss": loss, "gamma": preference.simpo_gamma}
-    return PairTrainer, {}
+    return PairTrainer, {"continued": continued}
 
 
 def batches_of_labels(config: Config, tokenizer: Any) -> MismatchedAnswers | None:
@@ -188,8 +221,8 @@ def reference_of(model: Any) -> Any:
 
 
 def forget_copy(model: Any) -> None:
-    """Take out the copy that TRL makes of an adapter to refer to: a fresh one adds nothing to its base, so
-    that the base alone is the same reference, without being saved in every checkpoint.
+    """Take out the copy that TRL makes of an adapter to refer to, where nothing refers to it: a fresh one
+    adds nothing to its base, so that the base alone is the same reference.
     """
     if "ref" in getattr(model, "peft_config", {}):
         model.delete_adapter("ref")

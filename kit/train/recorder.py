@@ -1,19 +1,22 @@
 """Writes a run's `metrics.jsonl`."""
 
-import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
+from kit.train.metrics import append
+
 
 class Recorder(TrainerCallback):  # type: ignore[misc]
     """Appends every logged value to `metrics.jsonl`; tokens per second exclude evaluation and padding."""
 
-    def __init__(self, run: Path) -> None:
-        self.path = run / "metrics.jsonl"
+    def __init__(self, run: Path, gauges: Callable[[float], dict[str, float]] = lambda speed: {}) -> None:
+        """Write for `run`; `gauges` adds to a line, from the tokens per second, what else is measured."""
+        self.run, self.gauges = run, gauges
         self.busy = 0.0
         self.tokens = 0
         self.began = 0.0
@@ -41,7 +44,9 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             names = ("loss", "learning_rate", "grad_norm")
             line |= {"kind": "train", **{name: _finite(logs.get(name)) for name in names}}
             line |= _rewards(logs, "") | _answers(logs, "")
-            line["tokens_per_second"] = logs["tokens_per_second"] = round(speed, 1)  # for bar and trackers
+            found = {"tokens_per_second": round(speed, 1), **self.gauges(speed)}
+            line |= found
+            logs |= found  # for bar and trackers
         elif "eval_loss" in logs:
             line |= {
                 "kind": "eval",
@@ -52,8 +57,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             }
         else:
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        append(self.run, line)
 
 
 def _rewards(logs: dict[str, float], prefix: str) -> dict[str, float | None]:

@@ -11,16 +11,19 @@ from typing import Any
 from kit.config.errors import ConfigError, InvalidRunError, Problem
 from kit.config.schema import Config
 from kit.config.yaml_lines import load_yaml
-from kit.train.runs import last_checkpoint, load_manifest
+from kit.train.runs import load_manifest
 
 # Settings that change what a run computes; gates, trackers and the machine may change between its parts.
 SHAPES_THE_RUN = ["seed", "model", "method", "train"]
 
+KEEPS_LESS = {"train.save_total_limit"}
+"""Settings under those that change only what is left on the disk, which may have become full."""
+
 
 def check_resumable(
     run: Path, config: Config, data: Mapping[str, str], golden_choice: Mapping[str, Any]
-) -> Path | None:
-    """The checkpoint from which `run` continues; None where it stopped before its first one.
+) -> None:
+    """Refuse to continue `run` on other terms than it began on.
 
     Args:
         data: the prepared data now: `fingerprint` and `sha256`.
@@ -35,22 +38,27 @@ def check_resumable(
         raise ConfigError(
             Problem(where=str(run), message="is finished; there is nothing to resume", hint="start a new run")
         )
-    then, _ = load_yaml(run / "config.yaml")
-    found = _differences(then, config.model_dump(mode="json"), SHAPES_THE_RUN)
-    if manifest["data"] != data:
-        name = "sha256" if manifest["data"]["fingerprint"] == data["fingerprint"] else "fingerprint"
-        found.append(("data", manifest["data"][name], data[name]))
+    settings, _ = load_yaml(run / "config.yaml")
+    shaping = differences(settings, config.model_dump(mode="json"), SHAPES_THE_RUN)
+    found = [difference for difference in shaping if difference[0] not in KEEPS_LESS]
+    before = manifest["data"]
+    if before != data:
+        name = "sha256" if before["fingerprint"] == data["fingerprint"] else "fingerprint"
+        found.append((f"data {name}", before[name], data[name]))
     scored = {"golden choice": manifest.get("golden_choice")}
-    found += _differences(scored, {"golden choice": golden_choice}, ["golden choice"])
+    found += differences(scored, {"golden choice": golden_choice}, ["golden choice"])
     if found:
         problems = [
-            Problem(where=key, message=f"was {before!r} when the run began and is {after!r} now")
-            for key, before, after in found
+            Problem(
+                where=key,
+                message=f"{told('was', then)} when the run began and {told('is', now)} now",
+                hint=f"see what changed: casekit data diff {then} {now}" if key == "data fingerprint" else "",
+            )
+            for key, then, now in found
         ]
         hint = "restore these (repeat the words of the command line), or start a new run"
         advice = Problem(where=str(run), message="cannot be resumed as it began", hint=hint)
         raise ConfigError([*problems, advice])
-    return last_checkpoint(run)
 
 
 def check_same_base(run: Path, base_sha256: str) -> None:
@@ -72,14 +80,24 @@ def check_same_base(run: Path, base_sha256: str) -> None:
     )
 
 
-def _differences(
+ABSENT = object()
+"""In place of a setting that there is not: of another version of the kit, or a file that is not named."""
+
+
+def told(verb: str, value: Any) -> str:
+    """A value of `differences` in words."""
+    return f"{verb} not there" if value is ABSENT else f"{verb} {value!r}"
+
+
+def differences(
     then: Mapping[str, Any], now: Mapping[str, Any], keys: list[str], prefix: str = ""
 ) -> list[tuple[str, Any, Any]]:
+    """The values under these keys that differ: the key, then, now."""
     found: list[tuple[str, Any, Any]] = []
     for key in keys:
-        before, after = then.get(key), now.get(key)
+        before, after = then.get(key, ABSENT), now.get(key, ABSENT)
         if isinstance(before, dict) and isinstance(after, dict):
-            found += _differences(before, after, sorted({*before, *after}), f"{prefix}{key}.")
+            found += differences(before, after, sorted({*before, *after}), f"{prefix}{key}.")
         elif before != after:
             found.append((f"{prefix}{key}", before, after))
     return found

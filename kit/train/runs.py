@@ -13,7 +13,8 @@ from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.show import leaves
 from kit.config.yaml_lines import Key, parse_yaml
-from kit.files import write_json, write_text
+from kit.files import sync, write_json, write_text
+from kit.train.processes import is_main
 
 
 def new_run(root: Path, config: Config, origin: Callable[[Key], Origin] | None = None) -> Path:
@@ -75,9 +76,34 @@ def load_manifest(run: Path) -> dict[str, Any]:
     return manifest
 
 
+def runs_before(run: Path) -> list[Path]:
+    """The runs of the stages before, the latest first: each the one from whose golden checkpoint the other
+    went on. Folders that are not there any more are named all the same; what was before them nobody knows.
+    """
+    found: list[Path] = []
+    while (run / "manifest.json").is_file() and (continues := load_manifest(run).get("continues")):
+        run = run.parent / continues["run"]
+        found.append(run)
+    return found
+
+
 def save_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
-    """Write `manifest.json` in place of the one before."""
-    write_json(run / "manifest.json", dict(manifest))
+    """Write `manifest.json` in place of the one before; it is on the disk when this returns.
+
+    Of several processes the main one writes.
+    """
+    if is_main():
+        write_json(run / "manifest.json", dict(manifest))
+        sync(run / "manifest.json")
+
+
+def note(run: Path, **facts: Any) -> None:
+    """Add to the manifest what was learned while the run was on, so that it is there however it ends.
+
+    A trainer that is used without a run (a benchmark) has none; then nothing is written.
+    """
+    if (run / "manifest.json").is_file():
+        save_manifest(run, {**load_manifest(run), **facts})
 
 
 def list_runs(root: Path) -> list[Path]:
@@ -136,22 +162,3 @@ def find_run(root: Path, run_id: str | None = None) -> Path:
     message = f"{run_id!r} begins {len(matches)} run ids" if matches else f"there is no run {run_id!r}"
     hint = f"did you mean {', '.join(close)}?" if close else "make one with `casekit train`"
     raise ConfigError(Problem(where=str(root / "runs"), message=message, hint=hint))
-
-
-def last_checkpoint(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run; its state file is the last thing written to it."""
-    states = (run / "checkpoints").glob("checkpoint-*/trainer_state.json")
-    return max((state.parent for state in states if _is_json(state)), key=step_of, default=None)
-
-
-def step_of(checkpoint: Path | None) -> int:
-    """The optimiser step a checkpoint was taken after; 0 without one."""
-    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # the machine went down within the write
-        return False
-    return True

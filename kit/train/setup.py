@@ -9,18 +9,21 @@ import datasets
 import torch
 from transformers import PrinterCallback, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
-from trl import SFTConfig
+from trl import RewardConfig, SFTConfig
 
 from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.files import write_json
-from kit.models.loading import device
+from kit.models.loading import device, is_adapter
+from kit.train.chain import restore_adapter
+from kit.train.checkpoints import step_of
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
-from kit.train.recorder import Recorder
-from kit.train.runs import step_of
+from kit.train.processes import is_main, same_for_all
+from kit.train.sharding import sharding_arguments
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
+from kit.train.watch import watch
 
 if TYPE_CHECKING:
     from kit.rewards import Reward
@@ -35,6 +38,7 @@ def make_trainer(
     task_score: TaskScore | None,
     checkpoint: Path | None,
     base_sha256: str,
+    start: Path | None = None,
     rewards: "Sequence[Reward]" = (),
 ) -> tuple[RunTrainer, Golden]:
     """Load and adapt the model, and put together trainer, data and watchers.
@@ -43,17 +47,21 @@ def make_trainer(
         examples: token ids and labels of `train` and `valid`; `valid` may be empty.
         checkpoint: where the run continues; None starts at the beginning.
         base_sha256: the base's weights, by which the golden checkpoint remembers what it fits.
+        start: the golden checkpoint of an earlier stage that the weights begin from; None is the base.
         rewards: what `grpo` learns from.
     """
     validates = bool(examples["valid"])
+    if config.train.stage == "reward":
+        task_score = reward_score(examples["valid"], config)
     set_seed(config.seed)  # before the adapter draws its first weights
-    model = load_for_training(config)
     mixed = mixed_precision(device(config.hardware))
-    kept = forget_after(run, step_of(checkpoint))
-    kind, own = trainer_of(config, tokenizer, rewards)
+    arguments = training_arguments(config, run, mixed, validates)  # DeepSpeed reads them while a model loads
+    model = load_for_training(config, start)
+    kept = same_for_all(lambda: forget_after(run, checkpoint))
+    kind, own = trainer_of(config, tokenizer, start, rewards)
     trainer = kind(
         model=model,
-        args=training_arguments(config, run, mixed, validates),
+        args=arguments,
         train_dataset=datasets.Dataset.from_list(examples["train"]),
         eval_dataset=datasets.Dataset.from_list(examples["valid"]) if validates else None,
         processing_class=tokenizer,
@@ -63,34 +71,48 @@ def make_trainer(
         autocast=mixed if mixed == torch.bfloat16 else None,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Recorder(run))
-    if "tensorboard" in config.tracking.report_to:
+    watch(trainer, run, config, kept)
+    if "tensorboard" in config.tracking.report_to and is_main():
         trainer.add_callback(tensorboard(run, step_of(checkpoint)))
     widen_adapter(trainer.model)
+    if start is not None and is_adapter(start):
+        restore_adapter(trainer.model, start)
     golden = Golden(
         run=run,
         metric=golden_name(config, task_score, validates),
         patience=config.train.early_stopping_patience,
         best=best_so_far(run, kept),
-        save=lambda folder: save_model(trainer.model, tokenizer, folder, config),
+        gather=lambda: whole_weights(trainer) if config.hardware.sharding != "none" else None,
+        save=lambda folder, state: save_model(trainer.model, tokenizer, folder, config, state),
         facts={"base": config.model.name, "base_sha256": base_sha256},
     )
     trainer.add_callback(golden)
     return trainer, golden
 
 
+def reward_score(pairs: "Examples", config: Config) -> TaskScore | None:
+    """What picks a reward model's golden checkpoint; None where there are no pairs to validate on."""
+    from kit.train.reward import pairwise_score
+
+    return pairwise_score(pairs, config) if pairs else None
+
+
 def trainer_of(
-    config: Config, tokenizer: Any, rewards: "Sequence[Reward]" = ()
+    config: Config, tokenizer: Any, start: Path | None, rewards: "Sequence[Reward]" = ()
 ) -> tuple[type[RunTrainer], dict[str, Any]]:
     """The trainer of the stage, and the arguments that it alone takes."""
     if config.train.stage == "grpo":
         from kit.train.grpo import grpo_trainer
 
-        return grpo_trainer(config, rewards)
+        return grpo_trainer(config, rewards, continued=start is not None)
+    if config.train.stage == "reward":
+        from kit.train.reward import PairRewardTrainer
+
+        return PairRewardTrainer, {}
     if config.train.stage in LOSSES:
         from kit.train.preference import preference_trainer
 
-        return preference_trainer(config, tokenizer)
+        return preference_trainer(config, tokenizer, continued=start is not None)
     return CausalTrainer, {"row_tokens": config.model.max_length if config.train.packing else None}
 
 
@@ -120,8 +142,11 @@ def training_arguments(
     settings = config.train
     on = device(config.hardware)
     # Packed, the trainer cuts a global batch into passes; unpacked, TRL accumulates over equal ones.
-    batch = settings.global_batch_size if settings.packing else settings.per_device_train_batch_size
+    processes = config.hardware.world_size
+    share = settings.global_batch_size // processes
+    batch = share if settings.packing else settings.per_device_train_batch_size
     kind, own = own_arguments(config)
+    own["gradient_checkpointing"] = settings.gradient_checkpointing
     arguments: TrainingArguments = kind(
         output_dir=str(run / "checkpoints"),
         seed=config.seed,
@@ -133,12 +158,11 @@ def training_arguments(
         max_steps=settings.max_steps,
         per_device_train_batch_size=batch,
         per_device_eval_batch_size=settings.per_device_eval_batch_size,
-        gradient_accumulation_steps=settings.global_batch_size // batch,
+        gradient_accumulation_steps=settings.global_batch_size // (batch * processes),
         weight_decay=settings.weight_decay,
         # From scratch gradients change fast: average their squares over fewer steps, as is usual there.
         adam_beta2=0.95 if settings.stage == "pretrain" else 0.999,
         max_grad_norm=settings.max_grad_norm,
-        gradient_checkpointing=settings.gradient_checkpointing,
         optim="adamw_torch_fused",
         use_cpu=on.type == "cpu",
         bf16=False,  # RunTrainer wraps the loss alone in autocast
@@ -154,12 +178,17 @@ def training_arguments(
         report_to=[tracker for tracker in config.tracking.report_to if tracker != "tensorboard"],
         run_name=run.name,
         disable_tqdm=True,
-        # TRL would add how evenly a mixture's experts are used, which depends on how a batch is cut.
-        router_aux_loss_coef=0.0,
         dataloader_pin_memory=on.type == "cuda",
-        **own,
+        **own | process_arguments(config, on) | sharding_arguments(config),
     )
     return on_one_device(arguments)
+
+
+def process_arguments(config: Config, on: torch.device) -> dict[str, Any]:
+    """What the trainer is told where it is one of several processes."""
+    if config.hardware.world_size == 1:
+        return {}
+    return {"ddp_backend": "gloo" if on.type == "cpu" else "nccl", "ddp_find_unused_parameters": False}
 
 
 def own_arguments(config: Config) -> tuple[type[TrainingArguments], dict[str, Any]]:
@@ -170,11 +199,15 @@ def own_arguments(config: Config) -> tuple[type[TrainingArguments], dict[str, An
         return grpo_arguments(config)
     # Rows over the limit were refused with their line; nothing is cut here.
     rows: dict[str, Any] = {"max_length": None, "include_num_input_tokens_seen": "non_padding"}
+    if config.train.stage == "reward":
+        return RewardConfig, rows
+    # TRL would add how evenly a mixture's experts are used, which depends on how a batch is cut.
+    rows["router_aux_loss_coef"] = 0.0
     if config.train.stage in LOSSES:
         from kit.train.preference import preference_arguments
 
-        kind, own = preference_arguments(config)
-        return kind, {**own, **rows}
+        arguments, own = preference_arguments(config)
+        return arguments, {**own, **rows}
     return SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}, **rows}
 
 
@@ -191,9 +224,24 @@ def widen_adapter(model: Any) -> None:
             parameter.data = parameter.data.float()
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path, config: Config) -> None:
-    """Write adapter or full weights with the tokenizer; an adapter names its base as the settings do."""
-    model.save_pretrained(str(folder))
+def whole_weights(trainer: RunTrainer) -> dict[str, Any]:
+    """The weights of a model that is shared out, whole, in the main process; every process takes part."""
+    weights: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model)
+    tied = getattr(trainer.model, "all_tied_weights_keys", {})  # one tensor until they were shared out
+    return {name: tensor for name, tensor in weights.items() if name not in tied}
+
+
+def save_model(
+    model: Any, tokenizer: Any, folder: Path, config: Config, state: dict[str, Any] | None
+) -> None:
+    """Write adapter or full weights with the tokenizer; an adapter names its base as the settings do.
+
+    Args:
+        state: the weights, where `model` holds a part of them only.
+    """
+    # Without the copy that preferences are measured against.
+    own = {"selected_adapters": ["default"]} if getattr(model, "peft_config", None) else {}
+    model.save_pretrained(str(folder), state_dict=state, **own)
     tokenizer.save_pretrained(str(folder))
     adapter = folder / "adapter_config.json"
     if adapter.is_file():

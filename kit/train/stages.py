@@ -1,13 +1,12 @@
 """Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
 
 Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers),
-`kto` (labelled answers) and `grpo` (rewarded answers of its own); methods `full`, `lora` and `qlora`; rows
-grouped by length, or packed and kept apart; validation by the case's own task score, early stopping, exact
-resume, curves and a manifest.
-Not here yet: more than one node.
+`kto` (labelled answers), `grpo` (rewarded answers of its own) and `reward` (pairs, for a model that scores
+answers), alone or several in turn; methods `full`, `lora` and `qlora`; rows grouped by length, or packed and
+kept apart; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
+Of several processes each runs all of this; the main one alone writes (see `kit.train.processes`).
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from kit.config.errors import ConfigError, DataError, Problem
+from kit.config.errors import DataError, Problem, Terminated
 from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.yaml_lines import Key
@@ -23,11 +22,16 @@ from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
 from kit.rewards import Reward
 from kit.train.announce import announce, measure
+from kit.train.chain import ALONE, Link, check_same_start
+from kit.train.checkpoints import step_of, usable_checkpoint
+from kit.train.disk import check_space, full_disk_told
 from kit.train.examples import fingerprint_of, load_rows, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
+from kit.train.processes import is_main, join_processes, same_for_all, tell_launcher
 from kit.train.prompts import refuse_idle, rewarded
 from kit.train.resume import check_resumable, check_same_base
-from kit.train.runs import new_run, save_manifest, step_of
+from kit.train.runs import new_run, save_manifest
+from kit.train.sharding import check_sharding
 from kit.train.trackers import check_trackers
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ def train(
     resume: Path | None = None,
     golden_choice: dict[str, Any] | None = None,
     origin: Callable[[Key], Origin] | None = None,
+    link: Link | None = None,
     rewards: Sequence[Reward] = (),
 ) -> Path:
     """Train as `config` says and return the run's folder.
@@ -58,49 +63,71 @@ def train(
         resume: the folder of an interrupted run, continued exactly where its last checkpoint stands.
         golden_choice: what `task_score` depends on; see `kit.train.manifest.golden_choice`.
         origin: the layer each setting came from, for the run's `config.yaml`.
+        link: which of several stages it is, and whose golden checkpoint it goes on from; None is alone.
         rewards: what `grpo` learns from.
 
     Raises:
-        ConfigError: several processes are asked for, a tracker is not installed, or `resume` cannot be
-            continued with these settings.
+        ConfigError: a launcher started another number of processes than `hardware` says, a tracker is not
+            installed, the model cannot be sharded here, `resume` cannot go on with these settings, or the
+            stage before was trained on other data.
         DataError: there is nothing to train on.
-        ModelError: the base model cannot be loaded, or does not keep packed rows' dialogues apart.
-        InvalidRunError: the loss became NaN or infinite, or `resume` began with another base.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the run keeps a checkpoint, if it had made a step, and the
-            status `interrupted`.
+        ModelError: the base model cannot be loaded, does not keep packed rows' dialogues apart, or
+            memory does not hold one row of it.
+        InvalidRunError: loss or gradient became NaN or infinite, or `resume` began with another base or
+            from another golden checkpoint.
+        DiskError: the disk has too little space for the run, or became full within it.
+        KeyboardInterrupt: Ctrl-C; the run keeps a checkpoint, if it had made a step, and the status
+            `interrupted`.
+        Terminated: SIGTERM; the same.
     """
-    refuse_many_processes()
+    join_processes(config.hardware)
     check_trackers(config.tracking.report_to)
+    check_sharding(config)
     rows = {split: load_rows(prepared, split, config.train.stage) for split in ("train", "valid")}
     if config.train.stage == "grpo":
         refuse_idle(rows["train"], rewards)
         rows = {split: rewarded(rows[split], rewards) for split in rows}
     data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(rows)}
     chosen_by = golden_choice or {}
-    checkpoint = check_resumable(resume, config, data, chosen_by) if resume else None
+    if resume:
+        check_resumable(resume, config, data, chosen_by)
     base_sha256 = weights_sha256(model_folder(config.model))
+    place = same_for_all(lambda: link.facts(base_sha256, data["fingerprint"])) if link else ALONE
     if resume:
         check_same_base(resume, base_sha256)
+        check_same_start(resume, place)
 
     tokenizer = load_tokenizer(config.model)
     examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
-    run = resume or new_run(root, config, origin)
-    resumed_at = step_of(checkpoint) if resume else None
-    manifest = begin_manifest(run, config, data, base_sha256, chosen_by, resumed_at)
-    with stoppable() as interruption, closing(run, manifest):
-        from kit.train.setup import make_trainer
+    checkpoint = same_for_all(lambda: usable_checkpoint(resume, tell_damage)) if resume else None
+    with full_disk_told(root / "runs"), stoppable() as interruption:
+        run = resume or same_for_all(lambda: new_run(root, config, origin))
+        tell_launcher(run)
+        resumed_at = step_of(checkpoint) if resume else None
+        manifest = begin_manifest(run, config, data, base_sha256, chosen_by, resumed_at, place)
+        with closing(run, manifest):
+            from kit.train.setup import make_trainer
 
-        trainer, golden = make_trainer(
-            config, run, examples, tokenizer, task_score, checkpoint, base_sha256, rewards
-        )
-        manifest |= measure(trainer, config)
-        save_manifest(run, manifest)
-        announce(interruption.console, run, manifest, config)
-        manifest |= run_trainer(trainer, golden, checkpoint, interruption)
+            start = link.golden if link else None
+            trainer, golden = make_trainer(
+                config, run, examples, tokenizer, task_score, checkpoint, base_sha256, start, rewards
+            )
+            manifest |= measure(trainer, config)
+            save_manifest(run, manifest)
+            check_space(run, manifest["disk"], config.train.save_total_limit)
+            announce(interruption.console, run, manifest, config)
+            manifest |= run_trainer(trainer, golden, checkpoint, interruption, manifest)
     return run
+
+
+def tell_damage(problem: Problem) -> None:
+    """Say that a checkpoint is not used, and why."""
+    console = Console(stderr=True)
+    console.print("warning", style="yellow", end=" ")
+    console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -108,7 +135,7 @@ def stoppable() -> "Iterator[Interruption]":
     """Ctrl-C and SIGTERM end the block in order, with a checkpoint where there is something to save."""
     from kit.train.interruption import Interruption
 
-    interruption = Interruption(Console(stderr=True))
+    interruption = Interruption(Console(stderr=True, quiet=not is_main()))
     with interruption.listening():
         yield interruption
 
@@ -118,29 +145,12 @@ def closing(run: Path, manifest: dict[str, Any]) -> Iterator[None]:
     """Whatever ends the block, the manifest says how the run ended."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         manifest["status"] = "interrupted"
         raise
     finally:
-        close_manifest(run, manifest)
-
-
-def refuse_many_processes() -> None:
-    """Refuse to be one of several processes: each would train the whole run, and write it to one folder.
-
-    Raises:
-        ConfigError: a launcher such as torchrun set WORLD_SIZE above 1.
-    """
-    count = os.environ.get("WORLD_SIZE") or "1"
-    if count != "1":
-        raise ConfigError(
-            Problem(
-                where="WORLD_SIZE",
-                message=f"a launcher started {count} processes, but training runs in one, on one GPU",
-                hint="start `casekit train` without torchrun or accelerate; larger models fit by "
-                "`method=qlora` and `train.gradient_checkpointing=true`",
-            )
-        )
+        if is_main():
+            close_manifest(run, manifest)
 
 
 def run_trainer(
@@ -148,24 +158,28 @@ def run_trainer(
     golden: "Golden",
     checkpoint: Path | None,
     interruption: "Interruption",
+    manifest: dict[str, Any],
 ) -> dict[str, Any]:
     """Train to the end or to an early stop; how it ended, for the manifest.
 
     Raises:
-        KeyboardInterrupt: it was asked to stop before; there is a checkpoint.
+        KeyboardInterrupt, Terminated: it was asked to stop before; there is a checkpoint.
     """
-    from kit.train.progress import Bar, progress_bar
+    from kit.train.interruption import Notice
+    from kit.train.progress import live
 
     trainer.add_callback(interruption)
-    with progress_bar(interruption.console) as progress:
-        bar = Bar(progress)
-        trainer.add_callback(bar)
-        trainer.doing = bar.doing
+    trainer.add_callback(Notice(trainer, manifest, interruption.console))
+    trainer.stop_asked = lambda: interruption.asked
+    with live(interruption.console) as shown:
+        trainer.add_callback(shown)
+        trainer.doing, trainer.tell = shown.doing, shown.tell
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     done = trainer.state.global_step
-    ended_early = interruption.asked and not golden.stopped_early and done < trainer.state.max_steps
-    if ended_early:
-        raise KeyboardInterrupt
-    if not (golden.run / "golden" / "golden.json").is_file():  # no validation, or killed while writing it
+    at_its_end = (golden.stopped_early or done >= trainer.state.max_steps) and not trainer.owes_validation
+    if interruption.agree_to_stop() and not at_its_end:
+        interruption.stop()
+    record = golden.run / "golden" / "golden.json"
+    if not same_for_all(record.is_file):  # no validation, or killed while writing it
         golden.keep(done, None, None)
     return {"status": "finished", "stopped_early": golden.stopped_early, "steps": done}

@@ -1,9 +1,8 @@
-"""TRL's trainers with five things of ours: row order, packing, precision, a finite loss, the task score.
+"""TRL's trainers with our own row order, packing, precision and task score; `kit.train.guard` has the rest.
 
 Only `kit.train.stages` imports this module: it loads torch, transformers and TRL.
 """
 
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,18 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
 from trl import SFTTrainer
 
-from kit.config.errors import InvalidRunError, Problem
-from kit.files import write_json
+from kit.data.rows import IGNORED
+from kit.train.guard import GuardedTrainer
 from kit.train.packed import pack_batch
+from kit.train.processes import same_for_all, world_size
+from kit.train.saving import ResumableTrainer
+from kit.train.shares import WithFiller, as_many_as_others, without_fillers
 
 TaskScore = Callable[[Any, Any], float]
 
 
-class RunTrainer(Trainer):  # type: ignore[misc]
+class RunTrainer(GuardedTrainer, ResumableTrainer):
     """What the trainer of every stage has beside TRL's own: see above. A trainer of TRL stands behind it.
 
     Args:
@@ -39,17 +41,15 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         autocast: torch.dtype | None,
         **kwargs: Any,
     ) -> None:
-        self.run = run
         self.task_score = task_score
         self.autocast = autocast
-        self.doing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
-        """Told what runs while no step does."""
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, run=run, **kwargs)
 
     def train_sampler(self) -> "LengthGroupedSampler":
         """The order of the training rows."""
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(self.row_lengths(), batch, self.args.seed)
+        in_one_pass = self.args.train_batch_size * world_size()
+        batch = in_one_pass * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(self.row_lengths(), batch, self.args.seed, multiple_of=in_one_pass)
 
     def row_lengths(self) -> list[int]:
         """Tokens of every training row, by which rows share batches."""
@@ -57,6 +57,40 @@ class RunTrainer(Trainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "LengthGroupedSampler":
         return self.train_sampler()
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The training rows in the sampler's order; of several processes each gets its share.
+
+        Accelerate would fill the last batch of an epoch with rows from its beginning, which one process
+        does not see twice: here what fills it has no weight.
+        """
+        if world_size() == 1:
+            loader: DataLoader[Any] = super().get_train_dataloader()
+            return loader
+        rows = self._remove_unused_columns(self.train_dataset, description="training")
+        loader = DataLoader(
+            WithFiller(rows),
+            batch_size=self.args.train_batch_size,
+            sampler=self.train_sampler(),
+            collate_fn=without_fillers(self.data_collator, rows[0]),
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        shared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return shared
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """The validation rows, all of them in every process: so the scores are those of one process, and a
+        sharded model, of which each process holds a part, goes through the same batches everywhere.
+        """
+        if world_size() == 1:
+            loader: DataLoader[Any] = super().get_eval_dataloader(eval_dataset)
+            return loader
+        return DataLoader(
+            self._remove_unused_columns(self.eval_dataset, description="evaluation"),
+            batch_size=self.args.eval_batch_size,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
 
     def autocast_smart_context_manager(
         self, cache_enabled: bool | None = True
@@ -66,55 +100,16 @@ class RunTrainer(Trainer):  # type: ignore[misc]
             return nullcontext()
         return torch.autocast(self.args.device.type, dtype=self.autocast, cache_enabled=bool(cache_enabled))
 
-    def passes(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
-        """What goes through the model in turn for one batch: the batch itself."""
-        return [inputs]
-
-    def training_step(
-        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
-    ) -> torch.Tensor:
-        """Forward and backward pass, one for each packed row; a loss that is no number ends the run and
-        leaves its batch.
-
-        Raises:
-            InvalidRunError: the loss is NaN or infinite.
-        """
-        loss = torch.zeros((), device=self.args.device)
-        for one in self.passes(inputs):  # each a part of the sum over the global batch's labels
-            loss += super().training_step(model, one, num_items_in_batch)
-        if not math.isfinite(loss.item()):
-            self._refuse(inputs)
-        return loss
-
-    def _refuse(self, inputs: dict[str, Any]) -> None:
-        path = self.run / "broken_batch.json"
-        tensors = {name: value.tolist() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-        write_json(
-            path,
-            {
-                "step": self.state.global_step + 1,
-                "learning_rate": self._get_learning_rate(),
-                "text": self.processing_class.batch_decode(tensors["input_ids"]),
-                **{name: value for name, value in tensors.items() if name != "attention_mask"},
-            },
-        )
-        raise InvalidRunError(
-            Problem(
-                where=str(self.run),
-                message=f"the loss at step {self.state.global_step + 1} is no number (see {path.name})",
-                hint="lower `train.learning_rate`, or look at those rows",
-            )
-        )
-
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Validation loss and, after it, the task score, which leaves training's random numbers alone."""
+        """Validation loss and, after it, the task score."""
         with self.doing("validation loss"):
             output = super().evaluation_loop(*args, **kwargs)
         if self.task_score is not None:
             self.model.eval()
-            with self.doing("answers to validation prompts"), torch.random.fork_rng(), torch.no_grad():
+            with self.doing("answers to validation prompts"), torch.no_grad():
                 score = float(self.task_score(self.model, self.processing_class))
             output.metrics["eval_task_score"] = score
+        output.metrics.update(same_for_all(lambda: output.metrics))  # by them all stop, or none
         return output
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
@@ -129,15 +124,23 @@ class CausalTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
             most so many tokens; None gives it to the model as it is.
     """
 
+    cuts = True
+
     def __init__(self, *args: Any, row_tokens: int | None, **kwargs: Any) -> None:
-        self.row_tokens = row_tokens
         super().__init__(*args, **kwargs)
+        self.size.tokens = row_tokens
         self.own_loss = self.args.device.type == "cpu" and self.model_accepts_loss_kwargs
         self.model_accepts_loss_kwargs: bool = True  # TRL's loss takes the count of labels for any model
 
     def passes(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """The batch, or its packed rows."""
-        return pack_batch(inputs, self.row_tokens) if self.row_tokens else [inputs]
+        if not self.size.tokens:
+            return super().passes(inputs)
+        return as_many_as_others(pack_batch(inputs, self.size.tokens))
+
+    def weight(self, batch: dict[str, Any]) -> float:
+        """A part's share of the loss of a validation batch: its labelled tokens."""
+        return float((batch["labels"][:, 1:] != IGNORED).sum())
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -160,12 +163,20 @@ class LengthGroupedSampler(Sampler[int]):
     The order depends on seed and epoch alone, neither on the state of a random generator nor on how
     a batch is cut into passes. So an interrupted run continues in the same order, and accumulating
     gradients changes nothing.
+
+    Args:
+        lengths: tokens of every row.
+        batch_size: rows of a global batch.
+        seed: decides the order, with the epoch.
+        multiple_of: as many rows go through the model at once, in all processes. Where the last rows do
+            not fill that, row `len(lengths)` is given for those that are missing.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, multiple_of: int = 1) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
+        self.missing = -len(lengths) % multiple_of if world_size() > 1 else 0
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -173,10 +184,11 @@ class LengthGroupedSampler(Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths) + self.missing
 
     def __iter__(self) -> Iterator[int]:
-        return iter(length_grouped_order(self.lengths, self.batch_size, f"{self.seed}-{self.epoch}"))
+        order = length_grouped_order(self.lengths, self.batch_size, f"{self.seed}-{self.epoch}")
+        return iter(order + [len(self.lengths)] * self.missing)
 
 
 BATCHES_SORTED_TOGETHER = 8

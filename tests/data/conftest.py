@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,18 @@ class DataProject:
         return {"path": name}
 
     def config(
-        self, *sources: dict[str, Any], max_length: int = 512, stage: str = "sft", **data: Any
+        self,
+        *sources: dict[str, Any],
+        max_length: int = 512,
+        stage: str = "sft",
+        stages: Sequence[str] = (),
+        **data: Any,
     ) -> Config:
         return Config.model_validate(
             {
                 "data": {"sources": list(sources), **data},
                 "model": {"max_length": max_length},
-                "train": {"stage": stage},
+                "train": {"stages": list(stages)} if stages else {"stage": stage},
             }
         )
 

@@ -1,12 +1,15 @@
 """How many prompts are answered at once, on a device whose memory is made up."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from kit.config.errors import ConfigError, ModelError
-from kit.config.schema import Evaluate
+from kit.config.schema import Config, Evaluate
 from kit.evaluate import batching
 from kit.evaluate.batching import BatchSize, in_batches
+from kit.evaluate.task_score import TaskScorer
 
 PROMPTS = {f"p{i}": [0] * (i % 7 + 1) for i in range(100)}
 
@@ -85,3 +88,21 @@ def test_what_was_learned_of_the_memory_holds_for_the_next_round() -> None:
         list(in_batches(PROMPTS, size, device(100, error, seen), told.append))
     assert size.prompts == max(seen) == 8
     assert len(told) == 2, "and is told once"
+
+
+def test_training_learns_what_the_longest_answers_are_and_may_ask_fewer_at_once(monkeypatch):
+    asked = [SimpleNamespace(ids=lambda tokenizer, n=n: [0] * n) for n in (3, 9, 5)]
+    config = Config.model_validate({"model": "tiny", "evaluate": {"max_new_tokens": 7, "batch_size": 2}})
+    given: list[int] = []
+    monkeypatch.setattr(
+        "kit.evaluate.generate.generate", lambda *_, batch_size, **__: given.append(batch_size) or []
+    )
+    monkeypatch.setattr("kit.evaluate.task_score.score_answers", lambda *_: SimpleNamespace(mean=0.25))
+    model = torch.nn.Linear(1, 1)
+    metric = SimpleNamespace(higher_is_better=False, invalid_item=1.0)
+    score = TaskScorer(config, asked, metric)
+    assert score.longest(None) == 9 + 7 and score.prompts == 2
+    assert score(model, None) == -0.25, "lower is better, so the sign is flipped"
+    score.prompts = 1
+    score(model, None)
+    assert given == [2, 1] and model.training, "and the model trains on"

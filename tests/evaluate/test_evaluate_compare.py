@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 from compare_samples import POLICY, accuracy, casekit, often_wrong, read, right, rows_of, two, write
 
+from kit.evaluate.contract import SCHEMA
 from kit.report.contract import SchemaName, published
 
 __all__ = ["casekit", "two"]  # fixtures
@@ -42,7 +43,7 @@ def test_two_files_make_a_report_that_calls_them_by_their_names(casekit, two, tm
     assert {path.name for path in (tmp_path / "out").iterdir()} == FACES
     report = read(tmp_path / "out" / "report.json")
     found = accuracy(report)
-    assert report["systems"] == {"base": "old", "tuned": "new"} and report["schema"] == 3
+    assert report["systems"] == {"base": "old", "tuned": "new"} and report["schema"] == SCHEMA
     assert (found["n"], found["tuned"]["estimate"], found["verdict"]) == (60, 1.0, "improved")
     assert found["base"]["estimate"] == 0.5 and found["difference"]["estimate"] == 0.5
     assert report["verdict"]["status"] == "compared"
@@ -292,4 +293,35 @@ def test_comparisons_among_a_projects_reports_are_listed(casekit, two, tmp_path)
         assert casekit("compare", *systems, "-m", "closed_accuracy", "--out", out)[0] == 0
     code, said, _ = casekit("reports", tmp_path)
     assert code == 0
-    assert said.count("new against old: compared") == 2 and said.count("third against old: compared") == 1
+    assert sorted(line.split()[:2] for line in said.splitlines()) == [
+        ["compared", "2"],  # systems against the first
+        ["compared", "closed_accuracy"],
+    ]
+
+
+def test_a_comparison_that_measures_nothing_is_no_comparison(casekit, two, tmp_path):
+    out = tmp_path / "out"
+    code, said, _ = casekit("compare", *two, "-m", "bleu", "--out", out)
+    assert code == 3
+    assert "not enough evidence" in said
+    assert "Nothing was measured: bleu applies to none of the" in " ".join(said.split())
+    report = json.loads((out / "report.json").read_text())
+    assert report["verdict"]["exit_code"] == 3 and report["metrics"] == []
+    assert "Not scored:" in (out / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-m", "answer_perplexity"], "--metric answer_perplexity does not score answers"),
+        (["-m", "response_time"], "--metric response_time does not score answers"),
+        (["-m", "violation_rate"], "judges by a policy, and none is named"),
+        (["-m", "violation_rate", "--policy", "nofile"], "--policy nofile is not there"),
+        (["-m", "exact_match", "--policy", "nofile"], "--policy nofile is not there"),
+        (["-m", "exact_match", "--policy", __file__], "no metric named judges by a policy"),
+    ],
+)
+def test_metrics_that_answers_do_not_do_for_are_refused_with_the_reason(casekit, two, tmp_path, words, said):
+    code, _, told = casekit("compare", *two, *words, "--out", tmp_path / "out")
+    assert code == 2 and said in " ".join(told.split())
+    assert not (tmp_path / "out").exists()

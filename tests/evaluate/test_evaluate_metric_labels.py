@@ -25,15 +25,26 @@ def labels(name):
     return [json.loads(line) for line in (LABELS / name).read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("case", ["finance", "medical", "ecommerce"])
+@pytest.mark.parametrize(
+    "case", ["finance", "medical", "ecommerce", "fresh_finance", "fresh_medical", "fresh_ecommerce"]
+)
 def test_forty_answers_a_case_are_labelled_by_place_and_hold_no_text(case):
     found = labels(f"{case}.jsonl")
     assert len({(label["file"], label["row"], label["at"]) for label in found}) >= 40
     assert len({json.dumps(label) for label in found}) == len(found)
+    assert {label["fault"] for label in found} == {True, False}
     for label in found:
         assert isinstance(label["fault"], bool) and label["file"].endswith(".jsonl")
         for value in label.values():
             assert not isinstance(value, str) or len(value) <= 40  # a name or a place, never an answer
+
+
+@pytest.mark.parametrize("case", ["finance", "medical", "ecommerce"])
+def test_the_fresh_answers_were_not_seen_before(case):
+    def places(name):
+        return {(label["file"], label["row"], label["at"], label.get("line")) for label in labels(name)}
+
+    assert not places(f"{case}.jsonl") & places(f"fresh_{case}.jsonl")
 
 
 def test_the_written_sentences_name_rules_that_there_are(bench):
@@ -41,9 +52,9 @@ def test_the_written_sentences_name_rules_that_there_are(bench):
         rules = {rule.id for rule in bench._policy(case).rules}
         found = labels(f"written_{case}.jsonl")
         assert {rule for row in found for rule in row["rules"]} <= rules
-        assert Counter(row["written"] for row in found)["after"] >= 15
-        kinds = {bool(row["rules"]) for row in found if row["written"] == "after"}
-        assert kinds == {True, False}
+        for written in ("after", "fresh"):
+            kinds = Counter(bool(row["rules"]) for row in found if row["written"] == written)
+            assert kinds.total() >= 15 and set(kinds) == {True, False}
 
 
 def test_counts_make_precision_and_recall(bench):

@@ -49,6 +49,13 @@ def judge(*cases):
         ("−5%", "", "-5", "%"),
         ("**12** months", "", "12", "months"),
         ("$30 an hour", "", "30", "$"),
+        ("7 3/4 inches", "", "7.75", "inches"),
+        ("3/4 inch", "", "0.75", "inches"),
+        ("2 feet", "", "24", "inches"),
+        ("200lbs", "", "200", "lb"),
+        ("twenty-one days", "", "30240", "minutes"),
+        ("for ages 8 and up", "", "96", "months"),
+        ("8 years old", "", "96", "months"),
     ],
 )
 def test_a_figure_is_read_as_its_text_means_it(text, language, value, unit):
@@ -130,3 +137,28 @@ def test_the_scale_of_a_table_belongs_to_its_figures():
     assert judge(*((text, reference) for text in cases)).items == [1, 1, 0]
     with pytest.raises(DataError, match=r"(?s)unknown scale 'dozen'.*known: percent, hundred, thousand"):
         judge(("12", {"figures": ["1"], "scale": "dozen"}))
+
+
+def test_a_number_word_alone_is_a_figure_where_it_is_asked_for():
+    def alone(text, language=""):
+        return [int(figure.value) for figure in quantities(text, language, words_alone=True)]
+
+    assert alone("nine organs and the two of them, one by one") == [9]
+    assert alone("once upon a time in sept") == [] and alone("once piezas", "es") == [11]
+    assert alone("for ages five through ten") == [60, 120]
+    assert quantities("nine organs") == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "right"),
+    [
+        ("It is for ages 3 to 8.", "The range is 3 to 8 years old.", 1),
+        ("It is for ages six and older.", "For children over the age of five.", 0),
+        ("There are ten tiles in a pack.", "There are 12 tiles.", 0),
+        ('The sides are 7 3/4".', 'The sides are 7.75".', 1),
+        ("It holds 20 pounds.", "It holds 20 lbs.", 1),
+        ("It costs £20.", "It costs 20 pounds.", 1),
+    ],
+)
+def test_the_same_figure_in_other_words_is_right_and_another_wrong(reference, answer, right):
+    assert judge((answer, {"answer": reference})).items == [right]

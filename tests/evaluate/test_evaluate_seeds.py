@@ -123,3 +123,22 @@ def test_prompts_of_one_group_are_one_witness(tmp_path):
     (few,) = seed_factor(find_seeds(tmp_path / "g", grouped))
     assert few["difference"]["estimate"] == pytest.approx(one["difference"]["estimate"])
     assert few["difference"]["prompt_error"] != pytest.approx(one["difference"]["prompt_error"])
+
+
+def test_runs_of_a_chain_belong_together_only_if_their_earlier_stages_do(tmp_path):
+    """The last stage alone may have been trained by the same settings."""
+
+    def chained(name: str, seed: int, rate: float):
+        evaluation = add(tmp_path, name, seed)
+        first = tmp_path / "runs" / f"{name}-first"
+        first.mkdir()
+        (first / "config.yaml").write_text(f"train: {{learning_rate: {rate}}}\n")
+        manifest = {"continues": {"run": first.name, "sha256": ""}}
+        (tmp_path / "runs" / name / "manifest.json").write_text(json.dumps(manifest))
+        return evaluation
+
+    own = chained("a", 1, 1e-4)
+    chained("b", 2, 1e-4)
+    chained("c", 3, 2e-4)
+    add(tmp_path, "alone", 4)
+    assert list(find_seeds(tmp_path, own)) == [1, 2]

@@ -87,7 +87,7 @@ def write(path: Path, rows: list[dict]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["dpo", "kto"])
+@pytest.mark.parametrize("stage", ["kto"])  # dpo: below, after sft
 def test_preferences_run_to_a_report_and_raise_what_was_preferred(
     stage: str, tmp_path: Path, casekit
 ) -> None:
@@ -119,6 +119,46 @@ def test_preferences_run_to_a_report_and_raise_what_was_preferred(
     before = margin(load_base(config), tokenizer, pairs)
     after = margin(load_tuned(run / "golden", config), tokenizer, pairs)
     assert after > before + 2, (before, after)
+
+
+@pytest.mark.slow
+def test_dialogues_and_then_pairs_run_in_one_command_to_one_report(tmp_path: Path, casekit) -> None:
+    from kit.config import load_config
+    from kit.data.prepared import load_split
+    from kit.models.loading import load_base, load_tokenizer, load_tuned
+    from kit.pipeline import as_trained, prepare
+
+    project = tmp_path / "bank"
+    casekit("new", str(project), "--recipe", "finance", "--defaults")
+    sources = "[{grammar: conf/dialogues.yaml, dialogues: 300}, {path: raw.jsonl}]"
+    settings = SETTINGS.replace("[{path: raw.jsonl}]", sources)
+    stages = (
+        "  stages: [{name: sft, max_steps: 12}, {name: dpo, learning_rate: 2e-4, preference: {beta: 0.2}}]\n"
+    )
+    (project / "conf/project.yaml").write_text(settings.replace("train:\n", f"train:\n{stages}"))
+    write(project / "raw.jsonl", as_pairs(answers(project)))
+
+    done = casekit("run", "--project", str(project), expect=None)
+    report = next(project.glob("reports/*/report.json"), None)
+    assert report, done.stderr
+    assert json.loads(report.read_text())["verdict"]["exit_code"] == done.returncode
+    first, second = sorted((project / "runs").iterdir())
+    manifests = [json.loads((run / "manifest.json").read_text()) for run in (first, second)]
+    assert [one["stage"] for one in manifests] == ["sft", "dpo"]
+    assert [one["steps"] for one in manifests] == [12, 24]
+    assert manifests[1]["continues"]["run"] == first.name
+    assert json.loads(report.read_text())["run"] == second.name
+    page = (report.parent / "report.html").read_text()
+    assert "Stage 1 of 2: sft" in page and "Stage 2 of 2: dpo" in page
+    casekit("verify", str(report.parent), "--project", str(project))
+
+    loaded = load_config(project)
+    pairs = [row for row in load_split(prepare(loaded), "train") if "dpo" in row.stages][:40]
+    config = as_trained(loaded, second)
+    tokenizer = load_tokenizer(config.model)
+    models = [load_base(config), load_tuned(first / "golden", config), load_tuned(second / "golden", config)]
+    base, after_sft, after_dpo = (margin(model, tokenizer, pairs) for model in models)
+    assert after_dpo > after_sft + 1 and after_dpo > base + 2, (base, after_sft, after_dpo)
 
 
 @pytest.mark.slow

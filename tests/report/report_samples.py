@@ -11,6 +11,7 @@ from typing import Any
 
 from kit.config import Config
 from kit.evaluate import statistics
+from kit.evaluate.contract import SCHEMA
 
 TOPICS = ("savings", "funds", "loans", "cards", "pensions", "transfers")
 
@@ -191,10 +192,11 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
     }
     n = len(items)
     return {
-        "schema": 3,
+        "schema": SCHEMA,
         "evaluation": "20260102-finance",
         "run": "20260102T030405-sft-lora",
         "data": "f00d",
+        "date": "2026-01-03",
         "kit_version": "0.1.0",
         "synthetic": True,
         "synthetic_share": 1.0,

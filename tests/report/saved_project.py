@@ -107,6 +107,7 @@ def rescore(root: Path, folder: Path) -> None:
         "run": RUN,
         "data": "f00d",
         "synthetic": True,
+        "date": "2026-01-03",
         "synthetic_share": 1.0,
         "conditions": {"base": system, "tuned": {**system, "adapter": "c" * 16}, "mismatches": []},
         "definitions": definitions(config, root, hooks, 5),

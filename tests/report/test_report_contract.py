@@ -48,6 +48,8 @@ OPTIONAL = {
     "Item": {"sampled", "judge"},
     "Difference": {"adjusted_p"},
     "SliceDifference": {"adjusted_p"},
+    "Corrected": {"labelled"},
+    "Said": {"pairwise"},
     "Labour": {"contained", "assumptions", "per_contact", "per_month", "saving_against_people"},
 }
 """What is there only where it was asked for, or could be modelled."""

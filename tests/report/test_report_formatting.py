@@ -67,19 +67,29 @@ def metric(**changes: object) -> dict[str, object]:
 
 
 def test_a_change_is_told_with_counts_interval_and_reduction() -> None:
-    assert plain(words.change_sentence(metric(), "rate")) == (
+    assert plain(words.change_sentence(metric(), "rate", 0.95)) == (
         "Fell from 52.0% to 2.0% (104 to 4 of 200 prompts): -50.0 points [-57.0, -43.0], p < .001. "
         "That is 96.0% [90.0, 98.0] fewer."
     )
 
 
 def test_a_change_that_is_not_shown_is_never_called_one() -> None:
-    text = words.change_sentence(metric(verdict="not shown"), "rate")
+    text = words.change_sentence(metric(verdict="not shown"), "rate", 0.95)
     assert "Fell" not in text and "no change is shown" in text
 
 
 def test_a_loss_is_called_a_loss() -> None:
-    assert words.change_sentence(metric(verdict="worse", higher_is_better=True), "rate").endswith("a loss.")
+    assert words.change_sentence(metric(verdict="worse", higher_is_better=True), "rate", 0.95).endswith(
+        "a loss."
+    )
+
+
+def test_so_few_prompts_that_nothing_could_show_are_told_as_too_little_evidence() -> None:
+    text = words.change_sentence(metric(n=4, groups=4, verdict="not shown"), "rate", 0.95)
+    assert (
+        "Not enough evidence: fewer than 6 independent prompts can show no change, and there are 4." in text
+    )
+    assert "chance" not in text.casefold()
 
 
 def test_a_reduction_to_zero_says_at_least() -> None:

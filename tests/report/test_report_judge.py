@@ -9,7 +9,7 @@ from report_samples import build, config
 from kit.config.schema_judge import Judge, Rubric
 from kit.evaluate.compare import Settings
 from kit.evaluate.judge import Judged, Labelled, Pair, ReadyJudge
-from kit.evaluate.judge_scores import judge_scores
+from kit.evaluate.judge_scores import add_judge, judge_scores
 from kit.evaluate.prompts import Prompt
 from kit.report.build import write_report
 
@@ -116,21 +116,34 @@ def test_the_judge_beside_people_and_the_corrected_effect(tmp_path):
     assert entry["verdict"] == "improved"
 
 
-@pytest.mark.parametrize(("labels", "told"), [(199, True), (0, False)])
-def test_a_gate_on_a_judge_is_not_looked_at_without_leaks(tmp_path, labels, told):
-    """What it said is of all prompts; a gate that is open for want of labels is so either way."""
+@pytest.mark.parametrize(("left", "told"), [(199, "passed"), (6, "not enough evidence")])
+def test_a_gate_on_a_judge_is_judged_without_leaks_too(tmp_path, left, told):
+    """Of the prompts that did not leak the judge's figures are made again, with the same labels."""
+    gate = {"name": "G", "metric": "judge", "of": "difference", "at_most": -0.1, "bound": "upper", "min_n": 7}
+    sample = build(tmp_path, prompts=N, settings=config(gates=[gate]))
+    scores = sample.scores()
     kept = ("prompts", "groups", "validity", "minimum_detectable_effect", "metrics", "unscored", "latency")
-    scores = build(tmp_path / "plain").scores()
     place = {"where": "faq.csv:3", "id": "0" * 16, "text": "Can you block my card?"}
-    leak = {"id": "0" * 16, "kind": "exact", "test": place, "train": place, "similarity": 1.0}
-    leaks = {"leaks": [{**leak, "differs": ["", ""], "shared": ""}]}
-    gates = [{"name": "G", "metric": "judge", "of": "difference", "at_most": -0.1, "bound": "upper"}]
-    rest = {key: scores[key] for key in kept}
-    _, faces = report(tmp_path, judged(labels=labels), gates, **leaks, without_leaks=rest)
-    for face in faces:
-        assert ("every other gate comes out the same" in face) == told
-        assert ("Not looked at without them, and so taken as with them: G." in face) == told
-        assert ("Without them every gate comes out the same" in face) != told
+    leak = {"kind": "exact", "test": place, "train": place, "similarity": 1.0, "differs": ["", ""]}
+    scores["leaks"] = [{**leak, "shared": "", "id": item["id"]} for item in scores["items"][left:]]
+    scores["without_leaks"] = {key: scores[key] for key in kept} | {"judge": None}
+    prompts = [
+        Prompt(id=item["id"], messages=[], expected={}, slices={"topic": "funds"}, group=item["id"])
+        for item in scores["items"]
+    ]
+    add_judge(scores, judged(labels=199), prompts, Settings(0.95, 500, 0))
+    sample.change_scores(**scores)
+    folder = write_report(*sample.arguments).folder
+    found = json.loads((folder / "report.json").read_text("utf-8"))
+    rest = found["without_leaks"]["judge"]
+    assert {system: rest["verdicts"][system]["n"] for system in ("base", "tuned")} == {
+        "base": left,
+        "tuned": left,
+    }
+    assert rest["metric"]["n"] == min(left, 199) and len(rest["calibration"]["parts"]) > 1
+    assert found["leak_change"]["status"] == told
+    assert [gate["without"] for gate in found["leak_change"]["gates"]] == ([] if told == "passed" else [told])
+    assert "Faults found by the judge, without leaks" in (folder / "report.md").read_text("utf-8")
 
 
 def test_hostile_words_of_rubric_and_model_do_nothing(tmp_path):

@@ -9,10 +9,8 @@ from report_samples import Sample
 from kit.config.schema import Config
 from kit.data.rows import Row
 from kit.data.write import write_split
-from kit.report import nearest
 from kit.report.build import write_report
 from kit.report.mask_audit import audit_mask
-from kit.report.nearest import find_nearest
 
 QUESTIONS = {
     "Can I lose the money in my savings account?": "Savings are covered up to 100,000 euros.",
@@ -37,51 +35,23 @@ def prepared(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_row_whose_question_is_most_alike_is_named_with_its_line(prepared: Path) -> None:
-    found = find_nearest(
-        prepared,
-        {"a": "what does a gold card cost a year", "b": "Could I lose money on my savings account?"},
-    )
-    assert (found.by_id["a"].where, found.by_id["a"].similarity) == ("faq.csv:3", "1.00")
-    assert found.by_id["a"].answer == "It costs 60 euros a year."
-    assert found.by_id["b"].where == "faq.csv:2" and 0.4 < float(found.by_id["b"].similarity) < 1
-    assert "out of 3" in found.note
-
-
-def test_the_index_is_that_of_the_near_duplicates(prepared: Path) -> None:
-    from kit.data.near import pieces
-
-    asked = "Could I lose money on my savings account?"
-    ours = float(find_nearest(prepared, {"a": asked}).by_id["a"].similarity)
-    one, other = pieces(asked), pieces(next(iter(QUESTIONS)))
-    assert ours == pytest.approx(len(one & other) / len(one | other), abs=0.005)
-
-
-def test_personal_data_of_a_training_row_is_not_shown(prepared: Path) -> None:
-    shown = find_nearest(prepared, {"a": "May I call you about the loan?"}).by_id["a"]
-    assert shown.where == "faq.csv:4" and "867" not in shown.prompt
-
-
-def test_nothing_alike_and_no_training_split_give_none(prepared: Path, tmp_path: Path) -> None:
-    assert find_nearest(prepared, {"a": "保本保收益"}).by_id == {}
-    gone = find_nearest(tmp_path / "f00d", {"a": "anything"})
-    assert gone.by_id == {} and "f00d/train is no longer there" in gone.note
-
-
-def test_many_rows_and_prompts_are_told(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "MOST_ROWS", 2)
-    monkeypatch.setattr(nearest, "MOST_PROMPTS", 1)
-    found = find_nearest(prepared, {"a": next(iter(QUESTIONS)), "b": "What does a gold card cost a year?"})
-    assert list(found.by_id) == ["a"]
-    assert "out of 2 of 3" in found.note and "each of the first 1 " in found.note
-
-
-def test_it_stands_beside_the_transcript(sample: Sample) -> None:
-    asked = sample.scores()["items"][0]["prompt"]
-    write_split([row(asked, "Nobody can promise that.", 7)], sample.prepared / "train", sample.config)
+def test_it_stands_beside_the_answers_that_are_shown(sample: Sample) -> None:
+    found = {
+        "where": "faq.csv:7",
+        "similarity": 0.512,
+        "prompt": "May I?",
+        "answer": "Nobody can promise that.",
+    }
+    sample.change_scores(items=[{**item, "nearest": found} for item in sample.scores()["items"]])
     page = (write_report(*sample.arguments).folder / "report.html").read_text("utf-8")
-    assert page.count("Nearest training example: <code>faq.csv:7</code>") > 5
+    assert page.count("Nearest training example: <code>faq.csv:7</code>, alike by 0.51") > 5
     assert "Nobody can promise that." in page
+
+
+def test_where_no_training_rows_were_known_the_page_says_so(sample: Sample) -> None:
+    sample.change_scores(leaks=None)
+    page = (write_report(*sample.arguments).folder / "report.html").read_text("utf-8")
+    assert "No nearest training example is shown: the training rows were not at hand." in page
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from report_samples import Sample, curve, manifest, save
 
 from kit.report.build import write_report
-from kit.report.training import FLUCTUATION_LIMIT, find_plateau, find_spikes
+from kit.train.curve import FLUCTUATION_LIMIT, find_plateau, find_rises, find_spikes, fluctuation
 
 
 def falling(steps: int = 100, floor: float = 0.0) -> list[tuple[float, float]]:
@@ -25,14 +25,12 @@ def test_a_spike_is_a_rise_over_the_mean_of_the_five_before() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_greatest_spike_is_the_watchs_fluctuation(seed: int) -> None:
-    from kit.train.metrics import fluctuation
-
+def test_the_greatest_rise_is_the_watchs_fluctuation(seed: int) -> None:
     dice = random.Random(seed)
     losses = [(step, loss + dice.uniform(-0.4, 0.4)) for step, loss in falling()]
-    spikes = find_spikes(losses)
-    assert max(rise for _, rise in spikes) == pytest.approx(fluctuation([loss for _, loss in losses]))
-    assert min(rise for _, rise in spikes) > FLUCTUATION_LIMIT
+    rises = find_rises(losses)
+    assert max(rise for _, rise in rises) == pytest.approx(fluctuation([loss for _, loss in losses]))
+    assert min(rise for _, rise in rises) > FLUCTUATION_LIMIT
 
 
 def test_a_plateau_is_where_the_loss_stands_still_for_a_fifth_of_the_run() -> None:
@@ -66,6 +64,35 @@ def test_spikes_stand_in_words_on_the_curve_and_in_its_table(sample: Sample) -> 
     assert "The gradient was not finite at 1 logged step." in page
 
 
+def test_what_was_told_while_the_run_was_on_is_there_with_what_to_do(sample: Sample) -> None:
+    lines = curve()
+    told = {"epoch": 1.0, "kind": "event", "value": 1.0, "advice": "look at the rows <b>"}
+    lines.insert(0, {**told, "step": 0, "event": "memory_ran_out", "message": "memory ran out"})
+    lines.append({**told, "step": 105, "event": "spike", "message": "the loss jumped to 3 from about 0.4"})
+    lines.append({**told, "step": 110, "event": "plateau", "message": "the loss has stood still"})
+    asked = {"rows": 8, "tokens": None, "eval_rows": 16}
+    page = write(
+        sample,
+        lines,
+        batch={
+            "rows": 4,
+            "accumulation": 8,
+            "eval_rows": 16,
+            "tokens": None,
+            "since_step": 0,
+            "asked": asked,
+        },
+        memory_peak={"gib": 17.25, "share": 0.719},
+        fp16_overflows=3,
+        mfu=0.312,
+    )
+    assert "Step 105: the loss jumped to 3 from about 0.4. To do: look at the rows &lt;b&gt;." in page
+    assert "Before the first step: memory ran out." in page
+    assert "the loss has stood still" not in page, "the report says it from the curve"
+    assert "71.9% at most, 17.2 GiB; alarm at 80%" in page and "4 of 8 asked for" in page
+    assert "Steps left out by float16 overflow" in page and "31.2% of the device" in page
+
+
 def test_a_score_that_stood_still_and_an_early_stop_are_told_once(sample: Sample) -> None:
     assert "The task score stood still after step 120: 1 later validation brought no better one." in write(
         sample, curve()
@@ -81,3 +108,35 @@ def test_a_long_run_is_thinned_and_says_so(sample: Sample) -> None:
     page = write(sample, lines)
     assert "41 of 20,000 logged steps" in page
     assert len(page) < 500_000
+
+
+def test_every_stage_of_a_chain_has_its_facts_and_curves_in_their_order(sample: Sample) -> None:
+    first = sample.run.with_name("20260101-000000-sft-lora")
+    first.mkdir()
+    chain = {"stages": ["sft", "dpo"]}
+    save(first / "manifest.json", {**manifest(first.name), "stage": "sft", "chain": {**chain, "number": 1}})
+    early = [
+        {**line, "loss": 77.5} if line.get("loss") == curve()[0].get("loss") else line for line in curve()
+    ]
+    (first / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in early), "utf-8")
+    settings = "train: {learning_rate: 0.000123}\n"
+    (first / "config.yaml").write_text(settings, "utf-8")
+    continues = {"continues": {"run": first.name, "sha256": "0" * 64}}
+    page = write(sample, curve(), stage="dpo", chain={**chain, "number": 2}, **continues)
+    section = page[page.index('<section id="training"') :].partition("</section>")[0]
+    one, two = section.index("<h3>Stage 1 of 2: sft</h3>"), section.index("<h3>Stage 2 of 2: dpo</h3>")
+    assert one < section.index("0.000123") < two and one < section.index("77.5") < two
+    assert section.count('<svg class="plot"') == 2 * (section[two:].count('<svg class="plot"'))
+    assert "Goes on from" in section[two:] and first.name in section[two:]
+    folder = next(sample.root.glob("reports/*"))
+    for face in ("report.md", "MODEL_CARD.md"):
+        text = (folder / face).read_text("utf-8")
+        assert text.index("Stage 1 of 2: sft") < text.index("Stage 2 of 2: dpo"), face
+    inputs = json.loads((folder / "report.json").read_text("utf-8"))["inputs"]
+    assert f"runs/{first.name}/metrics.jsonl" in inputs
+
+    for path in first.iterdir():
+        path.unlink()
+    first.rmdir()  # somebody made room: the report stands without it
+    page = write(sample, curve(), stage="dpo", chain={**chain, "number": 2}, **continues)
+    assert "Stage 1 of 2" not in page and "Stage 2 of 2: dpo" in page and first.name in page

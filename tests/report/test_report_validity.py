@@ -1,7 +1,6 @@
 """Trivial baselines and leaks in a report: what page one says of them, and hostile text among them."""
 
 import copy
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -109,7 +108,7 @@ def leak(**changes: Any) -> Json:
 def without_leaks(scores: Json) -> Json:
     """As if the leaked prompts had changed nothing."""
     kept = ("prompts", "groups", "validity", "minimum_detectable_effect", "metrics", "unscored", "latency")
-    return copy.deepcopy({key: scores[key] for key in kept})
+    return copy.deepcopy({key: scores[key] for key in kept} | {"judge": None})
 
 
 def test_leaks_that_change_nothing_stand_in_their_section_only(sample: Sample) -> None:
@@ -199,27 +198,12 @@ def test_hostile_texts_among_leaks_and_baselines_are_escaped(sample: Sample, fac
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
 
 
-def test_a_gate_on_what_was_not_scored_without_leaks_is_said_to_be_not_looked_at(tmp_path: Path) -> None:
-    """A judge's figures, say, are of all prompts."""
-    gate = {"name": "g", "metric": "added", "at_least": 0.1, "min_n": 1, "because": "measured"}
-    sample = build(tmp_path, prompts=120, settings=config(gates=[gate]))
-    rest = without_leaks(sample.scores())
-    added = {**sample.scores()["metrics"][DISCLOSURES], "name": "added", "label": "Added"}
-    sample.change_scores(metrics=[*sample.scores()["metrics"], added], leaks=[leak()], without_leaks=rest)
-    folder = write_report(*sample.arguments).folder
-    text = (folder / "report.md").read_text("utf-8")
-    assert "Without them every other gate comes out the same, and so does the verdict: passed." in text
-    assert "Not looked at without them, and so taken as with them: g." in text
-    assert "Added, without leaks" not in text and "without them not looked at" not in text
-    change = json.loads((folder / "report.json").read_text("utf-8"))["leak_change"]
-    assert change["gates"] == [{"name": "g", "with": "passed", "without": "not looked at"}]
-
-
 def test_a_gate_on_what_could_not_be_scored_stays_open_without_leaks(tmp_path: Path) -> None:
     gate = {"name": "g", "metric": "brier_score", "at_most": 0.2, "min_n": 1, "because": "measured"}
     sample = build(tmp_path, prompts=120, settings=config(gates=[gate]))
     lost = {"name": "brier_score", "label": "Brier score", "decoding": "greedy", "why": "nothing was read"}
-    rest = without_leaks(sample.scores())
-    sample.change_scores(unscored=[*sample.scores()["unscored"], lost], leaks=[leak()], without_leaks=rest)
+    unscored = [*sample.scores()["unscored"], lost]
+    rest = without_leaks(sample.scores()) | {"unscored": unscored}
+    sample.change_scores(unscored=unscored, leaks=[leak()], without_leaks=rest)
     text = (write_report(*sample.arguments).folder / "report.md").read_text("utf-8")
     assert "every gate comes out the same, and so does the verdict: not enough evidence." in text

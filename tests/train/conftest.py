@@ -1,11 +1,13 @@
 """A world small enough to train in seconds: a random Qwen3 of 60 thousand parameters and 48 dialogues."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from train_project import write_project
 from train_world import ARCHITECTURE, dialogue, write_prepared
+from warm import Warm
 
 from kit.config.schema import Config
 
@@ -27,6 +29,20 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """48 dialogues to train on, 8 to validate with."""
     return write_prepared(tmp_path_factory.mktemp("prepared"), train=48, valid=8)
+
+
+@pytest.fixture(scope="session")
+def pristine(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared project; to be copied."""
+    return write_project(tmp_path_factory.mktemp("project") / "pristine", base)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """A process that runs `casekit` without importing torch each time."""
+    process = Warm()
+    yield process
+    process.close()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from kit.config.schema import Config
 from kit.data.render import prompt_ids, stop_ids
 from kit.models.loading import load_base, load_tokenizer
 from kit.rewards import Reward
+from kit.train.chain import Link
 from kit.train.examples import load_rows, tokenise
 from kit.train.grpo import GENERATIONS, GroupTrainer, PromptSampler
 from kit.train.metrics import read_metrics
@@ -96,7 +97,7 @@ def make_trainer(config: Config, prepared: Path, run: Path, rewards: list[Reward
     rows = {split: load_rows(prepared, split, "grpo") for split in ("train", "valid")}
     examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
     (run / "checkpoints").mkdir(parents=True)
-    trainer, _ = setup.make_trainer(config, run, examples, tokenizer, None, None, "", rewards)
+    trainer, _ = setup.make_trainer(config, run, examples, tokenizer, None, None, "", rewards=rewards)
     assert isinstance(trainer, GroupTrainer)
     trainer.current_gradient_accumulation_steps = 1
     return trainer
@@ -245,7 +246,7 @@ def test_a_run_stopped_within_a_round_ends_as_an_unbroken_one_bit_for_bit(method
 
     train(config, tmp_path / "b", asked, InterruptAt(99), resume=run, rewards=rewards)
     assert weights_of(run, "checkpoints/checkpoint-16") == weights_of(unbroken, "checkpoints/checkpoint-16")
-    timed = {"tokens_per_second"}
+    timed = {"tokens_per_second", "memory_gib", "memory_share"}
     kept_lines, whole = (
         [{k: v for k, v in line.items() if k not in timed} for line in read_metrics(one)]
         for one in (run, unbroken)
@@ -315,6 +316,21 @@ def test_a_reference_holds_the_model_back(drawing, asked, tmp_path):
         moved[beta] = drawn[-1]["kl"]
         assert "ref" not in {path.name for path in (run / "golden").iterdir()}
     assert moved[10.0] < moved[0.01] / 4
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_rewards_go_on_from_an_earlier_stage_and_refer_to_it(method, settings, drawing, asked, tmp_path):
+    stages = ["sft", "grpo"]
+    taught = settings(method, learning_rate=3e-2, num_train_epochs=2)
+    first = train(taught, tmp_path, asked, None, link=Link(stages, 0, before=None))
+    config = drawing(method, {"beta": 0.1}, max_steps=2)
+    run = train(config, tmp_path, asked, None, link=Link(stages, 1, before=first), rewards=[LOW_TOKENS])
+    assert lines_of(run, "train")[0]["kl"] == pytest.approx(0, abs=1e-5)
+    assert json.loads((run / "manifest.json").read_text())["continues"]["run"] == first.name
+
+    fresh = train(config, tmp_path, asked, None, rewards=[LOW_TOKENS])
+    answers = [lines_of(one, "train")[0]["entropy"] for one in (run, fresh)]
+    assert abs(answers[0] - answers[1]) > 1e-3, "it begins with what the first stage taught"
 
 
 def test_a_base_in_four_bits_learns_from_rewards(drawing, asked, tmp_path):

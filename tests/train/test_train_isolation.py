@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,8 +82,8 @@ def test_a_model_that_does_not_keep_samples_apart_is_refused(change, said, dtype
 
 
 def test_a_run_with_such_a_model_is_refused_before_its_first_step(settings, prepared, tmp_path, monkeypatch):
-    def stubborn(config: Config) -> Any:
-        model = load_for_training(config)
+    def stubborn(config: Config, golden: Path | None) -> Any:
+        model = load_for_training(config, golden)
         model.register_forward_pre_hook(
             lambda _, args, kwargs: (args, without_positions(kwargs)), with_kwargs=True
         )

@@ -135,6 +135,13 @@ def test_the_manifest_names_what_chose_golden_and_the_code(project, interrupted)
     assert len(manifest["environment"]["kit_sha256"]) == 64
 
 
+def test_the_longest_answers_were_tried_before_the_first_step(interrupted):
+    probe = manifest_of(interrupted)["probe"]
+    assert probe["answers"]["prompts"] == 4, "golden_prompts: no more are asked at once"
+    assert probe["answers"]["tokens"] > 4 + 20, "a prompt and an answer of max_new_tokens"
+    assert probe["train"]["rows"] == 8 and probe["validation"]["rows"] == 8
+
+
 def test_saved_settings_name_their_layers_and_load_as_they_were(project, interrupted):
     text = (interrupted / "config.yaml").read_text()
     lines = [line.split("  #", 1) for line in text.splitlines() if "  #" in line]

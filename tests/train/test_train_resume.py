@@ -11,10 +11,14 @@ import pytest
 from train_world import losses_of, weights_of, write_prepared
 
 from kit.config.errors import ConfigError
+from kit.files import write_json
+from kit.train.checkpoints import last_checkpoint
 from kit.train.metrics import fluctuation, forget_after, loss_summary, read_metrics
-from kit.train.resume import check_resumable
-from kit.train.runs import find_run, last_checkpoint, latest_run, latest_unfinished_run
+from kit.train.resume import _differences, _told, check_resumable
+from kit.train.runs import find_run, latest_run, latest_unfinished_run
 from kit.train.stages import train
+
+RESTORE = "restore these (repeat the words of the command line), or start a new run"
 
 
 class InterruptAt:
@@ -110,7 +114,8 @@ def test_half_written_checkpoints_do_not_push_out_whole_ones(settings, prepared,
     (half / "trainer_state.json").write_text('{"global_step": 1')
     assert last_checkpoint(run).name == "checkpoint-3"
     train(config, tmp_path, prepared, None, resume=run)
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["checkpoint-12"]
+    left = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert left == ["checkpoint-12", "damaged-checkpoint-100"]
 
 
 @pytest.mark.slow
@@ -156,14 +161,28 @@ def test_ctrl_c_before_the_first_checkpoint_keeps_the_step_it_stopped_at(setting
 @pytest.mark.slow
 def test_a_changed_setting_or_changed_data_is_refused_with_the_difference(settings, prepared, tmp_path):
     run = interrupted(settings(), tmp_path, prepared, evaluation=1)
-    changed = settings(learning_rate=1e-3)
+    changed = settings(learning_rate=1e-3, save_total_limit=1)  # the latter may change
     other = write_prepared(tmp_path / "other", train=40, valid=8)
     with pytest.raises(ConfigError) as caught:
         train(changed, tmp_path, other, None, resume=run)
     texts = [str(problem) for problem in caught.value.problems]
     assert texts[0] == "train.learning_rate: was 0.003 when the run began and is 0.001 now"
-    assert texts[1] == "data: was '48-8' when the run began and is '40-8' now"
+    assert texts[1].startswith("data fingerprint: was '48-8' when the run began and is '40-8' now")
+    assert "casekit data diff 48-8 40-8" in texts[1]
+    assert texts[2:] == [f"{run}: cannot be resumed as it began\n    {RESTORE}"]
     assert status(run) == "interrupted", "a refused resume leaves the run as it was"
+
+
+def test_differences_in_lists_and_mappings_are_named_by_their_place():
+    then = {"train": {"preference": {"loss_type": ["sigmoid"], "beta": 0.1}, "seed_of_old": 1}}
+    now = {"train": {"preference": {"loss_type": ["sigmoid", "sft"], "beta": 0.1}, "new": None}}
+    found = _differences(then, now, ["train"])
+    said = [f"{key}: {_told('was', before)}, {_told('is', after)}" for key, before, after in found]
+    assert said == [
+        "train.new: was not there, is None",
+        "train.preference.loss_type: was ['sigmoid'], is ['sigmoid', 'sft']",
+        "train.seed_of_old: was 1, is not there",
+    ]
 
 
 @pytest.mark.slow
@@ -216,15 +235,6 @@ def test_no_run_at_all_names_the_command_that_makes_one(tmp_path):
             find(tmp_path)
 
 
-def test_a_half_written_checkpoint_is_not_taken_for_one(tmp_path):
-    for step, whole in ((4, True), (10, True), (20, False)):
-        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        if whole:
-            (folder / "trainer_state.json").write_text("{}")
-    assert last_checkpoint(tmp_path).name == "checkpoint-10"
-
-
 def test_a_folder_that_is_no_run_says_so(tmp_path, settings):
     with pytest.raises(ConfigError, match=r"manifest\.json"):
         check_resumable(tmp_path, settings(), {"fingerprint": "x", "sha256": "y"}, {})
@@ -247,5 +257,38 @@ def test_fluctuation_is_the_largest_rise_over_the_mean_before_it(losses, wanted)
 def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
     lines = [{"step": step, "kind": "train", "loss": 1 / step} for step in (1, 2, 3)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert forget_after(tmp_path, 2) == lines[:2] == read_metrics(tmp_path)
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
+    write_json(checkpoint / "pending.json", {"validation": False})
+    assert forget_after(tmp_path, checkpoint) == lines[:2] == read_metrics(tmp_path)
     assert loss_summary(lines[:2]) == {"first": 1.0, "last": 0.5, "max_fluctuation": 0.0}
+
+
+def test_a_validation_that_a_checkpoint_owes_is_recorded_once(tmp_path):
+    lines = [{"step": step, "kind": kind, "loss": 1.0} for step in (1, 2) for kind in ("train", "eval")]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
+    write_json(checkpoint / "pending.json", {"validation": True})
+    assert forget_after(tmp_path, checkpoint) == lines[:3]
+
+
+@pytest.mark.slow
+def test_a_run_killed_after_it_had_stopped_early_stops_again(settings, prepared, tmp_path):
+    config = settings(num_train_epochs=5, eval_steps=2, save_steps=2)
+    run = train(config, tmp_path, prepared, lambda model, words: 0.5)
+    before = losses_of(run)
+    assert json.loads((run / "manifest.json").read_text())["steps"] == 8
+    as_killed(run)
+    train(config, tmp_path, prepared, lambda model, words: 0.5, resume=run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["stopped_early"] and manifest["steps"] == 8
+    assert losses_of(run) == before
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_its_last_step_within_an_epoch_makes_no_further_step(settings, prepared, tmp_path):
+    run = train(settings(max_steps=4), tmp_path, prepared, None)
+    before, weights = losses_of(run), weights_of(run)
+    as_killed(run)
+    train(settings(max_steps=4), tmp_path, prepared, None, resume=run)
+    assert last_checkpoint(run).name == "checkpoint-4"
+    assert (losses_of(run), weights_of(run)) == (before, weights)

@@ -1,65 +1,91 @@
 """`casekit train` stopped from outside, in its own process: what it says, leaves and exits with."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from train_project import loaded, write_project
+from train_project import loaded
+from train_world import same_end
 
-import kit
-from kit import pipeline
 from kit.models.loading import load_tuned
-from kit.train.runs import last_checkpoint
+from kit.train.checkpoints import last_checkpoint, read_pending
 
 pytestmark = pytest.mark.slow
 
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
-DRIVER = Path(__file__).with_name("signal_driver.py")
+DROPOUT = "method.dropout=0.1"
 
 
 @pytest.fixture(scope="module")
-def pristine(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_project(tmp_path_factory.mktemp("project") / "pristine", base)
+def unbroken(pristine: Path, warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = shutil.copytree(pristine, tmp_path_factory.mktemp("unbroken") / "project")
+    assert warm.casekit(project, "train", DROPOUT).code == 0
+    (run,) = (project / "runs").iterdir()
+    return run
 
 
 @pytest.mark.parametrize(
-    ("moment", "number", "times", "checkpoint"),
+    ("moment", "number", "times", "code", "checkpoint"),
     [
-        ("loading", TERM, 1, None),
-        ("step", INT, 1, "checkpoint-1"),
-        ("step", TERM, 2, None),
-        ("evaluation", TERM, 1, "checkpoint-2"),
-        ("golden", INT, 2, None),
-        ("saving", TERM, 1, "checkpoint-2"),
-        ("saving", KILL, 1, None),
+        ("loading", TERM, 1, 75, None),
+        ("step", INT, 1, 130, "checkpoint-1"),
+        ("step", INT, 2, 130, None),
+        ("step", TERM, 2, 75, "checkpoint-1"),  # what sends it repeats it: that must not cut off the save
+        ("validation", TERM, 1, 75, "checkpoint-2"),
+        ("answers", TERM, 1, 75, "checkpoint-2"),
+        ("scoring", TERM, 1, 75, "checkpoint-2"),
+        ("golden", INT, 2, 130, None),
+        ("golden", TERM, 1, 75, "checkpoint-2"),
+        ("saving", TERM, 1, 75, "checkpoint-2"),
+        ("saving", KILL, 1, -KILL, None),
     ],
 )
-def test_a_stopped_run_says_how_to_go_on_and_does(moment, number, times, checkpoint, pristine, tmp_path):
+def test_a_stopped_run_says_how_to_go_on_and_does(
+    moment, number, times, code, checkpoint, pristine, unbroken, warm, tmp_path
+):
     project = shutil.copytree(pristine, tmp_path / "project")
-    command = [sys.executable, str(DRIVER), moment, str(int(number)), str(times), str(project)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(kit.__file__).parents[1])}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    done = warm.casekit(project, "train", DROPOUT, plot=("send", moment, int(number), times))
     (run,) = (project / "runs").iterdir()
     status = json.loads((run / "manifest.json").read_text())["status"]
+    assert done.code == code, done.said
     if number == KILL:
-        assert (done.returncode, status) == (-KILL, "running")
+        assert status == "running"
     else:
-        assert done.returncode == 130, done.stderr
         assert status == "interrupted"
-        assert "`casekit train --resume` continues" in " ".join(done.stderr.split())
-        assert "Traceback" not in done.stderr
+        assert f"`casekit train --resume {DROPOUT}` continues" in done.said
+        assert "Traceback" not in done.said
     found = last_checkpoint(run)
     assert (found and found.name) == checkpoint
+    left_off = moment in ("validation", "answers")
+    assert bool(read_pending(found).get("validation")) == left_off, "a validation is not waited for"
 
-    assert pipeline.resume(loaded(project)) == run
+    again = warm.casekit(project, "train", "--resume", DROPOUT)
+    assert again.code == 0, again.said
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["status"] == "finished" and manifest["steps"] == 6
     assert [path.name for path in run.glob(".*")] == [], "something half-written was left"
-    steps = [line["step"] for line in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())]
-    assert steps == sorted(steps) and steps.count(6) == 2
+    same_end(run, unbroken)
     assert load_tuned(run / "golden", loaded(project).config) is not None
+
+
+def test_a_step_and_a_save_that_outlast_the_notice_are_warned_of_once(capsys):
+    from types import SimpleNamespace
+
+    from rich.console import Console
+
+    from kit.train.interruption import Notice
+
+    manifest: dict[str, float] = {}
+    trainer = SimpleNamespace(seconds_to_save=12.0)
+    notice = Notice(trainer, manifest, Console())
+    notice.longest_step = 17.0
+    notice.on_save(None, None, None)
+    assert manifest == {"seconds_to_save": 12.0} and capsys.readouterr().out == ""
+    trainer.seconds_to_save = 14.5
+    notice.on_save(None, None, None)
+    notice.on_save(None, None, None)
+    said = " ".join(capsys.readouterr().out.split())
+    assert manifest == {"seconds_to_save": 14.5}
+    assert said.count("gives 30 s' notice") == 1 and "17 s and a save 14" in said

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from train_world import losses_of, weights_of, write_prepared
+from train_world import losses_of, write_prepared
 
 from kit.config.errors import ConfigError, DataError, InvalidRunError
 from kit.config.schema import Config, Model
@@ -80,8 +80,9 @@ def test_manifest_and_folder_follow_the_contract(settings, prepared, tmp_path):
     kinds = [line["kind"] for line in read_metrics(run)]
     assert kinds.count("train") == 6 and kinds.count("eval") == 2
     first = read_metrics(run)[0]
-    names = {"step", "epoch", "kind", "loss", "learning_rate", "grad_norm", "tokens_per_second"}
-    assert set(first) == names and first["tokens_per_second"] > 0
+    names = {"step", "epoch", "kind", "loss", "learning_rate", "grad_norm"}
+    assert set(first) == names | {"tokens_per_second", "memory_gib", "memory_share"}
+    assert first["tokens_per_second"] > 0
 
 
 def test_the_golden_checkpoint_is_the_best_by_task_score_not_by_loss(settings, prepared, tmp_path):
@@ -227,14 +228,6 @@ def test_accumulating_gradients_changes_nothing(settings, prepared, tmp_path, ex
         [line["grad_norm"] for line in read_metrics(run) if line["kind"] == "train"] for run in (whole, parts)
     ]
     assert rates[1] == pytest.approx(rates[0], rel=5e-3)
-
-
-def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(settings, prepared, tmp_path):
-    first = train(settings("lora"), tmp_path / "a", prepared, None)
-    again = train(settings("lora"), tmp_path / "b", prepared, None)
-    other = train(settings("lora", seed=7), tmp_path / "c", prepared, None)
-    assert weights_of(first) == weights_of(again)
-    assert weights_of(first) != weights_of(other)
 
 
 def test_a_broken_loss_ends_the_run_and_leaves_its_batch(settings, prepared, tmp_path, monkeypatch):

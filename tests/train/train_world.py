@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from kit.train.metrics import read_metrics
 
@@ -78,3 +79,33 @@ def weights_of(run: Path, folder: str = "golden") -> str:
     files = sorted((run / folder).glob("*.safetensors"))
     assert files
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+MOVES = {"tokens_per_second", "runtime", "samples_per_second", "steps_per_second"}
+"""What a clock gave."""
+
+
+def same_end(run: Path, other: Path) -> None:
+    """Hold two runs against each other: golden, newest checkpoint and curves are equal bit for bit."""
+    mine, theirs = end_of(run), end_of(other)
+    assert mine.keys() == theirs.keys()
+    for name in mine:
+        assert mine[name] == theirs[name], f"{name} differs"
+
+
+def end_of(run: Path) -> dict[str, Any]:
+    """All that a run ends with, by name, without what a clock gave and without paths."""
+    newest = max((run / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    found: dict[str, Any] = {"curves": [_timeless(line) for line in read_metrics(run)]}
+    for folder in (run / "golden", newest):
+        for path in sorted(folder.iterdir()):
+            found[f"{folder.name}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for of_a_path in ("training_args.bin", "files.json"):
+        found.pop(f"{newest.name}/{of_a_path}")
+    state = json.loads((newest / "trainer_state.json").read_text())
+    state["log_history"] = [_timeless(line) for line in state["log_history"]]
+    return {**found, f"{newest.name}/trainer_state.json": state}
+
+
+def _timeless(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if not any(name.endswith(one) for one in MOVES)}

@@ -114,6 +114,11 @@ def metric_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/*.py") if path.stem == path.parent.name)
 
 
+def not_of_answers(name: str) -> bool:
+    """Whether a metric of the kit's is of times, readings or confidence, which answers alone do not give."""
+    return name in _NOT_OF_ANSWERS
+
+
 def needs_a_form(name: str) -> bool:
     """Whether a metric of that name can find an answer `unparsable`: it is then invalid for all metrics."""
     if name not in metric_names() or name in _NOT_OF_ANSWERS:

@@ -28,9 +28,9 @@ class NumberFidelity(ItemMetric):
     def judge(self, prediction: str, reference: Reference) -> Judgement:
         """1, or 0 with how many figures are missing and how far off the contradicting ones are."""
         language = str(reference.get("language") or "")
-        found, wanted = quantities(prediction, language), _wanted(reference)
+        found, wanted = quantities(prediction, language, words_alone=True), _wanted(reference)
         missing = [figure for figure in wanted if not any(_states(other, figure) for other in found)]
-        known = [*wanted, *quantities(str(reference.get("prompt") or ""), language)]
+        known = [*wanted, *quantities(str(reference.get("prompt") or ""), language, words_alone=True)]
         units = {figure.unit for figure in wanted if figure.unit}
         others = [
             figure
@@ -54,13 +54,18 @@ def _wanted(reference: Reference) -> list[Quantity]:
 @lru_cache(maxsize=4096)
 def _read(texts: Sequence[str], scale: str, language: str) -> tuple[Quantity, ...]:
     """Read once, though every system and decoding is held against the same reference."""
-    figures = [figure for text in texts for figure in quantities(text, language)]
+    figures = [figure for text in texts for figure in quantities(text, language, words_alone=True)]
     return tuple(in_scale(figure, scale) for figure in figures)
 
 
 def _states(found: Quantity, wanted: Quantity) -> bool:
     """Whether a figure of the answer is the wanted one; a bare wanted number may be given any unit."""
-    return found.agrees(wanted) and (not wanted.unit or found.unit == wanted.unit)
+    return found.agrees(wanted) and (not wanted.unit or _same_unit(found.unit, wanted.unit))
+
+
+def _same_unit(one: str, other: str) -> bool:
+    """Whether two units are one; "20 pounds" may be weight or money."""
+    return one == other or {one, other} == {"£", "lb"}
 
 
 def _how_far(figure: Quantity, wanted: Sequence[Quantity]) -> str:

@@ -1,0 +1,1 @@
+"""Starting the work: this machine, and what runs it elsewhere."""

@@ -1,0 +1,259 @@
+"""What every step is held to: a loss and a gradient that are numbers, and passes that fit the memory.
+
+Only `kit.train.trainer` imports this module: it loads torch and transformers.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from transformers import Trainer
+
+from kit.config.errors import InvalidRunError, ModelError, Problem
+from kit.files import write_json
+from kit.memory import ran_out, within_memory
+from kit.train.passes import Batch, PassSize, cut
+from kit.train.shares import as_many_as_others
+
+
+class GuardedTrainer(Trainer):  # type: ignore[misc]
+    """A trainer whose steps are looked after. A trainer of TRL stands behind it.
+
+    Where memory runs out, the passes are halved and the step is done again from its beginning: no weight has
+    moved by then, so that it is the step that it would have been.
+
+    Attributes:
+        run: the run's folder, where a broken batch is left.
+        size: how much goes through the model at once.
+        cuts: whether a batch is rows that may go through in parts, the longest of them tried first; else
+            memory that runs out ends the run.
+        doing: told what runs while no step does.
+        tell: shows a line in the terminal.
+        overflowed: whether float16's scaler leaves out the step that runs. (What accelerate says of it is
+            always no for fused optimisers, which leave it out themselves.)
+        smaller: told that passes were halved while validating, or not.
+        no_room: the error for a pass that cannot be halved, from the batch and whether it was validation.
+    """
+
+    run: Path
+    cuts = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.doing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
+        self.tell: Callable[[str], None] = lambda line: None
+        self.smaller: Callable[[bool], None] = lambda validating: None
+        self.no_room: Callable[[Any, bool], ModelError] = lambda batch, validating: ModelError(
+            "memory does not hold one row"
+        )
+        self.batches: list[Any] = []
+        """Of the step that runs."""
+        self.losses: list[torch.Tensor] = []
+        """Of those of its batches that are done."""
+        self.items: Any = None
+        self.overflowed = False
+        super().__init__(*args, **kwargs)
+        rows, eval_rows = self.args.per_device_train_batch_size, self.args.per_device_eval_batch_size
+        self.size = PassSize(rows, None, eval_rows)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train.
+
+        Raises:
+            ModelError: memory ran out, and nothing more can be halved.
+        """
+        try:
+            return super().train(*args, **kwargs)
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+            raise self.no_room(None, False) from error
+
+    def count_rows(self, batch: Batch) -> int:
+        """How many rows a batch holds."""
+        return len(batch["input_ids"])
+
+    def weight(self, batch: Batch) -> float:
+        """A part's share of the loss of a validation batch: its rows."""
+        return self.count_rows(batch)
+
+    def row_lengths(self) -> list[int]:
+        """Tokens of every training row."""
+        raise NotImplementedError
+
+    def passes(self, inputs: Any) -> list[Any]:
+        """What goes through the model in turn for one batch: the batch, in parts where it is too large."""
+        if not self.cuts or self.size.rows >= self.args.per_device_train_batch_size:
+            return [inputs]
+        return as_many_as_others(cut(inputs, self.count_rows(inputs), self.size.rows))
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """The batches of the next step."""
+        self.batches, self.items = super().get_batch_samples(*args, **kwargs)
+        self.losses = []
+        return self.batches, self.items
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Forward and backward pass of a batch, in as many parts as memory asks for.
+
+        Raises:
+            ModelError: memory does not hold one row.
+        """
+        work: Callable[[], torch.Tensor] = partial(self.pass_through, model, inputs, num_items_in_batch)
+        again = partial(self._again, model, inputs, num_items_in_batch)
+        loss = self.fit(work, again, inputs)
+        self.losses.append(loss)
+        return loss
+
+    def pass_through(self, model: Any, inputs: Any, items: Any) -> torch.Tensor:
+        """The batch's share of the loss; its gradient is added to that of the step."""
+        loss = torch.zeros((), device=self.args.device)
+        passes = self.passes(inputs)
+        for number, one in enumerate(passes, 1):
+            alone = self.accelerator.no_sync(model) if number < len(passes) else nullcontext()
+            with alone:  # processes exchange gradients once a step
+                loss += super().training_step(model, one, items)
+        return loss
+
+    def _again(self, model: Any, inputs: Any, items: Any) -> torch.Tensor:
+        model.zero_grad()
+        for batch in self.batches[: len(self.losses)]:
+            self.pass_through(model, batch, items)
+        return self.pass_through(model, inputs, items)
+
+    def fit(
+        self,
+        work: Callable[[], torch.Tensor],
+        again: Callable[[], torch.Tensor],
+        batch: Any,
+        validating: bool = False,
+    ) -> torch.Tensor:
+        """What `work` gives; halves the passes and does it `again` for as long as memory runs out.
+
+        Raises:
+            ModelError: they cannot be halved further.
+        """
+        if self.args.world_size > 1:  # the others would wait for the passes that this one does again
+            return work()
+        with self._noted_once(validating) as forget:
+            loss = within_memory(work)
+            while loss is None:
+                self.make_smaller(batch, validating)
+                forget()
+                loss = within_memory(again)
+        return loss
+
+    def make_smaller(self, batch: Any, validating: bool) -> None:
+        """Halve the passes.
+
+        Raises:
+            ModelError: they cannot be halved further.
+        """
+        if validating:
+            halved = self.size.halve_eval()
+        else:
+            halved = self.size.halve(max(self.row_lengths())) if self.cuts else False
+        if not halved:
+            raise self.no_room(batch, validating)
+        self.smaller(validating)
+
+    @contextmanager
+    def _noted_once(self, validating: bool) -> Iterator[Callable[[], None]]:
+        """TRL keeps figures of every pass for the next log; `forget` takes back those noted in the block."""
+        notes = getattr(self, "_metrics", {}).get("eval" if validating else "train", {})
+        before = {name: len(values) for name, values in notes.items()}
+
+        def forget() -> None:
+            for name, values in notes.items():
+                del values[before.get(name, 0) :]
+
+        yield forget
+
+    def prediction_step(
+        self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[Any, None, None]:
+        """The loss of a validation batch, the same in however many parts it goes through the model.
+
+        Raises:
+            ModelError: memory does not hold one row.
+        """
+
+        def work() -> torch.Tensor:
+            parts = cut(inputs, self.count_rows(inputs), self.size.eval_rows) if self.cuts else [inputs]
+            step = super(GuardedTrainer, self).prediction_step
+            losses: list[torch.Tensor]
+            losses = [step(model, part, prediction_loss_only, ignore_keys)[0] for part in parts]
+            if len(parts) == 1:
+                return losses[0]
+            weights = [self.weight(part) for part in parts]
+            shares = [loss * weight for loss, weight in zip(losses, weights, strict=True) if weight]
+            return torch.stack(shares).sum() / sum(weights)
+
+        return self.fit(work, work, inputs, validating=True), None, None
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The gradient's norm, before the optimiser touches a weight.
+
+        Raises:
+            InvalidRunError: it, or the loss, is NaN or infinite.
+        """
+        norm = super()._get_grad_norm(model, grad_norm)
+        loss = torch.stack(self.losses).sum() if self.losses else torch.zeros(())
+        whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        # One wait for the device a step, whatever the number of its passes.
+        finite = [math.isfinite(value) for value in torch.stack([loss, _on(whole, loss)]).tolist()]
+        if not finite[0]:
+            self._refuse("loss", [batch for batch, one in self._done() if not math.isfinite(one.item())])
+        # float16 overflows now and then: its scaler leaves the step out and tries a smaller scale.
+        self.overflowed = not finite[1] and self.accelerator.scaler is not None
+        if not finite[1] and not self.overflowed:
+            self._refuse("gradient", self._broken(model))
+        return norm
+
+    def _done(self) -> Iterator[tuple[Any, torch.Tensor]]:
+        return zip(self.batches, self.losses, strict=False)
+
+    def _broken(self, model: Any) -> list[Any]:
+        """Those of the step's batches whose gradient alone is no number; all of them if none is."""
+        found = []
+        alone = self.cuts and self.args.world_size == 1
+        for batch in self.batches if alone else []:
+            model.zero_grad()
+            self.pass_through(model, batch, self.items)
+            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            if not all(torch.isfinite(gradient).all() for gradient in gradients):
+                found.append(batch)
+        return found or self.batches
+
+    def legible(self, batch: Any) -> dict[str, list[Any]]:
+        """A batch as lists for a person to look at, one entry a row, its text first."""
+        if not isinstance(batch, dict):
+            return {"rows": list(batch)}
+        kept = {
+            name: value.tolist()
+            for name, value in batch.items()
+            if isinstance(value, torch.Tensor) and value.dim() and not name.endswith("attention_mask")
+        }
+        text = self.processing_class.batch_decode(kept["input_ids"]) if "input_ids" in kept else []
+        return {"text": text, **kept}
+
+    def _refuse(self, what: str, batches: list[Any]) -> NoReturn:
+        rank = f"-{self.args.process_index}" if self.args.process_index else ""  # each leaves its own
+        path, step = self.run / f"broken_batch{rank}.json", self.state.global_step + 1
+        rows = [self.legible(batch) for batch in batches]
+        joined = {name: [one for row in rows for one in row[name]] for name in (rows[0] if rows else ())}
+        write_json(path, {"step": step, "what": what, "learning_rate": self._get_learning_rate(), **joined})
+        hint = "lower `train.learning_rate`, or look at those rows"
+        if what == "gradient":
+            hint = "lower `train.learning_rate`, look at those rows, or compute in float32"
+        message = f"the {what} at step {step} is no number (see {path.name}); no weight was changed by it"
+        raise InvalidRunError(Problem(where=str(self.run), message=message, hint=hint))
+
+
+def _on(value: Any, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(0.0 if value is None else value).to(like.device, like.dtype)

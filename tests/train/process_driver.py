@@ -1,0 +1,42 @@
+"""One of several training processes: runs each of the runs it is given. Arguments: a JSON file, a folder.
+
+The file holds a list of `{"name", "prepared", "config"}`; the run of each goes to `<folder>/<name>`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+
+def shard_on_cpu() -> None:
+    """Let Accelerate share a model out on CPUs too: torch does, Accelerate does it on GPUs only."""
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import DistributedType
+
+    original = AcceleratorState.__init__
+
+    def init(self: AcceleratorState, *args: object, fsdp_plugin: object = None, **kwargs: object) -> None:
+        original(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+        if fsdp_plugin is not None:
+            self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
+            PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+
+    AcceleratorState.__init__ = init
+
+
+def main() -> None:
+    import kit.train.setup
+    import kit.train.stages
+    from kit.config.schema import Config
+    from kit.train.stages import train
+
+    shard_on_cpu()
+    kit.train.stages.check_sharding = lambda config: None
+    kit.train.setup.mixed_precision = lambda on: None  # exact arithmetic, as in the tests beside
+    for run in json.loads(Path(sys.argv[1]).read_text()):
+        config = Config.model_validate(run["config"])
+        train(config, Path(sys.argv[2]) / run["name"], Path(run["prepared"]), None)
+
+
+if __name__ == "__main__":
+    main()
