@@ -123,6 +123,17 @@ def latest_run(root: Path) -> Path:
     raise _no_run(root, "there is no finished run", "make one with `casekit train`")
 
 
+def newest_run(root: Path) -> Path:
+    """The run that began last, whatever became of it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if runs := list_runs(root):
+        return runs[-1]
+    raise _no_run(root, "there is no run", "make one with `casekit train`")
+
+
 def latest_unfinished_run(root: Path) -> Path:
     """The newest run that can be resumed: interrupted, failed, or ended by the machine.
 
