@@ -32,7 +32,14 @@ evaluate:
 gates: [{name: Few violations, metric: violation_rate, at_most: 0.05, min_n: 10}]
 claims: []
 """
-REWARDS = {"violation_rate", "over_refusal_rate", "refusal_rate", "disclosure_rate", "resolution_rate"}
+REWARDS = {
+    "violation_rate",
+    "over_refusal_rate",
+    "refusal_rate",
+    "disclosure_rate",
+    "resolution_rate",
+    "slot_accuracy",
+}
 
 
 @pytest.mark.slow
@@ -54,7 +61,7 @@ def test_a_policy_rewards_answers_from_the_scaffold_to_a_report(tmp_path: Path, 
     drawn = [line for line in lines if line["kind"] == "train"]
     assert [line["step"] for line in drawn] == [1, 2, 3]
     assert all(set(line["rewards"]) == REWARDS and 0 < line["answer_tokens"] <= 64 for line in drawn)
-    assert all(-3 <= line["reward"] <= 2 for line in drawn)  # three faults at most, two merits
+    assert all(-2 <= line["reward"] <= 4 for line in drawn)  # two faults at most, four merits
     assert any(line["reward_std"] > 0 and line["same_reward"] < 1 for line in drawn)
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["loss"]["first"] == -drawn[0]["reward"]
