@@ -85,6 +85,8 @@ def test_what_is_rewarded_becomes_likelier(method, drawing, asked, tmp_path):
     assert drawn[0]["rewards"] == {"low_tokens": drawn[0]["reward"]}
     for line in validated:  # the validation loss is minus the reward, whatever the last batch's size
         assert line["eval_loss"] == pytest.approx(-line["reward"])
+    events = {line["event"] for line in lines_of(run, "event")}
+    assert events <= {"memory"}, "a loss that is about 0 has neither spikes nor plateaus"
     golden = json.loads((run / "golden" / "golden.json").read_text())
     assert golden["eval_loss"] == min(line["eval_loss"] for line in validated)
 
@@ -289,6 +291,21 @@ def test_cutting_the_batch_into_passes_changes_nothing_but_rounding(
     assert min(one) > 0
     assert several == pytest.approx(one, rel=1e-3)
     assert losses_of(runs[1]) == pytest.approx(losses_of(runs[0]), rel=1e-3, abs=1e-5)
+
+
+def test_recomputing_activations_changes_nothing_but_rounding(drawing, asked, tmp_path, exact_arithmetic):
+    runs = [
+        train(
+            drawing("lora", gradient_checkpointing=on, max_steps=2),
+            tmp_path / str(on),
+            asked,
+            None,
+            rewards=[LOW_TOKENS],
+        )
+        for on in (False, True)
+    ]
+    one, other = ([line["grad_norm"] for line in lines_of(run, "train")] for run in runs)
+    assert other == pytest.approx(one, rel=1e-4)
 
 
 def test_prompts_of_a_round_come_once_for_each_answer_and_every_epoch_in_another_order():

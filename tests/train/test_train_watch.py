@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ARCHITECTURE
 from peft import LoraConfig, get_peft_model
 from rich.console import Console
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from train_world import ARCHITECTURE
 from transformers import Qwen3Config, Qwen3ForCausalLM, Trainer, TrainerCallback
 
 from kit.config.errors import InvalidRunError
