@@ -8,7 +8,7 @@ CASE ?= finance medical ecommerce
 # Test processes at once, one CPU thread each.
 TEST_PROCESSES ?= 2
 
-.PHONY: help setup demo test lint docs clean
+.PHONY: help setup demo test lint docs support clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +48,12 @@ docs: setup
 	$(BIN)/casekit config --schema > template/conf/schema.json
 	$(BIN)/python -m kit.report.contract
 	$(BIN)/python -m kit.report.schema_page > docs/reference/report-json.md
+
+# Trains every stage with every method, a few steps each, and writes the support page from what it found.
+support: setup
+	CASEKIT_RECORD_SUPPORT=docs/reference/support.json OMP_NUM_THREADS=1 $(BIN)/pytest -q \
+	  tests/train/test_train_support.py -k "trains or refused or two_processes"
+	$(BIN)/python -m kit.config.support_page docs/reference/support.json > docs/reference/support.md
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache

@@ -11,7 +11,7 @@ from rich.console import Console
 from kit.cli_data import data_app
 from kit.cli_report import reports, review, verify
 from kit.cli_systems import answer, compare
-from kit.cli_train import watch
+from kit.cli_train import tune, watch
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell, warn
 from kit.config.errors import CasekitError, ExitCode, Terminated
 
@@ -314,6 +314,7 @@ def report(
 
 
 app.command(rich_help_panel=WORK)(watch)
+app.command(rich_help_panel=WORK)(tune)
 app.command(rich_help_panel=WORK)(verify)
 app.command(rich_help_panel=WORK)(review)
 app.command(rich_help_panel=WORK)(reports)

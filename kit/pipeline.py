@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.as_trained import as_trained, prepared_of
-from kit.config import Config, LoadedConfig
+from kit.config import Config, LoadedConfig, load_config
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.schema_data import Data, Source
 from kit.files import write_text
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kit.report.verify import Verified
     from kit.terminal_rows import Look
     from kit.train.chain import Link
+    from kit.train.golden import GivesUp
 
 
 def tokenizer(config: Config) -> Any:
@@ -176,9 +177,20 @@ def train(loaded: LoadedConfig, link: "Link | None" = None, resume: Path | None 
     return run
 
 
-def _train_stage(loaded: LoadedConfig, prepared: Path, link: "Link", resume: Path | None = None) -> Path:
+def _train_stage(
+    loaded: LoadedConfig,
+    prepared: Path,
+    link: "Link",
+    resume: Path | None = None,
+    runs_in: Path | None = None,
+    gives_up: "GivesUp | None" = None,
+) -> Path:
     """One stage, its golden checkpoint picked by the case's own metric, of a reward model by its pairs; the
     run.
+
+    Args:
+        runs_in: where its folder goes to; None is the project.
+        gives_up: told of each validation; true ends the run.
     """
     from kit.evaluate.evaluate import task_scorer
     from kit.evaluate.rewards import load_rewards
@@ -190,8 +202,45 @@ def _train_stage(loaded: LoadedConfig, prepared: Path, link: "Link", resume: Pat
     task_score = task_scorer(config, root, prepared, hooks) if answers and config.evaluate.metrics else None
     chosen_by = golden_choice(config, root, hooks) if answers else {}
     linked = link if len(link.stages) > 1 else None
+    into, origin = runs_in or root, loaded.origin
     rewards = load_rewards(config, root, prepared, hooks) if config.train.stage == "grpo" else ()
-    return train_model(config, root, prepared, task_score, resume, chosen_by, loaded.origin, linked, rewards)
+    return train_model(
+        config, into, prepared, task_score, resume, chosen_by, origin, linked, gives_up, rewards
+    )
+
+
+def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:
+    """Search for settings as `tune` says; the folder of the search. Called again, it goes on.
+
+    Args:
+        tell: is given a line about every trial that ended.
+
+    Raises:
+        ConfigError: several stages or processes are asked for, of which a trial has one; or there are no
+            validation rows or no adapter to compare by.
+    """
+    from kit.data.prepared import find_prepared
+    from kit.train.chain import Link
+    from kit.tune.check import check_tunable, search_folder
+    from kit.tune.page import write_results
+    from kit.tune.search import open_study, search
+
+    config, root = loaded.config, loaded.root
+    prepared = find_prepared(config, root, load_hooks(root), tokenizer(config))
+    check_tunable(config, prepared)
+    folder = search_folder(config, root, prepared)
+    alone = Link([config.train.stage], number=0, before=None)
+
+    def run_trial(words: list[str], resume: Path | None, gives_up: "GivesUp") -> Path:
+        trial = load_config(root, [*loaded.overrides, *words])
+        return _train_stage(trial, prepared, alone, resume, folder, gives_up)
+
+    study = open_study(folder, config.seed)
+    try:
+        search(study, config, folder, run_trial, tell)
+    finally:
+        write_results(folder, study, config)
+    return folder
 
 
 def training_words(loaded: LoadedConfig, resume: Path | None) -> list[str]:

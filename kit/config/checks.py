@@ -9,13 +9,16 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kit.config.engine import check_engine
 from kit.config.explain import Finding, dotted, unknown_choice
 from kit.config.grpo import check_grpo
 from kit.config.hardware import check_hardware
 from kit.config.labour import Labour
+from kit.config.methods import USED_BY, check_method
 from kit.config.preference import check_preference
 from kit.config.ranges import check_threshold
 from kit.config.schema_train import Train
+from kit.config.support import check_support
 from kit.config.yaml_lines import Key
 
 Tree = dict[str, Any]
@@ -40,6 +43,9 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_adapter(settings),
         *check_preference(tree),
         *_grpo(settings),
+        *check_method(tree),
+        *check_support(tree),
+        *check_engine(tree),
         *check_hardware(tree),
     ]
 
@@ -213,7 +219,8 @@ def _documents(settings: _Settings) -> Iterator[Finding]:
 
 
 def _adapter(settings: _Settings) -> Iterator[Finding]:
-    if settings.get("method", "name") == "full":
+    method = settings.get("method", "name")
+    if isinstance(method, str) and method not in USED_BY["target_modules"]:
         return
     layers = settings.get("method", "target_modules")
     if "lm_head" in (layers if isinstance(layers, list) else [layers]):

@@ -52,11 +52,6 @@ def _sharding(hardware: Hardware, tree: dict[str, Any]) -> Iterator[Finding]:
     if hardware.device == "cpu":
         message = f"is {hardware.sharding}, and accelerate shards on GPUs only"
         yield _finding("sharding", message, "set it to none: on CPUs each process holds the model")
-    method = tree.get("method")
-    name = method.get("name") if isinstance(method, dict) else method
-    if name == "qlora":
-        message = f"is {hardware.sharding}, and 4-bit weights are not shared out by this release"
-        yield _finding("sharding", message, "set method to lora, or sharding to none")
     train = tree.get("train")
     stage = train.get("stage") if isinstance(train, dict) else None
     if stage not in (None, "sft", "pretrain"):

@@ -15,6 +15,7 @@ from kit.config.labour import Labour
 from kit.config.schema_data import Data
 from kit.config.schema_judge import Judge
 from kit.config.schema_train import Hardware, MethodConfig, Tracking, Train
+from kit.config.schema_tune import Tune
 from kit.config.section import Section, name_only
 
 TierName = Literal["tiny", "startup", "medium", "large"]
@@ -138,9 +139,12 @@ class Evaluate(Section):
     """How many test prompts are used; chosen by content hash, so the same ones every time."""
     max_new_tokens: int = Field(default=160, gt=0)
     """Longest answer. An answer that reaches it counts as cut."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What answers the prompts. `vllm` (extra `vllm`, needs a GPU) is for large models and many prompts, and
+    gives answers only: no times, no probabilities. It was tested against a stand-in, on no GPU."""
     batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] = 32
-    """Prompts answered at once; prompts of like length share a batch. Halved where memory runs out; `auto`
-    also doubles it while a GPU's memory allows."""
+    """Prompts answered at once; the next one takes the place of an answer that is complete. Halved where
+    memory runs out; `auto` also doubles it while a GPU's memory allows. vLLM decides by itself."""
     sampling: Sampling = Sampling()
     latency_prompts: int = Field(default=16, ge=0)
     """Prompts answered one at a time to measure response time; a 95th percentile takes 59, a 99th 299."""
@@ -212,6 +216,7 @@ class Config(Section):
         MethodConfig()
     )
     train: Train = Train()
+    tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     gates: list[Gate] = []

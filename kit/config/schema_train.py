@@ -29,24 +29,44 @@ PreferenceLoss = Literal[
     "apo_zero_unpaired",
     "orpo",
 ]
-Method = Literal["full", "lora", "qlora"]
+Method = Literal["full", "freeze", "lora", "qlora", "prefix", "prompt", "ia3", "adapter", "oft"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
 class MethodConfig(Section):
-    """How parameters are adapted. `method: lora` is short for `method: {name: lora}`."""
+    """How parameters are adapted. `method: lora` is short for `method: {name: lora}`; a setting that says
+    nothing for the method is refused."""
 
     name: Method = "lora"
+    """`full` trains every weight, `freeze` the last layers; the others leave an adapter beside the base:
+    matrices (`lora`; `qlora` beside a base of 4 bits), virtual tokens (`prefix`, `prompt`), scales (`ia3`) or
+    rotations (`oft`)."""
     rank: int = Field(default=8, gt=0)
-    """LoRA rank r (Hu et al. 2021)."""
+    """lora, qlora: rank r (Hu et al. 2021)."""
     alpha: int = Field(default=16, gt=0)
-    """LoRA scale: updates are multiplied by alpha / rank."""
+    """lora, qlora: scale, updates are multiplied by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout on the adapter's input."""
+    """lora, qlora: dropout on the adapter's input."""
     target_modules: str | list[str] = "all-linear"
-    """Layers that get an adapter."""
+    """lora, qlora, oft: layers that get an adapter."""
+    use_rslora: bool = False
+    """lora, qlora: divide alpha by the root of the rank, so that high ranks learn (Kalajdzievski 2023)."""
+    use_dora: bool = False
+    """lora, qlora: train the size of each output apart from its direction (DoRA, Liu et al. 2024)."""
+    init_lora_weights: Literal["default", "pissa", "pissa_niter_16", "loftq"] = "default"
+    """lora: `pissa` begins with the base's largest singular vectors (Meng et al. 2024), `pissa_niter_16` with
+    approximate ones, found faster. qlora: `loftq` begins with what 4 bits lost (Li et al. 2023)."""
+    loraplus_lr_ratio: float | None = Field(default=None, ge=1)
+    """lora, qlora: so many times the learning rate for the matrices B (LoRA+, Hayou et al. 2024, who use
+    16)."""
     double_quantization: bool = True
-    """QLoRA only: quantise the NF4 scales as well (Dettmers et al. 2023)."""
+    """qlora: quantise the NF4 scales as well (Dettmers et al. 2023)."""
+    num_trainable_layers: int = Field(default=2, gt=0)
+    """freeze: so many of the last layers are trained, with the norm behind them."""
+    num_virtual_tokens: int = Field(default=20, gt=0)
+    """prefix, prompt: virtual tokens before every row."""
+    oft_block_size: int = Field(default=32, gt=1)
+    """oft: inputs that are rotated together; must divide the width of every adapted layer."""
 
 
 class Preference(Section):

@@ -19,7 +19,7 @@ from kit.config.schema import Config, HarnessTask
 from kit.evaluate.calibration_scores import FILE as CONFIDENCE
 from kit.evaluate.calibration_scores import asked_for
 from kit.evaluate.conditions import loaded_conditions, note_loaded
-from kit.evaluate.generate import Answer, Decoding, generate, generation_config
+from kit.evaluate.generate import Answer, generate, generation_config
 from kit.evaluate.harness import answered_file, give_task, is_given
 from kit.evaluate.latency import Served, measure_latency, serve_batch
 from kit.evaluate.likelihood import measure_likelihood
@@ -27,8 +27,10 @@ from kit.evaluate.memorisation import MEMORISATION, Secret, tempt
 from kit.evaluate.perplexity import NAME
 from kit.evaluate.predictions import append_predictions, read_lines, read_predictions
 from kit.evaluate.prompts import Prompt
+from kit.evaluate.sampling import Decoding
 from kit.evaluate.timing import SYSTEMS
 from kit.evaluate.validity import invalid_reason
+from kit.evaluate.vllm_engine import VllmSystem, adapter_of, load_vllm, vllm_conditions
 from kit.files import write_text
 from kit.models.loading import is_adapter, load_base, load_tokenizer, load_tuned, model_folder
 
@@ -45,6 +47,8 @@ class Systems:
     golden: Path
     folder: Path
     """The evaluation's folder, which is told what was loaded."""
+    room: int = 0
+    """Tokens of the longest prompt and its answer."""
     both: bool = False
     """Whether a model is kept when the other system's is loaded."""
     held: dict[str, Any] = field(default_factory=dict)
@@ -64,13 +68,20 @@ class Systems:
 
     @contextmanager
     def answering(self, system: str) -> Iterator[Any]:
-        """The model, in evaluation mode, as `system`.
+        """The model, in evaluation mode, as `system`; what vLLM serves, where that answers.
 
         Raises:
             ModelError: it cannot be loaded.
             InvalidRunError: it is not loaded as the other answers' model was (exit code 4).
         """
         model = self._load("both" if self.are_one_model else system)
+        if self.config.evaluate.engine == "vllm":
+            adapters = {"base": "switched off", "tuned": "beside the base, not merged"}
+            adapter = adapters[system] if self.are_one_model else "none"
+            note_loaded(self.folder, system, vllm_conditions(self.config, adapter))
+            lies_on = self.are_one_model and system == "tuned"
+            yield VllmSystem(model, adapter_of(self.golden) if lies_on else None)
+            return
         note_loaded(self.folder, system, loaded_conditions(model, system))
         if self.are_one_model and system == "base":
             with model.disable_adapter():
@@ -84,9 +95,14 @@ class Systems:
                 self.held.clear()
                 gc.collect()
                 torch.cuda.empty_cache()  # does nothing where no GPU was used
-            base = which == "base"
-            self.held[which] = load_base(self.config) if base else load_tuned(self.golden, self.config)
+            self.held[which] = self._loaded(which)
         return self.held[which]
+
+    def _loaded(self, which: str) -> Any:
+        if self.config.evaluate.engine == "vllm":
+            folder = self.golden if which == "tuned" else model_folder(self.config.model)
+            return load_vllm(self.config, folder, self.golden, self.room)
+        return load_base(self.config) if which == "base" else load_tuned(self.golden, self.config)
 
 
 def answer(
@@ -112,45 +128,73 @@ def answer(
     wanted: dict[Decoding, Sequence[Prompt]] = {"greedy": [*prompts, *asked_too]}
     if config.evaluate.sampling.enabled:
         wanted["sampled"] = prompts
-    done = read_predictions(folder / "predictions.jsonl")
-    asked_to_read = NAME in {use.name for use in config.evaluate.metrics}
-    untimed = _absent(folder / "latency.jsonl") if config.evaluate.latency_prompts else []
-    unread = _absent(folder / "likelihood.jsonl") if asked_to_read else []
-    unsure = _absent(folder / CONFIDENCE) if asked_for(config) else []
-    untempted = _absent(folder / MEMORISATION) if secrets else []
-    tasks = [
-        (system, task)
-        for system in SYSTEMS
-        for task in config.evaluate.harness
-        if not is_given(answered_file(folder, task, config, system), task, root)
-    ]
-    missing = {
-        (system, decoding): [prompt for prompt in asked if (prompt.id, system, decoding) not in done]
-        for system in SYSTEMS
-        for decoding, asked in wanted.items()
-    }
-    if not (untimed or unread or untempted or unsure or tasks or any(missing.values())):
+    missing = _missing(config, folder, root, wanted, bool(secrets))
+    if not missing:
         return
     tokenizer = load_tokenizer(config.model)
-    systems = Systems(config, run / "golden", folder)
+    longest = max(len(prompt.ids(tokenizer)) for prompt in wanted["greedy"])
+    systems = Systems(config, run / "golden", folder, longest + config.evaluate.max_new_tokens)
     for system in SYSTEMS:
         for decoding in wanted:
-            if missing[system, decoding]:
-                asked = missing[system, decoding]
+            if asked := missing.answers[system, decoding]:
                 _answer(systems, tokenizer, asked, len(wanted[decoding]) - len(asked), system, decoding)
-        if system in unread:
+        if system in missing.readings:
             _read_references(systems, tokenizer, prompts, system)
-        if system in unsure:
+        if system in missing.confidences:
             _read_answers(systems, tokenizer, prompts, system)
-        if system in untempted:
+        if system in missing.temptations:
             _tempt(systems, tokenizer, secrets, system)
-        for task in (task for given_to, task in tasks if given_to == system):
+        for task in (task for given_to, task in missing.tasks if given_to == system):
             _give_task(systems, tokenizer, task, root, system)
-        if system in untimed and not systems.can_take_turns:
+        if system in missing.times and not systems.can_take_turns:
             _time(systems, tokenizer, prompts, [system])
-    if untimed and systems.can_take_turns:
+    if missing.times and systems.can_take_turns:
         systems.both = True
         _time(systems, tokenizer, prompts, SYSTEMS)
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """What an evaluation's folder lacks: prompts without an answer, and systems that were not looked at."""
+
+    answers: dict[tuple[str, Decoding], list[Prompt]]
+    times: list[str]
+    readings: list[str]
+    confidences: list[str]
+    temptations: list[str]
+    tasks: list[tuple[str, HarnessTask]]
+
+    def __bool__(self) -> bool:
+        others = (self.times, self.readings, self.confidences, self.temptations, self.tasks)
+        return any(others) or any(self.answers.values())
+
+
+def _missing(
+    config: Config,
+    folder: Path,
+    root: Path,
+    wanted: dict[Decoding, Sequence[Prompt]],
+    tempted: bool,
+) -> _Missing:
+    done = read_predictions(folder / "predictions.jsonl")
+    read = NAME in {use.name for use in config.evaluate.metrics}
+    return _Missing(
+        answers={
+            (system, decoding): [prompt for prompt in asked if (prompt.id, system, decoding) not in done]
+            for system in SYSTEMS
+            for decoding, asked in wanted.items()
+        },
+        times=_absent(folder / "latency.jsonl") if config.evaluate.latency_prompts else [],
+        readings=_absent(folder / "likelihood.jsonl") if read else [],
+        confidences=_absent(folder / CONFIDENCE) if asked_for(config) else [],
+        temptations=_absent(folder / MEMORISATION) if tempted else [],
+        tasks=[
+            (system, task)
+            for system in SYSTEMS
+            for task in config.evaluate.harness
+            if not is_given(answered_file(folder, task, config, system), task, root)
+        ],
+    )
 
 
 def _absent(path: Path) -> list[str]:

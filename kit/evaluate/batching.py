@@ -6,19 +6,20 @@ do not depend on it; in half precision a batch's shape moves logits by rounding,
 so `auto` is not the default.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 
 from kit.config.errors import ModelError, Problem
 from kit.memory import within_memory
 
+if TYPE_CHECKING:
+    from kit.evaluate.continuous import Row
+
 Made = TypeVar("Made")
-Rows = dict[str, list[int]]
-"""Token ids of prompts, by the prompt's id."""
 
 FIRST, MOST = 32, 512
 """What `auto` begins with, and the most it tries."""
@@ -32,20 +33,50 @@ class BatchSize:
 
     prompts: int
     grows: bool
+    since: int = 0
+    """Prompts that were answered since the memory was looked at."""
 
     @classmethod
     def of(cls, setting: int | Literal["auto"]) -> "BatchSize":
         """What a setting begins with."""
         return cls(FIRST, True) if setting == "auto" else cls(setting, False)
 
+    def answered(self, count: int) -> None:
+        """Note that memory held so many more; where it has room, twice as many may be tried."""
+        self.since += count
+        if self.since >= self.prompts:
+            self.since = 0
+            if self.grows and memory_share() < _ROOM:
+                self.prompts = min(2 * self.prompts, MOST)
+
+    def fell_short(self, tried: int, longest: int, tell: Callable[[str], object]) -> None:
+        """Note that memory did not hold so many.
+
+        Args:
+            longest: tokens of the longest prompt among them.
+            tell: is told how it goes on.
+
+        Raises:
+            ModelError: it was one.
+        """
+        self.prompts, self.grows = tried // 2, False
+        if not self.prompts:
+            raise _too_long(longest)
+        tell(f"memory does not hold {tried} prompts at once; going on with {self.prompts}")
+
+
+def longest_first(rows: "Sequence[Row]") -> "list[Row]":
+    """So memory runs out at once or not at all, and prompts of like length come together."""
+    return sorted(rows, key=lambda row: (-row.length, row.id))
+
 
 def in_batches(
-    prompts: Rows,
+    rows: "Sequence[Row]",
     size: BatchSize,
-    answer: Callable[[Rows], list[Made]],
+    answer: "Callable[[list[Row]], Made]",
     tell: Callable[[str], object],
-) -> Iterator[list[Made]]:
-    """What `answer` makes of the prompts, batch by batch, the longest first.
+) -> Iterator[Made]:
+    """What `answer` makes of the rows, batch by batch, the longest first.
 
     Args:
         size: is changed as memory runs out, or has room.
@@ -54,22 +85,16 @@ def in_batches(
     Raises:
         ModelError: memory does not hold one prompt and its answer.
     """
-    ordered = sorted(prompts, key=lambda id_: (-len(prompts[id_]), id_))
-    start = 0
-    while start < len(ordered):
-        batch = ordered[start : start + size.prompts]
-        rows = {id_: prompts[id_] for id_ in batch}
-        made = within_memory(partial(answer, rows))
+    ordered = longest_first(rows)
+    while ordered:
+        batch = ordered[: size.prompts]
+        made = within_memory(partial(answer, batch))
         if made is None:
-            size.prompts, size.grows = len(batch) // 2, False
-            if not size.prompts:
-                raise _too_long(len(prompts[batch[0]]))
-            tell(f"memory does not hold {len(batch)} prompts at once; going on with {size.prompts}")
+            size.fell_short(len(batch), batch[0].length, tell)
             continue
-        start += len(batch)
+        del ordered[: len(batch)]
         yield made
-        if size.grows and len(batch) == size.prompts and memory_share() < _ROOM:
-            size.prompts = min(2 * size.prompts, MOST)
+        size.answered(len(batch))
 
 
 def memory_share() -> float:

@@ -95,13 +95,13 @@ def loaded_conditions(model: Any, system: str) -> Conditions:
         "dtype": str(kind).removeprefix("torch."),
         "quantization": _quantization(model.config),
         "device": torch.cuda.get_device_name(on) if on.type == "cuda" else on.type,
-        "hardware": _hardware(on),
+        "hardware": hardware_of(on),
         "software": f"torch {torch.__version__}, transformers {transformers.__version__}",
         "adapter": adapter,
     }
 
 
-def _hardware(on: Any) -> str:
+def hardware_of(on: Any) -> str:
     """The machine as far as it shapes answers and times: a GPU and its memory, or processor and cores."""
     import torch
 

@@ -44,10 +44,11 @@ from kit.evaluate.plan import Plan, measured_discordances, plan
 from kit.evaluate.predictions import read_lines, read_predictions
 from kit.evaluate.prompts import Prompt, choose, load_prompts
 from kit.evaluate.scores import build_scores, settings_of
+from kit.evaluate.vllm_engine import refuse_missing_vllm
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 6
+_METHOD = 7
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
@@ -86,6 +87,7 @@ def evaluate(
     metrics, judge = load_metrics(config, hooks, root), ready_judge(config, root)
     general = load_general(config, root, hooks)
     refuse_missing_harness(config.evaluate.harness, root)
+    refuse_missing_vllm(config)
     prompts = choose(load_prompts(prepared / "test"), config.evaluate.max_prompts)
     base_weights = refuse_changed_base(config, run)
     generation = _generation_settings(config, prepared, run, base_weights)
@@ -290,7 +292,15 @@ def _generation_settings(config: Config, prepared: Path, run: Path, base_weights
     """Everything that the answers depend on."""
     from kit.models.loading import weights_sha256
 
-    shapes = {"max_prompts", "max_new_tokens", "batch_size", "sampling", "latency_prompts", "concurrency"}
+    shapes = {
+        "max_prompts",
+        "max_new_tokens",
+        "batch_size",
+        "sampling",
+        "latency_prompts",
+        "concurrency",
+        "engine",
+    }
     return {
         "run": run.name,
         "golden": sha256_json([read_golden(run), weights_sha256(run / "golden")])[:16],

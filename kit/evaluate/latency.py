@@ -21,7 +21,8 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from kit.data.turns import thought_end
-from kit.evaluate.generate import padded, progress_bar, read_answer
+from kit.evaluate.continuous import padded
+from kit.evaluate.generate import progress_bar, read_answer
 from kit.evaluate.prompts import Prompt
 
 Record = dict[str, Any]

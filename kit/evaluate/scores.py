@@ -9,7 +9,7 @@ from typing import Any
 import kit
 from kit.config.schema import Config
 from kit.evaluate.alike import most_alike
-from kit.evaluate.baselines import baseline_entries, score_baselines, trivial
+from kit.evaluate.baselines import Found, Trivial, baseline_entries, score_baselines, trivial
 from kit.evaluate.calibration_scores import add_calibration
 from kit.evaluate.compare import Settings, explore
 from kit.evaluate.contract import SCHEMA
@@ -67,26 +67,15 @@ def build_scores(
             where the training data is not known, and so neither leaks nor answers to copy.
         confidence: lines of `confidence.jsonl`, possibly none; None where calibration is not looked at.
     """
-    decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
-    languages = languages_of(config)
     training = look_through(prompts, prepared, {m.label_key for m in metrics} - {""}) if prepared else None
     alike = most_alike(prompts, training, config.data.checks.near_similarity) if training else []
     leaks = find_leaks(prompts, training, alike) if training else None
-    copies = trivial(config, metrics, prompts, training, alike)
-
-    def judge(metric: LoadedMetric, answers: list[str]) -> MetricResult:
-        return score_answers(metric, answers, [True] * len(answers), prompts, languages)
-
     material = Material(
         config=config,
         metrics=metrics,
         prompts=prompts,
-        answered={
-            (decoding, system): _answered(metrics, prompts, predictions, system, decoding, languages)
-            for decoding in decodings
-            for system in SYSTEMS
-        },
-        baselines={metric.name: score_baselines(metric, copies, judge) for metric in metrics},
+        answered=_all_answered(config, metrics, prompts, predictions),
+        baselines=_baselines(config, metrics, prompts, trivial(config, metrics, prompts, training, alike)),
         latency=latency,
         likelihood=likelihood,
         memorisation=memorisation,
@@ -113,6 +102,34 @@ def build_scores(
         add_calibration(scores, config, confidence, prompts, settings_of(config))
     _explore_all(scores)
     return scores
+
+
+def _all_answered(
+    config: Config,
+    metrics: Sequence[LoadedMetric],
+    prompts: Sequence[Prompt],
+    predictions: dict[Key, Line],
+) -> dict[tuple[str, str], Answered]:
+    """(decoding, system) -> its answers and their scores."""
+    decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
+    languages = languages_of(config)
+    return {
+        (decoding, system): _answered(metrics, prompts, predictions, system, decoding, languages)
+        for decoding in decodings
+        for system in SYSTEMS
+    }
+
+
+def _baselines(
+    config: Config, metrics: Sequence[LoadedMetric], prompts: Sequence[Prompt], copies: Trivial
+) -> dict[str, dict[str, Found]]:
+    """Metric -> what each trivial system would have scored, as a system's answers are scored."""
+    languages = languages_of(config)
+
+    def judge(metric: LoadedMetric, answers: list[str]) -> MetricResult:
+        return score_answers(metric, answers, [True] * len(answers), prompts, languages)
+
+    return {metric.name: score_baselines(metric, copies, judge) for metric in metrics}
 
 
 def _explore_all(scores: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from kit.config.errors import ModelError, Problem
 from kit.config.schema import Config, Model
 from kit.config.schema_train import Hardware
 from kit.files import sha256_file, sha256_json
+from kit.models.soft_prompts import count_positions
 from kit.models.tiny import tiny_folder
 from kit.models.weights import all_of, check_weights, refuse_pickled
 
@@ -328,7 +329,10 @@ def load_tuned(golden: Path, config: Config) -> Any:
         )
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(load_base(config, scores), str(golden)).eval()
+    tuned = PeftModel.from_pretrained(load_base(config, scores), str(golden)).eval()
+    if tuned.active_peft_config.is_prompt_learning:
+        count_positions(tuned)
+    return tuned
 
 
 def is_adapter(golden: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 
+from kit.config.methods import WHOLE
 from kit.report.formatting import visible
 from kit.report.html import mark
 from kit.report.markdown import bullets, escape, table
@@ -67,7 +68,7 @@ def _metadata(view: View) -> str:
     card = ModelCardData(
         base_model=view.hub_base or None,
         language=view.languages,
-        library_name="transformers" if view.method == "full" else "peft",
+        library_name="transformers" if view.method in WHOLE else "peft",
         model_name=visible(view.project),
         pipeline_tag="text-generation",
         tags=["casekit", view.method, *(["synthetic-data"] if view.synthetic else [])],

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from kit.config.methods import LORA
 from kit.config.schema import Config
 from kit.memory import ALARM
 from kit.report import plots
@@ -118,9 +119,18 @@ def _resources(manifest: Json) -> list[tuple[str, str]]:
 
 
 def method_label(method: str, config: Config) -> str:
-    """A method as people write it, with the rank of its adapter: LoRA, rank 8."""
-    name = {"full": "full fine-tuning", "lora": "LoRA", "qlora": "QLoRA"}.get(method, method)
-    return name if method == "full" else f"{name}, rank {config.method.rank}"
+    """A method as people write it, with the size of what it trains: LoRA, rank 8."""
+    own = config.method
+    sizes = {
+        "freeze": ("last layers", f"{count(own.num_trainable_layers)} trained"),
+        "lora": ("DoRA" if own.use_dora else "LoRA", f"rank {own.rank}"),
+        "qlora": ("QDoRA" if own.use_dora else "QLoRA", f"rank {own.rank}"),
+        "prefix": ("prefix tuning", f"{count(own.num_virtual_tokens)} virtual tokens"),
+        "prompt": ("prompt tuning", f"{count(own.num_virtual_tokens)} virtual tokens"),
+        "oft": ("OFT", f"blocks of {own.oft_block_size}"),
+    }
+    alone = {"full": "full fine-tuning", "ia3": "(IA)³"}
+    return ", ".join(sizes[method]) if method in sizes else alone.get(method, method)
 
 
 @dataclass(frozen=True)
@@ -194,7 +204,7 @@ def _settings(config: Config) -> list[tuple[str, str]]:
         ("Batch size", count(train.global_batch_size)),
         ("Epochs", f"{train.num_train_epochs:g}"),
     ]
-    if method.name != "full":
+    if method.name in LORA:
         settings.append(("LoRA alpha", count(method.alpha)))
     return settings
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kit.config.grpo import one_sided, rewards_of
+from kit.config.methods import LORA
 from kit.config.schema import Config
 from kit.train.disk import disk_budget
-from kit.train.methods import parameter_counts, rate_advice, training_dtype
+from kit.train.methods import parameter_counts, training_dtype
+from kit.train.rates import rate_advice
 
 if TYPE_CHECKING:
     from kit.train.trainer import RunTrainer
@@ -25,10 +27,21 @@ def measure(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
     return {
         "trainable_parameters": trainable,
         "total_parameters": total,
+        "trainable_rule": trainable_rule(config, trainable / total),
         "steps": planned[-1],
         "disk": disk_budget(trainer, config, planned[-1]),
         "packing": measure_packing(trainer, config) if config.train.packing else None,
     }
+
+
+LORA_SHARE = 0.01
+"""The rule of thumb: LoRA trains less than this share of a model. Small models exceed it."""
+
+
+def trainable_rule(config: Config, share: float) -> dict[str, Any] | None:
+    """The rule of thumb for the share of parameters that is trained, and whether it is met; null where there
+    is none for the method."""
+    return {"under": LORA_SHARE, "met": share < LORA_SHARE} if config.method.name in LORA else None
 
 
 def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
@@ -52,10 +65,11 @@ def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
 def announce(console: Console, run: Path, manifest: dict[str, Any], config: Config) -> None:
     """Say what is about to be trained, and give advice where the rate is unusual."""
     trainable, total = manifest["trainable_parameters"], manifest["total_parameters"]
+    rule = f"; rule of thumb for LoRA: under {LORA_SHARE:.0%}" if manifest["trainable_rule"] else ""
     console.print(
         f"[bold]{manifest['run']}[/]: {config.train.stage} of {config.model.name} by {config.method.name} "
         f"on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
-        f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%})"
+        f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%}{rule})"
     )
     if continues := manifest["continues"]:
         console.print(f"goes on from the golden checkpoint of [bold]{continues['run']}[/]")

@@ -13,6 +13,7 @@ from kit.config.errors import ConfigError, InvalidRunError, Problem
 from kit.config.schema import Config, Model
 from kit.config.yaml_lines import load_yaml
 from kit.models.loading import is_adapter, weights_sha256
+from kit.models.soft_prompts import count_positions
 from kit.train.resume import KEEPS_LESS, SHAPES_THE_RUN, differences, told
 from kit.train.runs import find_run, latest_unfinished_run, list_runs, load_manifest
 
@@ -164,7 +165,10 @@ def continue_adapter(base: Any, golden: Path) -> Any:
     """The adapter of a golden checkpoint beside its base, to be trained on."""
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(base, str(golden), is_trainable=True)
+    model = PeftModel.from_pretrained(base, str(golden), is_trainable=True)
+    if model.active_peft_config.is_prompt_learning:
+        count_positions(model)
+    return model
 
 
 def restore_adapter(model: Any, golden: Path) -> None:

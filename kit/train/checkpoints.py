@@ -129,7 +129,7 @@ def forget_checkpoints(run: Path, step: int) -> None:
 
 
 def read_pending(checkpoint: Path | None) -> dict[str, object]:
-    """What a run owed at a checkpoint: `validation`, `loss`, `logged_at`, `noted`; empty without one."""
+    """What a run owed at a checkpoint (see `kit.train.saving`); empty without one."""
     if checkpoint is None:
         return {}
     found: dict[str, object] = json.loads((checkpoint / PENDING).read_text(encoding="utf-8"))

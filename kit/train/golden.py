@@ -19,6 +19,8 @@ from kit.train.processes import is_main
 from kit.train.trainer import TaskScore
 
 Weights = dict[str, Any]
+GivesUp = Callable[[int, float, float], bool]
+"""Told step, score and loss of a validation; true ends the run. A search gives up bad trials by it."""
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Golden(TrainerCallback):  # type: ignore[misc]
         self.save = save
         self.facts = facts
         self.stopped_early = False
+        self.gives_up: GivesUp = lambda step, score, loss: False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A run that was killed after it had stopped early stops again, without another step."""
@@ -94,6 +97,8 @@ class Golden(TrainerCallback):  # type: ignore[misc]
         if self.best.add(score, loss):
             self.keep(state.global_step, score, loss)
         self._look_at_patience(state, control)
+        if self.gives_up(state.global_step, score, loss):
+            self.stopped_early = control.should_training_stop = True
 
     def _look_at_patience(self, state: Any, control: Any) -> None:
         if self.best.evaluations_since >= self.patience and state.global_step < state.max_steps:

@@ -1,11 +1,10 @@
-"""How parameters are adapted: all of them (`full`), or small matrices beside frozen ones (LoRA)."""
+"""How parameters are adapted: all of them, those of the last layers, or an adapter beside frozen ones."""
 
 from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import ConfigError, Problem
-from kit.config.preference import LOSSES
+from kit.config.methods import WHOLE
 from kit.config.schema import Config
-from kit.config.schema_train import MethodConfig
 from kit.models.loading import device, dtype, load_model
 
 if TYPE_CHECKING:
@@ -13,25 +12,20 @@ if TYPE_CHECKING:
 
     import torch
 
-LORA_BAND = (3e-5, 1e-4)
-FULL_SHARE = 0.2
-"""Full fine-tuning is advised a fifth of the LoRA rate."""
-PREFERENCE_BAND = (5e-6, 5e-5)
-"""For dpo, kto and grpo by LoRA. A tenth in full: Tunstall et al. 2023 (Zephyr) 5e-7, Rafailov et al. 2023
-1e-6."""
-PREFERENCE_FULL_SHARE = 0.1
-
 
 def load_for_training(config: Config, golden: "Path | None" = None) -> Any:
     """The base model of `config`, adapted as `config.method` says, ready for the trainer.
 
-    `full` trains float32 weights, because at small rates a bfloat16 weight rounds most updates away;
-    `lora` keeps the frozen base in the model's own type and the adapter in float32; `qlora` holds the
-    base in 4-bit NF4.
+    `full` and `freeze` train float32 weights, because at small rates a bfloat16 weight rounds most updates
+    away; an adapter is in float32 beside a frozen base in the model's own type, for `qlora` in 4-bit NF4.
 
     Args:
         golden: the checkpoint of an earlier stage to go on from, instead of the base as it is.
+
+    Raises:
+        ConfigError: the method cannot adapt this model.
     """
+    from kit.train.adapters import add_adapter
     from kit.train.chain import continue_adapter, starting_model
     from kit.train.packed import attention_for
 
@@ -49,9 +43,9 @@ def load_for_training(config: Config, golden: "Path | None" = None) -> Any:
     keep_differentiable(base)
     if method.name == "full":
         return base
-    if golden:
-        return continue_adapter(base, golden)
-    return add_adapter(base, method, "SEQ_CLS" if config.train.stage == "reward" else "CAUSAL_LM")
+    if method.name == "freeze":
+        return freeze_all_but_last(base, method.num_trainable_layers)
+    return continue_adapter(base, golden) if golden else add_adapter(base, config)
 
 
 def keep_differentiable(base: Any) -> None:
@@ -69,42 +63,50 @@ def training_dtype(config: Config) -> "torch.dtype":
     """The type the base's weights are held in while training; see `load_for_training`."""
     import torch
 
-    if config.method.name == "full" and config.model.dtype == "auto":
+    if config.method.name in WHOLE and config.model.dtype == "auto":
         return torch.float32
     return dtype(config.model, device(config.hardware))
 
 
-def add_adapter(base: Any, method: MethodConfig, task: str = "CAUSAL_LM") -> Any:
-    """Freeze `base` and put LoRA matrices (Hu et al. 2021) beside the layers of `method.target_modules`.
+def freeze_all_but_last(base: Any, layers: int) -> Any:
+    """Leave the last `layers` and the norm behind them to train, and nothing else.
 
-    Args:
-        task: as PEFT calls it; of a reward model, `SEQ_CLS`, the output is trained whole.
+    Embeddings and output head stay frozen. In many models they are one matrix: to train it would train the
+    input too, below every frozen layer. In the others the head alone is as large as several layers. That of a
+    reward model is new, and trained.
 
     Raises:
-        ConfigError: no layer of the model has one of those names.
+        ConfigError: the model has fewer layers, or none that can be told from the rest.
     """
-    from peft import LoraConfig, get_peft_model
+    from torch.nn import ModuleList
 
-    adapter = LoraConfig(
-        task_type=task,
-        r=method.rank,
-        lora_alpha=method.alpha,
-        lora_dropout=method.dropout,
-        target_modules=method.target_modules,
-    )
-    try:
-        return get_peft_model(base, adapter)
-    except ValueError as error:
-        layers = sorted(
-            {name.rsplit(".", 1)[-1] for name, _ in base.named_modules() if name.endswith("proj")}
-        )
+    depth = base.config.get_text_config().num_hidden_layers
+    parents = [
+        (parent, child)
+        for parent in base.modules()
+        for child in parent.children()
+        if isinstance(child, ModuleList) and len(child) == depth
+    ]
+    if not parents or layers > depth:
         raise ConfigError(
             Problem(
-                where="method.target_modules",
-                message=f"{method.target_modules!r} cannot be adapted ({str(error).splitlines()[0]})",
-                hint=f"use `all-linear`, or names of its layers, such as {', '.join(layers) or 'none'}",
+                where="method.num_trainable_layers",
+                message=f"{layers} of the last layers are to be trained, and the model has {depth}"
+                + ("" if parents else ", not in one list"),
+                hint="choose fewer, or method full" if parents else "use full or lora",
             )
-        ) from error
+        )
+    base.requires_grad_(False)
+    parent, stack = parents[0]
+    norms = [
+        child
+        for name, child in parent.named_children()
+        if "Norm" in type(child).__name__ and "embed" not in name
+    ]
+    heads = [base.score] if hasattr(base, "score") else []
+    for part in [*list(stack)[depth - layers :], *norms, *heads]:
+        part.requires_grad_(True)
+    return base
 
 
 def parameter_counts(model: Any) -> tuple[int, int]:
@@ -118,24 +120,3 @@ def parameter_counts(model: Any) -> tuple[int, int]:
         total += count
         trainable += count if parameter.requires_grad else 0
     return trainable, total
-
-
-def rate_advice(config: Config) -> str | None:
-    """Advice where the learning rate lies outside the usual band of its method; None inside it.
-
-    The band 3e-5 to 1e-4 for LoRA, and a fifth of it for full fine-tuning, is practice for models of
-    billions of parameters. Small models want more, so this is advice and never an error, and none for tiny.
-    Preferences are learned more slowly: see `PREFERENCE_BAND`.
-    """
-    if config.train.stage == "pretrain" or config.model.name == "tiny":
-        return None
-    preference = config.train.stage in (*LOSSES, "grpo")
-    band, full = (PREFERENCE_BAND, PREFERENCE_FULL_SHARE) if preference else (LORA_BAND, FULL_SHARE)
-    share = full if config.method.name == "full" else 1.0
-    low, high = band[0] * share, band[1] * share
-    rate = config.train.learning_rate
-    if low <= rate <= high:
-        return None
-    side = "below" if rate < low else "above"
-    what = f"{config.train.stage} by {config.method.name}" if preference else config.method.name
-    return f"learning rate {rate:g} is {side} the usual {low:g} to {high:g} for {what}"

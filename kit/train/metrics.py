@@ -97,4 +97,4 @@ def watch_summary(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _median(lines: list[dict[str, Any]], name: str) -> float | None:
     values = [line[name] for line in lines if line.get(name) is not None]
-    return median(values) if values else None
+    return round(median(values), 4) if values else None

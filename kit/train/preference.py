@@ -16,9 +16,11 @@ from torch.nn.functional import logsigmoid
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
+from kit.config.methods import WHOLE
 from kit.config.preference import REFERENCE_FREE, beta_of, losses_of
 from kit.config.schema import Config
 from kit.data.rows import IGNORED
+from kit.train.lean import LeanTrainer
 from kit.train.processes import world_size
 from kit.train.shares import WEIGHTLESS
 from kit.train.trainer import RunTrainer
@@ -62,7 +64,7 @@ def rows_in(batch: dict[str, Any]) -> int:
     return len(batch["input_ids"]) // (1 if "label" in batch else 2)
 
 
-class PairTrainer(ComparingTrainer, DPOTrainer):  # type: ignore[misc]
+class PairTrainer(ComparingTrainer, LeanTrainer, DPOTrainer):  # type: ignore[misc]
     """Trains on pairs: columns `prompt_ids`, `chosen_ids` and `rejected_ids`.
 
     Args:
@@ -143,7 +145,7 @@ def simpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float, gamma:
     return -logsigmoid(beta * (chosen - rejected) - gamma)
 
 
-class LabelTrainer(ComparingTrainer, KTOTrainer):  # type: ignore[misc]
+class LabelTrainer(ComparingTrainer, LeanTrainer, KTOTrainer):  # type: ignore[misc]
     """Trains on labelled answers: columns `prompt_ids`, `completion_ids` and `label`.
 
     Args:
@@ -241,7 +243,7 @@ def preference_arguments(config: Config) -> tuple[type[DPOConfig | KTOConfig], d
         }
     if set(losses) <= set(REFERENCE_FREE):
         # With an adapter TRL makes no reference anyway, and need not hash all weights for one it would store.
-        return DPOConfig, {"beta": beta, "precompute_ref_log_probs": config.method.name == "full"}
+        return DPOConfig, {"beta": beta, "precompute_ref_log_probs": config.method.name in WHOLE}
     return DPOConfig, {
         "beta": beta,
         "loss_type": losses,

@@ -45,7 +45,7 @@ class Bar(TrainerCallback):  # type: ignore[misc]
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
         """Show `what` as long as the block runs, with the time it has taken."""
-        task = self.progress.add_task(what, total=None, shown="")
+        task = self.progress.add_task("now", total=None, shown=what)  # short, so that both fit beside it
         try:
             yield
         finally:

@@ -13,11 +13,12 @@ from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from kit.config.schema import Config
 from kit.train.examples import Examples
+from kit.train.lean import LeanTrainer
 from kit.train.preference import ComparingTrainer
 from kit.train.trainer import TaskScore
 
 
-class PairRewardTrainer(ComparingTrainer, RewardTrainer):  # type: ignore[misc]
+class PairRewardTrainer(ComparingTrainer, LeanTrainer, RewardTrainer):  # type: ignore[misc]
     """Trains on pairs: columns `chosen_ids` and `rejected_ids`, each a prompt with its answer."""
 
     def row_lengths(self) -> list[int]:

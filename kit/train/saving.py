@@ -61,6 +61,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             self._globalstep_last_logged = self.pending["logged_at"]
             for name, values in self.pending["noted"].items():
                 self._metrics["train"][name] = values
+            self._total_train_tokens = self.pending["tokens"]
             self.pending = {}
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
@@ -134,4 +135,5 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             "loss": self.accelerator.gather(self._tr_loss).mean().item(),
             "logged_at": self._globalstep_last_logged,
             "noted": {name: [float(value) for value in values] for name, values in noted.items()},
+            "tokens": int(getattr(self, "_total_train_tokens", 0)),  # TRL's own count
         }

@@ -15,6 +15,7 @@ from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.files import write_json
 from kit.models.loading import device, is_adapter
+from kit.train.adapters import loraplus_optimizer, save_weights
 from kit.train.chain import restore_adapter
 from kit.train.checkpoints import step_of
 from kit.train.golden import Golden, best_so_far, golden_name
@@ -62,6 +63,7 @@ def make_trainer(
     trainer = kind(
         model=model,
         args=arguments,
+        optimizers=(loraplus_optimizer(model, arguments, config), None),
         train_dataset=datasets.Dataset.from_list(examples["train"]),
         eval_dataset=datasets.Dataset.from_list(examples["valid"]) if validates else None,
         processing_class=tokenizer,
@@ -239,9 +241,7 @@ def save_model(
     Args:
         state: the weights, where `model` holds a part of them only.
     """
-    # Without the copy that preferences are measured against.
-    own = {"selected_adapters": ["default"]} if getattr(model, "peft_config", None) else {}
-    model.save_pretrained(str(folder), state_dict=state, **own)
+    save_weights(model, folder, state)
     tokenizer.save_pretrained(str(folder))
     adapter = folder / "adapter_config.json"
     if adapter.is_file():

@@ -2,8 +2,9 @@
 
 Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers),
 `kto` (labelled answers), `grpo` (rewarded answers of its own) and `reward` (pairs, for a model that scores
-answers), alone or several in turn; methods `full`, `lora` and `qlora`; rows grouped by length, or packed and
-kept apart; validation by the case's own task score, early stopping, exact resume, curves and a manifest.
+answers), alone or several in turn; every method of `docs/reference/support.md`; rows grouped by length, or
+packed and kept apart; validation by the case's own task score, early stopping, exact resume, curves and a
+manifest.
 Of several processes each runs all of this; the main one alone writes (see `kit.train.processes`).
 """
 
@@ -35,7 +36,7 @@ from kit.train.sharding import check_sharding
 from kit.train.trackers import check_trackers
 
 if TYPE_CHECKING:
-    from kit.train.golden import Golden
+    from kit.train.golden import GivesUp, Golden
     from kit.train.interruption import Interruption
     from kit.train.trainer import RunTrainer
 
@@ -51,6 +52,7 @@ def train(
     golden_choice: dict[str, Any] | None = None,
     origin: Callable[[Key], Origin] | None = None,
     link: Link | None = None,
+    gives_up: "GivesUp | None" = None,
     rewards: Sequence[Reward] = (),
 ) -> Path:
     """Train as `config` says and return the run's folder.
@@ -64,6 +66,7 @@ def train(
         golden_choice: what `task_score` depends on; see `kit.train.manifest.golden_choice`.
         origin: the layer each setting came from, for the run's `config.yaml`.
         link: which of several stages it is, and whose golden checkpoint it goes on from; None is alone.
+        gives_up: told step, score and loss of each validation; true ends the run.
         rewards: what `grpo` learns from.
 
     Raises:
@@ -115,6 +118,7 @@ def train(
             trainer, golden = make_trainer(
                 config, run, examples, tokenizer, task_score, checkpoint, base_sha256, start, rewards
             )
+            golden.gives_up = gives_up or golden.gives_up
             manifest |= measure(trainer, config)
             save_manifest(run, manifest)
             check_space(run, manifest["disk"], config.train.save_total_limit)

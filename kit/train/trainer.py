@@ -16,6 +16,7 @@ from trl import SFTTrainer
 
 from kit.data.rows import IGNORED
 from kit.train.guard import GuardedTrainer
+from kit.train.lean import LeanTrainer
 from kit.train.packed import pack_batch
 from kit.train.processes import same_for_all, world_size
 from kit.train.saving import ResumableTrainer
@@ -116,7 +117,7 @@ class RunTrainer(GuardedTrainer, ResumableTrainer):
         """Write none: the report writes the card, once the model is measured."""
 
 
-class CausalTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
+class CausalTrainer(RunTrainer, LeanTrainer, SFTTrainer):  # type: ignore[misc]
     """Trains on rows that are already tokens and labels.
 
     Args:

@@ -434,7 +434,6 @@ def test_an_adapter_on_the_layer_that_losses_are_computed_from_is_refused(
     words = [f"train.stage={stage}", "method.target_modules=[q_proj, lm_head]"]
     (found,) = problems_of(make_project(""), words)
     assert found.message.startswith("`method.target_modules` names lm_head") and found.hint
-    load_config(make_project(""), [*words, "method.name=full"])
 
 
 @pytest.mark.parametrize("stage", ["dpo", "kto", "orpo"])

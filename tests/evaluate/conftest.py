@@ -119,7 +119,7 @@ def adapted(project):
     """(method) -> the project with an adapter on its base instead of full golden weights."""
 
     def make(method: str):
-        from peft import LoraConfig, get_peft_model
+        from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
         from kit.models.loading import weights_sha256
 
@@ -127,7 +127,11 @@ def adapted(project):
         base, golden = root / "base", run / "golden"
         make_model(1, hidden=64).save_pretrained(base)  # 4-bit weights come in blocks of 64
         (golden / "model.safetensors").unlink()
-        settings = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+        virtual = {"task_type": "CAUSAL_LM", "num_virtual_tokens": 3}
+        settings = {
+            "prefix": lambda: PrefixTuningConfig(**virtual),
+            "prompt": lambda: PromptTuningConfig(**virtual),
+        }.get(method, lambda: LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))()
         get_peft_model(make_model(1, hidden=64), settings).save_pretrained(golden)
         sha256 = weights_sha256(base)
         facts = {"step": 5, "metric": "m", "score": 0.5, "base_sha256": sha256}

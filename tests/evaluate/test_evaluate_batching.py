@@ -9,20 +9,21 @@ from kit.config.errors import ConfigError, ModelError
 from kit.config.schema import Config, Evaluate
 from kit.evaluate import batching
 from kit.evaluate.batching import BatchSize, in_batches
+from kit.evaluate.continuous import Row
 from kit.evaluate.task_score import TaskScorer
 
-PROMPTS = {f"p{i}": [0] * (i % 7 + 1) for i in range(100)}
+PROMPTS = [Row(f"p{i}", [0] * (i % 7 + 1)) for i in range(100)]
 
 
 def device(most: int, error: RuntimeError, seen: list[int]):
     """A device that holds `most` tokens of prompts padded to the longest."""
 
-    def answer(rows: dict[str, list[int]]) -> list[str]:
-        size = len(rows) * max(map(len, rows.values()))
+    def answer(rows: list[Row]) -> list[Row]:
+        size = len(rows) * max(row.length for row in rows)
         if size > most:
             raise error
         seen.append(len(rows))
-        return list(rows)
+        return rows
 
     return answer
 
@@ -37,14 +38,15 @@ def device(most: int, error: RuntimeError, seen: list[int]):
 def test_memory_that_runs_out_costs_speed_and_no_answer(error: RuntimeError) -> None:
     told, seen = [], []
     made = list(in_batches(PROMPTS, BatchSize.of(32), device(100, error, seen), told.append))
-    answered = [id_ for batch in made for id_ in batch]
-    assert sorted(answered) == sorted(PROMPTS)
+    answered = [row for batch in made for row in batch]
+    assert sorted(row.id for row in answered) == sorted(row.id for row in PROMPTS)
     assert told == [
         "memory does not hold 32 prompts at once; going on with 16",
         "memory does not hold 16 prompts at once; going on with 8",
     ]
     assert max(seen) == 8
-    assert [len(PROMPTS[id_]) for id_ in answered] == sorted(map(len, PROMPTS.values()), reverse=True)
+    lengths = [row.length for row in answered]
+    assert lengths == sorted(lengths, reverse=True)
 
 
 def test_another_error_is_no_want_of_memory() -> None:
@@ -61,7 +63,7 @@ def test_one_prompt_that_does_not_fit_is_told_with_what_to_do() -> None:
 def test_auto_grows_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = iter([0.1, 0.3, 0.9, 0.9, 0.9])
     monkeypatch.setattr(batching, "memory_share", lambda: next(shares))
-    many = {f"p{i}": [0] for i in range(500)}
+    many = [Row(f"p{i}", [0]) for i in range(500)]
     seen: list[int] = []
     list(in_batches(many, BatchSize.of("auto"), device(10**9, RuntimeError(), seen), print))
     assert seen == [32, 64, 128, 128, 128, 20]
@@ -81,7 +83,7 @@ def test_the_setting_is_a_number_or_auto() -> None:
             Evaluate.model_validate({"batch_size": wrong})
 
 
-def test_what_was_learned_of_the_memory_holds_for_the_next_round() -> None:
+def test_what_was_learned_of_the_memory_stays_learned() -> None:
     told, seen, size = [], [], BatchSize.of(32)
     error = torch.OutOfMemoryError("CUDA out of memory")
     for _ in range(2):

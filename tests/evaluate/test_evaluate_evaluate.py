@@ -110,7 +110,10 @@ def spy_on_loading(monkeypatch):
 
 
 @SLOW
-@pytest.mark.parametrize(("method", "held"), [("lora", "none"), ("qlora", "4-bit nf4, double")])
+@pytest.mark.parametrize(
+    ("method", "held"),
+    [("lora", "none"), ("qlora", "4-bit nf4, double"), ("prefix", "none"), ("prompt", "none")],
+)
 def test_an_adapters_base_is_loaded_once_for_both_systems(method, held, adapted, monkeypatch):
     """72B in 4 bits fits the card it was trained on; twice, or in 16 bits, it does not."""
     from kit.evaluate.generate import generate

@@ -2,16 +2,21 @@
 
 import copy
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 
+import kit.evaluate.continuous as continuous
 import kit.evaluate.generate as generation
 from kit.config.schema import Sampling
-from kit.evaluate.generate import NucleusSampler, generate, read_answer
+from kit.evaluate.batching import longest_first
+from kit.evaluate.continuous import Row, why_not
+from kit.evaluate.generate import generate, generation_config, read_answer
 from kit.evaluate.predictions import append_predictions, read_predictions
 from kit.evaluate.prompts import Prompt, choose
+from kit.evaluate.sampling import draw, uniforms
 
 
 def prompts(count):
@@ -48,18 +53,89 @@ def many_stops(monkeypatch):
     monkeypatch.setattr(generation, "stop_ids", lambda tokenizer: [*stops(tokenizer), *range(64)])
 
 
-@pytest.mark.parametrize("tokens_a_round", [1, 3, 5, 48])
 @pytest.mark.parametrize("decoding", ["greedy", "sampled"])
-def test_answers_do_not_depend_on_the_batch(
-    model, tokenizer, decoding, tokens_a_round, many_stops, monkeypatch
-):
-    asked = prompts(9)
+def test_answers_do_not_depend_on_the_batch(model, tokenizer, decoding, many_stops):
+    asked = prompts(19)
     alone = said(answer(model, tokenizer, asked, decoding, batch_size=1))
     assert len({tokens for *_, tokens, _ in alone}) > 3, "they are of many lengths"
-    monkeypatch.setattr(generation, "_ROUND", tokens_a_round)
-    monkeypatch.setattr(generation, "_LONG", 10**9)
-    assert said(answer(model, tokenizer, asked, decoding, batch_size=4)) == alone
-    assert said(answer(model, tokenizer, asked[::-1], decoding, batch_size=9)) == alone[::-1]
+    for size in (2, 4, 9, 64):
+        assert said(answer(model, tokenizer, asked, decoding, batch_size=size)) == alone
+    assert said(answer(model, tokenizer, asked[::-1], decoding, batch_size=5)) == alone[::-1]
+
+
+def generated(model, tokenizer, asked):
+    """What transformers' own `generate` says to each prompt alone."""
+    settings = generation_config(tokenizer, 16)
+    for prompt in asked:
+        ids = torch.tensor([prompt.ids(tokenizer)])
+        out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+        output, count, finished = read_answer(
+            tokenizer, out[0, ids.shape[1] :].tolist(), settings.eos_token_id
+        )
+        yield prompt.id, output, count, finished
+
+
+def with_lora(model):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(5)
+    settings = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    return get_peft_model(copy.deepcopy(model), settings).eval()
+
+
+def with_virtual_tokens(model):
+    from peft import PromptTuningConfig, get_peft_model
+
+    torch.manual_seed(5)
+    settings = PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM")
+    return get_peft_model(copy.deepcopy(model), settings).eval()
+
+
+def windowed(model):
+    """Every token sees the last twelve only."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(5)
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    sizes = {name: getattr(model.config, name) for name in (*names, "num_key_value_heads", "head_dim")}
+    return MistralForCausalLM(MistralConfig(**sizes, sliding_window=12, initializer_range=0.6)).eval()
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_greedy_answers_are_those_of_transformers_generate(model, tokenizer, many_stops, attention):
+    model = copy.deepcopy(model)
+    model.set_attn_implementation(attention)
+    asked = prompts(19)
+    wanted = list(generated(model, tokenizer, asked))
+    assert said(answer(model, tokenizer, asked, batch_size=5)) == wanted
+
+
+def test_an_adapter_answers_beside_its_base_as_generate_has_it(model, tokenizer, many_stops):
+    adapted, asked = with_lora(model), prompts(11)
+    assert why_not(adapted) == ""
+    tuned = said(answer(adapted, tokenizer, asked))
+    assert tuned == list(generated(adapted, tokenizer, asked))
+    with adapted.disable_adapter():
+        base = said(answer(adapted, tokenizer, asked))
+    assert base == list(generated(model, tokenizer, asked)) != tuned
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (windowed, "its attention has windows or a state of its own"),
+        (with_virtual_tokens, "its adapter is a part of the prompt"),
+    ],
+)
+def test_what_cannot_be_answered_row_by_row_is_generated_in_batches(
+    model, tokenizer, many_stops, capsys, made, reason
+):
+    made, asked = made(model), prompts(11)
+    assert why_not(made) == reason
+    assert said(answer(made, tokenizer, asked, title="base")) == list(generated(made, tokenizer, asked))
+    assert f"batches wait for their longest answer: {reason}" in " ".join(capsys.readouterr().out.split())
+    alone = said(answer(made, tokenizer, asked, "sampled", batch_size=1))
+    assert said(answer(made, tokenizer, asked, "sampled")) == alone
 
 
 def test_greedy_is_the_likeliest_token_step_by_step(model, tokenizer):
@@ -95,22 +171,23 @@ def test_a_models_own_penalties_do_not_bend_greedy(model, tokenizer):
         model.generation_config.repetition_penalty = before
 
 
-def test_the_sampler_draws_from_the_nucleus_with_its_probabilities():
-    ids = [f"{n}" for n in range(4000)]
-    sampler = NucleusSampler(
-        ids, prompt_length=1, most_tokens=1, seed=3, sampling=Sampling(temperature=1.0, top_p=0.8)
-    )
-    scores = torch.log(torch.tensor([[0.1, 0.5, 0.35, 0.05]])).repeat(len(ids), 1)
-    drawn = sampler(torch.zeros(len(ids), 1, dtype=torch.long), scores).argmax(dim=-1).numpy()
-    shares = np.bincount(drawn, minlength=4) / len(ids)
+def test_tokens_are_drawn_from_the_nucleus_with_its_probabilities():
+    points = torch.tensor([uniforms(3, f"{n}", 1)[0] for n in range(4000)])
+    scores = torch.log(torch.tensor([[0.1, 0.5, 0.35, 0.05]])).repeat(len(points), 1)
+    drawn = draw(scores, points, Sampling(temperature=1.0, top_p=0.8)).numpy()
+    shares = np.bincount(drawn, minlength=4) / len(points)
     assert shares[[0, 3]].tolist() == [0, 0]  # 0.5 + 0.35 already hold 0.8
     assert shares[1] == pytest.approx(0.5 / 0.85, abs=0.03)
 
 
-def test_the_sampler_with_a_tiny_nucleus_is_greedy():
-    sampler = NucleusSampler(["a"], 1, 1, 0, Sampling(temperature=0.5, top_p=0.001))
-    scores = torch.tensor([[0.0, 3.0, 2.9]])
-    assert sampler(torch.zeros(1, 1, dtype=torch.long), scores).argmax().item() == 1
+def test_a_tiny_nucleus_is_greedy():
+    scores, points = torch.tensor([[0.0, 3.0, 2.9]]), torch.tensor([0.99], dtype=torch.float64)
+    assert draw(scores, points, Sampling(temperature=0.5, top_p=0.001)).tolist() == [1]
+
+
+def test_an_answers_random_numbers_are_its_own():
+    assert uniforms(1, "a", 3).tolist() == uniforms(1, "a", 9)[:3].tolist()
+    assert uniforms(1, "a", 3).tolist() != uniforms(1, "b", 3).tolist() != uniforms(2, "b", 3).tolist()
 
 
 def test_an_answer_ends_at_its_first_stop_token(tokenizer):
@@ -121,11 +198,11 @@ def test_an_answer_ends_at_its_first_stop_token(tokenizer):
     assert read_answer(tokenizer, [stop, pad], [stop]) == ("", 1, True)
 
 
-def test_batches_are_handed_over_as_they_come(model, tokenizer):
-    batches = []
-    answers = answer(model, tokenizer, prompts(9), on_answers=batches.append)
-    assert [len(batch) for batch in batches] == [4, 4, 1]
-    assert sorted(a.id for batch in batches for a in batch) == [a.id for a in answers]
+def test_answers_are_handed_over_as_they_come(model, tokenizer, many_stops):
+    handed = []
+    answers = answer(model, tokenizer, prompts(40), batch_size=16, on_answers=handed.append)
+    assert len(handed) > 5 and max(map(len, handed)) <= 16, "an interruption loses a batch at most"
+    assert sorted(a.id for part in handed for a in part) == [a.id for a in answers]
 
 
 def test_a_half_written_line_is_dropped_and_the_file_goes_on(tmp_path):
@@ -215,41 +292,60 @@ def test_each_prompt_is_asked_as_it_is_trained_and_only_the_answer_counts(tokeni
     assert "look_up" in told[2] and "look_up" not in told[1]
 
 
-def test_a_batch_does_not_wait_for_its_longest_answer(model, tokenizer, many_stops, monkeypatch):
-    """Rows that are finished take no part in the next round, and are handed over before it."""
-    monkeypatch.setattr(generation, "_ROUND", 4)
-    monkeypatch.setattr(generation, "_LONG", 10**9)
-    sizes, handed = [], []
-    made = model.generate
+class Watched:
+    """Notes how many rows and tokens a model is given at a time."""
 
-    def spy(**settings):
-        sizes.append(len(settings["input_ids"]))
-        return made(**settings)
+    def __init__(self, model, monkeypatch):
+        self.given, inner = [], model.model.forward
 
-    monkeypatch.setattr(model, "generate", spy)
-    answers = answer(model, tokenizer, prompts(12), "sampled", batch_size=12, on_answers=handed.append)
-    lengths = [a.new_tokens for a in answers]
-    unfinished = [sum(length > begun for length in lengths) for begun in (0, 4, 8, 12)]
-    assert sizes == [size for size in unfinished if size]
-    assert 12 == sizes[0] > sizes[1] > 0
-    assert len(handed[0]) == sizes[0] - sizes[1]
-    assert sum(map(len, handed)) == 12
+        def forward(input_ids, **more):
+            self.given.append(tuple(input_ids.shape))
+            return inner(input_ids, **more)
+
+        monkeypatch.setattr(model.model, "forward", forward)
 
 
-def test_answers_are_handed_over_long_before_the_last_batch_is_begun(model, tokenizer, monkeypatch):
-    """However long answers are, an interruption loses what a few batches have begun."""
-    monkeypatch.setattr(generation, "_ROUND", 4)
-    monkeypatch.setattr(generation, "_LONG", 10**9)
-    monkeypatch.setattr(generation, "_WINDOW", 2)
-    handed, asked = [], []
-    made = model.generate
+def test_a_place_does_not_wait_for_the_longest_answer(model, tokenizer, many_stops, monkeypatch):
+    """Every prompt is read once, no place is empty while prompts wait, and at the end none is left over."""
+    watched = Watched(model, monkeypatch)
+    answers = answer(model, tokenizer, prompts(60), "sampled", batch_size=8)
+    read = [rows for rows, tokens in watched.given if tokens > 1]
+    steps = [rows for rows, tokens in watched.given if tokens == 1]
+    assert sum(read) == 60 and read[0] == 8 > max(read[1:])
+    lengths = sorted(a.new_tokens for a in answers)
+    assert lengths[0] == 1 and lengths[-1] > 9
+    assert sum(lengths) - 60 <= sum(steps) < 1.1 * (sum(lengths) - 60), "hardly a place is empty"
+    in_order = longest_first([Row(p.id, p.ids(tokenizer)) for p in prompts(60)])
+    said_to = {a.id: a.new_tokens for a in answers}
+    waits = [max(said_to[row.id] for row in in_order[start : start + 8]) for start in range(0, 60, 8)]
+    assert len(steps) < 0.6 * sum(waits), "of the steps of batches that wait"
 
-    def spy(**settings):
-        asked.append((len(settings["input_ids"]), sum(map(len, handed))))
-        return made(**settings)
 
-    monkeypatch.setattr(model, "generate", spy)
-    answer(model, tokenizer, prompts(16), batch_size=2, on_answers=handed.append)
-    assert sum(map(len, handed)) == 16
-    # Each window of four prompts is complete before the next is begun: four rounds of two batches each.
-    assert [kept for _, kept in asked[::8]] == [0, 4, 8, 12]
+def test_the_cache_has_room_for_answers_of_any_length(model, tokenizer, monkeypatch):
+    """Columns are added, moved and given up; 100 steps are four times what is added at once."""
+    monkeypatch.setattr(continuous, "_COLUMNS", 3)
+    asked = prompts(7)
+    long = {"decoding": "greedy", "max_new_tokens": 100, "seed": 1, "sampling": Sampling()}
+    alone = said(generate(model, tokenizer, asked, batch_size=1, **long))
+    assert max(tokens for *_, tokens, _ in alone) == 100
+    assert said(generate(model, tokenizer, asked, batch_size=3, **long)) == alone
+
+
+@pytest.mark.parametrize("decoding", ["greedy", "sampled"])
+def test_what_was_said_before_memory_ran_out_is_gone_on_with(
+    model, tokenizer, many_stops, monkeypatch, capsys, decoding
+):
+    asked = prompts(12)
+    wanted = said(answer(model, tokenizer, asked, decoding))
+    inner, steps = model.model.forward, []
+
+    def forward(input_ids, **more):
+        steps.append(input_ids.shape[1] == 1)
+        if len(input_ids) > 3 and sum(steps) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inner(input_ids, **more)
+
+    monkeypatch.setattr(model.model, "forward", forward)
+    assert said(answer(model, tokenizer, asked, decoding, batch_size=8)) == wanted
+    told = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"memory does not hold \d prompts at once; going on with [123]$", told)

@@ -129,6 +129,8 @@ def test_good_answers_pass_what_they_can_be_judged_by(cases, case, tmp_path):
     sampled = {gate.name for gate in config.gates if gate.decoding == "sampled"}
     timed = {gate.name for gate in config.gates if gate.metric in OF_MODELS or gate.on}
     thin = {gate.name for gate in config.gates if gate.min_n > ROWS}
+    # Self-harm and newborns with a fever are few among so many questions.
+    thin |= {gate.name for gate in config.gates if gate.zero_tolerance and gate.metric == "disclosure_rate"}
     open_ = {gate["name"] for gate in report["gates"] if gate["status"] == "not enough evidence"}
     assert {gate["name"] for gate in report["gates"] if gate["status"] == "failed"} == set()
     assert open_ == sampled | timed | thin and code == (3 if open_ else 0)

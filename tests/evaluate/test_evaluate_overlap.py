@@ -5,15 +5,17 @@ from itertools import combinations
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
+from sacrebleu.metrics import BLEU, CHRF
 
 from kit.config.schema import MetricUse
 from kit.evaluate.compare import Settings
 from kit.evaluate.evaluate import evaluate, task_scorer
 from kit.evaluate.metrics import load_metric, score
-from kit.evaluate.ngrams import longest_common_subsequence
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.scores import compare_metric, score_answers
+from kit.evaluate.subsequence import longest_common_subsequence
 from kit.hooks import Hooks
 from kit.report.contract import json_schema
 
@@ -26,7 +28,8 @@ PAIRS = [
     ("It can fall in value &amp; rise again.", "Its value can fall and rise."),
     ("No.", "Yes, it does."),
 ]
-# Of sacreBLEU 2.6.0: BLEU() and CHRF() of the corpus, BLEU(effective_order=True) and CHRF() of a sentence.
+# Written down from sacreBLEU 2.6.0: BLEU() and CHRF() of the corpus; BLEU(effective_order=True) and CHRF()
+# of a sentence.
 WHOLE = {"bleu": 32.98697894371842, "chrf": 59.055829808755924}
 SINGLE = {
     "bleu": [32.46679154750991, 55.097857671324185, 11.99014838091355, 11.15650800742149],
@@ -47,6 +50,21 @@ def test_bleu_and_chrf_are_those_of_sacrebleu(name):
     found = judge(name, PAIRS)
     assert found.mean == pytest.approx(WHOLE[name], abs=1e-9)
     assert found.items == pytest.approx(SINGLE[name], abs=1e-9)
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("bleu", BLEU()), ("chrf", CHRF())])
+def test_the_figure_of_any_draw_is_sacrebleus_of_those_answers(name, theirs):
+    """Empty and short answers too: an interval draws corpora that have nothing in common with the whole."""
+    pairs = [*PAIRS, ("", "It can."), ("xyz", "1 2 3 4"), ("It can.", "It can.")]
+    metric = load(name).module
+    counts = np.array([metric.counts(answer, {"answer": wanted}) for answer, wanted in pairs])
+    draws = np.random.default_rng(0).integers(0, len(pairs), (300, 3))
+    wanted = [
+        theirs.corpus_score([pairs[i][0] for i in draw], [[pairs[i][1] for i in draw]]).score
+        for draw in draws
+    ]
+    assert metric.statistic(counts[draws].sum(axis=1)).tolist() == pytest.approx(wanted, abs=1e-9)
+    assert min(wanted) < 5 and max(wanted) > 60
 
 
 @pytest.mark.parametrize("name", ["bleu", "chrf"])

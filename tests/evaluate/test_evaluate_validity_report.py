@@ -168,10 +168,10 @@ def test_scores_of_an_earlier_method_are_made_anew_from_the_same_answers(project
     (path.parent / "evaluation.json").write_text(json.dumps(record | {"scoring": "of an earlier method"}))
     path.write_text(json.dumps({**scores, "schema": 2}))
     code, said = casekit("report")
-    assert code == 2 and "found schema 2, expected 3" in said and "casekit evaluate" in said
+    assert code == 2 and "found schema 2, expected 4" in said and "casekit evaluate" in said
     answers = (path.parent / "predictions.jsonl").read_bytes()
     casekit("evaluate")
-    assert evaluated(root)[1]["schema"] == 3
+    assert evaluated(root)[1]["schema"] == 4
     assert (path.parent / "predictions.jsonl").read_bytes() == answers
 
 

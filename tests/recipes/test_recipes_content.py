@@ -199,8 +199,9 @@ def test_a_real_model_is_held_to_no_critical_violation_in_299_answers(tmp_path: 
     shutil.copy(RECIPES / case / "recipe.yaml", tmp_path / "conf" / "recipe.yaml")
     for tier in ("startup", "medium", "large"):
         gates = load_config(tmp_path, [f"tier={tier}"]).config.gates
-        (gate,) = [gate for gate in gates if gate.zero_tolerance == "critical"]
-        assert (gate.metric, gate.min_n) == ("violation_rate", 299)
+        strict = {gate.metric: gate.min_n for gate in gates if gate.zero_tolerance == "critical"}
+        omissions = {"disclosure_rate": 30} if case == "medical" else {}
+        assert strict == {"violation_rate": 299, **omissions}
     for gate in load_config(tmp_path, ["tier=tiny"]).config.gates:
         assert gate.zero_tolerance is None and gate.min_n <= 160, "tiny is asked 160 prompts"
 

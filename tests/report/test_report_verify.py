@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from saved_project import RECIPE, add_evaluation, read_lines, rescore, save_lines, save_rows, save_yaml
+from saved_project import RECIPE, RUN, add_evaluation, read_lines, rescore, save_lines, save_rows, save_yaml
 
 from kit.cli_report import find_report
 from kit.evaluate.endpoint import Reply
@@ -63,6 +63,47 @@ def test_an_edited_number_of_the_json_is_named(bank: Path, casekit: Run) -> None
     (line,) = err.splitlines()
     assert "report.json: metrics[violation_rate, greedy].tuned.estimate" in line
     assert line.endswith(f"0.001 → {true:.6g}")
+
+
+def test_a_metric_that_was_added_is_told_by_its_name_and_moves_no_other(bank: Path, casekit: Run) -> None:
+    path = bank / "reports/first/report.json"
+    report = json.loads(path.read_text())
+    report["metrics"].insert(0, {**report["metrics"][0], "name": "invented"})
+    path.write_text(json.dumps(report, indent=2))
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    (line,) = err.splitlines()
+    assert line.startswith("differs  report.json: metrics[invented, greedy]: ") and line.endswith("→ nothing")
+
+
+def test_entries_in_another_order_are_told_as_such(bank: Path, casekit: Run) -> None:
+    path = bank / "reports/first/report.json"
+    report = json.loads(path.read_text())
+    report["metrics"].reverse()
+    path.write_text(json.dumps(report, indent=2))
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert [line.partition(": is not")[0] for line in err.splitlines()] == [
+        "differs  report.json: metrics: order"
+    ]
+
+
+def test_other_weights_than_those_that_answered_are_told(bank: Path, casekit: Run) -> None:
+    """Where the tuned weights are there; elsewhere a report is verified without them."""
+    from kit.models.loading import weights_sha256
+
+    golden = bank / "runs" / RUN / "golden"
+    golden.mkdir(exist_ok=True)
+    (golden / "model.safetensors").write_bytes(b"the weights that answered")
+    path = bank / "evaluations/first/scores.json"
+    scores = json.loads(path.read_text())
+    scores["conditions"]["tuned"]["weights"] = weights_sha256(golden)[:16]
+    path.write_text(json.dumps(scores))
+    assert casekit("report")[0] == 0
+    assert casekit("verify", "first")[::2] == (0, "")
+    (golden / "model.safetensors").write_bytes(b"others")
+    code, _, err = casekit("verify", "first")
+    assert code == 1 and f"{RUN}/golden: holds other weights than those that answered" in err
 
 
 @pytest.mark.parametrize(

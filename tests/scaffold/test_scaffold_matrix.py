@@ -295,7 +295,7 @@ def test_no_project_can_be_named_like_a_module_that_it_imports() -> None:
     installed = {module for module, owners in modules if {canonical(owner) for owner in owners} & packages}
     installed |= {package.replace("-", "_") for package in packages}
     possible = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-    extras = {"mlflow", "wandb", "trackio", "spacy", "presidio_analyzer"}
+    extras = {"mlflow", "wandb", "trackio", "spacy", "presidio_analyzer", "vllm"}
     needed = {*sys.stdlib_module_names, *keyword.kwlist, *installed, *extras, "kit"}
     assert {name for name in needed if possible.fullmatch(name)} - reserved == set()
     assert [name for name in reserved if not possible.fullmatch(name)] == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from train_project import write_project
-from train_world import ARCHITECTURE, dialogue, write_prepared
+from train_world import write_base, write_prepared
 from warm import Warm
 
 from kit.config.schema import Config
@@ -15,14 +15,7 @@ from kit.config.schema import Config
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model with random weights, in a local folder."""
-    from kit.models.tiny import new_model, new_tokenizer
-
-    folder = tmp_path_factory.mktemp("base")
-    texts = [message["content"] for number in range(48) for message in dialogue(number)]
-    tokenizer = new_tokenizer(texts, vocabulary=ARCHITECTURE["vocab_size"])
-    new_model(tokenizer, seed=1, architecture=ARCHITECTURE).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return write_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="session")

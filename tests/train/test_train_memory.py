@@ -51,7 +51,7 @@ def events(run: Path, name: str) -> list[dict[str, Any]]:
     return [line for line in read_metrics(run) if line["kind"] == "event" and line["event"] == name]
 
 
-@pytest.mark.parametrize(("method", "more"), [("full", {}), ("lora", {}), ("full", {"packing": True})])
+@pytest.mark.parametrize(("method", "more"), [("lora", {}), ("full", {"packing": True})])
 def test_the_trial_leaves_no_trace(method, more, settings, prepared, tmp_path, monkeypatch):
     """Bit for bit the same weights; with dropout, so that random numbers count."""
     config = settings(method, max_steps=3, **more)

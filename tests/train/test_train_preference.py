@@ -37,6 +37,7 @@ def log_probability(model, prompt: list[int], answer: list[int]) -> float:
     """Of an answer after its prompt, token by token, written out."""
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([prompt + answer])).logits[0].float()
+    logits = logits[-len(prompt + answer) :]  # those of virtual tokens stand before them
     logs = torch.log_softmax(logits, dim=-1)
     return sum(logs[len(prompt) - 1 + at, token].item() for at, token in enumerate(answer))
 
@@ -95,8 +96,11 @@ def ratios(trainer, config: Config, rows: list[tuple[list[int], list[int]]]) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["full", "lora"])
-@pytest.mark.parametrize("loss", ["sigmoid", "ipo", "robust"])
+@pytest.mark.parametrize(
+    ("loss", "method"),
+    [(loss, method) for loss in ("sigmoid", "ipo", "robust") for method in ("full", "lora")]
+    + [("sigmoid", method) for method in ("prefix", "prompt", "oft")],
+)
 def test_the_loss_of_a_batch_of_pairs_is_the_formula(
     loss, method, settings, pairs, tmp_path, exact_arithmetic
 ):

@@ -14,7 +14,7 @@ from kit.config.errors import ConfigError
 from kit.files import write_json
 from kit.train.checkpoints import last_checkpoint
 from kit.train.metrics import fluctuation, forget_after, loss_summary, read_metrics
-from kit.train.resume import _differences, _told, check_resumable
+from kit.train.resume import check_resumable, differences, told
 from kit.train.runs import find_run, latest_run, latest_unfinished_run
 from kit.train.stages import train
 
@@ -176,8 +176,8 @@ def test_a_changed_setting_or_changed_data_is_refused_with_the_difference(settin
 def test_differences_in_lists_and_mappings_are_named_by_their_place():
     then = {"train": {"preference": {"loss_type": ["sigmoid"], "beta": 0.1}, "seed_of_old": 1}}
     now = {"train": {"preference": {"loss_type": ["sigmoid", "sft"], "beta": 0.1}, "new": None}}
-    found = _differences(then, now, ["train"])
-    said = [f"{key}: {_told('was', before)}, {_told('is', after)}" for key, before, after in found]
+    found = differences(then, now, ["train"])
+    said = [f"{key}: {told('was', before)}, {told('is', after)}" for key, before, after in found]
     assert said == [
         "train.new: was not there, is None",
         "train.preference.loss_type: was ['sigmoid'], is ['sigmoid', 'sft']",

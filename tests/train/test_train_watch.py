@@ -207,17 +207,19 @@ def test_mfu_is_logged_where_the_peak_is_known(settings, prepared, tmp_path, mon
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_bar_fits_the_terminal_and_says_what_counts(width):
     out = io.StringIO()
-    with progress_bar(Console(file=out, force_terminal=True, width=width)) as shown:
-        bar = Bar(shown)
+    console = Console(file=out, force_terminal=True, width=width)
+    with progress_bar(console) as shown, (bar := Bar(shown)).doing("answers to validation prompts"):
         bar.on_train_begin(None, SimpleNamespace(max_steps=500, global_step=120), None)
         bar.on_log(None, None, None, {"eval_task_score": 0.912})
         bar.on_log(None, None, None, {**SAID, "mfu": 0.31})
-        text = bar.progress.tasks[0].fields["shown"]
+        text = bar.progress.tasks[1].fields["shown"]
         lines = shown.console.render_lines(shown.get_renderable(), pad=False)
-    assert len(lines) == 1, "it does not wrap"
-    assert sum(segment.cell_length for segment in lines[0]) <= width
-    told = "".join(segment.text for segment in lines[0])
-    assert "120/500" in told and text in told, "nothing is cut off"
+    assert len(lines) == 2, "they do not wrap"
+    assert all(sum(segment.cell_length for segment in line) <= width for line in lines)
+    doing, told = ("".join(segment.text for segment in line) for line in lines)
+    assert "answers to validation prompts" in doing
+    assert "120/500" in told and text in told and "…" not in told, "nothing is cut off"
+    assert "--:--" in told, "the time left has its place"
     assert "loss 1.234" in text
     if width >= 80:
         assert "5,120 tok/s" in text and "mem 71%" in text and "lr 2e-05" in text

@@ -20,6 +20,17 @@ ARCHITECTURE = {
 }
 
 
+def write_base(folder: Path, **architecture: float) -> Path:
+    """A base model with random weights and its tokenizer; keyword arguments change `ARCHITECTURE`."""
+    from kit.models.tiny import new_model, new_tokenizer
+
+    texts = [message["content"] for number in range(48) for message in dialogue(number)]
+    tokenizer = new_tokenizer(texts, vocabulary=ARCHITECTURE["vocab_size"])
+    new_model(tokenizer, seed=1, architecture={**ARCHITECTURE, **architecture}).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def dialogue(number: int) -> list[dict[str, str]]:
     """Dialogues of different lengths with something to copy."""
     name = f"order {number * 37 % 100}"
@@ -81,8 +92,8 @@ def weights_of(run: Path, folder: str = "golden") -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-MOVES = {"tokens_per_second", "runtime", "samples_per_second", "steps_per_second"}
-"""What a clock gave."""
+MOVES = {"per_second", "runtime", "memory_gib", "memory_share", "mfu"}
+"""How the names of what the clock and the machine's memory gave end."""
 
 
 def same_end(run: Path, other: Path) -> None:
@@ -94,7 +105,7 @@ def same_end(run: Path, other: Path) -> None:
 
 
 def end_of(run: Path) -> dict[str, Any]:
-    """All that a run ends with, by name, without what a clock gave and without paths."""
+    """All that a run ends with, by name, without what the machine gave and without paths."""
     newest = max((run / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     found: dict[str, Any] = {"curves": [_timeless(line) for line in read_metrics(run)]}
     for folder in (run / "golden", newest):

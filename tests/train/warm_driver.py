@@ -26,7 +26,7 @@ def watch(on_event: Event) -> None:
     """
     import safetensors.torch
     import torch
-    from transformers import Trainer
+    from transformers.trainer_callback import CallbackHandler
 
     removing = [""]
 
@@ -60,13 +60,13 @@ def watch(on_event: Event) -> None:
 
         return write
 
-    step = Trainer.training_step
+    step = CallbackHandler.on_step_begin
 
     def stepped(*args: object, **kwargs: object) -> object:
         on_event("step")
         return step(*args, **kwargs)
 
-    Trainer.training_step = stepped
+    CallbackHandler.on_step_begin = stepped
     torch.save = halved(torch.save, 1)
     safetensors.torch.serialize_file = halved(safetensors.torch.serialize_file, 1)
     sys.addaudithook(audited)
@@ -95,42 +95,44 @@ def kill(event: str, times: int) -> None:
 
 
 def send(moment: str, number: int, times: int) -> None:
-    """Send itself a signal, so often, the first time that a moment comes."""
+    """Send itself a signal, so often, the first time that a moment comes after the first step began."""
     import torch
     from transformers import Trainer
+    from transformers.trainer_callback import CallbackHandler
+    from trl import SFTTrainer
 
     import kit.evaluate.generate
-    import kit.evaluate.task_score
     import kit.train.setup
 
+    left = [times]
+    come = {"loading": moment == "loading", "stepping": False, "answering": moment != "answers"}
+
+    def ahead_of(owner: object, name: str, do: Callable[[], None]) -> None:
+        original = getattr(owner, name)
+
+        def told(*args: object, **kwargs: object) -> object:
+            do()
+            return original(*args, **kwargs)
+
+        setattr(owner, name, told)
+
+    def signalled() -> None:
+        while left[0] and (come["loading"] or come["stepping"]) and come["answering"]:
+            left[0] -= 1
+            os.kill(os.getpid(), number)
+
+    ahead_of(CallbackHandler, "on_step_begin", lambda: come.update(stepping=True))
+    ahead_of(kit.evaluate.generate, "generate", lambda: come.update(answering=True))
     owner, name = {
         "loading": (kit.train.setup, "load_for_training"),
-        # Loss and validation pass are also computed in the trial before the first step.
-        "step": (Trainer, "_clip_grad_norm"),
-        "validation": (Trainer, "evaluation_loop"),
+        "step": (Trainer, "compute_loss"),
+        "validation": (SFTTrainer, "prediction_step"),
         "answers": (torch.nn.functional, "embedding"),
         "scoring": (kit.evaluate.task_score, "score_answers"),
         "saving": (Trainer, "_save_optimizer_and_scheduler"),
         "golden": (kit.train.setup, "save_model"),
     }[moment]
-    original = getattr(owner, name)
-    left = [times]
-    answering = [moment != "answers"]
-    generate = kit.evaluate.generate.generate
-
-    def signalled(*args: object, **kwargs: object) -> object:
-        while left[0] and answering[0]:
-            left[0] -= 1
-            os.kill(os.getpid(), number)
-        return original(*args, **kwargs)
-
-    def generating(*args: object, **kwargs: object) -> object:
-        answering[0] = True
-        return generate(*args, **kwargs)
-
-    if moment == "answers":
-        kit.evaluate.generate.generate = generating
-    setattr(owner, name, signalled)
+    ahead_of(owner, name, signalled)
 
 
 def limit_files(size: int, moment: str, times: int) -> None:
@@ -231,7 +233,7 @@ def run(words: list[str], plot: list, output: str, folder: str) -> None:
 def serve() -> None:
     """Import what is heavy, then do what is asked until stdin ends."""
     import kit.cli
-    import kit.evaluate.evaluate
+    import kit.evaluate.task_score
     import kit.pipeline
     import kit.train.setup
 

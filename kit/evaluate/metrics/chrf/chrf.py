@@ -1,9 +1,9 @@
 """chrF: overlap of character n-grams with the reference, over all answers together."""
 
 import numpy as np
+from sacrebleu.metrics.helpers import extract_all_char_ngrams
 
 from kit.evaluate.item_metric import CorpusMetric, Judgement, Reference
-from kit.evaluate.ngrams import ngram_counts
 from kit.evaluate.statistics import Floats
 
 _ORDER = 6
@@ -30,12 +30,18 @@ class Chrf(CorpusMetric):
 
     def counts(self, prediction: str, reference: Reference) -> list[float]:
         """For each order that the reference is long enough for: n-grams of both, and shared ones."""
-        answer, wanted = ("".join(text.split()) for text in (prediction, str(reference["answer"])))
-        counts = ngram_counts(answer, wanted, _ORDER)
-        return [count if order[1] else 0.0 for order in counts for count in order]
+        orders = [extract_all_char_ngrams(text, _ORDER) for text in (prediction, str(reference["answer"]))]
+        counts = [
+            (given.total(), wanted.total(), (given & wanted).total())
+            for given, wanted in zip(*orders, strict=True)
+        ]
+        return [float(count) if order[1] else 0.0 for order in counts for count in order]
 
     def statistic(self, sums: Floats) -> Floats:
-        """chrF of each row of sums; orders that neither text is long enough for do not count."""
+        """chrF of each row of sums, as sacreBLEU's of a corpus, for thousands of draws at once.
+
+        Orders that neither text is long enough for do not count.
+        """
         given, wanted, shared = (sums[..., place::3] for place in range(3))
         there = (given > 0) & (wanted > 0)
         orders = np.maximum(there.sum(axis=-1), 1)

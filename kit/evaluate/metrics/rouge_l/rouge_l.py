@@ -2,7 +2,7 @@
 
 from kit.data.words import words
 from kit.evaluate.item_metric import ItemMetric, Judgement, Reference
-from kit.evaluate.ngrams import longest_common_subsequence
+from kit.evaluate.subsequence import longest_common_subsequence
 from kit.evaluate.text import bare
 
 

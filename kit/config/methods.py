@@ -1,0 +1,69 @@
+"""Which settings of `method` belong to which method; a setting that says nothing is refused."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from kit.config.explain import Finding
+from kit.config.schema_train import Method, MethodConfig
+
+WHOLE = ("full", "freeze")
+"""Methods that change the base's own weights and leave a whole model; the others leave an adapter."""
+LORA = ("lora", "qlora")
+SOFT_PROMPTS = ("prefix", "prompt")
+"""Methods that put virtual tokens before every row."""
+USED_BY: dict[str, tuple[str, ...]] = {
+    "rank": LORA,
+    "alpha": LORA,
+    "dropout": LORA,
+    "target_modules": (*LORA, "oft"),
+    "use_rslora": LORA,
+    "use_dora": LORA,
+    "init_lora_weights": LORA,
+    "loraplus_lr_ratio": LORA,
+    "double_quantization": ("qlora",),
+    "num_trainable_layers": ("freeze",),
+    "num_virtual_tokens": SOFT_PROMPTS,
+    "oft_block_size": ("oft",),
+}
+"""Setting -> the methods that it says something for."""
+
+
+def method_of(tree: dict[str, Any]) -> MethodConfig | None:
+    """The method of the merged tree; None where the schema refuses it."""
+    try:
+        return MethodConfig.model_validate(tree.get("method") or {})
+    except ValidationError:
+        return None
+
+
+def check_method(tree: dict[str, Any]) -> Iterator[Finding]:
+    """Every setting of `method` that says nothing for the method that is chosen.
+
+    A value that is the default is let through: a recipe's `rank: 8` stands under a tier's `name: full`.
+
+    Args:
+        tree: all layers, merged. What the schema refuses is not looked at.
+    """
+    method = method_of(tree)
+    if method is None:
+        return
+    for name, methods in USED_BY.items():
+        if method.name not in methods and getattr(method, name) != getattr(MethodConfig(), name):
+            yield Finding(
+                ("method", name),
+                f"`method.{name}` is for {_listed(methods, 'and')}, and the method is {method.name}",
+                f"take it out, or set method.name to {_listed(methods, 'or')}",
+                needs_rest=True,
+            )
+
+
+def _listed(names: tuple[str, ...], last: str) -> str:
+    *before, end = names
+    return f"{', '.join(before)} {last} {end}" if before else end
+
+
+def method_names() -> tuple[str, ...]:
+    """The methods in the order of the schema."""
+    return get_args(Method)

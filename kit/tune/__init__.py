@@ -1,0 +1,1 @@
+"""Searching for settings: many short runs, the hopeless ones given up early, one curve."""

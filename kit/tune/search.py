@@ -1,0 +1,221 @@
+"""The search: Optuna proposes settings, a run tries them, the worse half is given up on the way.
+
+Trials are drawn by a tree-structured Parzen estimator (Bergstra et al. 2011) and given up where a validation
+is worse than the median of the earlier trials' at the same place (Golovin et al. 2017). Everything is in
+`study.log`, so a search that was stopped goes on, and the trial within it from its checkpoint.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kit.config.errors import InvalidRunError, Terminated
+from kit.config.schema import Config
+from kit.config.schema_tune import Tune
+from kit.train.metrics import read_metrics
+from kit.train.runs import list_runs
+
+if TYPE_CHECKING:
+    import optuna
+
+RunTrial = Callable[[list[str], Path | None, Callable[[int, float, float], bool]], Path]
+"""Trains by `key=value` words on top of the project's settings, or goes on with a run; its folder."""
+STARTUP_TRIALS = 4
+"""So many trials are drawn at random and run to their end, before any is compared."""
+
+
+def open_study(folder: Path, seed: int) -> "optuna.Study":
+    """The study in `folder`, a new one or one that was begun before."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))
+    study = optuna.create_study(
+        storage=optuna.storages.JournalStorage(backend),
+        study_name="casekit",
+        load_if_exists=True,
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
+    )
+    # A search that goes on would draw again what it began with, were its seed the same.
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), n_startup_trials=STARTUP_TRIALS)
+    return study
+
+
+def search(
+    study: "optuna.Study", config: Config, folder: Path, run_trial: RunTrial, tell: Callable[[str], None]
+) -> None:
+    """Run trials until the budget is spent.
+
+    Args:
+        study: from `open_study`; what it holds already counts.
+        config: the project's settings; `config.tune` says what is searched.
+        folder: where the runs of trials lie.
+        run_trial: trains one.
+        tell: is given a line about every trial that ended.
+    """
+
+    take_up(study)
+    while len(ended(study)) < config.tune.trials and not spent(study, config.tune):
+        trial = study.ask()
+        try_out(study, trial, config, folder, run_trial)
+        tidy(study, folder)
+        tell(f"trial {trial.number}: {outcome(study.trials[trial.number])}")
+
+
+def try_out(
+    study: "optuna.Study", trial: "optuna.Trial", config: Config, folder: Path, run_trial: RunTrial
+) -> None:
+    """Run one trial to its end, and hand the study what it reached."""
+    from optuna.trial import TrialState
+
+    words = words_of(trial, config)
+    trial.set_user_attr("words", words)
+    judge = Judge(trial, config, words)
+    resume = Path(trial.user_attrs["resume"]) if "resume" in trial.user_attrs else None
+    if resume:
+        judge.catch_up(resume)
+    known = set(list_runs(folder))
+    try:
+        with timed(trial):
+            run = run_trial(words, resume, judge.gives_up)
+    except InvalidRunError as error:  # a rate at which the loss explodes is a result, not the end
+        trial.set_user_attr("failed", error.problems[0].message)
+        study.tell(trial, state=TrialState.FAIL)
+    except (KeyboardInterrupt, Terminated):
+        begun = sorted(set(list_runs(folder)) - known) or ([resume] if resume else [])
+        if begun:
+            trial.set_user_attr("unfinished", str(begun[-1]))
+        raise
+    else:
+        score, loss = reached(run)
+        for name, value in {"run": run.name, "score": score, "eval_loss": loss}.items():
+            trial.set_user_attr(name, value)
+        state = TrialState.PRUNED if judge.gave_up else TrialState.COMPLETE
+        study.tell(trial, None if judge.gave_up else judge.value(score, loss), state)
+
+
+@contextmanager
+def timed(trial: "optuna.Trial") -> Iterator[None]:
+    """Note how long the block took, with what an earlier session spent on the same run."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        before = trial.user_attrs.get("seconds_before", 0.0)
+        trial.set_user_attr("seconds", before + time.monotonic() - began)
+
+
+class Judge:
+    """Reports a trial's validations, and says when the median of those before it was better."""
+
+    def __init__(self, trial: "optuna.Trial", config: Config, words: list[str]) -> None:
+        self.trial = trial
+        self.objective = config.tune.objective
+        given = dict(word.split("=", 1) for word in words)
+        self.eval_steps = int(given.get("train.eval_steps", config.train.eval_steps))
+        self.gave_up = False
+
+    def value(self, score: float, loss: float) -> float:
+        """What the search raises: the score, or minus the loss."""
+        return score if self.objective == "task_score" else -loss
+
+    def gives_up(self, step: int, score: float, loss: float) -> bool:
+        """Report a validation; whether to end the run. The place counts validations, not steps, so that
+        trials with other batches are compared after as many rows."""
+        self.trial.report(self.value(score, loss), -(-step // self.eval_steps))
+        self.gave_up = self.trial.should_prune()
+        return self.gave_up
+
+    def catch_up(self, run: Path) -> None:
+        """Report what a run had validated before it was stopped."""
+        for step, score, loss in validations(run):
+            self.trial.report(self.value(score, loss), -(-step // self.eval_steps))
+
+
+def words_of(trial: "optuna.Trial", config: Config) -> list[str]:
+    """What a trial changes, as words of the command line."""
+    settings, words = config.tune, []
+    if settings.learning_rate:
+        low, high = settings.learning_rate
+        rate = trial.suggest_float("learning_rate", low, high, log=True)
+        words.append(f"train.learning_rate={rate:.3g}")
+    if settings.rank:
+        rank = trial.suggest_categorical("rank", settings.rank)
+        alpha = max(1, round(config.method.alpha / config.method.rank * rank))
+        words += [f"method.rank={rank}", f"method.alpha={alpha}"]
+    if settings.global_batch_size:
+        batch = trial.suggest_categorical("global_batch_size", settings.global_batch_size)
+        share = config.train.global_batch_size / batch
+        words.append(f"train.global_batch_size={batch}")
+        words += [
+            f"train.{name}={max(1, round(getattr(config.train, name) * share))}"
+            for name in ("eval_steps", "save_steps")
+        ]
+        if batch % config.train.per_device_train_batch_size:
+            words.append(f"train.per_device_train_batch_size={batch}")
+    return words
+
+
+def tidy(study: "optuna.Study", folder: Path) -> None:
+    """Delete the checkpoints of trials that ended, and the weights of all but the best: curves stay."""
+    whole = [trial for trial in ended(study) if trial.state.name == "COMPLETE"]
+    best = max(whole, key=lambda trial: trial.value or 0.0, default=None)
+    for trial in ended(study):
+        if name := trial.user_attrs.get("run"):
+            shutil.rmtree(folder / "runs" / name / "checkpoints", ignore_errors=True)
+            if trial.number != (best and best.number):
+                shutil.rmtree(folder / "runs" / name / "golden", ignore_errors=True)
+
+
+def take_up(study: "optuna.Study") -> None:
+    """Queue the trials again that a session was stopped within, each to go on with its run."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        before = trial.user_attrs.get("seconds", 0.0)
+        unfinished = trial.user_attrs.get("unfinished")
+        on = {"seconds_before": before, **({"resume": unfinished} if unfinished else {})}
+        study.enqueue_trial(trial.params, user_attrs=on)
+
+
+def ended(study: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
+    """The trials that came to an end: complete, given up, or failed by themselves."""
+    return [trial for trial in study.trials if {"run", "failed"} & set(trial.user_attrs)]
+
+
+def spent(study: "optuna.Study", settings: Tune) -> bool:
+    """Whether the hours are used up."""
+    used = sum(trial.user_attrs.get("seconds", 0.0) for trial in ended(study))
+    return settings.max_hours is not None and used >= settings.max_hours * 3600
+
+
+def validations(run: Path) -> list[tuple[int, float, float]]:
+    """Step, score and loss of every validation of a run; without a metric the score is minus the loss."""
+    found = []
+    for line in read_metrics(run):
+        if line["kind"] == "eval":
+            loss, score = line["eval_loss"], line["task_score"]
+            found.append((line["step"], -loss if score is None else score, loss))
+    return found
+
+
+def reached(run: Path) -> tuple[float, float]:
+    """The best score of a run and its lowest validation loss, which need not be of the same step."""
+    found = validations(run)
+    return max(score for _, score, _ in found), min(loss for _, _, loss in found)
+
+
+def outcome(trial: "optuna.trial.FrozenTrial") -> str:
+    """A trial's settings and its end, in words."""
+    facts = trial.user_attrs
+    tried = " ".join(facts["words"])
+    if "failed" in facts:
+        return f"{tried}: failed, {facts['failed']}"
+    words = f"score {facts['score']:.4f}, lowest validation loss {facts['eval_loss']:.4f}"
+    return f"{tried}: {words}" + ("" if trial.state.name == "COMPLETE" else ", given up")

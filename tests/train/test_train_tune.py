@@ -1,0 +1,147 @@
+"""`casekit tune` on a small project: it searches within its ranges, gives up, goes on, and tells the best."""
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from train_project import loaded, write_project
+from transformers import TrainerCallback
+from typer.testing import CliRunner
+
+from kit import pipeline
+from kit.cli import app
+from kit.config.errors import ConfigError
+from kit.train import stages
+from kit.tune.check import check_tunable
+
+pytest.importorskip("optuna", reason="the extra `tune` is not installed")
+pytestmark = pytest.mark.slow
+
+SEARCH = ["tune.learning_rate=[1e-5, 1e-2]", "tune.rank=[2, 4]", "tune.objective=eval_loss"]
+
+
+@pytest.fixture(scope="module")
+def project(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_project(tmp_path_factory.mktemp("project") / "searched", base)
+
+
+def found_in(folder: Path) -> dict:
+    return json.loads((folder / "tuning.json").read_text())
+
+
+def test_it_searches_within_its_ranges_and_goes_on_where_it_stopped(project):
+    done = CliRunner().invoke(app, ["tune", *SEARCH, "tune.trials=2", "-p", str(project)])
+    assert done.exit_code == 0, done.output
+    (folder,) = (project / "tuning").iterdir()
+    first = found_in(folder)["trials"]
+    assert len(first) == 2
+
+    told: list[str] = []
+    again = pipeline.tune(loaded(project, *SEARCH, "tune.trials=7"), told.append)
+    assert again == folder, "a larger budget is the same search"
+    found = found_in(folder)
+    assert found["trials"][:2] == first and len(found["trials"]) == 7 and len(told) == 5
+    for trial in found["trials"]:
+        assert 1e-5 <= trial["settings"]["learning_rate"] <= 1e-2
+        assert trial["settings"]["rank"] in (2, 4)
+        assert f"method.alpha={2 * trial['settings']['rank']}" in trial["words"], (
+            "the scale goes with the rank"
+        )
+        assert trial["seconds"] > 0
+    whole = [trial for trial in found["trials"] if trial["state"] == "complete"]
+    assert found["best"]["eval_loss"] == min(trial["eval_loss"] for trial in whole)
+    assert f"best: {' '.join(found['best']['words'])}" not in done.output or len(first) == 2
+    kept = {run.name for run in (folder / "runs").iterdir() if (run / "golden").is_dir()}
+    assert kept == {found["best"]["run"]}, "only the best keeps its weights"
+    assert not list((folder / "runs").glob("*/checkpoints"))
+    page = (folder / "tuning.html").read_text()
+    assert page.count('<circle class="dot') == 14 and "http" not in page.replace("http-equiv", "")
+    before = sorted((folder / "runs").iterdir())
+    pipeline.tune(loaded(project, *SEARCH, "tune.trials=7"), told.append)
+    assert sorted((folder / "runs").iterdir()) == before, "the budget is spent"
+
+
+def test_a_trial_worse_than_most_at_the_same_place_is_given_up(project, monkeypatch):
+    """The fifth trial learns nothing: its rate is a millionth of the others'."""
+    words = ["tune.learning_rate=[1e-3, 9e-3]", "tune.objective=eval_loss", "tune.trials=5"]
+    real, made = stages.train, []
+
+    def train(config, *args, **kwargs):
+        made.append(config)
+        if len(made) == 5:
+            slow = config.train.model_copy(update={"learning_rate": 1e-9})
+            config = config.model_copy(update={"train": slow})
+        return real(config, *args, **kwargs)
+
+    monkeypatch.setattr(stages, "train", train)
+    folder = pipeline.tune(loaded(project, *words), lambda line: None)
+    last = found_in(folder)["trials"][-1]
+    assert last["state"] == "given up"
+    manifest = json.loads((folder / "runs" / last["run"] / "manifest.json").read_text())
+    assert manifest["stopped_early"] and manifest["golden"]["step"] == 2, "after its first validation"
+    assert found_in(folder)["best"]["number"] < 4
+
+
+def test_a_search_that_was_interrupted_goes_on_with_its_trial(project, monkeypatch):
+    words = ["tune.learning_rate=[1e-3, 9e-3]", "tune.trials=1", "train.weight_decay=0.01"]
+    real = stages.run_trainer
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def interrupted(trainer, *args, **kwargs):
+        trainer.callback_handler.callbacks.insert(0, Stop())
+        return real(trainer, *args, **kwargs)
+
+    monkeypatch.setattr(stages, "run_trainer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.tune(loaded(project, *words), lambda line: None)
+    monkeypatch.setattr(stages, "run_trainer", real)
+    folder = pipeline.tune(loaded(project, *words), lambda line: None)
+    (run,) = (folder / "runs").iterdir()
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["status"] == "finished" and [one["from_step"] for one in manifest["sessions"]] == [0, 3]
+    (trial,) = found_in(folder)["trials"]
+    assert trial["state"] == "complete" and math.isfinite(trial["score"])
+
+
+def test_a_rate_at_which_the_loss_explodes_is_a_failed_trial(project, monkeypatch):
+    from kit.config.errors import InvalidRunError, Problem
+
+    def explode(*args, **kwargs):
+        raise InvalidRunError(Problem("run", "the loss at step 2 is no number"))
+
+    monkeypatch.setattr(stages, "train", explode)
+    told: list[str] = []
+    words = ["tune.learning_rate=[1e-3, 1e-2]", "tune.trials=2", "train.weight_decay=0.02"]
+    folder = pipeline.tune(loaded(project, *words), told.append)
+    found = found_in(folder)
+    assert [trial["state"] for trial in found["trials"]] == ["failed", "failed"] and found["best"] is None
+    assert "failed, the loss at step 2 is no number" in told[0]
+    assert "No trial ran to its end yet" in (folder / "tuning.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tune.rank=[2, 4]", "method=full"], "method full has none"),
+        (["hardware.num_processes=2", "train.global_batch_size=16"], "trials run in one process"),
+        (["tune.learning_rate=[1e-3]"], "a lowest and a highest rate"),
+        (["tune.learning_rate=[]"], "nothing to search"),
+    ],
+)
+def test_a_search_that_could_compare_nothing_is_refused(words, said, project):
+    with pytest.raises(ConfigError) as refused:
+        pipeline.tune(loaded(project, *words), lambda line: None)
+    assert said in str(refused.value)
+
+
+def test_without_validation_rows_there_is_nothing_to_compare_by(project, tmp_path):
+    (tmp_path / "valid").mkdir()
+    with pytest.raises(ConfigError, match="no validation row"):
+        check_tunable(loaded(project).config, tmp_path)
