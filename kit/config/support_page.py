@@ -72,7 +72,8 @@ _HEAD = """\
 Written by `make support`; do not edit. It trains every combination below that is not refused, a few steps
 on a small random model on a CPU, checks that the loss falls and that the golden checkpoint loads and answers,
 and writes down what it found. The tests train them all again, and hold this page against what
-`casekit config` refuses.
+`casekit config` refuses. Stage `grpo` is not on this page, for its loss does not fall as it learns: tests
+of its own train it with every method but `qlora`.
 """
 _NOTE = """\
 `1, 2` says that a combination was trained with one process and with two, each with a copy of the model; what
