@@ -22,7 +22,7 @@ Place = TypeVar("Place")
 
 CONTINUED = ("full", "lora", "qlora")
 """Methods whose golden checkpoint a later stage can go on from."""
-OF_SOME = {"preference": tuple(LOSSES)}
+OF_SOME = {"preference": tuple(LOSSES), "grpo": ("grpo",)}
 """Settings of `train` that are for these stages alone; the others of a chain do not look at them."""
 _STAGES: Key = ("train", "stages")
 
