@@ -19,8 +19,8 @@ from kit.train.trainer import TaskScore
 
 
 class ScoreTrainer(RewardTrainer):  # type: ignore[misc]
-    """TRL's trainer with a loss that looks at its own pass alone: TRL's collects the scores of all processes,
-    whose passes may differ in size.
+    """TRL's trainer with a loss that collects means of all processes: TRL's collects their scores, and their
+    passes may differ in size.
     """
 
     def compute_loss(
@@ -31,8 +31,10 @@ class ScoreTrainer(RewardTrainer):  # type: ignore[misc]
         chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
         gaps = chosen - rejected
         noted = self._metrics["train" if self.model.training else "eval"]
-        noted["rewards/margins"].append(gaps.detach().mean().item())
-        noted["rewards/accuracies"].append((gaps > 0).float().mean().item())
+        means = torch.stack([gaps.detach().mean(), (gaps > 0).to(gaps.dtype).mean()])[None]
+        margin, accuracy = self.accelerator.gather(means).mean(dim=0).tolist()
+        noted["rewards/margins"].append(margin)
+        noted["rewards/accuracies"].append(accuracy)
         loss = -logsigmoid(gaps).mean()
         return (loss, outputs) if return_outputs else loss
 

@@ -33,6 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
     "dpo": {"stage": "dpo", "method": "lora"},
     "dpo-full": {"stage": "dpo"},
     "orpo": {"stage": "orpo", "method": "lora"},
+    "reward": {"stage": "reward", "method": "lora"},
     "kto": {"stage": "kto", "method": "lora"},
     "fsdp": {"sharding": "fsdp"},
     "fsdp-lora": {"sharding": "fsdp", "method": "lora"},
@@ -72,6 +73,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "sft": write_prepared(folder / "dialogues", ROWS, 9),
         "dpo": pairs,
         "orpo": pairs,
+        "reward": pairs,
         "kto": write_labelled(folder / "labelled", ROWS, 9),
     }
 
