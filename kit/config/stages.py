@@ -143,7 +143,8 @@ def _told(findings: list[tuple[str, Finding]], stages: int) -> Finding | None:
     if finding.key[:1] == ("data",):
         return None
     names = " and ".join(name for name, _ in findings)
-    hint = "; ".join(filter(None, (finding.hint, "or set it for a stage in `train.stages`")))
+    own = "or set it for a stage in `train.stages`" if finding.key[:1] == ("train",) else ""
+    hint = "; ".join(filter(None, (finding.hint, own)))
     return replace(finding, message=f"{finding.message} (stage {names})", hint=hint)
 
 
