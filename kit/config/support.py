@@ -109,7 +109,7 @@ REFUSALS: tuple[Refusal, ...] = (
         hint="choose one of the two",
     ),
     Refusal(
-        what="`dpo`, `kto` or `grpo` with `beta` and another `init_lora_weights` than `default`",
+        what="`dpo` or `kto` with another `init_lora_weights` than `default`",
         key=("method", "init_lora_weights"),
         holds=lambda chosen: (
             chosen.method.name in LORA
