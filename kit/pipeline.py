@@ -193,6 +193,7 @@ def _train_stage(
         gives_up: told of each validation; true ends the run.
     """
     from kit.evaluate.evaluate import task_scorer
+    from kit.evaluate.rewards import load_rewards
     from kit.train.manifest import golden_choice
     from kit.train.stages import train as train_model
 
@@ -202,7 +203,10 @@ def _train_stage(
     chosen_by = golden_choice(config, root, hooks) if answers else {}
     linked = link if len(link.stages) > 1 else None
     into, origin = runs_in or root, loaded.origin
-    return train_model(config, into, prepared, task_score, resume, chosen_by, origin, linked, gives_up)
+    rewards = load_rewards(config, root, prepared, hooks) if config.train.stage == "grpo" else ()
+    return train_model(
+        config, into, prepared, task_score, resume, chosen_by, origin, linked, gives_up, rewards
+    )
 
 
 def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:

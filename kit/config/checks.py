@@ -11,6 +11,7 @@ from typing import Any
 
 from kit.config.engine import check_engine
 from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.grpo import check_grpo
 from kit.config.hardware import check_hardware
 from kit.config.labour import Labour
 from kit.config.methods import USED_BY, check_method
@@ -41,6 +42,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *_documents(settings),
         *_adapter(settings),
         *check_preference(tree),
+        *_grpo(settings),
         *check_method(tree),
         *check_support(tree),
         *check_engine(tree),
@@ -229,6 +231,12 @@ def _adapter(settings: _Settings) -> Iterator[Finding]:
             "take lm_head out of the list",
             needs_rest=True,
         )
+
+
+def _grpo(settings: _Settings) -> list[Finding]:
+    if not (settings.stands("evaluate", "metrics") and settings.stands("train", "stage")):
+        return []
+    return check_grpo(settings.tree, [name for _, name in settings.metrics])
 
 
 def _languages(settings: _Settings) -> Iterator[Finding]:

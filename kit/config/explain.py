@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from kit.config.schema import Config, HarnessTask, MetricUse, Model
+from kit.config.schema_grpo import RewardUse
 from kit.config.schema_judge import Rubric
 from kit.config.schema_train import MethodConfig, StageUse
 from kit.config.section import Section
@@ -26,6 +27,7 @@ _NAMED = (
     MethodConfig,
     MetricUse,
     HarnessTask,
+    RewardUse,
     Rubric,
     StageUse,
 )  # sections that a bare name is short for

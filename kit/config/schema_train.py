@@ -4,9 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from kit.config.schema_grpo import Grpo
 from kit.config.section import Section, name_only
 
-Stage = Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo"]
+Stage = Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "grpo"]
 PreferenceLoss = Literal[
     "sigmoid",
     "sigmoid_norm",
@@ -103,8 +104,9 @@ class Train(Section):
 
     stage: Stage = "sft"
     """`sft` learns the assistant's turns; `pretrain` every token; `dpo` and `orpo` pairs of a chosen and
-    a rejected answer, measured against the base or without; `kto` answers labelled good or bad; `reward`
-    makes, from pairs, a model that scores answers and gives none."""
+    a rejected answer, measured against the base or without; `kto` answers labelled good or bad; `grpo`
+    answers that it draws itself, rewarded by the case's metrics; `reward` makes, from pairs, a model that
+    scores answers and gives none."""
     stages: list[
         Annotated[StageUse, BeforeValidator(name_only, json_schema_input_type=Stage | StageUse)]
     ] = []
@@ -144,6 +146,7 @@ class Train(Section):
     golden_prompts: int = Field(default=64, gt=0)
     """How many validation prompts are answered at each evaluation to get that score."""
     preference: Preference = Preference()
+    grpo: Grpo = Grpo()
 
     @property
     def names(self) -> list[Stage]:

@@ -22,7 +22,7 @@ Place = TypeVar("Place")
 
 CONTINUED = ("full", "lora", "qlora")
 """Methods whose golden checkpoint a later stage can go on from."""
-OF_SOME = {"preference": tuple(LOSSES)}
+OF_SOME = {"preference": tuple(LOSSES), "grpo": ("grpo",)}
 """Settings of `train` that are for these stages alone; the others of a chain do not look at them."""
 _STAGES: Key = ("train", "stages")
 
@@ -143,7 +143,8 @@ def _told(findings: list[tuple[str, Finding]], stages: int) -> Finding | None:
     if finding.key[:1] == ("data",):
         return None
     names = " and ".join(name for name, _ in findings)
-    hint = "; ".join(filter(None, (finding.hint, "or set it for a stage in `train.stages`")))
+    own = "or set it for a stage in `train.stages`" if finding.key[:1] == ("train",) else ""
+    hint = "; ".join(filter(None, (finding.hint, own)))
     return replace(finding, message=f"{finding.message} (stage {names})", hint=hint)
 
 

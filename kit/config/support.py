@@ -33,6 +33,8 @@ class Chosen:
     @property
     def has_reference(self) -> bool:
         """Whether the loss measures against the model as it was before the first step."""
+        if self.train.stage == "grpo":
+            return self.train.grpo.beta > 0
         if self.train.stage not in LOSSES:
             return False
         return not set(losses_of(self.train.stage, self.train.preference)) <= set(REFERENCE_FREE)
@@ -107,7 +109,7 @@ REFUSALS: tuple[Refusal, ...] = (
         hint="choose one of the two",
     ),
     Refusal(
-        what="`dpo` or `kto` with another `init_lora_weights` than `default`",
+        what="`dpo`, `kto` or `grpo` with `beta` and another `init_lora_weights` than `default`",
         key=("method", "init_lora_weights"),
         holds=lambda chosen: (
             chosen.method.name in LORA

@@ -16,6 +16,7 @@ from kit.config.errors import ModelError, Problem
 from kit.config.schema import Config, Model
 from kit.config.schema_train import Hardware
 from kit.files import sha256_file, sha256_json
+from kit.models.four_bits import keep_layout
 from kit.models.soft_prompts import count_positions
 from kit.models.tiny import tiny_folder
 from kit.models.weights import all_of, check_weights, refuse_pickled
@@ -283,13 +284,16 @@ def load_base(config: Config, scores: bool = False) -> Any:
         ModelError: see `load_model`.
     """
     method = config.method
-    return load_model(
+    base = load_model(
         config.model,
         config.hardware,
         quantize_4bit=method.name == "qlora",
         double_quantization=method.double_quantization,
         scores=scores,
     )
+    if method.name == "qlora" and method.use_dora:
+        keep_layout(base)
+    return base
 
 
 def load_tuned(golden: Path, config: Config) -> Any:

@@ -49,8 +49,9 @@ def _stage(manifest: Json, curve: list[Json], scores: Json, config: Config) -> T
     ]
     evaluations = [line for line in curve if line["kind"] == "eval"]
     step = golden.get("step")
-    losses = [(line["step"], line["loss"]) for line in curve if _has(line, "train", "loss")]
-    spikes, rises = find_spikes(losses), find_rises(losses)
+    name = _drawn_loss(manifest)
+    losses = [(line["step"], loss) for line in curve if (loss := _loss_of(line)) is not None]
+    spikes, rises = ([], []) if name else (find_spikes(losses), find_rises(losses))
     marked = sorted(sorted(spikes, key=lambda spike: -spike[1])[:_SPIKES_MARKED])
     validation = [
         (line["step"], line["eval_loss"]) for line in evaluations if _has(line, "eval", "eval_loss")
@@ -62,14 +63,15 @@ def _stage(manifest: Json, curve: list[Json], scores: Json, config: Config) -> T
         if _has(line, "eval", "task_score")
     ]
     draw_tasks = partial(plots.score_curve, tasks, step, f"{task.legend}, by step", task.unit == "rate")
-    loss_title = "Training and validation loss by step"
+    loss_title = f"{name or 'Training and validation loss'} by step"
     drawn, listed = _thinned(losses, _DRAWN, marked), _thinned(losses, _LISTED, marked)
     draw_losses = partial(plots.loss_curve, drawn, validation, step, loss_title, _places(losses, marked))
     return Training(
         title=f"Stage {chain['number']} of {len(chain['stages'])}: {manifest['stage']}" if chain else "",
         facts=facts,
         settings=_settings(config),
-        findings=_findings(manifest, evaluations, config, task) + _watched(losses, rises, curve),
+        findings=_findings(manifest, evaluations, config, task)
+        + _watched([] if name else losses, rises, curve),
         loss=plots.figure(draw_losses) if losses else None,
         losses=_loss_rows(listed, dict(spikes)),
         losses_note=_listed_note(losses, listed),
@@ -80,6 +82,23 @@ def _stage(manifest: Json, curve: list[Json], scores: Json, config: Config) -> T
             for line in evaluations
         ],
     )
+
+
+def _drawn_loss(manifest: Json) -> str:
+    """What is drawn in place of the loss; empty where it is the loss. That of grpo compares answers with each
+    other, and is about 0 whatever they are worth.
+    """
+    return "Minus the mean reward, in training and validation," if manifest["stage"] == "grpo" else ""
+
+
+def _loss_of(line: Json) -> float | None:
+    """A logged training loss, of grpo minus the mean reward; None of any other line."""
+    if line["kind"] != "train":
+        return None
+    if not line.get("rewards"):
+        loss: float | None = line.get("loss")
+        return loss
+    return None if line["reward"] is None else -line["reward"]
 
 
 def _resources(manifest: Json) -> list[tuple[str, str]]:
@@ -144,9 +163,10 @@ def _findings(manifest: Json, evaluations: list[Json], config: Config, task: _Ta
     found = []
     if loss.get("first") is not None and loss.get("last") is not None:
         moved = "fell" if loss["last"] < loss["first"] else "did not fall"
-        found.append(
-            f"The training loss {moved}: from {number(loss['first'], 3)} to {number(loss['last'], 3)}."
+        what = (
+            "Minus the mean reward of drawn answers" if manifest["stage"] == "grpo" else "The training loss"
         )
+        found.append(f"{what} {moved}: from {number(loss['first'], 3)} to {number(loss['last'], 3)}.")
     if loss.get("max_fluctuation") is not None:
         steady = loss["max_fluctuation"] <= FLUCTUATION_LIMIT
         found.append(

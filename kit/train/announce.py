@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from kit.config.grpo import one_sided, rewards_of
 from kit.config.methods import LORA
 from kit.config.schema import Config
 from kit.train.disk import disk_budget
@@ -73,6 +74,12 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
     if continues := manifest["continues"]:
         console.print(f"goes on from the golden checkpoint of [bold]{continues['run']}[/]")
     advice = [rate_advice(config)]
+    if config.train.stage == "grpo":
+        weights = rewards_of(config)
+        parts = [name if weight == 1 else f"{weight:g} x {name}" for name, weight in weights.items()]
+        drawn = f"{config.train.grpo.num_generations} answers to each prompt"
+        console.print(f"{drawn}, rewarded by {' + '.join(parts)}")
+        advice += one_sided(weights)
     if packing := manifest["packing"]:
         from kit.train.packed import attention_advice
 

@@ -11,11 +11,13 @@ from kit.data.answers import render_answer, render_pair
 from kit.data.length import dialogue_samples
 from kit.data.preference import LABEL_STAGES, PAIR_STAGES
 from kit.data.prepared import unpacked
+from kit.train.prompts import prompts_of
 
 Examples = list[dict[str, Any]]
 """Training rows as tokens, in the columns that the stage's trainer reads."""
 Row = dict[str, Any]
-"""`messages` and `tools`; for a pair also `rejected`, the list of one answer; for kto also `label`."""
+"""`messages` and `tools`; for a pair also `rejected`, the list of one answer; for kto also `label`; for grpo
+`expected`, JSON text of what metrics read."""
 
 
 def load_rows(prepared: Path, split: str, stage: Stage) -> list[Row]:
@@ -37,6 +39,7 @@ def load_rows(prepared: Path, split: str, stage: Stage) -> list[Row]:
         return []
     table = datasets.load_from_disk(str(folder))
     beside = ["rejected"] if stage in PAIR_STAGES else ["label"] if stage in LABEL_STAGES else []
+    beside += ["expected"] if stage == "grpo" else []
     if missing := set(beside) - set(table.column_names):
         message = f"has no column {missing.pop()!r}, from which {stage} learns"
         raise DataError(Problem(str(folder), message, "prepare the data again with this `train.stage`"))
@@ -59,6 +62,8 @@ def tokenise(rows: list[Row], tokenizer: Any, config: Config) -> Examples:
     answer apart, `reward` prompt and answer for either, `kto` prompt and answer.
     """
     most = config.model.max_length
+    if config.train.stage == "grpo":
+        return prompts_of(rows, tokenizer, config)
     if config.train.stage in PAIR_STAGES:
         pairs = [
             render_pair(row["messages"], row["rejected"][0], tokenizer, most, row.get("tools", ()))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kit
+from kit.config.grpo import rewards_of
 from kit.config.schema import Config, MetricUse
 from kit.files import sha256_file, sha256_json
 from kit.hooks import Hooks
@@ -94,24 +95,32 @@ def golden_choice(config: Config, root: Path, hooks: Hooks) -> dict[str, Any]:
     """Everything but the weights that the score which picks the golden checkpoint depends on.
 
     Its metric with parameters, the sha256 of the files that these name (a policy) and, for a metric of
-    the project's own, of its hooks; the longest answer; the languages. Empty without a metric.
+    the project's own, of its hooks; the longest answer; the languages. Empty without a metric. Of grpo
+    also the same of every metric that answers are rewarded by.
     """
-    uses = {use.name: use for use in config.evaluate.metrics}
-    name = config.train.golden_metric or next(iter(uses), None)
+    name = config.train.golden_metric or next((use.name for use in config.evaluate.metrics), None)
     if name is None:
         return {}
+    found = {
+        "metric": name,
+        **_metric_facts(name, config, root, hooks),
+        "max_new_tokens": config.evaluate.max_new_tokens,
+        "languages": config.languages,
+    }
+    if config.train.stage == "grpo":
+        found["rewards"] = {each: _metric_facts(each, config, root, hooks) for each in rewards_of(config)}
+    return found
+
+
+def _metric_facts(name: str, config: Config, root: Path, hooks: Hooks) -> dict[str, Any]:
+    """A metric's parameters, and the sha256 of the files that decide what it says."""
+    uses = {use.name: use for use in config.evaluate.metrics}
     params = uses.get(name, MetricUse(name=name)).params
     named = [root / value for value in params.values() if isinstance(value, str)]
     files = [path for path in named if path.is_file()]
     if name in hooks.metrics:
         files += hooks.files
-    return {
-        "metric": name,
-        "params": params,
-        "files": {_beside(path, root): sha256_file(path) for path in files},
-        "max_new_tokens": config.evaluate.max_new_tokens,
-        "languages": config.languages,
-    }
+    return {"params": params, "files": {_beside(path, root): sha256_file(path) for path in files}}
 
 
 def _beside(path: Path, root: Path) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from kit.config.errors import ConfigError, Problem
 from kit.config.methods import WHOLE
 from kit.config.schema import Config
+from kit.models.four_bits import keep_layout
 from kit.models.loading import device, dtype, load_model
 
 if TYPE_CHECKING:
@@ -40,23 +41,12 @@ def load_for_training(config: Config, golden: "Path | None" = None) -> Any:
         attention=attention_for(config, weights),
         scores=config.train.stage == "reward",
     )
-    keep_differentiable(base)
+    keep_layout(base)
     if method.name == "full":
         return base
     if method.name == "freeze":
         return freeze_all_but_last(base, method.num_trainable_layers)
     return continue_adapter(base, golden) if golden else add_adapter(base, config)
-
-
-def keep_differentiable(base: Any) -> None:
-    """Keep 4-bit weights in the layout that gradients pass through.
-
-    On CPUs with AVX512-BF16 bitsandbytes lays them out anew at the first forward pass in evaluation mode, for
-    a kernel without a backward pass. A validation would then cut the gradients of all later steps.
-    """
-    for module in base.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
 
 
 def training_dtype(config: Config) -> "torch.dtype":

@@ -54,7 +54,14 @@ def append(run: Path, line: dict[str, Any]) -> None:
 
 
 def loss_summary(lines: list[dict[str, Any]]) -> dict[str, float | None]:
-    """First and last training loss of a run and the largest rise in between, from its metrics."""
+    """First and last training loss of a run and the largest rise in between, from its metrics.
+
+    Of grpo it is minus the mean reward: its loss compares answers with each other, and is about 0 whatever
+    they are worth. Rewards are of a few drawn answers, so that a rise says nothing.
+    """
+    drawn = [line["reward"] for line in lines if line["kind"] == "train" and line.get("rewards")]
+    if rewards := [-reward for reward in drawn if reward is not None]:
+        return {"first": rewards[0], "last": rewards[-1], "max_fluctuation": None}
     losses = [line["loss"] for line in lines if line["kind"] == "train" and line["loss"] is not None]
     if not losses:
         return {"first": None, "last": None, "max_fluctuation": None}

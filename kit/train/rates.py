@@ -32,7 +32,7 @@ PREFERENCE_BANDS: dict[str, Band] = {
     **dict.fromkeys(LORA, Band(5e-6, 5e-5, "ten times the rates of full")),
     **dict.fromkeys(WHOLE, Band(5e-7, 5e-6, "Zephyr (Tunstall et al. 2023) 5e-7, DPO's paper 1e-6")),
 }
-"""For learning from preferences; of the other methods no published rates are known to us."""
+"""For learning from preferences and rewards; of the other methods no published rates are known to us."""
 NEWER_LORA = 5e-4
 """Newer work trains LoRA faster than the rule: QLoRA's paper with 2e-4, Schulman et al. 2025 (LoRA Without
 Regret) with about ten times the rate of full."""
@@ -47,11 +47,12 @@ def rate_advice(config: Config) -> str | None:
     stage, method, rate = config.train.stage, config.method.name, config.train.learning_rate
     if stage == "pretrain" or config.model.name == "tiny":
         return None
-    band = (PREFERENCE_BANDS if stage in LOSSES else SFT_BANDS).get(method)
+    slow = stage in (*LOSSES, "grpo")
+    band = (PREFERENCE_BANDS if slow else SFT_BANDS).get(method)
     if band is None or band.low <= rate <= band.high:
         return None
     side = "below" if rate < band.low else "above"
-    what = f"{stage} by {method}" if stage in LOSSES else method
+    what = f"{stage} by {method}" if slow else method
     advice = f"learning rate {rate:g} is {side} the usual {band.low:g} to {band.high:g} for {what}"
     if band is _OF_LORA and band.high < rate <= NEWER_LORA:
         return f"{advice}; newer work goes up to {NEWER_LORA:g}, or ten times the rate of full"

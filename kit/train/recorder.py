@@ -43,7 +43,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self.tokens, self.busy = state.num_input_tokens_seen, 0.0
             names = ("loss", "learning_rate", "grad_norm")
             line |= {"kind": "train", **{name: _finite(logs.get(name)) for name in names}}
-            line |= _rewards(logs, "")
+            line |= _rewards(logs, "") | _answers(logs, "")
             found = {"tokens_per_second": round(speed, 1), **self.gauges(speed)}
             line |= found
             logs |= found  # for bar and trackers
@@ -53,6 +53,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 "eval_loss": logs["eval_loss"],
                 "task_score": logs.get("eval_task_score"),
                 **_rewards(logs, "eval_"),
+                **_answers(logs, "eval_"),
             }
         else:
             return
@@ -63,6 +64,30 @@ def _rewards(logs: dict[str, float], prefix: str) -> dict[str, float | None]:
     """Of preference stages: how far chosen answers are ahead of rejected ones, and in how many pairs."""
     names = {"reward_margin": f"{prefix}rewards/margins", "reward_accuracy": f"{prefix}rewards/accuracies"}
     return {ours: _finite(logs[theirs]) for ours, theirs in names.items() if theirs in logs}
+
+
+_OF_ANSWERS = {
+    "reward": "reward",
+    "reward_std": "reward_std",
+    "answer_tokens": "completions/mean_length",
+    "cut": "completions/clipped_ratio",
+    "entropy": "entropy",
+    "kl": "kl",
+}
+"""Our names for what TRL logs of the answers that grpo draws."""
+
+
+def _answers(logs: dict[str, float], prefix: str) -> dict[str, Any]:
+    """Of grpo: rewards, altogether and by metric, the share of prompts whose answers are all rewarded alike,
+    the length of answers, the share that was cut, entropy, and how far the model has gone from the reference.
+    """
+    if f"{prefix}reward" not in logs:
+        return {}
+    names = {**_OF_ANSWERS, **({} if prefix else {"same_reward": "frac_reward_zero_std"})}
+    found = {ours: _finite(logs[prefix + name]) for ours, name in names.items() if prefix + name in logs}
+    begin, end = f"{prefix}rewards/", "/mean"
+    each = {name: value for name, value in logs.items() if name.startswith(begin) and name.endswith(end)}
+    return {**found, "rewards": {name[len(begin) : -len(end)]: _finite(each[name]) for name in each}}
 
 
 def _finite(value: Any) -> float | None:

@@ -8,17 +8,36 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.functional import logsigmoid
 from trl import RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from kit.config.schema import Config
 from kit.train.examples import Examples
-from kit.train.lean import LeanTrainer
 from kit.train.preference import ComparingTrainer
 from kit.train.trainer import TaskScore
 
 
-class PairRewardTrainer(ComparingTrainer, LeanTrainer, RewardTrainer):  # type: ignore[misc]
+class ScoreTrainer(RewardTrainer):  # type: ignore[misc]
+    """TRL's trainer with a loss that looks at its own pass alone: TRL's collects the scores of all processes,
+    whose passes may differ in size.
+    """
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, *rest: Any, **named: Any
+    ) -> Any:
+        """Minus the log of the probability that the chosen answer is the better one: mean of the pairs."""
+        outputs = model(**inputs, use_cache=False)
+        chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
+        gaps = chosen - rejected
+        noted = self._metrics["train" if self.model.training else "eval"]
+        noted["rewards/margins"].append(gaps.detach().mean().item())
+        noted["rewards/accuracies"].append((gaps > 0).float().mean().item())
+        loss = -logsigmoid(gaps).mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+class PairRewardTrainer(ComparingTrainer, ScoreTrainer):
     """Trains on pairs: columns `chosen_ids` and `rejected_ids`, each a prompt with its answer."""
 
     def row_lengths(self) -> list[int]:
@@ -29,14 +48,6 @@ class PairRewardTrainer(ComparingTrainer, LeanTrainer, RewardTrainer):  # type: 
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset
-
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Note margin and accuracy by the names that they have in the other preference stages."""
-        noted = self._metrics["train" if self.model.training else "eval"]
-        for theirs, ours in (("margin", "rewards/margins"), ("accuracy", "rewards/accuracies")):
-            if theirs in noted:
-                noted[ours] = noted.pop(theirs)
-        super().log(logs, *args, **kwargs)
 
 
 def pairwise_score(pairs: Examples, config: Config) -> TaskScore:

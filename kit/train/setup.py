@@ -1,6 +1,7 @@
 """From settings to a trainer: model, precision, arguments, watchers. Heavy; imported by the run alone."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
 from kit.train.watch import watch
 
 if TYPE_CHECKING:
+    from kit.rewards import Reward
     from kit.train.examples import Examples
 
 
@@ -38,6 +40,7 @@ def make_trainer(
     checkpoint: Path | None,
     base_sha256: str,
     start: Path | None = None,
+    rewards: "Sequence[Reward]" = (),
 ) -> tuple[RunTrainer, Golden]:
     """Load and adapt the model, and put together trainer, data and watchers.
 
@@ -46,6 +49,7 @@ def make_trainer(
         checkpoint: where the run continues; None starts at the beginning.
         base_sha256: the base's weights, by which the golden checkpoint remembers what it fits.
         start: the golden checkpoint of an earlier stage that the weights begin from; None is the base.
+        rewards: what `grpo` learns from.
     """
     validates = bool(examples["valid"])
     if config.train.stage == "reward":
@@ -55,7 +59,7 @@ def make_trainer(
     arguments = training_arguments(config, run, mixed, validates)  # DeepSpeed reads them while a model loads
     model = load_for_training(config, start)
     kept = same_for_all(lambda: forget_after(run, checkpoint))
-    kind, own = trainer_of(config, tokenizer, start)
+    kind, own = trainer_of(config, tokenizer, start, rewards)
     trainer = kind(
         model=model,
         args=arguments,
@@ -95,8 +99,14 @@ def reward_score(pairs: "Examples", config: Config) -> TaskScore | None:
     return pairwise_score(pairs, config) if pairs else None
 
 
-def trainer_of(config: Config, tokenizer: Any, start: Path | None) -> tuple[type[RunTrainer], dict[str, Any]]:
+def trainer_of(
+    config: Config, tokenizer: Any, start: Path | None, rewards: "Sequence[Reward]" = ()
+) -> tuple[type[RunTrainer], dict[str, Any]]:
     """The trainer of the stage, and the arguments that it alone takes."""
+    if config.train.stage == "grpo":
+        from kit.train.grpo import grpo_trainer
+
+        return grpo_trainer(config, rewards, continued=start is not None)
     if config.train.stage == "reward":
         from kit.train.reward import PairRewardTrainer
 
@@ -161,7 +171,6 @@ def training_arguments(
         fp16=mixed == torch.float16,
         logging_steps=settings.logging_steps,
         logging_nan_inf_filter=False,
-        include_num_input_tokens_seen="non_padding",
         eval_strategy="steps" if validates else "no",
         eval_steps=settings.eval_steps,
         prediction_loss_only=True,
@@ -171,7 +180,6 @@ def training_arguments(
         report_to=[tracker for tracker in config.tracking.report_to if tracker != "tensorboard"],
         run_name=run.name,
         disable_tqdm=True,
-        max_length=None,  # rows over the limit were refused with their line; nothing is cut here
         dataloader_pin_memory=on.type == "cuda",
         **own | process_arguments(config, on) | sharding_arguments(config),
     )
@@ -186,17 +194,23 @@ def process_arguments(config: Config, on: torch.device) -> dict[str, Any]:
 
 
 def own_arguments(config: Config) -> tuple[type[TrainingArguments], dict[str, Any]]:
-    """The kind of arguments that the stage's trainer takes, and those that it alone has."""
+    """The kind of arguments that the stage's trainer takes, and those that not every stage has."""
+    if config.train.stage == "grpo":
+        from kit.train.grpo import grpo_arguments
+
+        return grpo_arguments(config)
+    # Rows over the limit were refused with their line; nothing is cut here.
+    rows: dict[str, Any] = {"max_length": None, "include_num_input_tokens_seen": "non_padding"}
     if config.train.stage == "reward":
-        return RewardConfig, {}
+        return RewardConfig, rows
     # TRL would add how evenly a mixture's experts are used, which depends on how a batch is cut.
-    even = {"router_aux_loss_coef": 0.0}
+    rows["router_aux_loss_coef"] = 0.0
     if config.train.stage in LOSSES:
         from kit.train.preference import preference_arguments
 
         arguments, own = preference_arguments(config)
-        return arguments, {**own, **even}
-    return SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}, **even}
+        return arguments, {**own, **rows}
+    return SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}, **rows}
 
 
 def on_one_device(arguments: TrainingArguments) -> TrainingArguments:

@@ -1,13 +1,14 @@
 """Training, from prepared data to a golden checkpoint. Read `train` from top to bottom.
 
 Features: stages `sft` (assistant tokens only), `pretrain` (every token), `dpo` and `orpo` (pairs of answers),
-`kto` (labelled answers) and `reward` (pairs, for a model that scores answers), alone or several in turn;
-every method of `docs/reference/support.md`; rows grouped by length, or packed and kept apart; validation by
-the case's own task score, early stopping, exact resume, curves and a manifest.
+`kto` (labelled answers), `grpo` (rewarded answers of its own) and `reward` (pairs, for a model that scores
+answers), alone or several in turn; every method of `docs/reference/support.md`; rows grouped by length, or
+packed and kept apart; validation by the case's own task score, early stopping, exact resume, curves and a
+manifest.
 Of several processes each runs all of this; the main one alone writes (see `kit.train.processes`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from kit.config.schema import Config
 from kit.config.yaml_lines import Key
 from kit.files import sha256_json
 from kit.models.loading import load_tokenizer, model_folder, weights_sha256
+from kit.rewards import Reward
 from kit.train.announce import announce, measure
 from kit.train.chain import ALONE, Link, check_same_start
 from kit.train.checkpoints import step_of, usable_checkpoint
@@ -27,6 +29,7 @@ from kit.train.disk import check_space, full_disk_told
 from kit.train.examples import fingerprint_of, load_rows, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
 from kit.train.processes import is_main, join_processes, same_for_all, tell_launcher
+from kit.train.prompts import refuse_idle, rewarded
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import new_run, save_manifest
 from kit.train.sharding import check_sharding
@@ -50,6 +53,7 @@ def train(
     origin: Callable[[Key], Origin] | None = None,
     link: Link | None = None,
     gives_up: "GivesUp | None" = None,
+    rewards: Sequence[Reward] = (),
 ) -> Path:
     """Train as `config` says and return the run's folder.
 
@@ -63,6 +67,7 @@ def train(
         origin: the layer each setting came from, for the run's `config.yaml`.
         link: which of several stages it is, and whose golden checkpoint it goes on from; None is alone.
         gives_up: told step, score and loss of each validation; true ends the run.
+        rewards: what `grpo` learns from.
 
     Raises:
         ConfigError: a launcher started another number of processes than `hardware` says, a tracker is not
@@ -82,6 +87,9 @@ def train(
     check_trackers(config.tracking.report_to)
     check_sharding(config)
     rows = {split: load_rows(prepared, split, config.train.stage) for split in ("train", "valid")}
+    if config.train.stage == "grpo":
+        refuse_idle(rows["train"], rewards)
+        rows = {split: rewarded(rows[split], rewards) for split in rows}
     data = {"fingerprint": fingerprint_of(prepared), "sha256": sha256_json(rows)}
     chosen_by = golden_choice or {}
     if resume:
@@ -108,7 +116,7 @@ def train(
 
             start = link.golden if link else None
             trainer, golden = make_trainer(
-                config, run, examples, tokenizer, task_score, checkpoint, base_sha256, start
+                config, run, examples, tokenizer, task_score, checkpoint, base_sha256, start, rewards
             )
             golden.gives_up = gives_up or golden.gives_up
             manifest |= measure(trainer, config)

@@ -87,7 +87,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         """Look at the newest loss and at the memory."""
         if "loss" not in logs:
             return
-        if logs["loss"] == logs["loss"]:
+        judged = self.config.train.stage != "grpo"  # whose loss is about 0 whatever answers are worth
+        if judged and logs["loss"] == logs["loss"]:
             for finding in self.curve.add(state.global_step, logs["loss"]):
                 self.find(finding)
         now = memory_now(args.device)

@@ -159,7 +159,8 @@ def test_every_refusal_of_the_table_is_met():
 
 
 def test_every_stage_of_the_settings_is_in_the_matrix():
-    assert set(STAGES) == set(get_args(Stage))
+    # grpo is given rewards, and its loss does not fall: tests/train/test_train_grpo.py trains every method.
+    assert set(STAGES) | {"grpo"} == set(get_args(Stage))
 
 
 def test_a_record_that_is_no_record_is_told(tmp_path):

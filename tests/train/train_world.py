@@ -20,7 +20,7 @@ ARCHITECTURE = {
 }
 
 
-def write_base(folder: Path, **architecture: int) -> Path:
+def write_base(folder: Path, **architecture: float) -> Path:
     """A base model with random weights and its tokenizer; keyword arguments change `ARCHITECTURE`."""
     from kit.models.tiny import new_model, new_tokenizer
 
