@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from kit.as_trained import as_trained, prepared_of
 from kit.config import Config, LoadedConfig, load_config
 from kit.config.errors import ConfigError, DataError, Problem
-from kit.config.schema_data import Data, Source
 from kit.files import write_text
 from kit.hooks import load_hooks
 
@@ -65,47 +64,13 @@ def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> "CheckResult":
         ConfigError: files are given, and the command line names sources too.
         DataError: a source cannot be read, or a column or cleaner that the settings name is nowhere.
     """
+    from kit.data.given import data_of_files
     from kit.data.prepare import check as check_data
 
     config = loaded.config
     if files:
-        config = config.model_copy(update={"data": _of_files(loaded, files)})
+        config = config.model_copy(update={"data": data_of_files(loaded, files)})
     return check_data(config, loaded.root, load_hooks(loaded.root), tokenizer(config))
-
-
-def _of_files(loaded: LoadedConfig, files: Sequence[Path]) -> Data:
-    """The project's data settings with other sources, and only the columns that the command line names."""
-    from kit.data.places import find_places
-
-    words = {key[1:] for key, origin in loaded.origins.items() if origin.layer == "command line"}
-    if ("sources",) in words:
-        message = "names what to check, and so do the files"
-        raise ConfigError(Problem("command line: data.sources", message, "leave one of them out"))
-    data = loaded.config.data
-    sources = find_places(loaded.config, loaded.root).sources
-    known = {(loaded.root / source.path).resolve(): source for _, source in sources if source.path}
-    unnamed = {name: None for name in ("column", "group_by") if ("split", name) not in words}
-    return data.model_copy(
-        update={
-            "sources": [
-                _whole(known.get(file.resolve(), Source(path=_from(loaded.root, file)))) for file in files
-            ],
-            "expected": data.expected if ("expected",) in words else [],
-            "slices": data.slices if ("slices",) in words else [],
-            "split": data.split.model_copy(update=unnamed),
-        }
-    )
-
-
-def _from(root: Path, file: Path) -> str:
-    """A file's path as messages name it: from the project, if it lies there."""
-    path, root = file.resolve(), root.resolve()
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)
-
-
-def _whole(source: Source) -> Source:
-    """A source without its share of a mix: every row of a file that is checked counts."""
-    return source.model_copy(update={"weight": None, "max_rows": None})
 
 
 def show_rows(
