@@ -130,7 +130,9 @@ def train(loaded: LoadedConfig, link: "Link | None" = None, resume: Path | None 
     link = link or Link(stages, number=0, before=None)
     if needs_launch(config.hardware):
         ensure_base(config)  # once, before every process wants it
-        return launch_training(config.hardware, training_words(loaded, resume or link.before))
+        begun = resume or link.before
+        going_on = ["--resume", "--run", begun.name] if begun else []
+        return launch_training(config.hardware, [*loaded.overrides, "--project", str(root), *going_on])
     hooks = load_hooks(root)
     load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
     prepared = find_prepared(config, root, hooks, tokenizer(config))
@@ -206,12 +208,6 @@ def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:
     finally:
         write_results(folder, study, config)
     return folder
-
-
-def training_words(loaded: LoadedConfig, resume: Path | None) -> list[str]:
-    """What a process that trains is given on its command line, after `casekit train`."""
-    going_on = ["--resume", "--run", resume.name] if resume else []
-    return [*loaded.overrides, "--project", str(loaded.root), *going_on]
 
 
 def resume(loaded: LoadedConfig, run_id: str | None = None) -> Path:
