@@ -14,6 +14,7 @@ from kit.config import Config, LoadedConfig, load_config
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.files import write_text
 from kit.hooks import load_hooks
+from kit.signals import terminated_in_order
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -112,6 +113,7 @@ def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
     write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
+@terminated_in_order()
 def train(loaded: LoadedConfig, link: "Link | None" = None, resume: Path | None = None) -> Path:
     """Train on the prepared data, each stage from the golden checkpoint of the one before; the last run.
 
@@ -168,14 +170,14 @@ def _train_stage(
     answers = config.train.stage != "reward"
     task_score = task_scorer(config, root, prepared, hooks) if answers and config.evaluate.metrics else None
     chosen_by = golden_choice(config, root, hooks) if answers else {}
-    linked = link if len(link.stages) > 1 else None
-    into, origin = runs_in or root, loaded.origin
+    into, linked = runs_in or root, link if len(link.stages) > 1 else None
     rewards = load_rewards(config, root, prepared, hooks) if config.train.stage == "grpo" else ()
     return train_model(
-        config, into, prepared, task_score, resume, chosen_by, origin, linked, gives_up, rewards
+        config, into, prepared, task_score, resume, chosen_by, loaded.origin, linked, gives_up, rewards
     )
 
 
+@terminated_in_order()
 def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:
     """Search for settings as `tune` says; the folder of the search. Called again, it goes on.
 
@@ -264,8 +266,9 @@ def report(
     run = run_of(loaded.root, evaluation)
     config = as_trained(loaded, run)
     prepared = prepared_of(loaded.root, run)
-    gates = loaded.recipe_gates
-    return write_report(config, loaded.root, evaluation, run, prepared, gates, baseline, browser)
+    return write_report(
+        config, loaded.root, evaluation, run, prepared, loaded.recipe_gates, baseline, browser
+    )
 
 
 def made_otherwise(loaded: LoadedConfig, evaluation_id: str | None = None) -> list[str]:
@@ -299,8 +302,7 @@ def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: 
         hint = "run: casekit data prepare && casekit train && casekit evaluate"
         raise ConfigError(Problem("train.stage", message, hint))
     prepare(loaded)
-    trained = train(loaded)
-    evaluation = evaluate(loaded, trained.name, announce)
+    evaluation = evaluate(loaded, train(loaded).name, announce)
     return report(loaded, evaluation.name)
 
 
