@@ -16,7 +16,7 @@ from kit.config.errors import InvalidRunError, Terminated
 from kit.config.schema import Config
 from kit.config.schema_tune import Tune
 from kit.train.metrics import read_metrics
-from kit.train.runs import list_runs
+from kit.train.runs import list_runs, load_manifest
 
 if TYPE_CHECKING:
     import optuna
@@ -88,15 +88,24 @@ def try_out(
         study.tell(trial, state=TrialState.FAIL)
     except (KeyboardInterrupt, Terminated):
         begun = sorted(set(list_runs(folder)) - known) or ([resume] if resume else [])
-        if begun:
+        if begun and load_manifest(begun[-1])["status"] == "finished":  # stopped within its last step
+            note_end(study, trial, judge, begun[-1])
+        elif begun:
             trial.set_user_attr("unfinished", str(begun[-1]))
         raise
     else:
-        score, loss = reached(run)
-        for name, value in {"run": run.name, "score": score, "eval_loss": loss}.items():
-            trial.set_user_attr(name, value)
-        state = TrialState.PRUNED if judge.gave_up else TrialState.COMPLETE
-        study.tell(trial, None if judge.gave_up else judge.value(score, loss), state)
+        note_end(study, trial, judge, run)
+
+
+def note_end(study: "optuna.Study", trial: "optuna.Trial", judge: "Judge", run: Path) -> None:
+    """Hand the study what a finished run reached."""
+    from optuna.trial import TrialState
+
+    score, loss = reached(run)
+    for name, value in {"run": run.name, "score": score, "eval_loss": loss}.items():
+        trial.set_user_attr(name, value)
+    state = TrialState.PRUNED if judge.gave_up else TrialState.COMPLETE
+    study.tell(trial, None if judge.gave_up else judge.value(score, loss), state)
 
 
 @contextmanager

@@ -85,13 +85,19 @@ def test_a_trial_worse_than_most_at_the_same_place_is_given_up(project, monkeypa
     assert found_in(folder)["best"]["number"] < 4
 
 
-def test_a_search_that_was_interrupted_goes_on_with_its_trial(project, monkeypatch):
-    words = ["tune.learning_rate=[1e-3, 9e-3]", "tune.trials=1", "train.weight_decay=0.01"]
+@pytest.mark.parametrize(("step", "sessions"), [(3, [0, 3]), (6, [0])])
+def test_a_search_that_was_interrupted_goes_on_with_its_trial(step, sessions, project, monkeypatch):
+    """Within a trial, or in its last save: then it counts, and no other begins."""
+    words = ["tune.learning_rate=[1e-3, 9e-3]", "tune.trials=1", f"train.weight_decay=0.0{step}"]
     real = stages.run_trainer
 
     class Stop(TrainerCallback):
         def on_step_end(self, args, state, control, **_):
-            if state.global_step == 3:
+            if state.global_step == step < 6:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def on_save(self, args, state, control, **_):
+            if state.global_step == step == 6:
                 os.kill(os.getpid(), signal.SIGINT)
 
     def interrupted(trainer, *args, **kwargs):
@@ -105,7 +111,7 @@ def test_a_search_that_was_interrupted_goes_on_with_its_trial(project, monkeypat
     folder = pipeline.tune(loaded(project, *words), lambda line: None)
     (run,) = (folder / "runs").iterdir()
     manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["status"] == "finished" and [one["from_step"] for one in manifest["sessions"]] == [0, 3]
+    assert manifest["status"] == "finished" and [one["from_step"] for one in manifest["sessions"]] == sessions
     (trial,) = found_in(folder)["trials"]
     assert trial["state"] == "complete" and math.isfinite(trial["score"])
 
