@@ -49,8 +49,7 @@ def prepare(loaded: LoadedConfig) -> Path:
     """Read, check, clean and split the data; the prepared folder."""
     from kit.data.prepare import prepare as prepare_data
 
-    hooks = load_hooks(loaded.root)
-    return prepare_data(loaded.config, loaded.root, hooks, tokenizer(loaded.config))
+    return prepare_data(loaded.config, loaded.root, load_hooks(loaded.root), tokenizer(loaded.config))
 
 
 def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> "CheckResult":
@@ -266,9 +265,8 @@ def report(
     run = run_of(loaded.root, evaluation)
     config = as_trained(loaded, run)
     prepared = prepared_of(loaded.root, run)
-    return write_report(
-        config, loaded.root, evaluation, run, prepared, loaded.recipe_gates, baseline, browser
-    )
+    gates = loaded.recipe_gates
+    return write_report(config, loaded.root, evaluation, run, prepared, gates, baseline, browser)
 
 
 def made_otherwise(loaded: LoadedConfig, evaluation_id: str | None = None) -> list[str]:
