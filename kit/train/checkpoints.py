@@ -84,11 +84,6 @@ def step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
 
 
-def last_checkpoint(run: Path) -> Path | None:
-    """The newest whole checkpoint of a run."""
-    return next((path for path in checkpoints(run) if damage(path) is None), None)
-
-
 def usable_checkpoint(run: Path, tell: Callable[[Problem], None]) -> Path | None:
     """The newest whole checkpoint, from which `run` goes on; None begins it anew.
 
