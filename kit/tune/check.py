@@ -17,8 +17,8 @@ def check_tunable(config: Config, prepared: Path) -> None:
         ConfigError: names everything that stands in its way.
     """
     problems = []
-    if len(config.train.names) > 1:
-        hint = "set train.stages to one of them: each has a rate of its own"
+    if config.train.stages:  # of one stage too: what it says lies over the settings that trials change
+        hint = "set train.stage in its place: each stage has a rate of its own"
         problems.append(Problem("train.stages", "a search is over one stage", hint))
     if config.hardware.world_size > 1:
         hint = "set hardware.num_processes to 1, or start a search on each GPU in a copy of the project"

@@ -130,6 +130,7 @@ def test_a_rate_at_which_the_loss_explodes_is_a_failed_trial(project, monkeypatc
     ("words", "said"),
     [
         (["tune.rank=[2, 4]", "method=full"], "method full has none"),
+        (["train.stages=[sft]"], "set train.stage in its place"),
         (["hardware.num_processes=2", "train.global_batch_size=16"], "trials run in one process"),
         (["tune.learning_rate=[1e-3]"], "a lowest and a highest rate"),
         (["tune.learning_rate=[]"], "nothing to search"),
