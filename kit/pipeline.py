@@ -194,7 +194,7 @@ def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:
 
     config, root = loaded.config, loaded.root
     prepared = find_prepared(config, root, load_hooks(root), tokenizer(config))
-    check_tunable(config, prepared)
+    check_tunable(loaded, prepared)
     folder = search_folder(config, root, prepared)
     alone = Link([config.train.stage], number=0, before=None)
 

@@ -1,22 +1,26 @@
 """What can be searched, and where a search lies."""
 
+from itertools import product
 from pathlib import Path
 
 from kit.config.errors import ConfigError, Problem
+from kit.config.layers import LoadedConfig, load_config
+from kit.config.methods import USED_BY
 from kit.config.schema import Config
 from kit.files import sha256_json
+from kit.tune.search import words_of
 
-ADAPTED = ("lora", "qlora", "oft")
+ADAPTED = USED_BY["rank"]
 """Methods that have a rank."""
 
 
-def check_tunable(config: Config, prepared: Path) -> None:
-    """Refuse a search that could compare nothing.
+def check_tunable(loaded: LoadedConfig, prepared: Path) -> None:
+    """Refuse a search that could compare nothing, or of which a trial could not begin.
 
     Raises:
         ConfigError: names everything that stands in its way.
     """
-    problems = []
+    config, problems = loaded.config, []
     if config.train.stages:  # of one stage too: what it says lies over the settings that trials change
         hint = "set train.stage in its place: each stage has a rate of its own"
         problems.append(Problem("train.stages", "a search is over one stage", hint))
@@ -29,8 +33,25 @@ def check_tunable(config: Config, prepared: Path) -> None:
     if not any((prepared / "valid").glob("*.arrow")):
         hint = "give `data.split` a share of validation rows and prepare the data again"
         problems.append(Problem("data.split", "there is no validation row to compare trials by", hint))
+    problems = problems or refused_trials(loaded)
     if problems:
         raise ConfigError(problems)
+
+
+def refused_trials(loaded: LoadedConfig) -> list[Problem]:
+    """What the settings say against trials of each rank with each batch; the same is said once."""
+    listed = {name: getattr(loaded.config.tune, name) for name in ("rank", "global_batch_size")}
+    searched = {name: choices for name, choices in listed.items() if choices}
+    found: dict[str, Problem] = {}
+    for drawn in product(*searched.values()):
+        words = words_of(dict(zip(searched, drawn, strict=True)), loaded.config)
+        try:
+            load_config(loaded.root, [*loaded.overrides, *words])
+        except ConfigError as error:
+            for problem in error.problems:
+                message = f"a trial by {' '.join(words)} is refused: {problem.message}"
+                found.setdefault(problem.message, Problem("tune", message, problem.hint))
+    return list(found.values())
 
 
 def search_folder(config: Config, root: Path, prepared: Path) -> Path:

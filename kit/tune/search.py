@@ -7,7 +7,7 @@ is worse than the median of the earlier trials' at the same place (Golovin et al
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +73,7 @@ def try_out(
     """Run one trial to its end, and hand the study what it reached."""
     from optuna.trial import TrialState
 
-    words = words_of(trial, config)
+    words = words_of(draw(trial, config.tune), config)
     trial.set_user_attr("words", words)
     judge = Judge(trial, config, words)
     resume = Path(trial.user_attrs["resume"]) if "resume" in trial.user_attrs else None
@@ -137,26 +137,34 @@ class Judge:
             self.trial.report(self.value(score, loss), -(-step // self.eval_steps))
 
 
-def words_of(trial: "optuna.Trial", config: Config) -> list[str]:
-    """What a trial changes, as words of the command line."""
-    settings, words = config.tune, []
+def draw(trial: "optuna.Trial", settings: Tune) -> dict[str, float]:
+    """The values that Optuna proposes for what is searched."""
+    drawn: dict[str, float] = {}
     if settings.learning_rate:
         low, high = settings.learning_rate
-        rate = trial.suggest_float("learning_rate", low, high, log=True)
-        words.append(f"train.learning_rate={rate:.3g}")
-    if settings.rank:
-        rank = trial.suggest_categorical("rank", settings.rank)
+        drawn["learning_rate"] = trial.suggest_float("learning_rate", low, high, log=True)
+    for name in ("rank", "global_batch_size"):
+        if choices := getattr(settings, name):
+            drawn[name] = trial.suggest_categorical(name, choices)
+    return drawn
+
+
+def words_of(drawn: Mapping[str, float], config: Config) -> list[str]:
+    """What a trial by these values changes, as words of the command line."""
+    words = []
+    if "learning_rate" in drawn:
+        words.append(f"train.learning_rate={drawn['learning_rate']:.3g}")
+    if rank := drawn.get("rank"):
         alpha = max(1, round(config.method.alpha / config.method.rank * rank))
         words += [f"method.rank={rank}", f"method.alpha={alpha}"]
-    if settings.global_batch_size:
-        batch = trial.suggest_categorical("global_batch_size", settings.global_batch_size)
+    if batch := drawn.get("global_batch_size"):
         share = config.train.global_batch_size / batch
         words.append(f"train.global_batch_size={batch}")
         words += [
             f"train.{name}={max(1, round(getattr(config.train, name) * share))}"
             for name in ("eval_steps", "save_steps")
         ]
-        if batch % config.train.per_device_train_batch_size:
+        if batch < config.train.per_device_train_batch_size:
             words.append(f"train.per_device_train_batch_size={batch}")
     return words
 

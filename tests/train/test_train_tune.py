@@ -130,6 +130,8 @@ def test_a_rate_at_which_the_loss_explodes_is_a_failed_trial(project, monkeypatc
     ("words", "said"),
     [
         (["tune.rank=[2, 4]", "method=full"], "method full has none"),
+        (["tune.rank=[2, 4]", "method=oft"], "method oft has none"),
+        (["tune.global_batch_size=[8, 12]"], "trial by train.global_batch_size=12"),
         (["train.stages=[sft]"], "set train.stage in its place"),
         (["hardware.num_processes=2", "train.global_batch_size=16"], "trials run in one process"),
         (["tune.learning_rate=[1e-3]"], "a lowest and a highest rate"),
@@ -137,12 +139,14 @@ def test_a_rate_at_which_the_loss_explodes_is_a_failed_trial(project, monkeypatc
     ],
 )
 def test_a_search_that_could_compare_nothing_is_refused(words, said, project):
+    before = sorted(project.glob("tuning/*"))
     with pytest.raises(ConfigError) as refused:
         pipeline.tune(loaded(project, *words), lambda line: None)
     assert said in str(refused.value)
+    assert sorted(project.glob("tuning/*")) == before, "no study was opened"
 
 
 def test_without_validation_rows_there_is_nothing_to_compare_by(project, tmp_path):
     (tmp_path / "valid").mkdir()
     with pytest.raises(ConfigError, match="no validation row"):
-        check_tunable(loaded(project).config, tmp_path)
+        check_tunable(loaded(project), tmp_path)
