@@ -192,10 +192,10 @@ def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:
     from kit.tune.page import write_results
     from kit.tune.search import open_study, search
 
-    config, root = loaded.config, loaded.root
-    prepared = find_prepared(config, root, load_hooks(root), tokenizer(config))
+    config, root, hooks = loaded.config, loaded.root, load_hooks(loaded.root)
+    prepared = find_prepared(config, root, hooks, tokenizer(config))
     check_tunable(loaded, prepared)
-    folder = search_folder(config, root, prepared)
+    folder = search_folder(config, root, prepared, hooks)
     alone = Link([config.train.stage], number=0, before=None)
 
     def run_trial(words: list[str], resume: Path | None, gives_up: "GivesUp") -> Path:

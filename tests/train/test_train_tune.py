@@ -7,15 +7,16 @@ import signal
 from pathlib import Path
 
 import pytest
-from train_project import loaded, write_project
+from train_project import POLICY, loaded, write_project
 from transformers import TrainerCallback
 from typer.testing import CliRunner
 
 from kit import pipeline
 from kit.cli import app
 from kit.config.errors import ConfigError
+from kit.hooks import load_hooks
 from kit.train import stages
-from kit.tune.check import check_tunable
+from kit.tune.check import check_tunable, search_folder
 
 pytest.importorskip("optuna", reason="the extra `tune` is not installed")
 pytestmark = pytest.mark.slow
@@ -150,3 +151,17 @@ def test_without_validation_rows_there_is_nothing_to_compare_by(project, tmp_pat
     (tmp_path / "valid").mkdir()
     with pytest.raises(ConfigError, match="no validation row"):
         check_tunable(loaded(project), tmp_path)
+
+
+def test_another_policy_or_language_is_another_search(project, tmp_path):
+    def folder(*words: str, policy: str) -> Path:
+        (tmp_path / "conf").mkdir(exist_ok=True)
+        (tmp_path / "conf" / "policy.yaml").write_text(policy)
+        return search_folder(
+            loaded(project, *words).config, tmp_path, tmp_path / "rows", load_hooks(tmp_path)
+        )
+
+    first = folder(policy=POLICY)
+    assert folder("tune.trials=3", policy=POLICY) == first, "the budget is not what is searched"
+    assert folder(policy=POLICY.replace("tomorrow", "today")) != first
+    assert folder("recipe.languages=[en, de]", policy=POLICY) != first
