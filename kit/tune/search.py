@@ -63,7 +63,7 @@ def search(
     while len(ended(study)) < config.tune.trials and not spent(study, config.tune):
         trial = study.ask()
         try_out(study, trial, config, folder, run_trial)
-        tidy(study, folder)
+        tidy(study, config, folder)
         tell(f"trial {trial.number}: {outcome(study.trials[trial.number])}")
 
 
@@ -169,10 +169,20 @@ def words_of(drawn: Mapping[str, float], config: Config) -> list[str]:
     return words
 
 
-def tidy(study: "optuna.Study", folder: Path) -> None:
+def best_trial(study: "optuna.Study", config: Config) -> "optuna.trial.FrozenTrial | None":
+    """The best trial that ran to its end: by what is searched for, then by the other of score and loss."""
+    whole = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+
+    def rank(trial: "optuna.trial.FrozenTrial") -> tuple[float, float]:
+        both = (trial.user_attrs["score"], -trial.user_attrs["eval_loss"])
+        return both if config.tune.objective == "task_score" else both[::-1]
+
+    return max(whole, key=rank, default=None)
+
+
+def tidy(study: "optuna.Study", config: Config, folder: Path) -> None:
     """Delete the checkpoints of trials that ended, and the weights of all but the best: curves stay."""
-    whole = [trial for trial in ended(study) if trial.state.name == "COMPLETE"]
-    best = max(whole, key=lambda trial: trial.value or 0.0, default=None)
+    best = best_trial(study, config)
     for trial in ended(study):
         if name := trial.user_attrs.get("run"):
             shutil.rmtree(folder / "runs" / name / "checkpoints", ignore_errors=True)
