@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.config.errors import InvalidRunError, Terminated
+from kit.config.errors import CasekitError, InvalidRunError
 from kit.config.schema import Config
 from kit.config.schema_tune import Tune
 from kit.train.metrics import read_metrics
-from kit.train.runs import list_runs
+from kit.train.runs import list_runs, load_manifest
 
 if TYPE_CHECKING:
     import optuna
@@ -59,55 +59,74 @@ def search(
         tell: is given a line about every trial that ended.
     """
 
-    take_up(study)
+    take_up(study, folder)
     while len(ended(study)) < config.tune.trials and not spent(study, config.tune):
         trial = study.ask()
-        try_out(study, trial, config, folder, run_trial)
-        tidy(study, config, folder)
+        try:
+            try_out(study, trial, config, folder, run_trial)
+        finally:
+            tidy(study, config, folder)
         tell(f"trial {trial.number}: {outcome(study.trials[trial.number])}")
 
 
 def try_out(
     study: "optuna.Study", trial: "optuna.Trial", config: Config, folder: Path, run_trial: RunTrial
 ) -> None:
-    """Run one trial to its end, and hand the study what it reached."""
+    """Run one trial to its end, and hand the study what it reached.
+
+    A signal leaves the trial open, to be taken up; an error that other settings would meet too ends it and is
+    raised, for taken up it would be met for ever.
+    """
     from optuna.trial import TrialState
 
     words = words_of(draw(trial, config.tune), config)
     trial.set_user_attr("words", words)
     judge = Judge(trial, config, words)
-    resume = Path(trial.user_attrs["resume"]) if "resume" in trial.user_attrs else None
+    resume = folder / "runs" / trial.user_attrs["run"] if "run" in trial.user_attrs else None
     if resume:
         judge.catch_up(resume)
-    known = set(list_runs(folder))
     try:
-        with timed(trial):
+        with noted(trial, folder):
             run = run_trial(words, resume, judge.gives_up)
-    except InvalidRunError as error:  # a rate at which the loss explodes is a result, not the end
-        trial.set_user_attr("failed", error.problems[0].message)
+    except Exception as error:
+        failed = own_fault(error, words)
+        if failed:
+            trial.set_user_attr("failed", failed)
         study.tell(trial, state=TrialState.FAIL)
-    except (KeyboardInterrupt, Terminated):
-        begun = sorted(set(list_runs(folder)) - known) or ([resume] if resume else [])
-        if begun:
-            trial.set_user_attr("unfinished", str(begun[-1]))
-        raise
+        if not failed:
+            raise
     else:
         score, loss = reached(run)
-        for name, value in {"run": run.name, "score": score, "eval_loss": loss}.items():
+        for name, value in {"score": score, "eval_loss": loss}.items():
             trial.set_user_attr(name, value)
         state = TrialState.PRUNED if judge.gave_up else TrialState.COMPLETE
         study.tell(trial, None if judge.gave_up else judge.value(score, loss), state)
 
 
+def own_fault(error: Exception, words: list[str]) -> str | None:
+    """What a trial's own words made fail: a rate at which the loss explodes, or an error about one of them.
+    None where the error is not theirs, and would meet every trial."""
+    if isinstance(error, InvalidRunError):
+        return error.problems[0].message
+    if not isinstance(error, CasekitError):
+        return None
+    keys = [word.split("=", 1)[0] for word in words]
+    named = [problem for problem in error.problems if any(key in problem.where for key in keys)]
+    return named[0].message if named else None
+
+
 @contextmanager
-def timed(trial: "optuna.Trial") -> Iterator[None]:
-    """Note how long the block took, with what an earlier session spent on the same run."""
-    began = time.monotonic()
+def noted(trial: "optuna.Trial", folder: Path) -> Iterator[None]:
+    """Note the run that the block began, however it ends, and how long it took, with what an earlier session
+    spent on the same run."""
+    began, known = time.monotonic(), set(list_runs(folder))
     try:
         yield
     finally:
         before = trial.user_attrs.get("seconds_before", 0.0)
         trial.set_user_attr("seconds", before + time.monotonic() - began)
+        if begun := set(list_runs(folder)) - known:
+            trial.set_user_attr("run", max(begun).name)
 
 
 class Judge:
@@ -181,30 +200,46 @@ def best_trial(study: "optuna.Study", config: Config) -> "optuna.trial.FrozenTri
 
 
 def tidy(study: "optuna.Study", config: Config, folder: Path) -> None:
-    """Delete the checkpoints of trials that ended, and the weights of all but the best: curves stay."""
+    """Delete the checkpoints of every run that no trial goes on with, and all weights but the best: curves
+    stay."""
     best = best_trial(study, config)
-    for trial in ended(study):
-        if name := trial.user_attrs.get("run"):
-            shutil.rmtree(folder / "runs" / name / "checkpoints", ignore_errors=True)
-            if trial.number != (best and best.number):
-                shutil.rmtree(folder / "runs" / name / "golden", ignore_errors=True)
+    going_on = {trial.user_attrs.get("run") for trial in study.trials if not trial.state.is_finished()}
+    for run in list_runs(folder):
+        if run.name in going_on:
+            continue
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+        if not best or run.name != best.user_attrs["run"]:
+            shutil.rmtree(run / "golden", ignore_errors=True)
 
 
-def take_up(study: "optuna.Study") -> None:
-    """Queue the trials again that a session was stopped within, each to go on with its run."""
+def take_up(study: "optuna.Study", folder: Path) -> None:
+    """Queue the trials again that a session was stopped within, each to go on with its run. A run that
+    was not begun, or is finished, leaves nothing to go on with."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        before = trial.user_attrs.get("seconds", 0.0)
-        unfinished = trial.user_attrs.get("unfinished")
-        on = {"seconds_before": before, **({"resume": unfinished} if unfinished else {})}
+        on = {"seconds_before": trial.user_attrs.get("seconds", 0.0)}
+        run = trial.user_attrs.get("run") or unclaimed(study, folder)
+        if run and load_manifest(folder / "runs" / run)["status"] != "finished":
+            on["run"] = run
         study.enqueue_trial(trial.params, user_attrs=on)
+
+
+def unclaimed(study: "optuna.Study", folder: Path) -> str | None:
+    """The newest run, if no trial noted it: its trial was killed."""
+    claimed = {trial.user_attrs.get("run") for trial in study.trials}
+    newest = max((run.name for run in list_runs(folder)), default=None)
+    return None if newest in claimed else newest
 
 
 def ended(study: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
     """The trials that came to an end: complete, given up, or failed by themselves."""
-    return [trial for trial in study.trials if {"run", "failed"} & set(trial.user_attrs)]
+    return [
+        trial
+        for trial in study.trials
+        if trial.state.name in ("COMPLETE", "PRUNED") or "failed" in trial.user_attrs
+    ]
 
 
 def spent(study: "optuna.Study", settings: Tune) -> bool:
