@@ -183,8 +183,8 @@ def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:
         tell: is given a line about every trial that ended.
 
     Raises:
-        ConfigError: several stages or processes are asked for, of which a trial has one; or there are no
-            validation rows or no adapter to compare by.
+        ConfigError: `train.stages` or several processes are asked for, a rank or batch that is listed cannot
+            be trained, or there are no validation rows to compare by.
     """
     from kit.data.prepared import find_prepared
     from kit.train.chain import Link
