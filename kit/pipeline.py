@@ -14,6 +14,7 @@ from kit.config import Config, LoadedConfig, load_config
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.files import write_text
 from kit.hooks import load_hooks
+from kit.signals import terminated_in_order
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -48,8 +49,7 @@ def prepare(loaded: LoadedConfig) -> Path:
     """Read, check, clean and split the data; the prepared folder."""
     from kit.data.prepare import prepare as prepare_data
 
-    hooks = load_hooks(loaded.root)
-    return prepare_data(loaded.config, loaded.root, hooks, tokenizer(loaded.config))
+    return prepare_data(loaded.config, loaded.root, load_hooks(loaded.root), tokenizer(loaded.config))
 
 
 def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> "CheckResult":
@@ -112,6 +112,7 @@ def write_synthetic(grammar: Path, out: Path, count: int, seed: int) -> None:
     write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
+@terminated_in_order()
 def train(loaded: LoadedConfig, link: "Link | None" = None, resume: Path | None = None) -> Path:
     """Train on the prepared data, each stage from the golden checkpoint of the one before; the last run.
 
@@ -168,14 +169,14 @@ def _train_stage(
     answers = config.train.stage != "reward"
     task_score = task_scorer(config, root, prepared, hooks) if answers and config.evaluate.metrics else None
     chosen_by = golden_choice(config, root, hooks) if answers else {}
-    linked = link if len(link.stages) > 1 else None
-    into, origin = runs_in or root, loaded.origin
+    into, linked = runs_in or root, link if len(link.stages) > 1 else None
     rewards = load_rewards(config, root, prepared, hooks) if config.train.stage == "grpo" else ()
     return train_model(
-        config, into, prepared, task_score, resume, chosen_by, origin, linked, gives_up, rewards
+        config, into, prepared, task_score, resume, chosen_by, loaded.origin, linked, gives_up, rewards
     )
 
 
+@terminated_in_order()
 def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:
     """Search for settings as `tune` says; the folder of the search. Called again, it goes on.
 
@@ -299,8 +300,7 @@ def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: 
         hint = "run: casekit data prepare && casekit train && casekit evaluate"
         raise ConfigError(Problem("train.stage", message, hint))
     prepare(loaded)
-    trained = train(loaded)
-    evaluation = evaluate(loaded, trained.name, announce)
+    evaluation = evaluate(loaded, train(loaded).name, announce)
     return report(loaded, evaluation.name)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from kit.config.schema_grpo import Grpo
 from kit.config.section import Section, name_only
@@ -118,7 +118,7 @@ class Train(Section):
     """Share of all steps over which the rate rises from zero."""
     num_train_epochs: float = Field(default=5, gt=0)
     max_steps: int = Field(default=-1, ge=-1)
-    """Stops after this many optimiser steps; -1 means `num_train_epochs` decides."""
+    """Stops after this many optimiser steps, 1 or more; -1 means `num_train_epochs` decides."""
     global_batch_size: int = Field(default=32, gt=0)
     """Sequences per optimiser step, over all devices and accumulation."""
     per_device_train_batch_size: int = Field(default=8, gt=0)
@@ -152,6 +152,13 @@ class Train(Section):
     def names(self) -> list[Stage]:
         """The stages in their order; one, where there is no chain."""
         return [use.name for use in self.stages] or [self.stage]
+
+    @field_validator("max_steps")
+    @classmethod
+    def _some_steps(cls, steps: int) -> int:
+        if steps == 0:
+            raise ValueError("0 steps train nothing: give 1 or more, or -1 for `num_train_epochs`")
+        return steps
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:

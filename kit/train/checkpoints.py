@@ -21,6 +21,9 @@ SEAL = "files.json"
 WAITING = ".saving"
 """Where a checkpoint lies in `checkpoints/` until it is whole."""
 
+ASIDE = "damaged-{}"
+"""The name of a checkpoint that was set aside, by the one it had."""
+
 PENDING = "pending.json"
 """What a run owed at a checkpoint; see `kit.train.saving`."""
 
@@ -81,11 +84,6 @@ def step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
 
 
-def last_checkpoint(run: Path) -> Path | None:
-    """The newest whole checkpoint of a run."""
-    return next((path for path in checkpoints(run) if damage(path) is None), None)
-
-
 def usable_checkpoint(run: Path, tell: Callable[[Problem], None]) -> Path | None:
     """The newest whole checkpoint, from which `run` goes on; None begins it anew.
 
@@ -112,11 +110,11 @@ def usable_checkpoint(run: Path, tell: Callable[[Problem], None]) -> Path | None
 
 def set_aside(checkpoint: Path) -> Path:
     """Give a checkpoint a name under which nothing takes it for one, and nothing deletes it."""
-    aside = checkpoint.with_name(f"damaged-{checkpoint.name}")
+    aside = checkpoint.with_name(ASIDE.format(checkpoint.name))
     number = 1
     while aside.exists():
         number += 1
-        aside = checkpoint.with_name(f"damaged-{checkpoint.name}-{number}")
+        aside = checkpoint.with_name(ASIDE.format(f"{checkpoint.name}-{number}"))
     return checkpoint.replace(aside)
 
 

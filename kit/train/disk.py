@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kit.config.errors import DiskError, Problem
 from kit.config.schema import Config
 from kit.models.loading import model_folder
+from kit.train.checkpoints import ASIDE
 
 if TYPE_CHECKING:
     import torch
@@ -55,13 +56,16 @@ def disk_budget(trainer: "RunTrainer", config: Config, steps: int) -> dict[str, 
     weights, moments = weights_bytes(trainer.model), moments_bytes(trainer.model)
     words = tokenizer_bytes(config)
     lines = steps // settings.logging_steps + steps // max(int(settings.eval_steps or steps), 1) + 2
+    golden = weights + words
+    if getattr(trainer.model, "initial_adapter", None) is not None:  # PiSSA: see `save_weights`
+        golden += weights
     checkpoint = weights + copies_bytes(trainer.model) + moments + words + SMALL + lines * LINE
     saves = -(-steps // int(settings.save_steps)) + 1  # and one more where the run is interrupted
     kept = min(settings.save_total_limit + 1, saves)
     parts = {
         "checkpoint": checkpoint,
         "checkpoints": kept * checkpoint,
-        "golden": 2 * (weights + words),
+        "golden": 2 * golden,
         "logs": 2 * lines * LINE + SMALL,
     }
     return {**parts, "all": parts["checkpoints"] + parts["golden"] + parts["logs"]}
@@ -104,7 +108,8 @@ def tokenizer_bytes(config: Config) -> int:
 
 
 def check_space(run: Path, budget: dict[str, int], limit: int) -> None:
-    """Refuse a run that would fill the disk. What a resumed run has written already is there already.
+    """Refuse a run that would fill the disk. What a resumed run has written already is there already, but
+    for damaged checkpoints: they were set aside, and stay.
 
     Args:
         limit: how many checkpoints are kept.
@@ -112,7 +117,8 @@ def check_space(run: Path, budget: dict[str, int], limit: int) -> None:
     Raises:
         DiskError: the free space is less than the budget.
     """
-    needed = budget["all"] - folder_bytes(run)
+    aside = sum(folder_bytes(folder) for folder in (run / "checkpoints").glob(ASIDE.format("*")))
+    needed = budget["all"] - (folder_bytes(run) - aside)
     free = shutil.disk_usage(run).free
     if needed <= free:
         return

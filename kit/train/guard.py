@@ -5,7 +5,7 @@ Only `kit.train.trainer` imports this module: it loads torch and transformers.
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -54,6 +54,8 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         self.losses: list[torch.Tensor] = []
         """Of those of its batches that are done."""
         self.items: Any = None
+        self.forget_step: Callable[[], None] = lambda: None
+        """Takes back what was noted since the step that runs began."""
         self.overflowed = False
         super().__init__(*args, **kwargs)
         rows, eval_rows = self.args.per_device_train_batch_size, self.args.per_device_eval_batch_size
@@ -94,6 +96,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         """The batches of the next step."""
         self.batches, self.items = super().get_batch_samples(*args, **kwargs)
         self.losses = []
+        self.forget_step = self._forgets("train")
         return self.batches, self.items
 
     def training_step(
@@ -140,12 +143,12 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         """
         if self.args.world_size > 1:  # the others would wait for the passes that this one does again
             return work()
-        with self._noted_once(validating) as forget:
-            loss = within_memory(work)
-            while loss is None:
-                self.make_smaller(batch, validating)
-                forget()
-                loss = within_memory(again)
+        forget = self._forgets("eval") if validating else self.forget_step
+        loss = within_memory(work)
+        while loss is None:
+            self.make_smaller(batch, validating)
+            forget()
+            loss = within_memory(again)
         return loss
 
     def make_smaller(self, batch: Any, validating: bool) -> None:
@@ -155,24 +158,27 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
             ModelError: they cannot be halved further.
         """
         if validating:
-            halved = self.size.halve_eval()
+            halved = self.cuts and self.size.halve_eval()
         else:
-            halved = self.size.halve(max(self.row_lengths())) if self.cuts else False
+            halved = self.cuts and self.size.halve(max(self.row_lengths()))
         if not halved:
             raise self.no_room(batch, validating)
         self.smaller(validating)
 
-    @contextmanager
-    def _noted_once(self, validating: bool) -> Iterator[Callable[[], None]]:
-        """TRL keeps figures of every pass for the next log; `forget` takes back those noted in the block."""
-        notes = getattr(self, "_metrics", {}).get("eval" if validating else "train", {})
-        before = {name: len(values) for name, values in notes.items()}
+    def _forgets(self, mode: str) -> Callable[[], None]:
+        """TRL keeps figures of every pass for the next log, and a count of tokens; what this gives takes back
+        all that is noted from here on, for passes that are done again.
+        """
+        notes = getattr(self, "_metrics", {}).get(mode, {})
+        before = {name: list(values) for name, values in notes.items()}
+        tokens = getattr(self, "_total_train_tokens", 0)
 
         def forget() -> None:
-            for name, values in notes.items():
-                del values[before.get(name, 0) :]
+            notes.clear()
+            notes.update({name: list(values) for name, values in before.items()})
+            self._total_train_tokens = tokens
 
-        yield forget
+        return forget
 
     def prediction_step(
         self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None

@@ -55,7 +55,7 @@ def begin_manifest(
 
     Args:
         resumed_at: the step that the run continues from; None where it begins. A resumed run keeps when,
-            with which settings and on what it began.
+            with which settings and on what it began, and what was measured of it until it is again.
         place: which of several stages it is, and from which run it goes on; see `kit.train.chain`.
     """
     before = load_manifest(run) if resumed_at is not None else {}
@@ -69,6 +69,7 @@ def begin_manifest(
         "sharding": config.hardware.sharding,
     }
     manifest = {
+        **before,
         "schema": 1,
         "run": run.name,
         "status": "running",
@@ -87,6 +88,7 @@ def begin_manifest(
         "stopped_early": False,
         "batch": before.get("batch"),
     }
+    manifest.pop("ended", None)
     save_manifest(run, manifest)
     return manifest
 

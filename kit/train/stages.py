@@ -80,7 +80,7 @@ def train(
             from another golden checkpoint.
         DiskError: the disk has too little space for the run, or became full within it.
         KeyboardInterrupt: Ctrl-C; the run keeps a checkpoint, if it had made a step, and the status
-            `interrupted`.
+            `interrupted`; `finished` where its last step was done.
         Terminated: SIGTERM; the same.
     """
     join_processes(config.hardware)
@@ -124,6 +124,8 @@ def train(
             check_space(run, manifest["disk"], config.train.save_total_limit)
             announce(interruption.console, run, manifest, config)
             manifest |= run_trainer(trainer, golden, checkpoint, interruption, manifest)
+        if interruption.agree_to_stop():  # within the last step or save: finished, and nothing follows
+            interruption.stop()
     return run
 
 

@@ -28,6 +28,7 @@ from kit.models.tiny import (
     system_prompt,
     tiny_folder,
 )
+from kit.train.processes import world_size
 
 VALIDATION_ROWS = 64
 WITH_SYSTEM_PROMPT = 0.5
@@ -45,11 +46,15 @@ def build_tiny() -> Path:
     Two processes do not build it twice: the second waits for the first.
 
     Raises:
-        ModelError: no recipe's grammar can be found to make the corpus from.
+        ModelError: no recipe's grammar can be found to make the corpus from; or this is one of several
+            training processes, each of which trains its part only.
     """
     folder = tiny_folder()
     if folder.is_dir():
         return folder
+    if world_size() > 1:
+        message = f"tiny is not built yet, and not by one of {world_size()} training processes"
+        raise ModelError(Problem("model.name", message, "build it first: `casekit data prepare`"))
     from filelock import FileLock, Timeout
 
     console = Console(stderr=True)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.config.errors import CasekitError, InvalidRunError
+from kit.config.errors import CasekitError, InvalidRunError, Terminated
 from kit.config.schema import Config
 from kit.config.schema_tune import Tune
 from kit.train.metrics import read_metrics
@@ -95,12 +95,24 @@ def try_out(
         study.tell(trial, state=TrialState.FAIL)
         if not failed:
             raise
+    except (KeyboardInterrupt, Terminated):
+        run = folder / "runs" / trial.user_attrs.get("run", "")
+        if run.name != "runs" and load_manifest(run)["status"] == "finished":  # stopped within its last step
+            note_end(study, trial, judge, run)
+        raise
     else:
-        score, loss = reached(run)
-        for name, value in {"score": score, "eval_loss": loss}.items():
-            trial.set_user_attr(name, value)
-        state = TrialState.PRUNED if judge.gave_up else TrialState.COMPLETE
-        study.tell(trial, None if judge.gave_up else judge.value(score, loss), state)
+        note_end(study, trial, judge, run)
+
+
+def note_end(study: "optuna.Study", trial: "optuna.Trial", judge: "Judge", run: Path) -> None:
+    """Hand the study what a finished run reached."""
+    from optuna.trial import TrialState
+
+    score, loss = reached(run)
+    for name, value in {"score": score, "eval_loss": loss}.items():
+        trial.set_user_attr(name, value)
+    state = TrialState.PRUNED if judge.gave_up else TrialState.COMPLETE
+    study.tell(trial, None if judge.gave_up else judge.value(score, loss), state)
 
 
 def own_fault(error: Exception, words: list[str]) -> str | None:

@@ -289,6 +289,7 @@ def test_a_threshold_that_nothing_can_miss_is_refused(make_project: Make) -> Non
         ("method: qlra", "`method.name`: unknown value 'qlra'", "did you mean `qlora`?"),
         ("model: {dtype: bf16}", "unknown value 'bf16'", "allowed: auto, bfloat16, float16, float32"),
         ("train: {learning_rate: fast}", "found 'fast', expected a number", ""),
+        ("train: {max_steps: 0}", "0 steps train nothing", ""),
         ("train: {global_batch_size: 30}", "must be a multiple of `per_device_train_batch_size` (8)", ""),
         ("data: {sources: [{path: a, hub: b}]}", "exactly one of `path`, `hub` and `grammar`", ""),
         ("data: {split: {valid: 0.6, test: 0.5}}", "leave something to train on", ""),

@@ -15,7 +15,7 @@ from train_world import dialogue, refusal, weights_of
 
 from kit import pipeline
 from kit.config import load_config
-from kit.config.errors import ConfigError, DataError, InvalidRunError
+from kit.config.errors import ConfigError, DataError, InvalidRunError, Terminated
 from kit.data.answers import render_pair
 from kit.data.prepared import find_prepared
 from kit.hooks import load_hooks
@@ -23,6 +23,7 @@ from kit.models.loading import load_base, load_tokenizer, load_tuned
 from kit.train.examples import load_rows, tokenise
 from kit.train.recorder import Recorder
 from kit.train.runs import list_runs
+from kit.train.saving import ResumableTrainer
 
 pytestmark = pytest.mark.slow
 
@@ -198,6 +199,25 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, project: Path, stage: str, ste
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Recorder, "on_step_end", press)
         pipeline.train(loaded(project))
+
+
+def test_a_signal_in_the_last_save_of_a_stage_lets_no_other_begin(base, tmp_path, monkeypatch):
+    project = write_project(tmp_path / "project", base, "lora")
+    original = ResumableTrainer._save_checkpoint
+
+    def save(self, *rest):
+        if self.state.global_step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(Terminated):
+        patch.setattr(ResumableTrainer, "_save_checkpoint", save)
+        pipeline.train(loaded(project))
+    (first,) = list_runs(project)
+    assert manifest_of(first)["status"] == "finished" and manifest_of(first)["steps"] == 4
+    second = pipeline.resume(loaded(project))
+    assert list_runs(project) == [first, second], "and it goes on with the next"
+    assert manifest_of(second)["continues"]["run"] == first.name
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -12,7 +12,7 @@ from train_world import same_end
 
 from kit.config.errors import Problem
 from kit.files import write_json
-from kit.train.checkpoints import damage, last_checkpoint, seal, usable_checkpoint
+from kit.train.checkpoints import damage, seal, usable_checkpoint
 
 
 def make_checkpoint(run: Path, step: int) -> Path:
@@ -69,7 +69,7 @@ DAMAGES: dict[Callable[[Path], None], str] = {
 @pytest.mark.parametrize("harm", DAMAGES)
 def test_damage_is_found_named_and_the_checkpoint_before_it_used(harm, tmp_path):
     whole, harmed = make_checkpoint(tmp_path, 4), make_checkpoint(tmp_path, 10)
-    assert damage(whole) is None and last_checkpoint(tmp_path) == harmed
+    assert damage(whole) is None and usable_checkpoint(tmp_path, pytest.fail) == harmed
     harm(harmed)
     assert damage(harmed) == DAMAGES[harm]
     told: list[Problem] = []

@@ -8,7 +8,7 @@ import pytest
 from train_world import same_end
 
 from kit.config.errors import ConfigError, DiskError
-from kit.train.checkpoints import last_checkpoint
+from kit.train.checkpoints import set_aside, usable_checkpoint
 from kit.train.disk import check_space, folder_bytes, full_disk_told, in_words
 from kit.train.stages import train
 
@@ -22,10 +22,12 @@ def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+@pytest.mark.parametrize("method", ["full", "lora", "qlora", "pissa"])
 def test_a_checkpoint_takes_what_was_predicted_to_a_few_percent(method, settings, prepared, tmp_path):
-    config = settings(method, save_steps=2, max_steps=4)
-    config = config.model_copy(update={"method": config.method.model_copy(update={"rank": 64})})
+    begins = {"init_lora_weights": method} if method == "pissa" else {}
+    config = settings("lora" if begins else method, save_steps=2, max_steps=4)
+    changed = {"rank": 32 if begins else 64, **begins}
+    config = config.model_copy(update={"method": config.method.model_copy(update=changed)})
     run = train(config, tmp_path, prepared, None)
     budget = json.loads((run / "manifest.json").read_text())["disk"]
     assert budget["checkpoint"] == pytest.approx(folder_bytes(run / "checkpoints" / "checkpoint-4"), rel=0.05)
@@ -54,8 +56,12 @@ def test_what_a_resumed_run_has_written_is_not_asked_for_again(tmp_path, monkeyp
     with pytest.raises(DiskError, match=r"takes up to 14\.0 GB more .* which has 14\.0 GB free"):
         check_space(tmp_path, BUDGET, limit=3)
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "weights").write_bytes(bytes(1_000_000))
+    (tmp_path / "checkpoints" / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint-4" / "weights").write_bytes(bytes(1_000_000))
     check_space(tmp_path, BUDGET, limit=3)
+    set_aside(tmp_path / "checkpoints" / "checkpoint-4")  # nothing takes its place
+    with pytest.raises(DiskError):
+        check_space(tmp_path, BUDGET, limit=3)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +95,7 @@ def test_a_disk_that_fills_up_costs_no_earlier_checkpoint(
     assert "the disk is full" in done.said and "`casekit train --resume` goes on" in done.said
     assert "Traceback" not in done.said
     (run,) = (project / "runs").iterdir()
-    assert last_checkpoint(run).name == f"checkpoint-{stands}"
+    assert usable_checkpoint(run, pytest.fail).name == f"checkpoint-{stands}"
     assert json.loads((run / "golden" / "golden.json").read_text())["step"] == golden
     assert [path.name for path in (run / "checkpoints").glob(".*")] == [], "what was begun takes no space"
 

@@ -17,7 +17,9 @@ from transformers import Qwen3Model
 from kit.config.errors import ModelError
 from kit.memory import Memory, memory_now, ran_out
 from kit.train import watch
+from kit.train.guard import GuardedTrainer
 from kit.train.metrics import read_metrics
+from kit.train.passes import PassSize
 from kit.train.stages import train
 
 pytestmark = pytest.mark.slow
@@ -167,6 +169,49 @@ def test_memory_that_runs_out_in_a_step_does_that_step_again(
     assert (batch["rows"], batch["accumulation"], batch["since_step"]) == (2, 4, 2)
     (event,) = events(tight, "memory_ran_out")
     assert event["message"].startswith("memory ran out at step 3: going on with 2 of 4 rows")
+
+
+def test_a_step_that_is_done_again_is_noted_once(settings, tmp_path, holds, monkeypatch):
+    """In its second pass: what the first has noted is not noted a second time."""
+    pairs = write_preferences(tmp_path / "pairs", train=16, valid=4)
+    config = settings(
+        "lora", stage="dpo", per_device_train_batch_size=4, max_steps=2, save_steps=1, logging_steps=100
+    )
+
+    def owed(run: Path) -> tuple[list[float], int]:
+        pending = json.loads((run / "checkpoints" / "checkpoint-1" / "pending.json").read_text())
+        return pending["noted"]["rewards/margins"], pending["tokens"]
+
+    free, tokens = owed(train(config, tmp_path / "a", pairs, None))
+    begun: list[int] = []
+    original = GuardedTrainer.get_batch_samples
+
+    def begin(self: Any, *args: Any) -> Any:
+        begun.append(1)
+        return original(self, *args)
+
+    def fits(ids: torch.Tensor) -> bool:  # a pass is two: the model and its reference
+        if len(begun) != 1:
+            return True
+        passes.append(len(ids))
+        return len(passes) != 3
+
+    passes: list[int] = []
+    monkeypatch.setattr(GuardedTrainer, "get_batch_samples", begin)
+    holds(fits)
+    tight, counted = owed(train(config, tmp_path / "b", pairs, None))
+    assert passes[:4] == [8, 8, 8, 4], "it ran out in the second pass"
+    assert (len(free), len(tight)) == (2, 4) and counted == tokens
+
+
+def test_validation_that_goes_through_whole_is_not_tried_again():
+    size = PassSize(rows=8, tokens=None, eval_rows=8)
+    trainer: Any = SimpleNamespace(
+        cuts=False, size=size, smaller=pytest.fail, no_room=lambda batch, validating: ModelError("no room")
+    )
+    with pytest.raises(ModelError, match="no room"):
+        GuardedTrainer.make_smaller(trainer, [], validating=True)
+    assert size.eval_rows == 8
 
 
 def test_one_row_that_does_not_fit_is_refused_with_what_helps(settings, prepared, tmp_path, holds):

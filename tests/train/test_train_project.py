@@ -11,7 +11,7 @@ from train_project import loaded, write_project
 
 from kit import pipeline
 from kit.config import Config
-from kit.config.errors import ConfigError, InvalidRunError, ModelError
+from kit.config.errors import ConfigError, InvalidRunError, ModelError, Terminated
 from kit.config.yaml_lines import load_yaml
 from kit.files import sha256_file, sha256_json
 from kit.models.loading import model_folder, weights_sha256
@@ -169,4 +169,20 @@ def test_data_is_checked_before_any_weights_are_there(project):
     assert "user" in pipeline.show_rows(loaded(project), "0", "train", None, Look(True, False)).plain
     with pytest.raises(ModelError, match=r"no .safetensors file is there"):
         pipeline.train(loaded(project))
+    assert not (project / "runs").exists()
+
+
+def test_sigterm_before_there_is_a_run_ends_in_order(project, monkeypatch):
+    def at_once(*rest):
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr("kit.train.stages.tokenise", at_once)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # not the default, which would end the tests
+    try:
+        with pytest.raises(Terminated):
+            pipeline.train(loaded(project))
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert not (project / "runs").exists()

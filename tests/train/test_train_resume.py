@@ -12,7 +12,7 @@ from train_world import losses_of, weights_of, write_prepared
 
 from kit.config.errors import ConfigError
 from kit.files import write_json
-from kit.train.checkpoints import last_checkpoint
+from kit.train.checkpoints import usable_checkpoint
 from kit.train.metrics import fluctuation, forget_after, loss_summary, read_metrics
 from kit.train.resume import check_resumable, differences, told
 from kit.train.runs import find_run, latest_run, latest_unfinished_run
@@ -56,7 +56,9 @@ def test_a_continued_run_equals_an_unbroken_one_bit_for_bit(method, packing, set
     config = config.model_copy(update={"method": config.method.model_copy(update={"dropout": 0.1})})
     unbroken = train(config, tmp_path / "a", prepared, InterruptAt(99))
     run = interrupted(config, tmp_path / "b", prepared, evaluation=2)
-    assert last_checkpoint(run).name == "checkpoint-8"  # asked during the evaluation at 8, so after it
+    assert (
+        usable_checkpoint(run, pytest.fail).name == "checkpoint-8"
+    )  # asked during the evaluation at 8, so after it
     assert status(run) == "interrupted"
 
     continued = train(config, tmp_path / "b", prepared, InterruptAt(99), resume=run)
@@ -105,15 +107,35 @@ def test_a_run_killed_after_its_last_checkpoint_only_has_to_be_closed(settings, 
 
 
 @pytest.mark.slow
+def test_a_resume_that_fails_while_the_model_loads_forgets_nothing(settings, prepared, tmp_path, monkeypatch):
+    run = train(settings(max_steps=2), tmp_path, prepared, None)
+    as_killed(run)
+    before = json.loads((run / "manifest.json").read_text())
+
+    def fails(*rest):
+        raise OSError("the network is down")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="the network"):
+        patch.setattr("kit.train.setup.load_for_training", fails)
+        train(settings(max_steps=2), tmp_path, prepared, None, resume=run)
+    after = json.loads((run / "manifest.json").read_text())
+    assert after["status"] == "failed" and len(after["sessions"]) == 2
+    for name in ("steps", "trainable_parameters", "disk", "packing", "probe", "flops_per_token"):
+        assert after[name] == before[name], name
+    assert after["steps"] == 2 and after["disk"]["all"] > 0 and after["probe"]
+
+
+@pytest.mark.slow
 def test_half_written_checkpoints_do_not_push_out_whole_ones(settings, prepared, tmp_path):
     config = settings(num_train_epochs=2, save_steps=3, save_total_limit=1)
     run = interrupted(config, tmp_path, prepared, evaluation=1)
-    assert last_checkpoint(run).name == "checkpoint-3"
+    assert usable_checkpoint(run, pytest.fail).name == "checkpoint-3"
     half = run / "checkpoints" / "checkpoint-100"
     half.mkdir()
     (half / "trainer_state.json").write_text('{"global_step": 1')
-    assert last_checkpoint(run).name == "checkpoint-3"
     train(config, tmp_path, prepared, None, resume=run)
+    sessions = json.loads((run / "manifest.json").read_text())["sessions"]
+    assert sessions[-1]["from_step"] == 3
     left = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert left == ["checkpoint-12", "damaged-checkpoint-100"]
 
@@ -154,7 +176,7 @@ def test_patience_counts_over_an_interruption(settings, prepared, tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_before_the_first_checkpoint_keeps_the_step_it_stopped_at(settings, prepared, tmp_path):
     run = interrupted(settings(eval_steps=1, save_steps=100), tmp_path, prepared, evaluation=1)
-    assert last_checkpoint(run).name == "checkpoint-1"
+    assert usable_checkpoint(run, pytest.fail).name == "checkpoint-1"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -290,5 +312,5 @@ def test_a_run_killed_at_its_last_step_within_an_epoch_makes_no_further_step(set
     before, weights = losses_of(run), weights_of(run)
     as_killed(run)
     train(settings(max_steps=4), tmp_path, prepared, None, resume=run)
-    assert last_checkpoint(run).name == "checkpoint-4"
+    assert usable_checkpoint(run, pytest.fail).name == "checkpoint-4"
     assert (losses_of(run), weights_of(run)) == (before, weights)

@@ -10,7 +10,7 @@ from train_project import loaded
 from train_world import same_end
 
 from kit.models.loading import load_tuned
-from kit.train.checkpoints import last_checkpoint, read_pending
+from kit.train.checkpoints import read_pending, usable_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def test_a_stopped_run_says_how_to_go_on_and_does(
         assert status == "interrupted"
         assert f"`casekit train --resume {DROPOUT}` continues" in done.said
         assert "Traceback" not in done.said
-    found = last_checkpoint(run)
+    found = usable_checkpoint(run, pytest.fail)
     assert (found and found.name) == checkpoint
     left_off = moment in ("validation", "answers")
     assert bool(read_pending(found).get("validation")) == left_off, "a validation is not waited for"

@@ -82,6 +82,14 @@ def test_without_recipes_it_says_so():
         tiny.corpus([], 10, SEED)
 
 
+def test_one_of_several_processes_does_not_build_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("CASEKIT_CACHE", str(tmp_path))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ModelError, match=r"not by one of 2 training processes.*\n?.*casekit data prepare"):
+        tiny.build_tiny()
+    assert list(tmp_path.iterdir()) == []
+
+
 def fake_build(folder: Path, dialogues: list, training: object, seed: int) -> None:
     """Stands in for the minute of training; counts how often it is called."""
     import time

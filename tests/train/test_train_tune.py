@@ -22,7 +22,8 @@ from kit.tune.check import check_tunable, search_folder
 pytest.importorskip("optuna", reason="the extra `tune` is not installed")
 pytestmark = pytest.mark.slow
 
-SHORT = ["train.max_steps=2", "train.eval_steps=1", "train.save_steps=1"]
+LAST = 2
+SHORT = [f"train.max_steps={LAST}", "train.eval_steps=1", "train.save_steps=1"]
 SEARCH = ["tune.learning_rate=[1e-5, 1e-2]", "tune.rank=[2, 4]", "tune.objective=eval_loss", *SHORT]
 
 
@@ -89,13 +90,19 @@ def test_a_trial_worse_than_most_at_the_same_place_is_given_up(project, monkeypa
     assert found_in(folder)["best"]["number"] < 2
 
 
-def test_a_search_that_was_interrupted_goes_on_with_its_trial(project, monkeypatch):
-    words = ["tune.learning_rate=[1e-3, 9e-3]", "tune.trials=1", *SHORT, "train.weight_decay=0.01"]
+@pytest.mark.parametrize(("step", "sessions"), [(1, [0, 1]), (LAST, [0])])
+def test_a_search_that_was_interrupted_goes_on_with_its_trial(step, sessions, project, monkeypatch):
+    """Within a trial, or in its last save: then it counts, and no other begins."""
+    words = ["tune.learning_rate=[1e-3, 9e-3]", "tune.trials=1", *SHORT, f"train.weight_decay=0.0{step}"]
     real = stages.run_trainer
 
     class Stop(TrainerCallback):
         def on_step_end(self, args, state, control, **_):
-            if state.global_step == 1:
+            if state.global_step == step < LAST:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def on_save(self, args, state, control, **_):
+            if state.global_step == step == LAST:
                 os.kill(os.getpid(), signal.SIGINT)
 
     def interrupted(trainer, *args, **kwargs):
@@ -109,7 +116,7 @@ def test_a_search_that_was_interrupted_goes_on_with_its_trial(project, monkeypat
     folder = pipeline.tune(loaded(project, *words), lambda line: None)
     (run,) = (folder / "runs").iterdir()
     manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["status"] == "finished" and [one["from_step"] for one in manifest["sessions"]] == [0, 1]
+    assert manifest["status"] == "finished" and [one["from_step"] for one in manifest["sessions"]] == sessions
     (trial,) = found_in(folder)["trials"]
     assert trial["state"] == "complete" and math.isfinite(trial["score"])
 
