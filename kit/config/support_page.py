@@ -83,7 +83,8 @@ _NOTE = """\
 is refused has the numbers of its reasons, [listed below](#refused). `1; 2 refused` is trained with one alone.
 """
 _SHARDED = """\
-`sharding` is `hardware.sharding: fsdp`, over two processes on CPUs.
+`sharding` is `hardware.sharding: fsdp`, over two processes on CPUs; `deepspeed` is refused, for this release
+has not trained with it.
 """
 
 
