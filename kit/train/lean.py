@@ -31,13 +31,18 @@ class LeanTrainer(Trainer):  # type: ignore[misc]
 
 @contextmanager
 def training_mode(model: torch.nn.Module) -> Iterator[None]:
-    """The model in training mode; within, asking for the mode that it is in walks through nothing."""
-    if not model.training:
+    """The model in training mode; within, asking for the mode that it is in walks through nothing.
+
+    Its mode is that of the module within, where it is wrapped for several processes: validation puts that one
+    alone into evaluation mode, and the wrapper would go on saying that it trains.
+    """
+    inner = getattr(model, "module", model)
+    if not inner.training:
         model.train()
     original = model.train
 
     def train(mode: bool = True) -> torch.nn.Module:
-        return model if mode == model.training else original(mode)
+        return model if mode == inner.training else original(mode)
 
     model.train = train  # type: ignore[method-assign]
     try:
