@@ -18,6 +18,15 @@ class LeanTrainer(Trainer):  # type: ignore[misc]
     should be launching a GPU's kernels. `bench/train.py` measures what is left.
     """
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, from the first step with every module in training mode.
+
+        A loaded model comes in evaluation mode, an adapter around it does not: the whole would look as if it
+        were in training mode, and recompute nothing until the first validation.
+        """
+        self.model.train()
+        return super().train(*args, **kwargs)
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Forward and backward pass of a model that is put into training mode once, not with every pass."""
         with training_mode(model):
