@@ -49,10 +49,12 @@ docs: setup
 	$(BIN)/python -m kit.report.contract
 	$(BIN)/python -m kit.report.schema_page > docs/reference/report-json.md
 
-# Trains every stage with every method, a few steps each, and writes the support page from what it found.
+# Trains every stage with every method, a few steps each, and writes the support page from what it found;
+# PART is an expression of pytest's -k for some of them, such as PART="grpo or is_refused_with".
+PART ?= test
 support: setup
 	CASEKIT_RECORD_SUPPORT=docs/reference/support.json OMP_NUM_THREADS=1 $(BIN)/pytest -q \
-	  tests/train/test_train_support.py -k "trains or refused or two_processes"
+	  tests/train/test_train_support.py -k "(trains or refused or two_processes) and ($(PART))"
 	$(BIN)/python -m kit.config.support_page docs/reference/support.json > docs/reference/support.md
 
 clean:

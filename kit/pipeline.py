@@ -184,8 +184,8 @@ def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:
         tell: is given a line about every trial that ended.
 
     Raises:
-        ConfigError: several stages or processes are asked for, of which a trial has one; or there are no
-            validation rows or no adapter to compare by.
+        ConfigError: `train.stages` or several processes are asked for, a rank or batch that is listed cannot
+            be trained, or there are no validation rows to compare by.
     """
     from kit.data.prepared import find_prepared
     from kit.train.chain import Link
@@ -193,10 +193,10 @@ def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:
     from kit.tune.page import write_results
     from kit.tune.search import open_study, search
 
-    config, root = loaded.config, loaded.root
-    prepared = find_prepared(config, root, load_hooks(root), tokenizer(config))
-    check_tunable(config, prepared)
-    folder = search_folder(config, root, prepared)
+    config, root, hooks = loaded.config, loaded.root, load_hooks(loaded.root)
+    prepared = find_prepared(config, root, hooks, tokenizer(config))
+    check_tunable(loaded, prepared)
+    folder = search_folder(config, root, prepared, hooks)
     alone = Link([config.train.stage], number=0, before=None)
 
     def run_trial(words: list[str], resume: Path | None, gives_up: "GivesUp") -> Path:

@@ -24,12 +24,13 @@ from kit.config.yaml_lines import Key
 Tree = dict[str, Any]
 
 
-def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]:
+def check_across_sections(tree: Tree, refused: Collection[Key], continues: bool = False) -> list[Finding]:
     """Every reference from one section to another that leads nowhere, and every name given twice.
 
     Args:
         tree: all layers, merged.
         refused: the keys at which the schema found something wrong.
+        continues: whether the stage goes on from an earlier one.
     """
     settings = _Settings(tree, refused)
     return [
@@ -44,7 +45,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key]) -> list[Finding]
         *check_preference(tree),
         *_grpo(settings),
         *check_method(tree),
-        *check_support(tree),
+        *check_support(tree, continues),
         *check_engine(tree),
         *check_hardware(tree),
     ]

@@ -1,11 +1,16 @@
 """What `evaluate.engine: vllm` cannot do: all that looks into the model, which vLLM keeps to itself."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from kit.config.explain import Finding
+from kit.config.methods import LORA, method_of
+from kit.config.support import is_pissa
 
 _LOOK_INSIDE = ("answer_perplexity", "memorised_secrets", "calibration_error", "brier_score", "risk_coverage")
 _SERVED = ("full", "freeze", "lora")
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""vLLM's room for adapters comes in these sizes."""
 _HINT = "set evaluate.engine: transformers"
 
 
@@ -35,4 +40,19 @@ def check_engine(tree: dict[str, Any]) -> list[Finding]:
     if isinstance(name, str) and name not in _SERVED:
         message = f"vLLM serves {', '.join(_SERVED)} as they were trained, and the method is {name}"
         found.append(Finding(("evaluate", "engine"), message, _HINT))
-    return found
+    return [*found, *_adapter(tree)]
+
+
+def _adapter(tree: dict[str, Any]) -> Iterator[Finding]:
+    """What vLLM would refuse of the adapter that the run will leave, hours before there is one."""
+    method = method_of(tree)
+    if method is None or method.name not in LORA:
+        return
+    if method.use_dora:
+        message = "vLLM does not serve DoRA (`method.use_dora`)"
+        yield Finding(("evaluate", "engine"), message, f"set it to false, or {_HINT}", needs_rest=True)
+    saved = method.rank * (2 if is_pissa(method) else 1)  # PEFT's conversion of PiSSA to LoRA doubles it
+    if saved > RANKS[-1]:
+        how = ", twice `method.rank`, as PiSSA is saved" if is_pissa(method) else " (`method.rank`)"
+        message = f"vLLM serves ranks up to {RANKS[-1]}, and the adapter is saved with rank {saved}{how}"
+        yield Finding(("evaluate", "engine"), message, f"lower it, or {_HINT}", needs_rest=True)

@@ -72,7 +72,7 @@ def check_grpo(tree: dict[str, Any], metrics: list[str]) -> list[Finding]:
             if name != "rewards" and getattr(grpo, name) != getattr(Grpo(), name)
         ]
     found = [*_rewards(grpo, metrics), *_nothing_to_reward(grpo, train, metrics)]
-    return [*found, *_batch(grpo, train), *_processes(tree), *_rest(grpo, tree)]
+    return [*found, *_batch(grpo, train), *_rest(grpo, tree)]
 
 
 def _rewards(grpo: Grpo, metrics: list[str]) -> Iterator[Finding]:
@@ -117,18 +117,6 @@ def _batch(grpo: Grpo, train: dict[str, Any]) -> Iterator[Finding]:
             "set it to false: prompts of like length share a batch",
             needs_rest=True,
         )
-
-
-def _processes(tree: dict[str, Any]) -> Iterator[Finding]:
-    for name in ("num_processes", "num_machines"):
-        count = _section(tree, "hardware").get(name, 1)
-        if isinstance(count, int) and count > 1:
-            yield Finding(
-                ("hardware", name),
-                f"`hardware.{name}` is {count}, and grpo draws and compares its answers in one process",
-                "set it to 1",
-                needs_rest=True,
-            )
 
 
 def _rest(grpo: Grpo, tree: dict[str, Any]) -> Iterator[Finding]:

@@ -41,6 +41,10 @@ def _machines(hardware: Hardware) -> Iterator[Finding]:
 
 
 def _sharding(hardware: Hardware, tree: dict[str, Any]) -> Iterator[Finding]:
+    if hardware.sharding == "deepspeed":
+        message = "is deepspeed, and this release has not trained with it"
+        yield _finding("sharding", message, "set it to fsdp, which shares the same parts out among GPUs")
+        return
     if hardware.sharding == "none":
         if hardware.cpu_offload:
             message = "moves parts of a sharded model, and hardware.sharding is none"

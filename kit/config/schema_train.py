@@ -186,8 +186,8 @@ class Hardware(Section):
     main_address: str | None = None
     """Of several machines: `host:port` of the one with rank 0, a port that the others can reach."""
     sharding: Literal["none", "fsdp", "deepspeed"] = "none"
-    """`none` holds the whole model in every process; `fsdp` (FSDP2) and `deepspeed` (ZeRO-3) share weights,
-    gradients and optimizer state out among the GPUs."""
+    """`none` holds the whole model in every process; `fsdp` (FSDP2) shares weights, gradients and optimizer
+    state out among the GPUs. `deepspeed` is refused: this release has not trained with it."""
     cpu_offload: bool = False
     """Sharded only: keep in the machine's memory what a GPU does not need just now. Slow."""
 

@@ -63,7 +63,7 @@ def check_with_stages(tree: Tree, refused: Collection[Key]) -> list[Finding]:
     names = [str(own["name"]) for own in named]
     found: dict[tuple[Key, str], list[tuple[str, Finding]]] = {}
     for number, own in enumerate(named):
-        for finding in _alone(tree, own, refused):
+        for finding in _alone(tree, own, refused, continues=number > 0):
             placed = _placed(finding, number, own)
             of_data = placed.key[:1] == ("data",)  # said of each stage in its own words
             same = (placed.key, "" if of_data else placed.message)
@@ -113,15 +113,20 @@ def _merged(under: Tree, over: Tree) -> Tree:
     return both
 
 
-def _alone(tree: Tree, own: Tree, refused: Collection[Key]) -> list[Finding]:
-    """What is wrong with a project of this stage alone, but what the schema said already."""
+def _alone(tree: Tree, own: Tree, refused: Collection[Key], continues: bool) -> list[Finding]:
+    """What is wrong with a project of this stage alone, but what the schema said already.
+
+    Args:
+        continues: whether a stage stands before it.
+    """
     alone = {**tree, "train": _train_alone(tree["train"], own)}
     findings: list[Finding] = []
     try:
         Config.model_validate(alone)
     except ValidationError as error:
         findings = [finding for finding in explain(error) if finding.key not in refused]
-    across = check_across_sections(alone, [*refused, *(finding.key for finding in findings)])
+    known = [*refused, *(finding.key for finding in findings)]
+    across = check_across_sections(alone, known, continues)
     return [*findings, *across]
 
 

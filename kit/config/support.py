@@ -24,6 +24,8 @@ class Chosen:
     method: MethodConfig
     train: Train
     hardware: Hardware
+    continues: bool = False
+    """Whether the stage goes on from an earlier one of `train.stages`."""
 
     @property
     def shared_out(self) -> bool:
@@ -109,15 +111,18 @@ REFUSALS: tuple[Refusal, ...] = (
         hint="choose one of the two",
     ),
     Refusal(
-        what="`dpo` or `kto` with another `init_lora_weights` than `default`",
+        what="`dpo`, `kto` or `grpo` with `beta`, from the base, with another `init_lora_weights` than "
+        "`default`",
         key=("method", "init_lora_weights"),
         holds=lambda chosen: (
             chosen.method.name in LORA
             and chosen.method.init_lora_weights != "default"
             and chosen.has_reference
+            and not chosen.continues  # the reference is then a copy of the adapter it goes on from
         ),
         reason="the reference is the model with its adapter switched off, which is not where training begins",
-        hint="use `default`, or a loss without a reference (`simpo`, orpo)",
+        hint="use `default`, a loss without a reference (`simpo`, orpo), or a stage before it such as "
+        "`train.stages: [sft, dpo]`",
     ),
     Refusal(
         what="`prompt` with stage `reward`",
@@ -162,6 +167,13 @@ REFUSALS: tuple[Refusal, ...] = (
         reason="the conversion of PiSSA and the optimiser of LoRA+ need the whole adapter in one process",
         hint="set it to none, or take the setting of `method` out",
     ),
+    Refusal(
+        what="`grpo` with several processes",
+        key=("hardware", "num_processes"),
+        holds=lambda chosen: chosen.train.stage == "grpo" and chosen.hardware.world_size > 1,
+        reason="grpo draws and compares its answers in one process",
+        hint="set it, and hardware.num_machines, to 1",
+    ),
 )
 """All of them; the support page lists them in this order."""
 
@@ -176,11 +188,12 @@ def refused(chosen: Chosen) -> list[Refusal]:
     return [refusal for refusal in REFUSALS if refusal.holds(chosen)]
 
 
-def check_support(tree: dict[str, Any]) -> Iterator[Finding]:
+def check_support(tree: dict[str, Any], continues: bool = False) -> Iterator[Finding]:
     """Every combination in the merged tree that is not supported.
 
     Args:
         tree: all layers, merged. What the schema refuses is not looked at.
+        continues: as of `Chosen`.
     """
     method = method_of(tree)
     try:
@@ -190,6 +203,6 @@ def check_support(tree: dict[str, Any]) -> Iterator[Finding]:
         return
     if method is None:
         return
-    for refusal in refused(Chosen(method, train, hardware)):
+    for refusal in refused(Chosen(method, train, hardware, continues)):
         place = ".".join(map(str, refusal.key))
         yield Finding(refusal.key, f"`{place}`: {refusal.reason}", refusal.hint, needs_rest=True)

@@ -15,10 +15,12 @@ from kit.config.methods import method_names
 from kit.config.support import REFUSALS
 
 RECORD = "support.json"
+PROCESSES = "two processes"
+"""The option of a combination that is refused with more than one process."""
 
 
 class Trained(NamedTuple):
-    """A combination that was trained, with the loss of its first and last step."""
+    """A combination that was trained, with the loss of its first and last step; of grpo, the mean reward."""
 
     stage: str
     method: str
@@ -72,15 +74,17 @@ _HEAD = """\
 Written by `make support`; do not edit. It trains every combination below that is not refused, a few steps
 on a small random model on a CPU, checks that the loss falls and that the golden checkpoint loads and answers,
 and writes down what it found. The tests train them all again, and hold this page against what
-`casekit config` refuses. Stage `grpo` is not on this page, for its loss does not fall as it learns: tests
-of its own train it with every method but `qlora`.
+`casekit config` refuses. The loss of `grpo` does not fall as it learns. Of that stage it is checked that
+every step draws answers and notes their reward, that the weights leave the reference, and that the golden
+checkpoint loads and answers; tests of its own check that what is rewarded becomes likelier.
 """
 _NOTE = """\
 `1, 2` says that a combination was trained with one process and with two, each with a copy of the model; what
-is refused has the numbers of its reasons, [listed below](#refused).
+is refused has the numbers of its reasons, [listed below](#refused). `1; 2 refused` is trained with one alone.
 """
 _SHARDED = """\
-`sharding` is `hardware.sharding: fsdp`, over two processes on CPUs.
+`sharding` is `hardware.sharding: fsdp`, over two processes on CPUs; `deepspeed` is refused, for this release
+has not trained with it.
 """
 
 
@@ -89,7 +93,8 @@ def markdown_page(record: Record) -> str:
     cells: list[Trained | Refused] = [*record.trained, *record.refused]
     stages = list(dict.fromkeys(cell.stage for cell in cells))
     methods = list(dict.fromkeys(cell.method for cell in cells))
-    options = list(dict.fromkeys(cell.option for cell in cells if cell.option))
+    settings = [cell for cell in cells if cell.option not in ("", PROCESSES)]
+    options = list(dict.fromkeys(cell.option for cell in settings))
     plain = [name for name in method_names() if name in methods]
     added = [name for name in methods if name not in plain]
     tried = [stage for stage in stages if any(cell.stage == stage and cell.method in added for cell in cells)]
@@ -98,7 +103,7 @@ def markdown_page(record: Record) -> str:
     parts += ["", "## LoRA with something added", ""]
     parts += _table("`method`", added, [(stage, stage, "") for stage in tried], record)
     parts += ["", "## Settings that a method may not bear, with sft", "", _SHARDED]
-    rows = list(dict.fromkeys(cell.method for cell in cells if cell.option))
+    rows = list(dict.fromkeys(cell.method for cell in settings))
     parts += _table("method", rows, [(f"`{option}`", "sft", option) for option in options], record)
     parts += ["", "## Refused", ""]
     parts += [
@@ -123,12 +128,18 @@ def _table(title: str, methods: list[str], columns: list[tuple[str, str, str]], 
 
 def _cell(record: Record, of: tuple[str, str, str]) -> str:
     """What is said of one combination: with how many processes it was trained, or why it is refused."""
-    counts = sorted(cell.processes for cell in record.trained if cell[:3] == of)
-    if counts:
-        return ", ".join(map(str, counts))
+    counts = ", ".join(map(str, sorted(cell.processes for cell in record.trained if cell[:3] == of)))
+    if not counts:
+        return f"refused ({why})" if (why := _numbers(record, of)) else "not tried"
+    alone = _numbers(record, (of[0], of[1], PROCESSES)) if not of[2] else ""
+    return f"{counts}; 2 refused ({alone})" if alone else counts
+
+
+def _numbers(record: Record, of: tuple[str, str, str]) -> str:
+    """The numbers of the reasons for which a combination is refused; empty where it is not."""
     names = [refusal.what for refusal in REFUSALS]
-    numbers = sorted(names.index(what) + 1 for cell in record.refused if cell[:3] == of for what in cell.what)
-    return f"refused ({', '.join(map(str, numbers))})" if numbers else "not tried"
+    numbers = {names.index(what) + 1 for cell in record.refused if cell[:3] == of for what in cell.what}
+    return ", ".join(map(str, sorted(numbers)))
 
 
 if __name__ == "__main__":

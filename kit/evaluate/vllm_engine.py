@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.config.engine import RANKS
 from kit.config.errors import ConfigError, Problem
 from kit.config.schema import Config, Sampling
 from kit.evaluate.conditions import Conditions, hardware_of
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 _PART = 256
 """Prompts handed over at a time: their answers are kept before the next ones are asked."""
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Room for adapters comes in these sizes."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def load_vllm(config: Config, folder: Path, golden: Path, room: int) -> Any:
     lora = {}
     if folder != golden and (golden / "adapter_config.json").is_file():
         rank = _rank(golden)
-        lora = {"enable_lora": True, "max_lora_rank": next(size for size in _RANKS if size >= rank)}
+        lora = {"enable_lora": True, "max_lora_rank": next(size for size in RANKS if size >= rank)}
     return LLM(
         model=str(folder),
         skip_tokenizer_init=True,  # it is given tokens and gives tokens
@@ -163,7 +162,7 @@ def _rank(golden: Path) -> int:
         (bool(settings.get("use_dora")), "DoRA"),
         (bool(settings.get("modules_to_save")), "modules that were trained whole (modules_to_save)"),
         (settings.get("bias", "none") != "none", "trained biases"),
-        (rank > _RANKS[-1], f"rank {rank}"),
+        (rank > RANKS[-1], f"rank {rank}"),
     ]
     found = [fault for is_so, fault in faults if is_so]
     if found:

@@ -18,6 +18,15 @@ class LeanTrainer(Trainer):  # type: ignore[misc]
     should be launching a GPU's kernels. `bench/train.py` measures what is left.
     """
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, from the first step with every module in training mode.
+
+        A loaded model comes in evaluation mode, an adapter around it does not: the whole would look as if it
+        were in training mode, and recompute nothing until the first validation.
+        """
+        self.model.train()
+        return super().train(*args, **kwargs)
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Forward and backward pass of a model that is put into training mode once, not with every pass."""
         with training_mode(model):
@@ -31,13 +40,18 @@ class LeanTrainer(Trainer):  # type: ignore[misc]
 
 @contextmanager
 def training_mode(model: torch.nn.Module) -> Iterator[None]:
-    """The model in training mode; within, asking for the mode that it is in walks through nothing."""
-    if not model.training:
+    """The model in training mode; within, asking for the mode that it is in walks through nothing.
+
+    Its mode is that of the module within, where it is wrapped for several processes: validation puts that one
+    alone into evaluation mode, and the wrapper would go on saying that it trains.
+    """
+    inner = getattr(model, "module", model)
+    if not inner.training:
         model.train()
     original = model.train
 
     def train(mode: bool = True) -> torch.nn.Module:
-        return model if mode == model.training else original(mode)
+        return model if mode == inner.training else original(mode)
 
     model.train = train  # type: ignore[method-assign]
     try:

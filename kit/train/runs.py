@@ -155,8 +155,18 @@ def _no_run(root: Path, message: str, hint: str) -> ConfigError:
     return ConfigError(Problem(where=str(root / "runs"), message=message, hint=hint))
 
 
+def _id_at(root: Path, word: str) -> str:
+    """The id of the run of this project that `word` is a path to, from here or from its root; else `word`."""
+    runs = (root / "runs").resolve()
+    found = (Path(word), root / word) if Path(word).parts[1:] else ()
+    return next((path.name for path in found if path.parent.resolve() == runs), word)
+
+
 def find_run(root: Path, run_id: str | None = None) -> Path:
     """The run with that id, or whose id alone begins so; without an id the newest finished run.
+
+    Args:
+        run_id: also a path that leads to a run of this project, as a shell completes it.
 
     Raises:
         ConfigError: no run, or more than one, is meant.
@@ -164,6 +174,7 @@ def find_run(root: Path, run_id: str | None = None) -> Path:
     if run_id is None:
         return latest_run(root)
     names = [run.name for run in list_runs(root)]
+    run_id = _id_at(root, run_id)
     if run_id in names:
         return root / "runs" / run_id
     matches = [name for name in names if name.startswith(run_id)]

@@ -56,7 +56,7 @@ def make_trainer(
         task_score = reward_score(examples["valid"], config)
     set_seed(config.seed)  # before the adapter draws its first weights
     mixed = mixed_precision(device(config.hardware))
-    arguments = training_arguments(config, run, mixed, validates)  # DeepSpeed reads them while a model loads
+    arguments = training_arguments(config, run, mixed, validates)
     model = load_for_training(config, start)
     kept = same_for_all(lambda: forget_after(run, checkpoint))
     kind, own = trainer_of(config, tokenizer, start, rewards)

@@ -1,6 +1,6 @@
-"""`hardware.sharding` in the words of FSDP2 and DeepSpeed, as the trainer hands them to Accelerate."""
+"""`hardware.sharding` in the words of FSDP2, as the trainer hands them to Accelerate."""
 
-import importlib.util
+import os
 from typing import Any
 
 from kit.config.errors import ConfigError, Problem
@@ -13,18 +13,16 @@ def check_sharding(config: Config) -> None:
 
     Raises:
         ConfigError: there is no GPU, on which alone Accelerate shards (on CPUs each process would hold the
-            whole model without a word), or DeepSpeed is not installed.
+            whole model without a word), or `accelerate launch` was told to use DeepSpeed.
     """
-    asked = config.hardware.sharding
-    if asked == "none":
-        return
-    where = "hardware.sharding"
-    if device(config.hardware).type == "cpu":
+    asked, where = config.hardware.sharding, "hardware.sharding"
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("true", "1"):
+        hint = "launch without it; hardware.sharding: fsdp shares a model out among GPUs"
+        message = "accelerate is told to use DeepSpeed, and this release has not trained with it"
+        raise ConfigError(Problem(where, message, hint))
+    if asked != "none" and device(config.hardware).type == "cpu":
         hint = "set it to none: on CPUs each process holds the model"
         raise ConfigError(Problem(where, f"{asked!r} shards over GPUs, and torch sees none", hint))
-    if asked == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
-        hint = "`pip install 'casekit[deepspeed]'`, or set it to fsdp, which torch brings"
-        raise ConfigError(Problem(where, "`deepspeed` is not installed", hint))
 
 
 def sharding_arguments(config: Config) -> dict[str, Any]:
@@ -48,31 +46,4 @@ def sharding_arguments(config: Config) -> dict[str, Any]:
             },
             "gradient_checkpointing": False,
         }
-    if hardware.sharding == "deepspeed":
-        return {"deepspeed": deepspeed_config(config)}
     return {}
-
-
-def deepspeed_config(config: Config) -> dict[str, Any]:
-    """ZeRO-3 (Rajbhandari et al. 2020) for DeepSpeed; `auto` takes the trainer's own arguments."""
-    offload = {"device": "cpu", "pin_memory": True}
-    zero: dict[str, Any] = {
-        "stage": 3,
-        "overlap_comm": True,
-        "contiguous_gradients": True,
-        "reduce_bucket_size": "auto",
-        "stage3_prefetch_bucket_size": "auto",
-        "stage3_param_persistence_threshold": "auto",
-        "stage3_gather_16bit_weights_on_model_save": True,
-    }
-    if config.hardware.cpu_offload:
-        zero |= {"offload_optimizer": offload, "offload_param": offload}
-    return {
-        "zero_optimization": zero,
-        "bf16": {"enabled": "auto"},
-        "fp16": {"enabled": "auto"},
-        "gradient_accumulation_steps": "auto",
-        "gradient_clipping": "auto",
-        "train_batch_size": "auto",
-        "train_micro_batch_size_per_gpu": "auto",
-    }

@@ -23,6 +23,7 @@ from kit.train.guard import GuardedTrainer
 from kit.train.metrics import append
 from kit.train.passes import no_memory, recall, reduced, remember
 from kit.train.probe import probe, said
+from kit.train.processes import world_size
 from kit.train.recorder import Recorder
 from kit.train.runs import note
 
@@ -146,7 +147,9 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
 
 
 def share_of_peak(trainer: GuardedTrainer, config: Config, run: Path) -> Callable[[float], float] | None:
-    """Model FLOPs utilisation by tokens a second; None where the device's peak or the cost is not known."""
+    """Model FLOPs utilisation by tokens a second of all processes; None where the device's peak or the cost
+    is not known.
+    """
     references = forward_passes(config)
     if references is None:
         return None
@@ -154,7 +157,7 @@ def share_of_peak(trainer: GuardedTrainer, config: Config, run: Path) -> Callabl
     device = torch.cuda.get_device_name(trainer.args.device) if trainer.args.device.type == "cuda" else ""
     peak = peak_flops(device)
     note(run, flops_per_token=round(flops), peak_flops=peak)
-    return None if peak is None else lambda speed: speed * flops / peak
+    return None if peak is None else lambda speed: speed * flops / (peak * world_size())
 
 
 def forward_passes(config: Config) -> int | None:

@@ -1,24 +1,30 @@
 """What can be searched, and where a search lies."""
 
+from itertools import product
 from pathlib import Path
 
 from kit.config.errors import ConfigError, Problem
+from kit.config.layers import LoadedConfig, load_config
+from kit.config.methods import USED_BY
 from kit.config.schema import Config
 from kit.files import sha256_json
+from kit.hooks import Hooks
+from kit.train.manifest import golden_choice
+from kit.tune.search import words_of
 
-ADAPTED = ("lora", "qlora", "oft")
+ADAPTED = USED_BY["rank"]
 """Methods that have a rank."""
 
 
-def check_tunable(config: Config, prepared: Path) -> None:
-    """Refuse a search that could compare nothing.
+def check_tunable(loaded: LoadedConfig, prepared: Path) -> None:
+    """Refuse a search that could compare nothing, or of which a trial could not begin.
 
     Raises:
         ConfigError: names everything that stands in its way.
     """
-    problems = []
-    if len(config.train.names) > 1:
-        hint = "set train.stages to one of them: each has a rate of its own"
+    config, problems = loaded.config, []
+    if config.train.stages:  # of one stage too: what it says lies over the settings that trials change
+        hint = "set train.stage in its place: each stage has a rate of its own"
         problems.append(Problem("train.stages", "a search is over one stage", hint))
     if config.hardware.world_size > 1:
         hint = "set hardware.num_processes to 1, or start a search on each GPU in a copy of the project"
@@ -29,18 +35,37 @@ def check_tunable(config: Config, prepared: Path) -> None:
     if not any((prepared / "valid").glob("*.arrow")):
         hint = "give `data.split` a share of validation rows and prepare the data again"
         problems.append(Problem("data.split", "there is no validation row to compare trials by", hint))
+    problems = problems or refused_trials(loaded)
     if problems:
         raise ConfigError(problems)
 
 
-def search_folder(config: Config, root: Path, prepared: Path) -> Path:
+def refused_trials(loaded: LoadedConfig) -> list[Problem]:
+    """What the settings say against trials of each rank with each batch; the same is said once."""
+    listed = {name: getattr(loaded.config.tune, name) for name in ("rank", "global_batch_size")}
+    searched = {name: choices for name, choices in listed.items() if choices}
+    found: dict[str, Problem] = {}
+    for drawn in product(*searched.values()):
+        words = words_of(dict(zip(searched, drawn, strict=True)), loaded.config)
+        try:
+            load_config(loaded.root, [*loaded.overrides, *words])
+        except ConfigError as error:
+            for problem in error.problems:
+                message = f"a trial by {' '.join(words)} is refused: {problem.message}"
+                found.setdefault(problem.message, Problem("tune", message, problem.hint))
+    return list(found.values())
+
+
+def search_folder(config: Config, root: Path, prepared: Path, hooks: Hooks) -> Path:
     """`tuning/<id>`: the same search, whatever its budget, is the same folder.
 
-    The id covers the data and every setting that shapes a trial; of `tune` all but the budget.
+    The id covers the data, every setting that shapes a trial, of `tune` all but the budget, and what the
+    score depends on besides: languages, the files that a metric names, the project's own code.
     """
     settings = config.model_dump(mode="json")
     shaping = {name: settings[name] for name in ("seed", "model", "method", "train", "evaluate")}
     searched = {
         name: value for name, value in settings["tune"].items() if name not in ("trials", "max_hours")
     }
-    return root / "tuning" / sha256_json([prepared.name, shaping, searched])[:12]
+    scored = golden_choice(config, root, hooks) if config.train.stage != "reward" else {}  # asked nothing
+    return root / "tuning" / sha256_json([prepared.name, shaping, searched, scored])[:12]

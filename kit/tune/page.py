@@ -11,7 +11,7 @@ from markupsafe import Markup
 from kit.config.schema import Config
 from kit.files import write_json, write_text
 from kit.report import svg
-from kit.tune.search import ended
+from kit.tune.search import best_trial, ended
 
 if TYPE_CHECKING:
     import optuna
@@ -43,13 +43,7 @@ def results(study: "optuna.Study", config: Config) -> dict[str, Any]:
         }
         for trial in ended(study)
     ]
-    whole = [trial for trial in trials if trial["state"] == "complete"]
-    by_score = config.tune.objective == "task_score"
-
-    def rank(trial: dict[str, Any]) -> tuple[float, float]:
-        both = (trial["score"], -trial["eval_loss"])
-        return both if by_score else both[::-1]
-
+    best = best_trial(study, config)
     return {
         "schema": 1,
         "objective": config.tune.objective,
@@ -62,7 +56,7 @@ def results(study: "optuna.Study", config: Config) -> dict[str, Any]:
             if (value := getattr(config.tune, name))
         },
         "trials": trials,
-        "best": max(whole, key=rank, default=None),
+        "best": next((trial for trial in trials if best and trial["number"] == best.number), None),
     }
 
 

@@ -7,12 +7,12 @@ is worse than the median of the earlier trials' at the same place (Golovin et al
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.config.errors import InvalidRunError, Terminated
+from kit.config.errors import CasekitError, InvalidRunError, Terminated
 from kit.config.schema import Config
 from kit.config.schema_tune import Tune
 from kit.train.metrics import read_metrics
@@ -59,39 +59,46 @@ def search(
         tell: is given a line about every trial that ended.
     """
 
-    take_up(study)
+    take_up(study, folder)
     while len(ended(study)) < config.tune.trials and not spent(study, config.tune):
         trial = study.ask()
-        try_out(study, trial, config, folder, run_trial)
-        tidy(study, folder)
+        try:
+            try_out(study, trial, config, folder, run_trial)
+        finally:
+            tidy(study, config, folder)
         tell(f"trial {trial.number}: {outcome(study.trials[trial.number])}")
 
 
 def try_out(
     study: "optuna.Study", trial: "optuna.Trial", config: Config, folder: Path, run_trial: RunTrial
 ) -> None:
-    """Run one trial to its end, and hand the study what it reached."""
+    """Run one trial to its end, and hand the study what it reached.
+
+    A signal leaves the trial open, to be taken up; an error that other settings would meet too ends it and is
+    raised, for taken up it would be met for ever.
+    """
     from optuna.trial import TrialState
 
-    words = words_of(trial, config)
+    words = words_of(draw(trial, config.tune), config)
     trial.set_user_attr("words", words)
     judge = Judge(trial, config, words)
-    resume = Path(trial.user_attrs["resume"]) if "resume" in trial.user_attrs else None
+    resume = folder / "runs" / trial.user_attrs["run"] if "run" in trial.user_attrs else None
     if resume:
         judge.catch_up(resume)
-    known = set(list_runs(folder))
     try:
-        with timed(trial):
+        with noted(trial, folder):
             run = run_trial(words, resume, judge.gives_up)
-    except InvalidRunError as error:  # a rate at which the loss explodes is a result, not the end
-        trial.set_user_attr("failed", error.problems[0].message)
+    except Exception as error:
+        failed = own_fault(error, words)
+        if failed:
+            trial.set_user_attr("failed", failed)
         study.tell(trial, state=TrialState.FAIL)
+        if not failed:
+            raise
     except (KeyboardInterrupt, Terminated):
-        begun = sorted(set(list_runs(folder)) - known) or ([resume] if resume else [])
-        if begun and load_manifest(begun[-1])["status"] == "finished":  # stopped within its last step
-            note_end(study, trial, judge, begun[-1])
-        elif begun:
-            trial.set_user_attr("unfinished", str(begun[-1]))
+        run = folder / "runs" / trial.user_attrs.get("run", "")
+        if run.name != "runs" and load_manifest(run)["status"] == "finished":  # stopped within its last step
+            note_end(study, trial, judge, run)
         raise
     else:
         note_end(study, trial, judge, run)
@@ -102,21 +109,36 @@ def note_end(study: "optuna.Study", trial: "optuna.Trial", judge: "Judge", run: 
     from optuna.trial import TrialState
 
     score, loss = reached(run)
-    for name, value in {"run": run.name, "score": score, "eval_loss": loss}.items():
+    for name, value in {"score": score, "eval_loss": loss}.items():
         trial.set_user_attr(name, value)
     state = TrialState.PRUNED if judge.gave_up else TrialState.COMPLETE
     study.tell(trial, None if judge.gave_up else judge.value(score, loss), state)
 
 
+def own_fault(error: Exception, words: list[str]) -> str | None:
+    """What a trial's own words made fail: a rate at which the loss explodes, or an error about one of them.
+    None where the error is not theirs, and would meet every trial."""
+    if isinstance(error, InvalidRunError):
+        return error.problems[0].message
+    if not isinstance(error, CasekitError):
+        return None
+    keys = [word.split("=", 1)[0] for word in words]
+    named = [problem for problem in error.problems if any(key in problem.where for key in keys)]
+    return named[0].message if named else None
+
+
 @contextmanager
-def timed(trial: "optuna.Trial") -> Iterator[None]:
-    """Note how long the block took, with what an earlier session spent on the same run."""
-    began = time.monotonic()
+def noted(trial: "optuna.Trial", folder: Path) -> Iterator[None]:
+    """Note the run that the block began, however it ends, and how long it took, with what an earlier session
+    spent on the same run."""
+    began, known = time.monotonic(), set(list_runs(folder))
     try:
         yield
     finally:
         before = trial.user_attrs.get("seconds_before", 0.0)
         trial.set_user_attr("seconds", before + time.monotonic() - began)
+        if begun := set(list_runs(folder)) - known:
+            trial.set_user_attr("run", max(begun).name)
 
 
 class Judge:
@@ -146,56 +168,90 @@ class Judge:
             self.trial.report(self.value(score, loss), -(-step // self.eval_steps))
 
 
-def words_of(trial: "optuna.Trial", config: Config) -> list[str]:
-    """What a trial changes, as words of the command line."""
-    settings, words = config.tune, []
+def draw(trial: "optuna.Trial", settings: Tune) -> dict[str, float]:
+    """The values that Optuna proposes for what is searched."""
+    drawn: dict[str, float] = {}
     if settings.learning_rate:
         low, high = settings.learning_rate
-        rate = trial.suggest_float("learning_rate", low, high, log=True)
-        words.append(f"train.learning_rate={rate:.3g}")
-    if settings.rank:
-        rank = trial.suggest_categorical("rank", settings.rank)
+        drawn["learning_rate"] = trial.suggest_float("learning_rate", low, high, log=True)
+    for name in ("rank", "global_batch_size"):
+        if choices := getattr(settings, name):
+            drawn[name] = trial.suggest_categorical(name, choices)
+    return drawn
+
+
+def words_of(drawn: Mapping[str, float], config: Config) -> list[str]:
+    """What a trial by these values changes, as words of the command line."""
+    words = []
+    if "learning_rate" in drawn:
+        words.append(f"train.learning_rate={drawn['learning_rate']:.3g}")
+    if rank := drawn.get("rank"):
         alpha = max(1, round(config.method.alpha / config.method.rank * rank))
         words += [f"method.rank={rank}", f"method.alpha={alpha}"]
-    if settings.global_batch_size:
-        batch = trial.suggest_categorical("global_batch_size", settings.global_batch_size)
+    if batch := drawn.get("global_batch_size"):
         share = config.train.global_batch_size / batch
         words.append(f"train.global_batch_size={batch}")
         words += [
             f"train.{name}={max(1, round(getattr(config.train, name) * share))}"
             for name in ("eval_steps", "save_steps")
         ]
-        if batch % config.train.per_device_train_batch_size:
+        if batch < config.train.per_device_train_batch_size:
             words.append(f"train.per_device_train_batch_size={batch}")
     return words
 
 
-def tidy(study: "optuna.Study", folder: Path) -> None:
-    """Delete the checkpoints of trials that ended, and the weights of all but the best: curves stay."""
-    whole = [trial for trial in ended(study) if trial.state.name == "COMPLETE"]
-    best = max(whole, key=lambda trial: trial.value or 0.0, default=None)
-    for trial in ended(study):
-        if name := trial.user_attrs.get("run"):
-            shutil.rmtree(folder / "runs" / name / "checkpoints", ignore_errors=True)
-            if trial.number != (best and best.number):
-                shutil.rmtree(folder / "runs" / name / "golden", ignore_errors=True)
+def best_trial(study: "optuna.Study", config: Config) -> "optuna.trial.FrozenTrial | None":
+    """The best trial that ran to its end: by what is searched for, then by the other of score and loss."""
+    whole = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+
+    def rank(trial: "optuna.trial.FrozenTrial") -> tuple[float, float]:
+        both = (trial.user_attrs["score"], -trial.user_attrs["eval_loss"])
+        return both if config.tune.objective == "task_score" else both[::-1]
+
+    return max(whole, key=rank, default=None)
 
 
-def take_up(study: "optuna.Study") -> None:
-    """Queue the trials again that a session was stopped within, each to go on with its run."""
+def tidy(study: "optuna.Study", config: Config, folder: Path) -> None:
+    """Delete the checkpoints of every run that no trial goes on with, and all weights but the best: curves
+    stay."""
+    best = best_trial(study, config)
+    going_on = {trial.user_attrs.get("run") for trial in study.trials if not trial.state.is_finished()}
+    for run in list_runs(folder):
+        if run.name in going_on:
+            continue
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+        if not best or run.name != best.user_attrs["run"]:
+            shutil.rmtree(run / "golden", ignore_errors=True)
+
+
+def take_up(study: "optuna.Study", folder: Path) -> None:
+    """Queue the trials again that a session was stopped within, each to go on with its run. A run that
+    was not begun, or is finished, leaves nothing to go on with."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        before = trial.user_attrs.get("seconds", 0.0)
-        unfinished = trial.user_attrs.get("unfinished")
-        on = {"seconds_before": before, **({"resume": unfinished} if unfinished else {})}
+        on = {"seconds_before": trial.user_attrs.get("seconds", 0.0)}
+        run = trial.user_attrs.get("run") or unclaimed(study, folder)
+        if run and load_manifest(folder / "runs" / run)["status"] != "finished":
+            on["run"] = run
         study.enqueue_trial(trial.params, user_attrs=on)
+
+
+def unclaimed(study: "optuna.Study", folder: Path) -> str | None:
+    """The newest run, if no trial noted it: its trial was killed."""
+    claimed = {trial.user_attrs.get("run") for trial in study.trials}
+    newest = max((run.name for run in list_runs(folder)), default=None)
+    return None if newest in claimed else newest
 
 
 def ended(study: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
     """The trials that came to an end: complete, given up, or failed by themselves."""
-    return [trial for trial in study.trials if {"run", "failed"} & set(trial.user_attrs)]
+    return [
+        trial
+        for trial in study.trials
+        if trial.state.name in ("COMPLETE", "PRUNED") or "failed" in trial.user_attrs
+    ]
 
 
 def spent(study: "optuna.Study", settings: Tune) -> bool:

@@ -126,6 +126,12 @@ REFUSED = {
         "evaluate": {"metrics": ["exact_match", "answer_perplexity"], "latency_prompts": 0}
     },
     "the method is qlora": {"evaluate": {"latency_prompts": 0}, "method": {"name": "qlora"}},
+    "does not serve DoRA": {"evaluate": {"latency_prompts": 0}, "method": {"use_dora": True}},
+    "with rank 513": {"evaluate": {"latency_prompts": 0}, "method": {"rank": 513}},
+    "with rank 514, twice": {
+        "evaluate": {"latency_prompts": 0},
+        "method": {"rank": 257, "init_lora_weights": "pissa"},
+    },
 }
 
 

@@ -6,6 +6,7 @@ The file holds a list of `{"name", "prepared", "config"}`; the run of each goes 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def shard_on_cpu() -> None:
@@ -24,6 +25,24 @@ def shard_on_cpu() -> None:
     AcceleratorState.__init__ = init
 
 
+def watch_mode() -> None:
+    """Hold every pass of the trainer's own loss to the mode that it asks for, after a validation too."""
+    from transformers import Trainer
+
+    original = Trainer.compute_loss
+
+    def compute_loss(
+        self: Any, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        inner = getattr(model, "module", model)
+        wanted = num_items_in_batch is not None
+        off = [name for name, part in inner.named_modules() if part.training != wanted]
+        assert not off, (self.state.global_step, off)
+        return original(self, model, inputs, return_outputs, num_items_in_batch)
+
+    Trainer.compute_loss = compute_loss
+
+
 def main() -> None:
     import kit.train.setup
     import kit.train.stages
@@ -31,6 +50,7 @@ def main() -> None:
     from kit.train.stages import train
 
     shard_on_cpu()
+    watch_mode()
     kit.train.stages.check_sharding = lambda config: None
     kit.train.setup.mixed_precision = lambda on: None  # exact arithmetic, as in the tests beside
     for run in json.loads(Path(sys.argv[1]).read_text()):

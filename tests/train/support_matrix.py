@@ -8,11 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from train_rewards import write_rewarded
 from train_world import write_labelled, write_preferences, write_prepared
 
 from kit.config.methods import method_names
 from kit.config.schema import Config
 from kit.config.support import Chosen, Refusal, refused
+from kit.config.support_page import PROCESSES
 
 STAGES: dict[str, Callable[[Path, int, int], Path]] = {
     "pretrain": write_prepared,
@@ -21,6 +23,7 @@ STAGES: dict[str, Callable[[Path, int, int], Path]] = {
     "dpo": write_preferences,
     "kto": write_labelled,
     "orpo": write_preferences,
+    "grpo": write_rewarded,
 }
 """Stage -> what writes the prepared data that it learns from."""
 
@@ -45,6 +48,9 @@ OPTIONS = ("packing", "gradient_checkpointing", "sharding")
 SHARDED = ("lora, use_rslora", "lora, use_dora", "lora, loraplus_lr_ratio", "lora, pissa")
 """Variants that are tried shared out over two processes as well."""
 
+REWARDED = {"num_generations": 4, "max_completion_length": 8, "beta": 0.05}
+"""Of grpo: with a reference, as the other stages that compare answers."""
+
 RATES = {"full": 3e-3, "freeze": 3e-3, "prefix": 5e-2, "prompt": 5e-2, "ia3": 5e-2}
 STEPS = 4
 FEW_TOKENS = {"num_virtual_tokens": 4}
@@ -59,6 +65,8 @@ def combinations() -> Iterator[tuple[str, str, str]]:
     for method in METHODS:
         for stage in VARIANT_STAGES if method in VARIANTS else STAGES:
             yield stage, method, ""
+    for method in method_names():
+        yield "grpo", method, PROCESSES
     for option in OPTIONS:
         for method in (*method_names(), *(SHARDED if option == "sharding" else ())):
             yield "sft", method, option
@@ -66,8 +74,8 @@ def combinations() -> Iterator[tuple[str, str, str]]:
 
 def settings_of(stage: str, method: str, option: str, base: Path, processes: int = 1) -> dict[str, Any]:
     """The settings of a few steps on the same eight rows; shared out there are two processes."""
-    shared_out = option == "sharding"
-    processes = 2 if shared_out else processes
+    shared_out, draws = option == "sharding", stage == "grpo"
+    processes = 2 if option in ("sharding", PROCESSES) else processes
     own = METHODS[method]
     small = {"freeze": {"num_trainable_layers": 1}, "prefix": FEW_TOKENS, "prompt": FEW_TOKENS}
     return {
@@ -77,14 +85,16 @@ def settings_of(stage: str, method: str, option: str, base: Path, processes: int
             "stage": stage,
             "learning_rate": RATES.get(own["name"], 1e-2),
             "lr_scheduler_type": "constant",
-            "num_train_epochs": STEPS,
+            "num_train_epochs": 1 if draws else STEPS,  # a step of grpo takes two rows, four answers to each
             "global_batch_size": 8,
             "per_device_train_batch_size": 8 // processes,
             "logging_steps": 1,
             "eval_steps": 100,
             "save_steps": 100,
-            **({option: True} if option and not shared_out else {}),
+            **({option: True} if option in ("packing", "gradient_checkpointing") else {}),
+            **({"grpo": {**REWARDED, "rewards": [{"metric": "exact_match"}]}} if draws else {}),
         },
+        "evaluate": {"metrics": ["exact_match"]},
         "hardware": {
             "num_threads": 1,
             "num_processes": processes,

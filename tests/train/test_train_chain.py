@@ -64,7 +64,7 @@ def chains(base: Path, tmp_path_factory: pytest.TempPathFactory):
 
     def of(method: str) -> tuple[Path, list[Path]]:
         if method not in made:
-            project = write_project(tmp_path_factory.mktemp("chain") / method, base, method)
+            project = write_project(tmp_path_factory.mktemp("chain") / "project", base, method)
             last = pipeline.train(loaded(project))
             runs = list_runs(project)
             assert last == runs[-1]
@@ -109,7 +109,10 @@ def log_probabilities(model, tokenizer, number: int) -> torch.Tensor:
     return torch.cat(found)
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+PISSA = "{name: lora, init_lora_weights: pissa}"
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora", PISSA])
 def test_a_stage_begins_at_the_golden_weights_and_refers_to_them(method, chains, tmp_path, monkeypatch):
     if method == "qlora":
         pytest.importorskip("bitsandbytes")
@@ -284,6 +287,13 @@ def test_a_golden_checkpoint_that_was_changed_ends_the_resume(chains, base, tmp_
     with pytest.raises(InvalidRunError) as caught:
         pipeline.resume(loaded(project))
     assert manifest_of(second)["continues"]["sha256"] in str(caught.value) and caught.value.exit_code == 4
+
+
+def test_a_first_stage_that_refers_to_the_base_is_still_refused_with_pissa(base, tmp_path):
+    project = write_project(tmp_path / "project", base, "lora")
+    words = ["method.init_lora_weights=pissa", "train.stages=[dpo, kto]"]
+    with pytest.raises(ConfigError, match=r"adapter switched off.*\(stage dpo\)"):
+        loaded(project, *words)
 
 
 def test_a_stage_without_rows_is_told_when_the_data_is_prepared(base, tmp_path):

@@ -49,6 +49,19 @@ def test_a_model_in_training_mode_is_not_walked_through() -> None:
     assert "train" not in vars(model)
 
 
+def test_of_a_wrapped_model_the_mode_is_that_of_the_model_within() -> None:
+    wrapper = torch.nn.Module()
+    wrapper.module = network()
+    wrapper.module.eval()  # as validation leaves it
+    assert wrapper.training
+    with training_mode(wrapper):
+        wrapper.train()
+        assert wrapper.module.training and wrapper.module[0].training
+        wrapper.module.eval()
+        wrapper.train()
+        assert wrapper.module[0].training
+
+
 def test_an_error_within_gives_the_model_back_its_own() -> None:
     model = network()
     with pytest.raises(ValueError), training_mode(model):

@@ -251,6 +251,18 @@ def test_a_run_is_found_by_its_id_or_by_how_it_begins(tmp_path):
         find_run(tmp_path, "20260101-100000-sft-full")
 
 
+def test_a_run_is_found_by_its_path_as_a_shell_completes_it(tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    run = make_run(project, "20260101-100000-sft-lora")
+    for word in (str(run), f"{run}/", f"runs/{run.name}", "runs/2026"):
+        assert find_run(project, word) == run
+    monkeypatch.chdir(tmp_path)
+    assert find_run(project, f"project/runs/{run.name}/") == run
+    make_run(tmp_path, run.name)
+    with pytest.raises(ConfigError, match="there is no run"):  # that one is of another project
+        find_run(project, str(tmp_path / "runs" / run.name))
+
+
 def test_no_run_at_all_names_the_command_that_makes_one(tmp_path):
     for find in (latest_run, find_run):
         with pytest.raises(ConfigError, match="casekit train"):

@@ -15,12 +15,14 @@ from typing import Any, get_args
 import pytest
 import torch
 import yaml
-from support_matrix import STAGES, combinations, refusals, settings_of, versions
+from support_matrix import STAGES, STEPS, combinations, refusals, settings_of, versions
+from train_rewards import reward_by
 from train_world import losses_of, write_base
 
 import kit
 from kit.config import load_config
 from kit.config.errors import ConfigError
+from kit.config.methods import SOFT_PROMPTS
 from kit.config.schema import Config
 from kit.config.schema_train import Stage
 from kit.config.support import REFUSALS
@@ -28,6 +30,7 @@ from kit.config.support_page import RECORD, Record, Refused, Trained, markdown_p
 from kit.files import write_json
 from kit.models.loading import load_tokenizer, load_tuned
 from kit.train.examples import load_rows, tokenise
+from kit.train.metrics import read_metrics
 from kit.train.reward import reward_gaps
 from kit.train.stages import train
 
@@ -35,9 +38,13 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference"
 ALL = list(combinations())
 BORNE = [one for one in ALL if not refusals(settings_of(*one, Path("base")))]
 TRAINED = [one for one in BORNE if one[2] != "sharding"]
+TWICE = [one for one in BORNE if one[0] != "grpo"]
+"""Trained by two processes."""
 REFUSED = [one for one in ALL if one not in BORNE]
 KEPT = os.environ.get("CASEKIT_RECORD_SUPPORT")
 """Where `make support` keeps what is found."""
+FIRST_HALF = reward_by(lambda answer, row: sum(token < 192 for token in answer) / len(answer), "first_half")
+"""The share of an answer's tokens that are of the first half of the vocabulary."""
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +61,40 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def record() -> Iterator[Record]:
-    """What trained and what was refused, kept where `make support` asks for it."""
+    """What trained and what was refused, kept where `make support` asks for it.
+
+    What a part of the tests finds takes its place among what was found before with the same libraries.
+    """
     found = Record(versions(), [], [])
     yield found
     if KEPT:
-        write_json(Path(KEPT), asdict(found))
+        write_json(Path(KEPT), asdict(merged(read_record(Path(KEPT)), found)))
+
+
+def merged(before: Record, found: Record) -> Record:
+    """The record with what was found now in place of what was found before."""
+    old = before if before.made_with == found.made_with else Record(found.made_with, [], [])
+    trained = {(*cell[:3], cell.processes): cell for cell in [*old.trained, *found.trained]}
+    refused = {cell[:3]: cell for cell in [*old.refused, *found.refused]}
+    places = {one: place for place, one in enumerate(ALL)}
+
+    def kept(cells: dict[Any, Any], allowed: list[tuple[str, str, str]]) -> list[Any]:
+        there = [cell for cell in cells.values() if cell[:3] in allowed]
+        return sorted(there, key=lambda cell: places[cell[:3]])
+
+    return Record(found.made_with, kept(trained, BORNE), kept(refused, REFUSED))
+
+
+def rewards_of(run: Path, method: str) -> list[float]:
+    """The mean reward of every step of grpo, whose weights have gradients and leave the reference."""
+    lines = [line for line in read_metrics(run) if line["kind"] == "train"]
+    assert all(line["rewards"] == {"first_half": line["reward"]} for line in lines)
+    assert all(line["grad_norm"] > 0 for line in lines)
+    # Virtual tokens are no zero to begin with: their model is not the base, which it is held to.
+    at_first = lines[0]["kl"]
+    assert at_first > 0 if method in SOFT_PROMPTS else at_first == pytest.approx(0, abs=1e-5)
+    assert lines[-1]["kl"] > 0 and lines[-1]["kl"] != at_first
+    return [line["reward"] for line in lines]
 
 
 def assert_scores_each_row_for_itself(model: Any, config: Config, prepared: Path) -> None:
@@ -76,15 +112,17 @@ def test_what_is_not_refused_trains_and_loads(
     stage, method, option, base, data, record, tmp_path, exact_arithmetic
 ):
     config = Config.model_validate(settings_of(stage, method, option, base))
-    run = train(config, tmp_path, data[stage], task_score=None)
-    losses = losses_of(run)
-    assert all(later < losses[0] for later in losses[1:])
+    run = train(config, tmp_path, data[stage], task_score=None, rewards=[FIRST_HALF])
+    values = rewards_of(run, method) if stage == "grpo" else losses_of(run)
+    assert len(values) == STEPS
+    if stage != "grpo":
+        assert all(later < values[0] for later in values[1:])
     tuned = load_tuned(run / "golden", config)
     if stage == "reward":
         assert_scores_each_row_for_itself(tuned, config, data[stage])
     with torch.no_grad():
         assert tuned(torch.arange(12)[None]).logits.isfinite().all()
-    cell = Trained(stage, method, option, 1, round(losses[0], 3), round(losses[-1], 3))
+    cell = Trained(stage, method, option, 1, round(values[0], 3), round(values[-1], 3))
     record.trained.append(cell)
 
 
@@ -97,7 +135,7 @@ def test_two_processes_train_what_is_not_refused(base, data, record, tmp_path):
             "prepared": str(data[one[0]]),
             "config": settings_of(*one, base, processes=2),
         }
-        for number, one in enumerate(BORNE)
+        for number, one in enumerate(TWICE)
     ]
     (tmp_path / "runs.json").write_text(json.dumps(runs))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -110,8 +148,8 @@ def test_two_processes_train_what_is_not_refused(base, data, record, tmp_path):
         env=environment,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    alone = {cell[:3]: cell for cell in record.trained}
-    for number, (stage, method, option) in enumerate(BORNE):
+    alone = {cell[:3]: cell for cell in record.trained if cell.processes == 1}
+    for number, (stage, method, option) in enumerate(TWICE):
         (run,) = (tmp_path / str(number) / "runs").iterdir()
         config = Config.model_validate(settings_of(stage, method, option, base))
         assert load_tuned(run / "golden", config)
@@ -140,13 +178,13 @@ def test_the_page_is_what_was_recorded_and_the_record_is_of_today():
     assert (DOCS / "support.md").read_text(encoding="utf-8") == markdown_page(kept)
     advice = "run `make support`: stages, methods or refusals changed"
     assert {cell[:3] for cell in kept.trained if cell.processes == 1} == set(TRAINED), advice
-    assert {cell[:3] for cell in kept.trained if cell.processes == 2} == set(BORNE), advice
+    assert {cell[:3] for cell in kept.trained if cell.processes == 2} == set(TWICE), advice
     refused = {
         cell[:3]: [one.what for one in refusals(settings_of(*cell[:3], Path("base")))] for cell in REFUSED
     }
     assert {cell[:3]: cell.what for cell in kept.refused} == refused, advice
     assert set(kept.made_with) == set(versions())
-    assert all(cell.last < cell.first for cell in kept.trained)
+    assert all(cell.last < cell.first for cell in kept.trained if cell.stage != "grpo")
     plain = {cell.method: cell for cell in kept.trained if cell.stage == "sft" and not cell.option}
     for cell in kept.trained:
         if cell.option:  # packed and checkpointed rows learn what plain ones do
@@ -159,8 +197,18 @@ def test_every_refusal_of_the_table_is_met():
 
 
 def test_every_stage_of_the_settings_is_in_the_matrix():
-    # grpo is given rewards, and its loss does not fall: tests/train/test_train_grpo.py trains every method.
-    assert set(STAGES) | {"grpo"} == set(get_args(Stage))
+    assert set(STAGES) == set(get_args(Stage))
+
+
+def test_a_part_that_is_trained_again_takes_its_place_in_the_record():
+    kept = read_record(DOCS / RECORD)
+    (one, *_), (no, *_) = kept.trained, kept.refused
+    again = Trained(*one[:4], 9.0, 1.0)
+    both = merged(kept, Record(kept.made_with, [again], []))
+    assert again in both.trained and one not in both.trained
+    assert (len(both.trained), both.refused) == (len(kept.trained), kept.refused)
+    gone = merged(kept, Record({"torch": "another"}, [], [no]))  # nothing is kept of other libraries
+    assert (gone.trained, gone.refused) == ([], [no])
 
 
 def test_a_record_that_is_no_record_is_told(tmp_path):

@@ -19,8 +19,9 @@ from transformers import Qwen3Config, Qwen3ForCausalLM, Trainer, TrainerCallback
 from kit.config.errors import InvalidRunError
 from kit.models.loading import load_tokenizer
 from kit.train import progress
+from kit.train import watch as watching
 from kit.train.examples import tokenise
-from kit.train.flops import cost_of, mean_context, peak_flops
+from kit.train.flops import Cost, cost_of, mean_context, peak_flops
 from kit.train.metrics import read_metrics, watch_summary
 from kit.train.progress import Bar, Lines, live, progress_bar
 from kit.train.setup import make_trainer
@@ -202,6 +203,18 @@ def test_mfu_is_logged_where_the_peak_is_known(settings, prepared, tmp_path, mon
         expected = line["tokens_per_second"] * manifest["flops_per_token"] / 1e12
         assert line["mfu"] == pytest.approx(expected, abs=1e-4)
     assert manifest["mfu"] == pytest.approx(sum(line["mfu"] for line in lines) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_mfu_is_of_the_peak_of_all_devices(settings, tmp_path, monkeypatch, processes):
+    monkeypatch.setattr(watching, "peak_flops", lambda name: 1e12)
+    monkeypatch.setattr(watching, "cost_of", lambda model: Cost(1e9, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(watching, "note", lambda run, **facts: None)
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    arguments = SimpleNamespace(device=torch.device("cpu"))
+    trainer = SimpleNamespace(model=None, args=arguments, row_lengths=lambda: [5, 7])
+    share = watching.share_of_peak(trainer, settings(), tmp_path)
+    assert share(processes * 500) == pytest.approx(0.5), "tokens a second are of all processes too"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
