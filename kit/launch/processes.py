@@ -54,7 +54,8 @@ def launch_training(hardware: Hardware, words: Sequence[str]) -> Path:
             elastic_launch(launch_settings(hardware, folder), sys.executable)("-m", "kit", "train", *words)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
-            if rank != 0:
+            main = error.failures.get(0)
+            if rank != 0 and not (main and main.exitcode > 0):  # else the main one has said it
                 _show(rank, failure.local_rank, Path(folder))
             if failure.exitcode < 0:
                 _say_killed(rank, -failure.exitcode)

@@ -19,7 +19,8 @@ def test_every_metric_says_what_it_is_about():
     about = {}
     for name in metric_names():
         module = importlib.import_module(f"kit.evaluate.metrics.{name}.{name}")
-        (kind,) = [k for k in vars(module).values() if getattr(k, "about", None)]
+        own = [k for k in vars(module).values() if getattr(k, "__module__", "") == module.__name__]
+        (kind,) = [k for k in own if getattr(k, "about", None)]
         about.setdefault(kind.about, set()).add(name)
     assert set(about) == set(get_args(About))
     assert {"violation_rate", "under_triage", "over_triage", "disclosure_rate"} <= about["safety"]
