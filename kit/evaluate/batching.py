@@ -33,13 +33,22 @@ class BatchSize:
 
     prompts: int
     grows: bool
+    together: bool = False
+    """Whether other processes go through the same batches, each with a part of the model: they would wait
+    for one that tries fewer by itself, so that memory that runs out is an error."""
     since: int = 0
     """Prompts that were answered since the memory was looked at."""
 
     @classmethod
-    def of(cls, setting: int | Literal["auto"]) -> "BatchSize":
+    def of(cls, setting: int | Literal["auto"], together: bool = False) -> "BatchSize":
         """What a setting begins with."""
-        return cls(FIRST, True) if setting == "auto" else cls(setting, False)
+        if setting == "auto":
+            return cls(FIRST, not together, together)
+        return cls(setting, False, together)
+
+    def attempt(self, work: Callable[[], Made]) -> Made | None:
+        """What `work` makes; None where memory ran out and fewer may be tried."""
+        return work() if self.together else within_memory(work)
 
     def answered(self, count: int) -> None:
         """Note that memory held so many more; where it has room, twice as many may be tried."""
@@ -88,7 +97,7 @@ def in_batches(
     ordered = longest_first(rows)
     while ordered:
         batch = ordered[: size.prompts]
-        made = within_memory(partial(answer, batch))
+        made = size.attempt(partial(answer, batch))
         if made is None:
             size.fell_short(len(batch), batch[0].length, tell)
             continue

@@ -24,7 +24,6 @@ from kit.evaluate.continuous import ContinuousBatch, Row, adds_to_prompts, padde
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.sampling import Choose, Chooses, Decoding, chooser
 from kit.evaluate.vllm_engine import VllmSystem
-from kit.memory import within_memory
 
 _SHARE = 8
 """Prompts are let in when an eighth of the places is free: reading them one by one costs more."""
@@ -58,6 +57,7 @@ def generate(
     on_answers: Callable[[list[Answer]], None] | None = None,
     title: str = "",
     done: int = 0,
+    together: bool = False,
 ) -> list[Answer]:
     """Answer every prompt.
 
@@ -69,6 +69,8 @@ def generate(
         on_answers: called with each batch's answers as soon as they are there.
         title: shown before a progress bar; without one there is no bar.
         done: how many other prompts were answered before, for the bar.
+        together: whether other processes hold parts of the model and answer the same prompts; memory that
+            runs out is then an error of torch's, and `auto` stays as it begins.
 
     Returns:
         The answers in the order of the prompts.
@@ -81,7 +83,7 @@ def generate(
     rows = [Row(prompt.id, prompt.ids(tokenizer)) for prompt in prompts]
     ends = {prompt.id: thought_end(tokenizer) if prompt.thinks else "" for prompt in prompts}
     answers: dict[str, Answer] = {}
-    size = BatchSize.of(batch_size)
+    size = BatchSize.of(batch_size, together)
     with progress_bar(title) as progress:
         task = progress.add_task(title, total=done + len(prompts), completed=done)
         tell = partial(progress.console.print, style="yellow")
@@ -161,7 +163,7 @@ def _continuously(
     while waiting or batch.rows:
         tried = min(size.prompts, len(batch.rows) + len(waiting))
         complete: list[Row] = []
-        if within_memory(partial(_go_on, batch, waiting, size.prompts, complete)):
+        if size.attempt(partial(_go_on, batch, waiting, size.prompts, complete)):
             size.answered(len(complete))
         else:
             waiting = longest_first([*batch.rows, *waiting])

@@ -44,6 +44,7 @@ class TaskScorer:
             batch_size=config.evaluate.batch_size if self.prompts == self.most else self.prompts,
             seed=config.seed,
             sampling=config.evaluate.sampling,
+            together=config.hardware.world_size > 1 and config.hardware.sharding != "none",
         )
         model.train(training)
         outputs, finished = [answer.output for answer in answers], [answer.finished for answer in answers]

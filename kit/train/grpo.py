@@ -156,6 +156,10 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         """Tokens of every prompt with the longest answer."""
         return [len(prompt) + self.max_completion_length for prompt in self.train_dataset["prompt"]]
 
+    def count_rows(self, batch: Any) -> int:
+        """How many rows a batch holds, which are not tensors yet."""
+        return len(batch)
+
     def legible(self, batch: Any) -> dict[str, list[Any]]:
         """The answers that were learned from when a number broke, with their prompts."""
         inputs = self.learned[id(batch)]

@@ -56,6 +56,8 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         self.items: Any = None
         self.forget_step: Callable[[], None] = lambda: None
         """Takes back what was noted since the step that runs began."""
+        self.validated_losses: list[tuple[torch.Tensor, float]] = []
+        """Of the validation that runs: every batch's loss and weight."""
         self.overflowed = False
         super().__init__(*args, **kwargs)
         rows, eval_rows = self.args.per_device_train_batch_size, self.args.per_device_eval_batch_size
@@ -200,7 +202,25 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
             shares = [loss * weight for loss, weight in zip(losses, weights, strict=True) if weight]
             return torch.stack(shares).sum() / sum(weights)
 
-        return self.fit(work, work, inputs, validating=True), None, None
+        weight = self.weight(inputs)
+        loss = self.fit(work, work, inputs, validating=True)
+        self.validated_losses.append((loss.detach().float(), weight))
+        return loss, None, None
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Validation, whose loss does not depend on how rows are cut into batches: every labelled token (or
+        row, see `weight`) weighs alike. transformers' own weighs a batch by its rows, and in several
+        processes the last, smaller one as a full one.
+        """
+        self.validated_losses = []
+        output = super().evaluation_loop(*args, **kwargs)
+        kept = [(loss, weight) for loss, weight in self.validated_losses if weight]
+        if kept:
+            losses = torch.stack([loss for loss, _ in kept]).tolist()
+            weights = [weight for _, weight in kept]
+            shares = [loss * weight for loss, weight in zip(losses, weights, strict=True)]
+            output.metrics["eval_loss"] = sum(shares) / sum(weights)
+        return output
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """The gradient's norm, before the optimiser touches a weight.

@@ -76,6 +76,29 @@ def test_auto_stays_where_nobody_knows_the_memory(monkeypatch: pytest.MonkeyPatc
     assert seen == [32, 32, 32, 4]
 
 
+def test_auto_stays_where_processes_answer_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "memory_share", lambda: 0.1)
+    seen: list[int] = []
+    size = BatchSize.of("auto", together=True)
+    list(in_batches(PROMPTS, size, device(10**9, RuntimeError(), seen), print))
+    assert seen == [32, 32, 32, 4], "each would look at its own memory"
+
+
+@pytest.mark.parametrize(("sharding", "together"), [("none", False), ("fsdp", True)])
+def test_a_checkpoint_is_scored_together_where_the_model_is_sharded(monkeypatch, sharding, together):
+    asked = [SimpleNamespace(ids=lambda tokenizer: [0])]
+    hardware = {"num_processes": 2, "sharding": sharding}
+    config = Config.model_validate({"model": "tiny", "hardware": hardware})
+    given: list[bool] = []
+    monkeypatch.setattr(
+        "kit.evaluate.generate.generate", lambda *_, together, **__: given.append(together) or []
+    )
+    monkeypatch.setattr("kit.evaluate.task_score.score_answers", lambda *_: SimpleNamespace(mean=0.25))
+    metric = SimpleNamespace(higher_is_better=True, invalid_item=0.0)
+    TaskScorer(config, asked, metric)(torch.nn.Linear(1, 1), None)
+    assert given == [together]
+
+
 def test_the_setting_is_a_number_or_auto() -> None:
     assert Evaluate.model_validate({"batch_size": "auto"}).batch_size == "auto"
     for wrong in (0, "many"):

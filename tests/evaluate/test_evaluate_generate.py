@@ -331,6 +331,23 @@ def test_the_cache_has_room_for_answers_of_any_length(model, tokenizer, monkeypa
     assert said(generate(model, tokenizer, asked, batch_size=3, **long)) == alone
 
 
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_of_processes_that_answer_together_none_tries_fewer_by_itself(model, tokenizer, monkeypatch, in_turn):
+    """The others would wait for it for ever."""
+    passes = []
+
+    def forward(*args, **more):
+        passes.append(more)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model.model, "forward", forward)
+    if in_turn:
+        monkeypatch.setattr(generation, "why_not", lambda model: "it cannot")
+    with pytest.raises(torch.OutOfMemoryError):
+        answer(model, tokenizer, prompts(4), together=True)
+    assert len(passes) == 1
+
+
 @pytest.mark.parametrize("decoding", ["greedy", "sampled"])
 def test_what_was_said_before_memory_ran_out_is_gone_on_with(
     model, tokenizer, many_stops, monkeypatch, capsys, decoding

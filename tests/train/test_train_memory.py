@@ -16,10 +16,13 @@ from transformers import Qwen3Model
 
 from kit.config.errors import ModelError
 from kit.memory import Memory, memory_now, ran_out
+from kit.models.loading import load_tokenizer
 from kit.train import watch
+from kit.train.examples import tokenise
 from kit.train.guard import GuardedTrainer
 from kit.train.metrics import read_metrics
 from kit.train.passes import PassSize
+from kit.train.setup import make_trainer
 from kit.train.stages import train
 
 pytestmark = pytest.mark.slow
@@ -87,6 +90,27 @@ def test_the_trial_runs_the_longest_rows_of_both_splits(settings, tmp_path, hold
     assert trained[1] == max(shape[1] for shape in seen), "no later pass is longer"
     assert trained[0] == 4 and validated[0] == 4, "of 16 rows a validation pass there are four"
     assert 0 < probe["memory_share"] < 1 and probe["answers"] is None
+
+
+def test_the_validation_loss_is_the_same_in_batches_of_any_size(settings, tmp_path, exact_arithmetic):
+    texts = ["Yes.", "Your order is on its way, and will be there tomorrow."]  # a few labels, and many
+    turns = [("user", "Where is my order?"), ("assistant", "")]
+    rows = [
+        {"messages": [{"role": role, "content": said or texts[number % 2]} for role, said in turns]}
+        for number in range(7)
+    ]
+    found = []
+    for size in (1, 3, 16):
+        config = settings(per_device_eval_batch_size=size)
+        tokenizer = load_tokenizer(config.model)
+        examples = tokenise(rows, tokenizer, config)
+        run = tmp_path / str(size)
+        run.mkdir()
+        trainer, _ = make_trainer(
+            config, run, {"train": examples, "valid": examples}, tokenizer, None, None, "base"
+        )
+        found.append(trainer.evaluate()["eval_loss"])
+    assert found[0] > 0 and found[1:] == pytest.approx([found[0]] * 2, rel=1e-6)
 
 
 def test_passes_are_halved_before_the_first_step_and_nothing_else_changes(

@@ -55,6 +55,7 @@ def settings_of(base: Path, case: dict[str, Any], processes: int) -> dict[str, A
             "num_train_epochs": 1,
             "global_batch_size": 8,
             "per_device_train_batch_size": 2,
+            "per_device_eval_batch_size": 4,  # of nine rows: the last pass is a smaller one
             "logging_steps": 1,
             "eval_steps": 3,
             "save_steps": 3,
