@@ -11,7 +11,7 @@ from rich.console import Console
 from kit.cli_data import data_app
 from kit.cli_report import reports, review, verify
 from kit.cli_systems import answer, compare
-from kit.cli_train import tune, watch
+from kit.cli_train import say_end, tune, watch
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell, warn
 from kit.config.errors import CasekitError, ExitCode, Terminated
 
@@ -258,6 +258,7 @@ def train(
     loaded = load_config(project, words)
     folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
     if not was_launched():
+        say_end(folder)
         say("run", folder)
 
 

@@ -1,10 +1,27 @@
 """Commands around a run: `watch` follows one, `tune` makes many."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kit.cli_words import HERE, Overrides, Root, console, say
+from kit.cli_words import HERE, Overrides, Root, console, errors, say
+
+
+def say_end(run: Path) -> None:
+    """Say how a run ended, and which of its checkpoints is golden."""
+    from kit.train.runs import load_manifest
+
+    manifest = load_manifest(run)
+    early = manifest["stopped_early"]
+    text = f"{'stopped early at' if early else 'ended with'} step {manifest['steps']:,}"
+    if early:
+        text += ", for no validation since was better than the best"
+    if golden := manifest["golden"]:
+        text += f"; golden is step {golden['step']:,}"
+        if golden["score"] is not None:
+            text += f", {golden['metric']}, score {golden['score'] + 0.0:.4f} (higher is better)"
+    errors.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def watch(

@@ -108,7 +108,7 @@ def _headline(state: RunState) -> Text:
     text.append(status, style=colour)
     if state.steps:
         text.append(f"  step {state.step:,} of {state.steps:,}", style="not bold")
-    if (left := state.seconds_left) is not None:
+    if state.silent_seconds <= SILENT_AFTER and (left := state.seconds_left) is not None:
         text.append(f"  {clock(left)} left", style="not bold")
     if status == "running" and state.silent_seconds > SILENT_AFTER:
         text.append(
@@ -147,7 +147,7 @@ def _scores(state: RunState) -> Text:
     if not scored:
         return Text(last)
     best = max(scored, key=lambda line: (line["task_score"], -line["eval_loss"]))
-    score, highest = scored[-1]["task_score"], best["task_score"]
+    score, highest = scored[-1]["task_score"] + 0.0, best["task_score"] + 0.0  # no minus zero
     return Text(f"{last}, score {score:.4f}; best {highest:.4f} at step {best['step']:,}")
 
 

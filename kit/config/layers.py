@@ -49,7 +49,7 @@ class LoadedConfig:
 
     def origin(self, key: Key) -> Origin:
         """Where the value at `key` came from: the layer that set it last, else the kit."""
-        if key not in self.origins and key[-1] == "name" and isinstance(key[-2], int):
+        if key not in self.origins and key[-1] in ("name", "metric") and isinstance(key[-2], int):
             key = key[:-1]  # an item given by its bare name
         return self.origins.get(key) or Origin("kit default", "kit/config/schema.py")
 

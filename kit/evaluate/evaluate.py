@@ -222,20 +222,29 @@ def find_evaluation(root: Path, evaluation_id: str | None = None) -> Path:
     """
     found = sorted(
         (path.parent for path in (root / "evaluations").glob("*/scores.json")),
-        key=lambda folder: (folder / "scores.json").stat().st_mtime_ns,
+        key=lambda folder: _written(folder / "scores.json"),
     )
-    if evaluation_id is None and found:
-        return found[-1]
+    of_pairs = sorted(
+        (root / "evaluations").glob(f"{evaluation_id or '*'}/reward.json"),
+        key=_written,
+    )
+    newest = found[-1] if found and evaluation_id is None else None
+    newer = of_pairs and newest and _written(of_pairs[-1]) > _written(newest / "scores.json")
+    if newest and not newer:
+        return newest
     for folder in found:
         if folder.name == evaluation_id:
             return folder
-    of_pairs = sorted((root / "evaluations").glob(f"{evaluation_id or '*'}/reward.json"))
     if of_pairs:
         message = "is of a reward model, which gives no answers to report: what it measured is in reward.json"
         raise ConfigError(Problem(str(of_pairs[-1].parent), message, "evaluate a run that gives answers"))
     known = f"finished ones: {', '.join(folder.name for folder in found)}" if found else "there is none yet"
     what = f"no evaluation {evaluation_id!r}" if evaluation_id else "no evaluation"
     raise ConfigError(Problem(str(root / "evaluations"), what, f"{known}; make one with `casekit evaluate`"))
+
+
+def _written(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def run_of(root: Path, evaluation: Path) -> Path:

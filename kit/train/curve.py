@@ -151,7 +151,7 @@ class Watch:
         if height <= FLUCTUATION_LIMIT or self.rose or before:
             return []
         self.rose = True
-        return [_fluctuation(step, height)]
+        return [_fluctuation(step, height, min(at, WINDOW))]
 
     def _plateau(self, step: int) -> list[Finding]:
         if len(self.points) % WINDOW:
@@ -168,9 +168,9 @@ class Watch:
         return [_plateau(step, first, height)]
 
 
-def _fluctuation(step: int, height: float) -> Finding:
+def _fluctuation(step: int, height: float, before: int) -> Finding:
     message = (
-        f"the loss rose by {height:.3g} over the mean of the {WINDOW} logged before; a steady run stays "
+        f"the loss rose by {height:.3g} over the mean of the {before} logged before; a steady run stays "
         f"within {FLUCTUATION_LIMIT}"
     )
     advice = "if it goes on, lower `train.learning_rate` or raise `train.global_batch_size`"

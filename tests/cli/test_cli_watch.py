@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from kit.cli import app
+from kit.cli_train import say_end
 from kit.config.errors import ConfigError
 from kit.terminal_run import clock, follow, loss_plot, read_state, run_view
 
@@ -97,7 +98,8 @@ def test_a_run_without_a_word_for_long_is_said_to_be_silent(tmp_path):
     run = write_run(tmp_path, seconds=1000)
     before = time.time() - 600
     os.utime(run / "metrics.jsonl", (before, before))
-    assert "no line for 10:00: it validates, or was killed" in shown(run)
+    text = shown(run)
+    assert "no line for 10:00: it validates, or was killed" in text and " left" not in text
 
 
 def test_before_its_first_step_there_is_nothing_to_plot(tmp_path):
@@ -139,3 +141,16 @@ def test_without_a_run_it_says_so(tmp_path):
 @pytest.mark.parametrize(("seconds", "wanted"), [(0, "0:00"), (59.6, "1:00"), (3725, "1:02:05")])
 def test_times(seconds, wanted):
     assert clock(seconds) == wanted
+
+
+def test_the_end_of_a_run_is_told(tmp_path, capsys):
+    run = write_run(tmp_path, "finished")
+    golden = {"step": 40, "metric": "violation_rate", "score": -0.0, "eval_loss": 0.2}
+    facts = json.loads((run / "manifest.json").read_text()) | {"steps": 100, "golden": golden}
+    for early in (True, False):
+        (run / "manifest.json").write_text(json.dumps(facts | {"stopped_early": early}))
+        say_end(run)
+    early, whole = capsys.readouterr().err.splitlines()
+    assert early.startswith("stopped early at step 100, for no validation since was better")
+    assert early.endswith("golden is step 40, violation_rate, score 0.0000 (higher is better)")
+    assert whole.startswith("ended with step 100; golden is step 40")

@@ -125,3 +125,9 @@ tiers:
     settings:
       gates: [{name: "few, tiny", metric: violation_rate, at_most: 0.1}]
 """
+
+
+def test_a_reward_given_by_its_bare_metric_keeps_its_place(make_project: Make) -> None:
+    loaded = load_config(make_project("train:\n  grpo:\n    rewards:\n      - a\n      - metric: b\n"))
+    places = [loaded.origin(("train", "grpo", "rewards", number, "metric")).where for number in (0, 1)]
+    assert places == ["conf/project.yaml:4", "conf/project.yaml:5"]

@@ -1,6 +1,7 @@
 """`casekit evaluate` from files to files, with a really small random model."""
 
 import json
+import os
 import shutil
 import weakref
 
@@ -337,3 +338,16 @@ def test_requests_are_served_at_every_concurrency_and_limits_need_no_model(proje
     assert evaluate(changed(goodput=limits), root, prepared, run, Hooks()) == folder
     after = json.loads((folder / "evaluation.json").read_text())
     assert after["generation"] == record["generation"] and after["scoring"] != record["scoring"]
+
+
+def test_a_reward_model_that_was_evaluated_last_is_not_passed_over_for_an_older_report(tmp_path):
+    for name, file, written in (("answers", "scores.json", 100), ("pairs", "reward.json", 200)):
+        path = tmp_path / "evaluations" / name / file
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+        os.utime(path, (written, written))
+    with pytest.raises(ConfigError, match="is of a reward model"):
+        find_evaluation(tmp_path)
+    assert find_evaluation(tmp_path, "answers").name == "answers"
+    os.utime(tmp_path / "evaluations" / "answers" / "scores.json", (300, 300))
+    assert find_evaluation(tmp_path).name == "answers"

@@ -90,3 +90,11 @@ def test_a_resumed_run_finds_what_the_whole_one_finds():
         finding for step, loss in enumerate(losses) if step >= 100 for finding in resumed.add(step, loss)
     ]
     assert later == [finding for finding in found if finding.step >= 100] and later
+
+
+def test_a_rise_says_how_many_losses_it_rose_over():
+    watch = Watch(steps=100)
+    found = [finding for step, loss in enumerate([2.0, 2.5, 2.0], 1) for finding in watch.add(step, loss)]
+    assert [finding.message.split(";")[0] for finding in found] == [
+        "the loss rose by 0.5 over the mean of the 1 logged before"
+    ]
