@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -50,6 +51,7 @@ def main() -> None:
     except CasekitError as error:
         for problem in error.problems:
             tell("[bold red]error[/]", problem)
+        _let_main_speak_first()
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
@@ -58,6 +60,15 @@ def main() -> None:
     except Terminated as stopped:
         _say_how_to_resume("stopped by SIGTERM")
         sys.exit(int(stopped.exit_code))
+
+
+def _let_main_speak_first() -> None:
+    """Of several processes the main one meets the same error, mostly: what the others say is shown only where
+    one of them ends first."""
+    from kit.train.processes import is_main, was_launched
+
+    if was_launched() and not is_main():
+        time.sleep(5)
 
 
 def _say_how_to_resume(what: str) -> None:

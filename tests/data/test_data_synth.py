@@ -213,10 +213,18 @@ def test_openings_make_some_dialogues_longer(small: Grammar) -> None:
     assert 60 < lengths[4] < 180
 
 
-def test_a_thousand_rows_take_well_under_a_second(shipped: Grammar) -> None:
-    start = time.process_time()
-    list(synthesize(shipped, 1000, seed=19))
-    assert time.process_time() - start < 0.6  # about 0.08 s on a quiet core
+def test_ten_times_the_rows_take_about_ten_times_the_time(shipped: Grammar) -> None:
+    """By the least of several turns, so that a busy machine does not decide."""
+
+    def least(rows: int) -> float:
+        turns = []
+        for _ in range(5):
+            start = time.process_time()
+            list(synthesize(shipped, rows, seed=19))
+            turns.append(time.process_time() - start)
+        return min(turns)
+
+    assert least(1000) < 40 * least(100)
 
 
 # --- what the loader refuses --------------------------------------------------------------------------
