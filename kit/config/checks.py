@@ -19,9 +19,8 @@ from kit.config.preference import check_preference
 from kit.config.ranges import check_threshold
 from kit.config.schema_train import Train
 from kit.config.support import check_support
+from kit.config.tree import Tree
 from kit.config.yaml_lines import Key
-
-Tree = dict[str, Any]
 
 
 def check_across_sections(tree: Tree, refused: Collection[Key], continues: bool = False) -> list[Finding]:

@@ -1,11 +1,12 @@
 """What `evaluate.engine: vllm` cannot do: all that looks into the model, which vLLM keeps to itself."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from kit.config.explain import Finding
-from kit.config.methods import LORA, method_of
+from kit.config.methods import LORA
+from kit.config.schema_train import MethodConfig
 from kit.config.support import is_pissa
+from kit.config.tree import Tree, mapping_at, section_at
 
 _LOOK_INSIDE = ("answer_perplexity", "memorised_secrets", "calibration_error", "brier_score", "risk_coverage")
 _SERVED = ("full", "freeze", "lora")
@@ -14,14 +15,14 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _HINT = "set evaluate.engine: transformers"
 
 
-def check_engine(tree: dict[str, Any]) -> list[Finding]:
+def check_engine(tree: Tree) -> list[Finding]:
     """Every setting of the merged tree that this engine has no answer to.
 
     Args:
         tree: all layers, merged. What the schema refuses is not looked at.
     """
-    evaluate = tree.get("evaluate")
-    if not isinstance(evaluate, dict) or evaluate.get("engine") != "vllm":
+    evaluate = mapping_at(tree, "evaluate")
+    if evaluate.get("engine") != "vllm":
         return []
     found = []
     if evaluate.get("latency_prompts", 16) != 0:
@@ -35,17 +36,16 @@ def check_engine(tree: dict[str, Any]) -> list[Finding]:
         if name in _LOOK_INSIDE:
             message = f"{name} reads the model's probabilities, and vLLM answers"
             found.append(Finding(("evaluate", "metrics", index), message, f"take it out, or {_HINT}"))
-    method = tree.get("method")
-    name = method.get("name") if isinstance(method, dict) else method
+    name = mapping_at(tree, "method").get("name")
     if isinstance(name, str) and name not in _SERVED:
         message = f"vLLM serves {', '.join(_SERVED)} as they were trained, and the method is {name}"
         found.append(Finding(("evaluate", "engine"), message, _HINT))
     return [*found, *_adapter(tree)]
 
 
-def _adapter(tree: dict[str, Any]) -> Iterator[Finding]:
+def _adapter(tree: Tree) -> Iterator[Finding]:
     """What vLLM would refuse of the adapter that the run will leave, hours before there is one."""
-    method = method_of(tree)
+    method = section_at(tree, "method", MethodConfig)
     if method is None or method.name not in LORA:
         return
     if method.use_dora:

@@ -1,15 +1,14 @@
 """Settings of `train.grpo` that the stage or other settings make senseless; rewards that can be hacked."""
 
 from collections.abc import Iterator
-from typing import Any, get_args
-
-from pydantic import ValidationError
+from typing import get_args
 
 from kit.config.explain import Finding, dotted, unknown_choice
 from kit.config.schema import Config, Evaluate
 from kit.config.schema import Model as ModelSettings
 from kit.config.schema_grpo import Grpo
 from kit.config.schema_train import Stage, Train
+from kit.config.tree import Tree, mapping_at, section_at
 from kit.config.yaml_lines import Key
 
 NOT_OF_ONE_ANSWER = {
@@ -49,7 +48,7 @@ def one_sided(rewards: dict[str, float]) -> list[str]:
     ]
 
 
-def check_grpo(tree: dict[str, Any], metrics: list[str]) -> list[Finding]:
+def check_grpo(tree: Tree, metrics: list[str]) -> list[Finding]:
     """Every setting of the merged tree that says nothing, or the wrong thing, for its stage. Rewards are the
     case's: with another stage they wait.
 
@@ -57,18 +56,14 @@ def check_grpo(tree: dict[str, Any], metrics: list[str]) -> list[Finding]:
         tree: all layers, merged. What the schema refuses is not looked at.
         metrics: the names of `evaluate.metrics`.
     """
-    train = _section(tree, "train")
-    stage, given = train.get("stage", Train().stage), train.get("grpo") or {}
-    if stage not in get_args(Stage):
-        return []
-    try:
-        grpo = Grpo.model_validate(given)
-    except ValidationError:
+    train = mapping_at(tree, "train")
+    stage, grpo = train.get("stage", Train().stage), section_at(train, "grpo", Grpo)
+    if stage not in get_args(Stage) or grpo is None:
         return []
     if stage != "grpo":
         return [
             _finding((name,), f"is set, and train.stage is {stage}, which draws no answers", "take it out")
-            for name in given
+            for name in mapping_at(train, "grpo")
             if name != "rewards" and getattr(grpo, name) != getattr(Grpo(), name)
         ]
     found = [*_rewards(grpo, metrics), *_nothing_to_reward(grpo, train, metrics)]
@@ -89,7 +84,7 @@ def _rewards(grpo: Grpo, metrics: list[str]) -> Iterator[Finding]:
             yield _finding(key, f"{use.metric!r} is given twice", "name it once, and weigh it by `weight`")
 
 
-def _nothing_to_reward(grpo: Grpo, train: dict[str, Any], metrics: list[str]) -> Iterator[Finding]:
+def _nothing_to_reward(grpo: Grpo, train: Tree, metrics: list[str]) -> Iterator[Finding]:
     if grpo.rewards:
         return
     hint = "name the metrics that make an answer a good one"
@@ -101,7 +96,7 @@ def _nothing_to_reward(grpo: Grpo, train: dict[str, Any], metrics: list[str]) ->
         yield _finding(("rewards",), message, hint)
 
 
-def _batch(grpo: Grpo, train: dict[str, Any]) -> Iterator[Finding]:
+def _batch(grpo: Grpo, train: Tree) -> Iterator[Finding]:
     batch = train.get("global_batch_size", Train().global_batch_size)
     if isinstance(batch, int) and batch % grpo.num_generations:
         yield _finding(
@@ -119,8 +114,8 @@ def _batch(grpo: Grpo, train: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _rest(grpo: Grpo, tree: dict[str, Any]) -> Iterator[Finding]:
-    dropout = _section(tree, "method").get("dropout")
+def _rest(grpo: Grpo, tree: Tree) -> Iterator[Finding]:
+    dropout = mapping_at(tree, "method").get("dropout")
     if isinstance(dropout, float | int) and dropout:
         yield Finding(
             ("method", "dropout"),
@@ -129,8 +124,8 @@ def _rest(grpo: Grpo, tree: dict[str, Any]) -> Iterator[Finding]:
             "set it to 0",
             needs_rest=True,
         )
-    room = _section(tree, "model").get("max_length", ModelSettings().max_length)
-    usual = _section(tree, "evaluate").get("max_new_tokens", Evaluate().max_new_tokens)
+    room = mapping_at(tree, "model").get("max_length", ModelSettings().max_length)
+    usual = mapping_at(tree, "evaluate").get("max_new_tokens", Evaluate().max_new_tokens)
     longest = grpo.max_completion_length or usual
     if isinstance(room, int) and isinstance(longest, int) and longest >= room:
         where = (
@@ -142,11 +137,6 @@ def _rest(grpo: Grpo, tree: dict[str, Any]) -> Iterator[Finding]:
             "of `model.max_length`",
             "lower it, or raise model.max_length",
         )
-
-
-def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:
-    found = tree.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _finding(name: Key, message: str, hint: str) -> Finding:

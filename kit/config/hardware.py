@@ -1,24 +1,21 @@
 """Settings of `hardware` that do not fit each other, or the batch that several processes share."""
 
 from collections.abc import Iterator
-from typing import Any
-
-from pydantic import ValidationError
 
 from kit.config.explain import Finding
 from kit.config.schema_train import Hardware, Train
+from kit.config.tree import Tree, mapping_at, section_at
 from kit.config.yaml_lines import Key
 
 
-def check_hardware(tree: dict[str, Any]) -> list[Finding]:
+def check_hardware(tree: Tree) -> list[Finding]:
     """Everything under `hardware` of the merged tree that cannot be launched.
 
     Args:
         tree: all layers, merged. What the schema refuses is not looked at.
     """
-    try:
-        hardware = Hardware.model_validate(tree.get("hardware") or {})
-    except ValidationError:
+    hardware = section_at(tree, "hardware", Hardware)
+    if hardware is None:
         return []
     return [*_machines(hardware), *_sharding(hardware, tree), *_batch(hardware, tree)]
 
@@ -40,7 +37,7 @@ def _machines(hardware: Hardware) -> Iterator[Finding]:
         yield _finding("main_address", f"{found}, and {hardware.num_machines} machines must meet", hint)
 
 
-def _sharding(hardware: Hardware, tree: dict[str, Any]) -> Iterator[Finding]:
+def _sharding(hardware: Hardware, tree: Tree) -> Iterator[Finding]:
     if hardware.sharding == "deepspeed":
         message = "is deepspeed, and this release has not trained with it"
         yield _finding("sharding", message, "set it to fsdp, which shares the same parts out among GPUs")
@@ -56,19 +53,15 @@ def _sharding(hardware: Hardware, tree: dict[str, Any]) -> Iterator[Finding]:
     if hardware.device == "cpu":
         message = f"is {hardware.sharding}, and accelerate shards on GPUs only"
         yield _finding("sharding", message, "set it to none: on CPUs each process holds the model")
-    train = tree.get("train")
-    stage = train.get("stage") if isinstance(train, dict) else None
+    stage = mapping_at(tree, "train").get("stage")
     if stage not in (None, "sft", "pretrain"):
         message = f"is {hardware.sharding}, and {stage} needs a second model or a second pass beside it"
         yield _finding("sharding", message, "set it to none; sft and pretrain are sharded")
 
 
-def _batch(hardware: Hardware, tree: dict[str, Any]) -> Iterator[Finding]:
-    if hardware.world_size == 1:
-        return
-    try:
-        train = Train.model_validate(tree.get("train") or {})
-    except ValidationError:
+def _batch(hardware: Hardware, tree: Tree) -> Iterator[Finding]:
+    train = section_at(tree, "train", Train)
+    if hardware.world_size == 1 or train is None:
         return
     one_pass = 1 if train.packing else train.per_device_train_batch_size
     if train.global_batch_size % (one_pass * hardware.world_size):

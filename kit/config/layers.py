@@ -16,6 +16,7 @@ from kit.config.explain import Finding, dotted, explain
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.config.stages import check_with_stages, origins_of_stage, stage_configs
+from kit.config.tree import mapping_at
 from kit.config.yaml_lines import Document, Key, parse_document, read_document
 
 RECIPE_FILE = Path("conf/recipe.yaml")
@@ -137,7 +138,7 @@ def _resolve(layers: list[_Layer], problems: list[Problem]) -> tuple[Config, dic
     _, origins = _merged(resolved)
     config, findings = _validate(resolved)
     found = [*problems, *(_problem(finding, origins) for finding in findings)]
-    for name in _tiers(tree):
+    for name in mapping_at(tree, "tiers"):
         if name != chosen:
             found += _tier_problems(layers, name)
     if config is None or found:
@@ -211,7 +212,7 @@ def _read_overrides(words: Sequence[str], problems: list[Problem]) -> _Layer | N
 def _with_tier(layers: list[_Layer], name: str) -> list[_Layer]:
     """The layers with a tier's settings laid over the recipe and under the project."""
     tree, origins = _merged(layers)
-    tier = _tiers(tree).get(name)
+    tier = mapping_at(tree, "tiers").get(name)
     settings = tier.get("settings") if isinstance(tier, dict) else None
     if not isinstance(settings, dict):
         return layers  # nothing to lay over, or validation of `tier` and `tiers` says what is wrong
@@ -228,7 +229,7 @@ def _tier_problems(layers: list[_Layer], name: str) -> Iterator[Problem]:
     They are laid over the layers up to the one that speaks of the tier: a value of the project that
     the recipe's other tiers cannot bear stops nobody who does not choose them.
     """
-    last = max(index for index, layer in enumerate(layers) if name in _tiers(layer.tree))
+    last = max(index for index, layer in enumerate(layers) if name in mapping_at(layer.tree, "tiers"))
     own = layers[: last + 1]
     _, known = _validate(own)
     overlaid = _with_tier(own, name)
@@ -239,11 +240,6 @@ def _tier_problems(layers: list[_Layer], name: str) -> Iterator[Problem]:
         if (finding.key, finding.message) not in said:
             problem = _problem(finding, origins)
             yield replace(problem, message=f"tier {name}: {problem.message}")
-
-
-def _tiers(tree: dict[str, Any]) -> dict[str, Any]:
-    tiers = tree.get("tiers")
-    return tiers if isinstance(tiers, dict) else {}
 
 
 def _expand(tree: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """Which settings of `method` belong to which method; a setting that says nothing is refused."""
 
 from collections.abc import Iterator
-from typing import Any, get_args
-
-from pydantic import ValidationError
+from typing import get_args
 
 from kit.config.explain import Finding
 from kit.config.schema_train import Method, MethodConfig
+from kit.config.tree import Tree, section_at
 
 WHOLE = ("full", "freeze")
 """Methods that change the base's own weights and leave a whole model; the others leave an adapter."""
@@ -30,15 +29,7 @@ USED_BY: dict[str, tuple[str, ...]] = {
 """Setting -> the methods that it says something for."""
 
 
-def method_of(tree: dict[str, Any]) -> MethodConfig | None:
-    """The method of the merged tree; None where the schema refuses it."""
-    try:
-        return MethodConfig.model_validate(tree.get("method") or {})
-    except ValidationError:
-        return None
-
-
-def check_method(tree: dict[str, Any]) -> Iterator[Finding]:
+def check_method(tree: Tree) -> Iterator[Finding]:
     """Every setting of `method` that says nothing for the method that is chosen.
 
     A value that is the default is let through: a recipe's `rank: 8` stands under a tier's `name: full`.
@@ -46,7 +37,7 @@ def check_method(tree: dict[str, Any]) -> Iterator[Finding]:
     Args:
         tree: all layers, merged. What the schema refuses is not looked at.
     """
-    method = method_of(tree)
+    method = section_at(tree, "method", MethodConfig)
     if method is None:
         return
     for name, methods in USED_BY.items():

@@ -1,12 +1,11 @@
 """Settings of `train.preference` that the stage, or each other, make senseless."""
 
 from collections.abc import Iterator
-from typing import Any, get_args
-
-from pydantic import ValidationError
+from typing import get_args
 
 from kit.config.explain import Finding
 from kit.config.schema_train import Preference, PreferenceLoss, Stage, Train
+from kit.config.tree import Tree, mapping_at, section_at
 from kit.config.yaml_lines import Key
 
 _OF_LABELS = ("kto", "apo_zero_unpaired")
@@ -34,20 +33,15 @@ def beta_of(stage: str, preference: Preference) -> float:
     return 2.0 if losses_of(stage, preference) == ["simpo"] else 0.1
 
 
-def check_preference(tree: dict[str, Any]) -> list[Finding]:
+def check_preference(tree: Tree) -> list[Finding]:
     """Every setting of the merged tree that says nothing, or the wrong thing, for its stage.
 
     Args:
         tree: all layers, merged. What the schema refuses is not looked at.
     """
-    train = tree.get("train")
-    train = train if isinstance(train, dict) else {}
-    stage, given = train.get("stage", Train().stage), train.get("preference") or {}
-    if stage not in get_args(Stage):
-        return []
-    try:
-        preference = Preference.model_validate(given)
-    except ValidationError:
+    train, method = mapping_at(tree, "train"), mapping_at(tree, "method")
+    stage, preference = train.get("stage", Train().stage), section_at(train, "preference", Preference)
+    if stage not in get_args(Stage) or preference is None:
         return []
     if stage not in LOSSES:
         unused = [
@@ -56,14 +50,14 @@ def check_preference(tree: dict[str, Any]) -> list[Finding]:
                 f"is set, and train.stage is {stage}, which takes none of these",
                 f"set train.stage to {' or '.join(LOSSES)}, or take it out",
             )
-            for name in given
+            for name in mapping_at(train, "preference")
             if getattr(preference, name) != getattr(Preference(), name)
         ]
-        compares = [*_packing(stage, train), *_dropout(stage, tree.get("method"))]
+        compares = [*_packing(stage, train), *_dropout(stage, method)]
         return [*unused, *compares] if stage == "reward" else unused
     found = [*_losses(stage, preference), *_weights(stage, preference)]
     found += _batch(stage, preference, train)
-    return [*found, *_dropout(stage, tree.get("method"))]
+    return [*found, *_dropout(stage, method)]
 
 
 def _losses(stage: str, preference: Preference) -> Iterator[Finding]:
@@ -101,7 +95,7 @@ def _weights(stage: str, preference: Preference) -> Iterator[Finding]:
         yield _finding("simpo_gamma", "is for the loss `simpo`, which is not chosen", "take it out")
 
 
-def _packing(stage: str, train: dict[str, Any]) -> Iterator[Finding]:
+def _packing(stage: str, train: Tree) -> Iterator[Finding]:
     if train.get("packing") is True:
         yield Finding(
             ("train", "packing"),
@@ -111,7 +105,7 @@ def _packing(stage: str, train: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _batch(stage: str, preference: Preference, train: dict[str, Any]) -> Iterator[Finding]:
+def _batch(stage: str, preference: Preference, train: Tree) -> Iterator[Finding]:
     yield from _packing(stage, train)
     if stage != "kto" or losses_of(stage, preference) != ["kto"]:
         return
@@ -126,8 +120,7 @@ def _batch(stage: str, preference: Preference, train: dict[str, Any]) -> Iterato
             )
 
 
-def _dropout(stage: str, method: Any) -> Iterator[Finding]:
-    method = method if isinstance(method, dict) else {}
+def _dropout(stage: str, method: Tree) -> Iterator[Finding]:
     if isinstance(method.get("dropout"), float | int) and method["dropout"]:
         yield Finding(
             ("method", "dropout"),

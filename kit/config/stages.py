@@ -6,7 +6,7 @@ learn from preferences. So everything that knows one stage knows them all.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -15,9 +15,9 @@ from kit.config.explain import Finding, dotted, explain, unknown_choice
 from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.config.schema_train import Stage, Train
+from kit.config.tree import Tree, mapping_at
 from kit.config.yaml_lines import Key
 
-Tree = dict[str, Any]
 Place = TypeVar("Place")
 
 CONTINUED = ("full", "lora", "qlora")
@@ -78,8 +78,7 @@ def check_with_stages(tree: Tree, refused: Collection[Key]) -> list[Finding]:
 
 def _named(tree: Tree) -> list[Tree] | None:
     """The stages as mappings with a `name`; none where the schema refuses them, None without a chain."""
-    train = tree.get("train")
-    stages = train.get("stages") if isinstance(train, dict) else None
+    stages = mapping_at(tree, "train").get("stages")
     if stages is None or stages == []:
         return None
     listed = stages if isinstance(stages, list) else []
@@ -89,8 +88,7 @@ def _named(tree: Tree) -> list[Tree] | None:
 
 
 def _single(tree: Tree) -> str:
-    train = tree.get("train")
-    return str(train.get("stage", Train().stage)) if isinstance(train, dict) else Train().stage
+    return str(mapping_at(tree, "train").get("stage", Train().stage))
 
 
 def _train_alone(train: Tree, own: Tree) -> Tree:
@@ -165,8 +163,7 @@ def _order(tree: Tree, named: list[Tree], names: list[str]) -> Iterator[Finding]
         for setting in sorted({"stage", "stages"} & set(named[number])):
             message = f"unknown key `{dotted((*key, setting))}`"
             yield Finding((*key, setting), message, "a stage is named by `name`")
-    method = tree.get("method")
-    method = method.get("name", Config().method.name) if isinstance(method, dict) else Config().method.name
+    method = mapping_at(tree, "method").get("name", Config().method.name)
     if "reward" in names[:-1]:
         message = "`train.stages`: after `reward` nothing can go on: its model scores answers and gives none"
         yield Finding(_STAGES, message, "name it last")
@@ -185,8 +182,7 @@ def _order(tree: Tree, named: list[Tree], names: list[str]) -> Iterator[Finding]
 
 def _sources(tree: Tree, names: list[str]) -> Iterator[Finding]:
     """Sources that name a stage which the project has not."""
-    data = tree.get("data")
-    sources = data.get("sources") if isinstance(data, dict) else None
+    sources = mapping_at(tree, "data").get("sources")
     for index, source in enumerate(sources if isinstance(sources, list) else []):
         wanted = source.get("stages") if isinstance(source, dict) else None
         for place, stage in enumerate(wanted if isinstance(wanted, list) else []):

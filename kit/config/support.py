@@ -6,14 +6,12 @@ a step of every combination that is not in the table (`docs/reference/support.md
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import ValidationError
 
 from kit.config.explain import Finding
-from kit.config.methods import LORA, SOFT_PROMPTS, method_of
+from kit.config.methods import LORA, SOFT_PROMPTS
 from kit.config.preference import LOSSES, REFERENCE_FREE, losses_of
 from kit.config.schema_train import Hardware, MethodConfig, Train
+from kit.config.tree import Tree, section_at
 from kit.config.yaml_lines import Key
 
 
@@ -188,20 +186,17 @@ def refused(chosen: Chosen) -> list[Refusal]:
     return [refusal for refusal in REFUSALS if refusal.holds(chosen)]
 
 
-def check_support(tree: dict[str, Any], continues: bool = False) -> Iterator[Finding]:
+def check_support(tree: Tree, continues: bool = False) -> Iterator[Finding]:
     """Every combination in the merged tree that is not supported.
 
     Args:
         tree: all layers, merged. What the schema refuses is not looked at.
         continues: as of `Chosen`.
     """
-    method = method_of(tree)
-    try:
-        train = Train.model_validate(tree.get("train") or {})
-        hardware = Hardware.model_validate(tree.get("hardware") or {})
-    except ValidationError:
-        return
-    if method is None:
+    method = section_at(tree, "method", MethodConfig)
+    train = section_at(tree, "train", Train)
+    hardware = section_at(tree, "hardware", Hardware)
+    if method is None or train is None or hardware is None:
         return
     for refusal in refused(Chosen(method, train, hardware, continues)):
         place = ".".join(map(str, refusal.key))
