@@ -15,6 +15,7 @@ from kit.data.neighbours import Beginnings, Marks, Neighbours, find_neighbours
 from kit.data.remember import remembered
 from kit.data.rows import SPLITS, Message, SplitName
 from kit.data.same import before_answer, normal, turns_of
+from kit.data.stages import of_dialogues
 from kit.data.store import Entry, Store
 from kit.data.tools import said
 
@@ -120,8 +121,8 @@ def _overlaps(ranked: list[Entry]) -> Iterator[Found]:
         first = asked.setdefault(entry.keys.asked, entry)
         if first.split != entry.split:
             yield Found(entry, f"{entry.split} asks what {first.split} asks ({first.where})")
-        elif entry.split == "train" and entry.every_answer:
-            # Loss is on every answer, so an earlier turn that test asks would be learned all the same.
+        elif _learns_every_answer(entry):
+            # An earlier turn that test asks would be learned all the same.
             others = (asked.get(before) for before, _ in entry.keys.answers[:-1])
             found = next((other for other in others if other and other.split != "train"), None)
             if found:
@@ -158,7 +159,12 @@ def _near_overlaps(ranked: list[Entry], rows: Rows, near: float) -> Iterator[Fou
 def _ends(entry: Entry) -> range:
     """The answers that are learned or scored: as in the overlap check, every one of a training row."""
     count = len(entry.keys.answers)
-    return range(0 if entry.split == "train" and entry.every_answer else count - 1, count)
+    return range(0 if _learns_every_answer(entry) else count - 1, count)
+
+
+def _learns_every_answer(entry: Entry) -> bool:
+    """Whether loss is on every answer of it: of pairs and labelled answers it is on the last alone."""
+    return entry.split == "train" and bool(of_dialogues(entry.stages))
 
 
 def _duplicates(ranked: list[Entry]) -> Iterator[Found]:

@@ -24,7 +24,6 @@ from kit.data.read import Reader
 from kit.data.rows import Record, Rejection, Row, is_document
 from kit.data.same import keys_of, turns_of
 from kit.data.split import assign, group_of
-from kit.data.stages import of_dialogues
 from kit.data.store import Entry
 from kit.data.tools import said
 from kit.hooks import Cleaner, Hooks, RowCheck
@@ -147,7 +146,6 @@ class RowWork:
             document=is_document(row.messages),
             learned="pair" if row.rejected else "answer" if row.label is None else "label",
             stages=tuple(row.stages),
-            every_answer=bool(of_dialogues(row.stages)),
             tokens=row.tokens,
             all_tokens=row.all_tokens,
             trained_tokens=row.trained_tokens,

@@ -38,8 +38,6 @@ class Entry:
     """What the row teaches: its answers, which of two is better, or whether one is good."""
     stages: tuple[Stage, ...]
     """Those that learn from it."""
-    every_answer: bool
-    """Whether a stage learns every answer of it, not the last alone."""
     tokens: int
     all_tokens: int
     trained_tokens: int
