@@ -39,7 +39,6 @@ Answer = Annotated[
 Schema = Annotated[
     bool, typer.Option("--schema", metavar=NO_VALUE, help="Print the JSON Schema of what it writes instead.")
 ]
-INTERRUPTED = 130
 SCAFFOLD = "Make a project"
 WORK = "Work on a project"
 
@@ -54,7 +53,7 @@ def main() -> None:
         _let_main_speak_first()
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
-        if stopped.code == INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
+        if stopped.code == ExitCode.INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
             _say_how_to_resume("interrupted")
         raise
     except Terminated as stopped:

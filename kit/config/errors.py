@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     INVALID_RUN = 4
     RESUME_ME = 75
     """A run was asked to stop (SIGTERM) and saved what it had: EX_TEMPFAIL of sysexits.h, try again."""
+    INTERRUPTED = 130
+    """Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 
 
 @dataclass(frozen=True)

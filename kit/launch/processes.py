@@ -21,7 +21,6 @@ from kit.train.processes import RUN_FILE
 if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
 
-INTERRUPTED = 130
 SECONDS_TO_SAVE = 600
 """How long processes that were asked to stop may take to save, before they are killed."""
 
@@ -109,7 +108,7 @@ def _end_as(code: int) -> NoReturn:
     """End as a training process did, or as the signal says (a negative number) that they were stopped by."""
     if code in (ExitCode.RESUME_ME, -signal.SIGTERM):
         raise Terminated
-    if code in (INTERRUPTED, -signal.SIGINT):
+    if code in (ExitCode.INTERRUPTED, -signal.SIGINT):
         raise KeyboardInterrupt
     raise SystemExit(code if code > 0 else 128 - code)
 
