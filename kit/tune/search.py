@@ -82,7 +82,7 @@ def try_out(
     words = words_of(draw(trial, config.tune), config)
     trial.set_user_attr("words", words)
     judge = Judge(trial, config, words)
-    resume = folder / "runs" / trial.user_attrs["run"] if "run" in trial.user_attrs else None
+    resume = noted_run(trial, folder)
     if resume:
         judge.catch_up(resume)
     try:
@@ -96,9 +96,9 @@ def try_out(
         if not failed:
             raise
     except (KeyboardInterrupt, Terminated):
-        run = folder / "runs" / trial.user_attrs.get("run", "")
-        if run.name != "runs" and load_manifest(run)["status"] == "finished":  # stopped within its last step
-            note_end(study, trial, judge, run)
+        begun = noted_run(trial, folder)
+        if begun and load_manifest(begun)["status"] == "finished":  # stopped within its last step
+            note_end(study, trial, judge, begun)
         raise
     else:
         note_end(study, trial, judge, run)
@@ -141,6 +141,12 @@ def noted(trial: "optuna.Trial", folder: Path) -> Iterator[None]:
             trial.set_user_attr("run", max(begun).name)
 
 
+def noted_run(trial: "optuna.Trial", folder: Path) -> Path | None:
+    """The run of a trial, of this session or an earlier one; None before it began one."""
+    name = trial.user_attrs.get("run")
+    return folder / "runs" / name if name else None
+
+
 class Judge:
     """Reports a trial's validations, and says when the median of those before it was better."""
 
@@ -155,17 +161,21 @@ class Judge:
         """What the search raises: the score, or minus the loss."""
         return score if self.objective == "task_score" else -loss
 
-    def gives_up(self, step: int, score: float, loss: float) -> bool:
-        """Report a validation; whether to end the run. The place counts validations, not steps, so that
-        trials with other batches are compared after as many rows."""
+    def report(self, step: int, score: float, loss: float) -> None:
+        """Report a validation. Its place counts validations, not steps, so that trials with other batches
+        are compared after as many rows."""
         self.trial.report(self.value(score, loss), -(-step // self.eval_steps))
+
+    def gives_up(self, step: int, score: float, loss: float) -> bool:
+        """Report a validation; whether to end the run."""
+        self.report(step, score, loss)
         self.gave_up = self.trial.should_prune()
         return self.gave_up
 
     def catch_up(self, run: Path) -> None:
         """Report what a run had validated before it was stopped."""
         for step, score, loss in validations(run):
-            self.trial.report(self.value(score, loss), -(-step // self.eval_steps))
+            self.report(step, score, loss)
 
 
 def draw(trial: "optuna.Trial", settings: Tune) -> dict[str, float]:
