@@ -21,19 +21,16 @@ sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != HERE]
 sys.path.append(str(HERE))
 
 # ruff: noqa: E402
-from shapes import OURS, QWEN, configuration, counted, network, with_adapter
+from shapes import OURS, QWEN, configuration, counted, for_method, network, recomputing, with_adapter
 
 
 def flops(shape: str, tokens: int, rank: int) -> dict[str, float]:
     """FLOP of a step over `tokens`: `full` and `lora`, and both with activations computed twice."""
     found = {}
     for method in ("full", "lora"):
-        model = network(shape, "meta", attn_implementation="eager")
-        model = with_adapter(model, rank) if method == "lora" else model
+        model = for_method(network(shape, "meta", attn_implementation="eager"), method, rank)
         found[method] = counted(model, 1, tokens)
-        model.enable_input_require_grads()
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        found[f"{method}, recomputed"] = counted(model, 1, tokens)
+        found[f"{method}, recomputed"] = counted(recomputing(model), 1, tokens)
     return found
 
 
@@ -81,8 +78,7 @@ def optimizer_seconds(shape: str, rank: int, turns: int = 3) -> dict[str, float]
 
     found = {}
     for method in ("full", "lora"):
-        small = network(shape, "cpu", num_hidden_layers=1, vocab_size=8)
-        model = with_adapter(small, rank) if method == "lora" else small
+        model = for_method(network(shape, "cpu", num_hidden_layers=1, vocab_size=8), method, rank)
         trained = [one for one in model.parameters() if one.requires_grad]
         for one in trained:
             one.grad = torch.ones_like(one)
@@ -105,11 +101,8 @@ def steps_measured(shape: str, tokens: int, rank: int, turns: int = 3) -> dict[s
     contestants: dict[str, Any] = {}
     for method in ("full", "lora"):
         for suffix in ("", ", recomputed"):
-            model = network(shape)
-            model = with_adapter(model, rank) if method == "lora" else model
-            if suffix:
-                model.enable_input_require_grads()
-                model.gradient_checkpointing_enable({"use_reentrant": False})
+            model = for_method(network(shape), method, rank)
+            model = recomputing(model) if suffix else model
             trained = [one for one in model.parameters() if one.requires_grad]
             contestants[method + suffix] = model, torch.optim.AdamW(trained, fused=True)
     spent: dict[str, list[float]] = {name: [] for name in contestants}

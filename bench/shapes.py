@@ -82,6 +82,18 @@ def with_adapter(model: Any, rank: int) -> Any:
     )
 
 
+def for_method(model: Any, method: str, rank: int) -> Any:
+    """The model as the method trains it: whole, or with an adapter."""
+    return model if method == "full" else with_adapter(model, rank)
+
+
+def recomputing(model: Any) -> Any:
+    """The model, its activations computed twice from here on."""
+    model.enable_input_require_grads()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
 NO_MASK = {"full_attention": None}
 """No work is done for a mask; and on meta tensors none can be made, for it depends on what is in them."""
 
@@ -104,8 +116,7 @@ def counted(model: Any, rows: int, tokens: int) -> float:
 
 def flops_of_rows(shape: str, method: str, rank: int, lengths: list[int]) -> float:
     """FLOP of forward and backward over rows of these lengths, each alone; less with adapters."""
-    model = network(shape, "meta", attn_implementation="eager")
-    model = model if method == "full" else with_adapter(model, rank)
+    model = for_method(network(shape, "meta", attn_implementation="eager"), method, rank)
     short, long = 64, 256  # the count is a * n + b * n^2
     at_short, at_long = counted(model, 1, short), counted(model, 1, long)
     b = (at_long / long - at_short / short) / (long - short)

@@ -29,10 +29,8 @@ sys.path.append(str(HERE))
 # ruff: noqa: E402
 from shapes import OURS, flops_of_rows
 from train_data import RANK, make_world
-from train_race import compete, heading, named, overheads, table
+from train_race import WAYS, compete, heading, named, overheads, table
 
-KIT = [("kit", "grouped"), ("kit", "packed")]
-OTHERS = [("bare", "padded"), ("bare", "grouped"), ("bare", "packed"), ("trl", "defaults"), ("trl", "packed")]
 FACTORY = [("llamafactory", "defaults"), ("llamafactory", "packed")]
 
 
@@ -52,7 +50,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    wanted = given.only or [*KIT, *OTHERS, *(FACTORY if given.llamafactory_python else [])]
+    wanted = given.only or [*WAYS, *(FACTORY if given.llamafactory_python else [])]
     with tempfile.TemporaryDirectory(prefix="casekit-bench-") as name:
         work = Path(name)
         facts = make_world(work, given.shape, given.rows, given.limit, min(32, given.rows))

@@ -12,6 +12,16 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+WAYS = [
+    ("kit", "grouped"),
+    ("kit", "packed"),
+    ("bare", "padded"),
+    ("bare", "grouped"),
+    ("bare", "packed"),
+    ("trl", "defaults"),
+    ("trl", "packed"),
+]
+"""Who is measured wherever this environment is, and how."""
 
 
 @dataclass
@@ -52,6 +62,16 @@ class Contestant:
         self.outside.append(told["outside"])
         self.facts |= told
 
+    def warm_up(self) -> None:
+        """An epoch that does not count.
+
+        Raises:
+            RuntimeError: as for `turn`.
+        """
+        self.turn()
+        self.seconds.clear()
+        self.outside.clear()
+
     def stop(self) -> None:
         """No more turns: the process ends itself."""
         self.process.stdin.close()
@@ -79,10 +99,8 @@ def compete(
     contestants: list[Contestant] = []
     try:
         for who, way in wanted:
-            contestants.append(start(work, given, who, way))
-            contestants[-1].turn()  # which warms up, and does not count
-            contestants[-1].seconds.clear()
-            contestants[-1].outside.clear()
+            contestants.append(start(work, given.method, who, way, given.llamafactory_python))
+            contestants[-1].warm_up()
         for turn in range(given.turns):
             for kind in peaks:
                 peaks[kind] = max(peaks[kind], matmul_rate(kind))
@@ -94,12 +112,12 @@ def compete(
     return contestants
 
 
-def start(work: Path, given: argparse.Namespace, who: str, way: str) -> Contestant:
+def start(work: Path, method: str, who: str, way: str, llamafactory_python: Path | None = None) -> Contestant:
     """A contestant's process, without this one's view of where modules are where it has other libraries."""
     foreign = who == "llamafactory"
-    python = str(given.llamafactory_python) if foreign else sys.executable
+    python = str(llamafactory_python) if foreign else sys.executable
     script = ["train_llamafactory.py"] if foreign else ["train_ways.py"]
-    words = [given.method, way] if foreign else [given.method, who, way]
+    words = [method, way] if foreign else [method, who, way]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     env["PYTHONPATH"] = "" if foreign else str(HERE.parent)
     log = work / f"{who}-{way}.log"

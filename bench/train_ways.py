@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from shapes import recomputing
 from train_turns import EPOCHS, Turns, count_work, into_trainers, take_turns
 
 from kit.config.schema import Config
@@ -86,9 +87,7 @@ def bare_loop(turns: Turns, work: Path, method: str, way: str, facts: dict[str, 
     turns.imported()
     count_work(turns)
     model = load_for_training(config).train()
-    if facts["checkpointing"]:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
+    model = recomputing(model) if facts["checkpointing"] else model
     way, *kernels = way.split("+")
     model = with_kernels(model, kernels)
     on = next(model.parameters()).device

@@ -29,7 +29,7 @@ sys.path += [str(BENCH), str(BENCH.parent)]
 # ruff: noqa: E402
 from shapes import OURS, QWEN, flops_of_rows
 from train_data import RANK, make_world
-from train_race import Contestant, named, start, table
+from train_race import WAYS, Contestant, named, start, table
 
 from kit.train.flops import peak_flops
 
@@ -71,18 +71,9 @@ def main() -> None:
 
 def wanted(kernels: bool) -> list[tuple[str, str]]:
     """Who runs, and how."""
-    plain = [
-        ("kit", "grouped"),
-        ("kit", "packed"),
-        ("bare", "padded"),
-        ("bare", "grouped"),
-        ("bare", "packed"),
-        ("trl", "defaults"),
-        ("trl", "packed"),
-    ]
     tried = ["eager", "compile"]
     tried += [name for name, package in OPTIONAL.items() if find_spec(package)]
-    return [*plain, *(("bare", f"packed+{name}") for name in tried if kernels)]
+    return [*WAYS, *(("bare", f"packed+{name}") for name in tried if kernels)]
 
 
 OPTIONAL = {
@@ -104,17 +95,16 @@ def not_here(kernels: bool) -> list[str]:
 def in_turn(work: Path, given: argparse.Namespace, method: str) -> tuple[list[Contestant], list[str]]:
     """One contestant after the other, so that each has the device alone; and why some have no figures."""
     done, missing = [], []
-    given.method, given.llamafactory_python = method, None
     for who, way in given.only or wanted(given.kernels):
-        one = start(work, given, who, way)
+        one = start(work, method, who, way)
         try:
-            for _ in range(given.turns + 1):
+            one.warm_up()
+            for _ in range(given.turns):
                 one.turn()
         except RuntimeError as error:
             reason = "out of memory" if "OutOfMemoryError" in str(error) else str(error)
             missing.append(f"{one.name}: {reason}")
         else:
-            del one.seconds[0], one.outside[0]  # the first warms up
             done.append(one)
         finally:
             one.stop()
