@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kit.config.explain import Finding
 from kit.config.schema_train import Hardware, Train
-from kit.config.tree import Tree, mapping_at, section_at
+from kit.config.tree import Tree, section_at
 from kit.config.yaml_lines import Key
 
 
@@ -17,7 +17,7 @@ def check_hardware(tree: Tree) -> list[Finding]:
     hardware = section_at(tree, "hardware", Hardware)
     if hardware is None:
         return []
-    return [*_machines(hardware), *_sharding(hardware, tree), *_batch(hardware, tree)]
+    return [*_machines(hardware), *_sharding(hardware), *_batch(hardware, tree)]
 
 
 def _machines(hardware: Hardware) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def _machines(hardware: Hardware) -> Iterator[Finding]:
         yield _finding("main_address", f"{found}, and {hardware.num_machines} machines must meet", hint)
 
 
-def _sharding(hardware: Hardware, tree: Tree) -> Iterator[Finding]:
+def _sharding(hardware: Hardware) -> Iterator[Finding]:
     if hardware.sharding == "deepspeed":
         message = "is deepspeed, and this release has not trained with it"
         yield _finding("sharding", message, "set it to fsdp, which shares the same parts out among GPUs")
@@ -53,10 +53,6 @@ def _sharding(hardware: Hardware, tree: Tree) -> Iterator[Finding]:
     if hardware.device == "cpu":
         message = f"is {hardware.sharding}, and accelerate shards on GPUs only"
         yield _finding("sharding", message, "set it to none: on CPUs each process holds the model")
-    stage = mapping_at(tree, "train").get("stage")
-    if stage not in (None, "sft", "pretrain"):
-        message = f"is {hardware.sharding}, and {stage} needs a second model or a second pass beside it"
-        yield _finding("sharding", message, "set it to none; sft and pretrain are sharded")
 
 
 def _batch(hardware: Hardware, tree: Tree) -> Iterator[Finding]:

@@ -166,6 +166,13 @@ REFUSALS: tuple[Refusal, ...] = (
         hint="set it to none, or take the setting of `method` out",
     ),
     Refusal(
+        what="another stage than `sft` or `pretrain` with `hardware.sharding`",
+        key=("hardware", "sharding"),
+        holds=lambda chosen: chosen.shared_out and chosen.train.stage not in ("sft", "pretrain"),
+        reason="the stage needs a second model or a second pass beside the one that is shared out",
+        hint="set it to none; sft and pretrain are sharded",
+    ),
+    Refusal(
         what="`grpo` with several processes",
         key=("hardware", "num_processes"),
         holds=lambda chosen: chosen.train.stage == "grpo" and chosen.hardware.world_size > 1,

@@ -44,7 +44,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 METHODS: dict[str, dict[str, Any]] = {**{name: {"name": name} for name in method_names()}, **VARIANTS}
 
 OPTIONS = ("packing", "gradient_checkpointing", "sharding")
-"""Settings of `train` or `hardware` that a method may not bear; tried with sft."""
+"""Settings of `train` or `hardware` that a method may not bear; tried with sft, and `sharding` with every
+stage that it is refused for."""
 SHARDED = ("lora, use_rslora", "lora, use_dora", "lora, loraplus_lr_ratio", "lora, pissa")
 """Variants that are tried shared out over two processes as well."""
 
@@ -70,6 +71,9 @@ def combinations() -> Iterator[tuple[str, str, str]]:
     for option in OPTIONS:
         for method in (*method_names(), *(SHARDED if option == "sharding" else ())):
             yield "sft", method, option
+    for stage in STAGES:
+        if stage not in ("sft", "pretrain"):
+            yield stage, "full", "sharding"
 
 
 def settings_of(stage: str, method: str, option: str, base: Path, processes: int = 1) -> dict[str, Any]:

@@ -117,6 +117,7 @@ def test_what_goes_wrong_in_the_processes_is_said_once_with_its_code(project):
         (["hardware.sharding=fsdp"], "nothing to share out"),
         (["hardware.sharding=fsdp", "hardware.num_processes=2", "hardware.device=cpu"], "on GPUs only"),
         (["hardware.sharding=fsdp", "hardware.num_processes=2", "method=qlora"], "4-bit weights"),
+        (["hardware.sharding=fsdp", "hardware.num_processes=2", "train.stage=dpo"], "a second pass"),
         (["hardware.sharding=deepspeed", "hardware.num_processes=2"], "this release has not trained with it"),
         (["hardware.cpu_offload=true"], "hardware.sharding is none"),
     ],
