@@ -35,15 +35,9 @@ def write_page(
         tokenizer: the one the rows were prepared for.
         config: the settings that they were prepared by.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from kit.pages import page_environment
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(Path(__file__).parent / "templates")
     checks = summary["checks"]
     text = environment.get_template("data.html.j2").render(
         summary=summary,

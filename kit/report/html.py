@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from kit.pages import page_environment
 from kit.report.formatting import visible
 from kit.report.view import View
 
@@ -54,14 +54,7 @@ def render(template: str, heads: Mapping[str, str], **values: object) -> str:
         values: what the template shows.
     """
     style, script = _joined("report.css", "reviews.css"), _joined("report.js", "reviews.js")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_plain,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(TEMPLATES, finalize=_plain)
     environment.filters["kind"] = kind
     environment.filters["mark"] = mark
     environment.filters["drawing"] = Markup

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kit.config.schema import Config
 from kit.files import write_json, write_text
+from kit.pages import page_environment
 from kit.report import svg
 from kit.tune.search import best_trial, ended
 
@@ -62,13 +62,7 @@ def results(study: "optuna.Study", config: Config) -> dict[str, Any]:
 
 def page(found: dict[str, Any]) -> str:
     """The results as one self-contained HTML document, everything escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(Path(__file__).parent / "templates")
     rates = "learning_rate" in found["searched"]
     drawn = [trial for trial in found["trials"] if trial["state"] != "failed"]
     named = {"score": "Score by learning rate", "eval_loss": "Lowest loss by learning rate"}
