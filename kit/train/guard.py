@@ -6,7 +6,7 @@ Only `kit.train.trainer` imports this module: it loads torch and transformers.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -84,9 +84,14 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         """A part's share of the loss of a validation batch: its rows."""
         return self.count_rows(batch)
 
-    def row_lengths(self) -> list[int]:
-        """Tokens of every training row."""
-        raise NotImplementedError
+    def row_lengths(self, rows: Any) -> list[int]:
+        """Tokens of every row of either split, by which rows share batches."""
+        return [len(ids) for ids in rows["input_ids"]]
+
+    @cached_property
+    def train_lengths(self) -> list[int]:
+        """Those of the training rows; read once, for it takes the whole table through memory."""
+        return self.row_lengths(self.train_dataset)
 
     def passes(self, inputs: Any) -> list[Any]:
         """What goes through the model in turn for one batch: the batch, in parts where it is too large."""
@@ -162,7 +167,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         if validating:
             halved = self.cuts and self.size.halve_eval()
         else:
-            halved = self.cuts and self.size.halve(max(self.row_lengths()))
+            halved = self.cuts and self.size.halve(max(self.train_lengths))
         if not halved:
             raise self.no_room(batch, validating)
         self.smaller(validating)

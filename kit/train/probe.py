@@ -169,19 +169,10 @@ def longest_batch(trainer: GuardedTrainer, validating: bool) -> Batch:
     packed = None if validating else trainer.size.tokens
     at_once = trainer.size.eval_rows if validating else trainer.size.rows
     count = trainer.args.per_device_train_batch_size if packed else at_once
-    lengths = _lengths(trainer, rows)
+    lengths = trainer.row_lengths(rows) if validating else trainer.train_lengths
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))[:count]
     batch = _collate(trainer, rows.select(order))
     return _brimful(batch, packed) if packed else batch
-
-
-def _lengths(trainer: GuardedTrainer, rows: Any) -> list[int]:
-    """Tokens of the rows of either split, as the stage counts them."""
-    before, trainer.train_dataset = trainer.train_dataset, rows
-    try:
-        return trainer.row_lengths()
-    finally:
-        trainer.train_dataset = before
 
 
 def _collate(trainer: GuardedTrainer, rows: Any) -> Batch:
