@@ -8,6 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from kit.report.formatting import difference, estimate, number, visible
+
 _SLICES_SHOWN = 20
 
 
@@ -28,8 +30,8 @@ def reward_table(folder: Path) -> Group:
         table.add_row(*_cells(f"{part['column']}={part['value']}", part))
     shorter, error = found["chosen_shorter"], found["calibration"]["error"]
     said = [
-        f"where the better answer is the shorter one: {_interval(shorter)} of {shorter['n']} pairs",
-        f"margins as probabilities are off by {error:.3f} on the mean (expected calibration error)",
+        f"where the better answer is the shorter one: {estimate(shorter, 'rate')} of {shorter['n']} pairs",
+        f"margins as probabilities are off by {number(error, 3)} on the mean (expected calibration error)",
     ]
     if (more := len(entry["slices"]) - _SLICES_SHOWN) > 0:
         said.append(f"{more} more slices are in reward.json")
@@ -37,20 +39,12 @@ def reward_table(folder: Path) -> Group:
 
 
 def _cells(name: str, entry: dict[str, Any]) -> list[Text]:
-    difference = entry["difference"]
-    shown = "" if difference["estimate"] is None else f"{difference['estimate']:+.1%}"
     cells = [
-        name,
+        visible(name),
         str(entry["n"]),
-        _interval(entry["base"]),
-        _interval(entry["tuned"]),
-        shown,
+        estimate(entry["base"], "rate"),
+        estimate(entry["tuned"], "rate"),
+        difference(entry["difference"]["estimate"], "rate"),
         entry["verdict"],
     ]
     return [Text(cell) for cell in cells]
-
-
-def _interval(value: dict[str, Any]) -> str:
-    if value["estimate"] is None:
-        return "none"
-    return f"{value['estimate']:.1%} ({value['low']:.1%} to {value['high']:.1%})"

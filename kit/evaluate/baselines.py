@@ -14,7 +14,7 @@ from kit.config.schema import Config
 from kit.data.language import language_code
 from kit.data.prepared import load_rows
 from kit.evaluate.alike import MostAlike
-from kit.evaluate.compare import Settings, compare
+from kit.evaluate.compare import NOTHING, Settings, compare
 from kit.evaluate.label_metric import LabelMetric
 from kit.evaluate.metrics import LoadedMetric, MetricResult
 from kit.evaluate.policy import Policy
@@ -181,9 +181,8 @@ def baseline_entries(
 
 def left_out(why: str) -> dict[str, Any]:
     """A baseline without a figure, with the reason."""
-    nothing = {"estimate": None, "low": None, "high": None, "method": "not scored"}
-    gap = {**nothing, "p_value": None}
-    return {**nothing, "n": 0, "difference": gap, "verdict": "not shown", "why": why}
+    gap = {**NOTHING, "p_value": None}
+    return {**NOTHING, "n": 0, "difference": gap, "verdict": "not shown", "why": why}
 
 
 def none_apply(why: str) -> dict[str, dict[str, Any]]:

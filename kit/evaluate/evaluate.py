@@ -220,31 +220,19 @@ def find_evaluation(root: Path, evaluation_id: str | None = None) -> Path:
     Raises:
         ConfigError: there is no such evaluation.
     """
-    found = sorted(
-        (path.parent for path in (root / "evaluations").glob("*/scores.json")),
-        key=lambda folder: _written(folder / "scores.json"),
-    )
-    of_pairs = sorted(
-        (root / "evaluations").glob(f"{evaluation_id or '*'}/reward.json"),
-        key=_written,
-    )
-    newest = found[-1] if found and evaluation_id is None else None
-    newer = of_pairs and newest and _written(of_pairs[-1]) > _written(newest / "scores.json")
-    if newest and not newer:
-        return newest
-    for folder in found:
-        if folder.name == evaluation_id:
-            return folder
-    if of_pairs:
+    evaluations = root / "evaluations"
+    files = [path for name in ("reward.json", "scores.json") for path in evaluations.glob(f"*/{name}")]
+    files.sort(key=lambda path: path.stat().st_mtime_ns)
+    wanted = [path for path in files if evaluation_id in (None, path.parent.name)]
+    if wanted and wanted[-1].name == "scores.json":
+        return wanted[-1].parent
+    if wanted:
         message = "is of a reward model, which gives no answers to report: what it measured is in reward.json"
-        raise ConfigError(Problem(str(of_pairs[-1].parent), message, "evaluate a run that gives answers"))
-    known = f"finished ones: {', '.join(folder.name for folder in found)}" if found else "there is none yet"
+        raise ConfigError(Problem(str(wanted[-1].parent), message, "evaluate a run that gives answers"))
+    finished = [path.parent.name for path in files if path.name == "scores.json"]
+    known = f"finished ones: {', '.join(finished)}" if finished else "there is none yet"
     what = f"no evaluation {evaluation_id!r}" if evaluation_id else "no evaluation"
-    raise ConfigError(Problem(str(root / "evaluations"), what, f"{known}; make one with `casekit evaluate`"))
-
-
-def _written(path: Path) -> int:
-    return path.stat().st_mtime_ns
+    raise ConfigError(Problem(str(evaluations), what, f"{known}; make one with `casekit evaluate`"))
 
 
 def run_of(root: Path, evaluation: Path) -> Path:

@@ -20,7 +20,7 @@ from kit.data.rows import Record, Rejection, Row
 from kit.data.same import key
 from kit.data.stages import ReadFor
 from kit.data.tools import said
-from kit.evaluate.bootstrap import enough_clusters
+from kit.evaluate.bootstrap import fewest_clusters
 from kit.evaluate.gate_kinds import rules_out_loss
 from kit.evaluate.metrics import LoadedMetric, load_metric
 from kit.evaluate.prompts import Prompt, choose
@@ -78,7 +78,7 @@ def kept(
     from end to end. So few questions that no test could come out show neither, though equal answers to them
     have an interval without width.
     """
-    if not enough_clusters([str(group) for group in range(groups)], confidence):
+    if groups < fewest_clusters(confidence):
         return "not shown"
     if rules_out_loss(difference, higher_is_better, margin):
         return "kept"

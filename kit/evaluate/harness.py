@@ -108,7 +108,8 @@ def give_task(
         hint = "check the name with `lm-eval ls tasks`; offline, give its data as files (include_path)"
         message = f"the task cannot be given: {type(error).__name__}: {error}"
         raise DataError(Problem(f"evaluate.harness: {task.name}", message, hint)) from error
-    return [{**line, "given": given_by(task, root)} for line in _lines(found, task.name, system)]
+    given = given_by(task, root)
+    return [{**line, "given": given} for line in _lines(found, task.name, system)]
 
 
 def harness_scores(config: Config, folder: Path) -> list[dict[str, Any]]:

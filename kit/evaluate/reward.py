@@ -16,7 +16,7 @@ from kit.config.schema import Config
 from kit.data.answers import render_pair
 from kit.data.prepared import PreparedRow, load_split
 from kit.data.rows import Message
-from kit.evaluate.compare import explore
+from kit.evaluate.compare import NOTHING, explore
 from kit.evaluate.conditions import refuse_changed_base
 from kit.evaluate.entry import compared_entry
 from kit.evaluate.scores import settings_of
@@ -153,7 +153,7 @@ def _share(lines: Sequence[Line], confidence: float) -> dict[str, Any]:
     """How often the model is right on these pairs; nulls where there are none."""
     n = len(lines)
     if not n:
-        return {"n": 0, "estimate": None, "low": None, "high": None, "method": "not scored"}
+        return {"n": 0, **NOTHING}
     return {"n": n, **vars(wilson(sum(line["margin"] > 0 for line in lines), n, confidence))}
 
 

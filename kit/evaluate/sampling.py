@@ -60,8 +60,13 @@ def draw(scores: torch.Tensor, points: torch.Tensor, sampling: Sampling) -> torc
 
 def uniforms(seed: int, id_: str, count: int) -> "np.ndarray[Any, Any]":
     """A prompt's own uniform random numbers; the first ones are the same for any count."""
+    return np.random.default_rng(own_seed(seed, id_)).random(count)
+
+
+def own_seed(seed: int, id_: str) -> int:
+    """A prompt's own 64 bits, so that its answer does not depend on which others are asked."""
     digest = hashlib.sha256(f"{seed}:{id_}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big")).random(count)
+    return int.from_bytes(digest[:8], "big")
 
 
 class Chooses(LogitsProcessor):  # type: ignore[misc]  # transformers is not type checked

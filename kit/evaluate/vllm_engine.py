@@ -5,7 +5,6 @@ as those of a local model. Only run against a stand-in with its documented inter
 no GPU to run it on.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,6 +44,8 @@ class VllmSystem:
         """
         from vllm import SamplingParams
 
+        from kit.evaluate.sampling import own_seed
+
         drawn = (
             {"temperature": sampling.temperature, "top_p": sampling.top_p}
             if sampling
@@ -60,7 +61,7 @@ class VllmSystem:
                         stop_token_ids=list(stops),
                         ignore_eos=True,
                         detokenize=False,
-                        seed=_seed(seed, row.id),
+                        seed=own_seed(seed, row.id) >> 1,  # 63 bits: signed where it is kept
                         **drawn,
                     )
                     for row in part
@@ -107,10 +108,10 @@ def load_vllm(config: Config, folder: Path, golden: Path, room: int) -> Any:
     """
     from vllm import LLM
 
-    from kit.models.loading import device, dtype
+    from kit.models.loading import device, dtype, is_adapter
 
     lora = {}
-    if folder != golden and (golden / "adapter_config.json").is_file():
+    if folder != golden and is_adapter(golden):
         rank = _rank(golden)
         lora = {"enable_lora": True, "max_lora_rank": next(size for size in RANKS if size >= rank)}
     return LLM(
@@ -169,9 +170,3 @@ def _rank(golden: Path) -> int:
         message = f"vLLM does not serve {', '.join(found)} ({golden})"
         raise ConfigError(Problem("evaluate.engine", message, "set evaluate.engine: transformers"))
     return int(rank)
-
-
-def _seed(seed: int, id_: str) -> int:
-    """A prompt's own, so that its answer does not depend on which others are asked."""
-    digest = hashlib.sha256(f"{seed}:{id_}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1  # 63 bits: signed where it is kept

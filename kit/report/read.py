@@ -70,10 +70,7 @@ def _read_earlier(run: Path, problems: list[Problem]) -> Earlier:
 
 def read_earlier(report: Path) -> Json | None:
     """The `report.json` in a report's folder; None where there is none that could be read."""
-    try:
-        value = json.loads((report / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    value = _readable(report)
     readable = isinstance(value, dict) and {"verdict", "gates"} <= value.keys()
     return value if readable else None
 
@@ -98,10 +95,14 @@ def is_comparison(report: Any) -> bool:
 
 def holds_comparison(folder: Path) -> bool:
     """Whether the folder's `report.json` is a comparison's; one that cannot be read is not."""
+    return is_comparison(_readable(folder))
+
+
+def _readable(report: Path) -> Any:
     try:
-        return is_comparison(json.loads((folder / "report.json").read_text(encoding="utf-8")))
+        return json.loads((report / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
+        return None
 
 
 def read_report(folder: Path) -> Json:

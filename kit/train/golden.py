@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 from kit.config.errors import InvalidRunError, Problem
 from kit.config.schema import Config
 from kit.files import new_folder, sync, write_json
+from kit.train.metrics import validations
 from kit.train.processes import is_main
 from kit.train.trainer import TaskScore
 
@@ -122,14 +123,11 @@ def best_so_far(run: Path, kept: list[dict[str, Any]]) -> Best:
 
     It is from none where the run was killed within writing it, or after a better one that is now done again.
     """
-    evaluations = [line for line in kept if line["kind"] == "eval"]
+    evaluations = validations(kept)
     record = run / "golden" / "golden.json"
     golden = json.loads(record.read_text(encoding="utf-8"))["step"] if record.is_file() else None
-    history = []
-    for line in evaluations:
-        score, loss = line["task_score"], line["eval_loss"]
-        history.append((-loss if score is None else score, -loss))
-    is_there = golden in [line["step"] for line in evaluations]
+    history = [(score, -loss) for _, score, loss in evaluations]
+    is_there = golden in [step for step, _, _ in evaluations]
     return Best(history, lost=0 if is_there else len(history))
 
 

@@ -152,9 +152,9 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
             )
             self._step, self._buffered_inputs = kept["step"], kept["answers"]
 
-    def row_lengths(self) -> list[int]:
+    def row_lengths(self, rows: Any) -> list[int]:
         """Tokens of every prompt with the longest answer."""
-        return [len(prompt) + self.max_completion_length for prompt in self.train_dataset["prompt"]]
+        return [len(prompt) + self.max_completion_length for prompt in rows["prompt"]]
 
     def count_rows(self, batch: Any) -> int:
         """How many rows a batch holds, which are not tensors yet."""

@@ -6,7 +6,7 @@ Only `kit.train.trainer` imports this module: it loads torch and transformers.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -84,9 +84,14 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         """A part's share of the loss of a validation batch: its rows."""
         return self.count_rows(batch)
 
-    def row_lengths(self) -> list[int]:
-        """Tokens of every training row."""
-        raise NotImplementedError
+    def row_lengths(self, rows: Any) -> list[int]:
+        """Tokens of every row of either split, by which rows share batches."""
+        return [len(ids) for ids in rows["input_ids"]]
+
+    @cached_property
+    def train_lengths(self) -> list[int]:
+        """Those of the training rows; read once, for it takes the whole table through memory."""
+        return self.row_lengths(self.train_dataset)
 
     def passes(self, inputs: Any) -> list[Any]:
         """What goes through the model in turn for one batch: the batch, in parts where it is too large."""
@@ -98,7 +103,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         """The batches of the next step."""
         self.batches, self.items = super().get_batch_samples(*args, **kwargs)
         self.losses = []
-        self.forget_step = self._forgets("train")
+        self.forget_step = self.forgets()
         return self.batches, self.items
 
     def training_step(
@@ -145,7 +150,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         """
         if self.args.world_size > 1:  # the others would wait for the passes that this one does again
             return work()
-        forget = self._forgets("eval") if validating else self.forget_step
+        forget = self.forgets() if validating else self.forget_step
         loss = within_memory(work)
         while loss is None:
             self.make_smaller(batch, validating)
@@ -162,22 +167,23 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         if validating:
             halved = self.cuts and self.size.halve_eval()
         else:
-            halved = self.cuts and self.size.halve(max(self.row_lengths()))
+            halved = self.cuts and self.size.halve(max(self.train_lengths))
         if not halved:
             raise self.no_room(batch, validating)
         self.smaller(validating)
 
-    def _forgets(self, mode: str) -> Callable[[], None]:
+    def forgets(self) -> Callable[[], None]:
         """TRL keeps figures of every pass for the next log, and a count of tokens; what this gives takes back
-        all that is noted from here on, for passes that are done again.
+        all that is noted from here on, for passes that are done again, or were only tried.
         """
-        notes = getattr(self, "_metrics", {}).get(mode, {})
-        before = {name: list(values) for name, values in notes.items()}
+        notes = list(getattr(self, "_metrics", {}).values())
+        before = [{name: list(values) for name, values in of_mode.items()} for of_mode in notes]
         tokens = getattr(self, "_total_train_tokens", 0)
 
         def forget() -> None:
-            notes.clear()
-            notes.update({name: list(values) for name, values in before.items()})
+            for of_mode, were in zip(notes, before, strict=True):
+                of_mode.clear()
+                of_mode.update({name: list(values) for name, values in were.items()})
             self._total_train_tokens = tokens
 
         return forget

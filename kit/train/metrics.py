@@ -25,6 +25,16 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return found
 
 
+def validations(lines: list[dict[str, Any]]) -> list[tuple[int, float, float]]:
+    """Step, score and loss of every validation in a run's lines; without a score, minus the loss."""
+    found = []
+    for line in lines:
+        if line["kind"] == "eval":
+            loss, score = line["eval_loss"], line["task_score"]
+            found.append((line["step"], -loss if score is None else score, loss))
+    return found
+
+
 def forget_after(run: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
     """Drop what was left after `checkpoint`, from which a run goes on; the metrics that stay.
 

@@ -99,9 +99,8 @@ class PairTrainer(ComparingTrainer, LeanTrainer, DPOTrainer):  # type: ignore[mi
         """What the model is measured against; see `reference_of`."""
         return reference_of(model)
 
-    def row_lengths(self) -> list[int]:
+    def row_lengths(self, rows: Any) -> list[int]:
         """Tokens of the longer side of every pair."""
-        rows = self.train_dataset
         sides = zip(rows["prompt_ids"], rows["chosen_ids"], rows["rejected_ids"], strict=True)
         return [len(prompt) + max(len(chosen), len(rejected)) for prompt, chosen, rejected in sides]
 
@@ -182,9 +181,8 @@ class LabelTrainer(ComparingTrainer, LeanTrainer, KTOTrainer):  # type: ignore[m
         if not continued:
             forget_copy(self.model)
 
-    def row_lengths(self) -> list[int]:
+    def row_lengths(self, rows: Any) -> list[int]:
         """Tokens of every answer with its prompt."""
-        rows = self.train_dataset
         return [
             len(prompt) + len(answer)
             for prompt, answer in zip(rows["prompt_ids"], rows["completion_ids"], strict=True)

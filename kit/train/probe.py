@@ -10,7 +10,6 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +21,7 @@ from kit.memory import ALARM, GIB, Memory, memory_now, within_memory
 from kit.train.guard import GuardedTrainer
 from kit.train.packed import packed_row
 from kit.train.passes import Batch, no_memory
+from kit.train.saving import random_numbers_kept
 
 
 @runtime_checkable
@@ -97,19 +97,17 @@ def said(found: dict[str, Any], on: torch.device) -> str:
 def untouched(trainer: GuardedTrainer) -> Iterator[None]:
     """Random numbers, the model's mode, gradients and TRL's notes are afterwards as they were."""
     model, on = trainer.model, trainer.args.device
-    names = [name for name in ("_metrics", "_total_train_tokens") if hasattr(trainer, name)]
-    notes = {name: deepcopy(getattr(trainer, name)) for name in names}
+    forget = trainer.forgets()
     python, numbers, training = random.getstate(), np.random.get_state(), model.training
     try:
-        with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
+        with random_numbers_kept(on):
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numbers)
         model.zero_grad(set_to_none=True)
         model.train(training)
-        for name, value in notes.items():
-            setattr(trainer, name, value)
+        forget()
 
 
 @contextmanager
@@ -169,19 +167,10 @@ def longest_batch(trainer: GuardedTrainer, validating: bool) -> Batch:
     packed = None if validating else trainer.size.tokens
     at_once = trainer.size.eval_rows if validating else trainer.size.rows
     count = trainer.args.per_device_train_batch_size if packed else at_once
-    lengths = _lengths(trainer, rows)
+    lengths = trainer.row_lengths(rows) if validating else trainer.train_lengths
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))[:count]
     batch = _collate(trainer, rows.select(order))
     return _brimful(batch, packed) if packed else batch
-
-
-def _lengths(trainer: GuardedTrainer, rows: Any) -> list[int]:
-    """Tokens of the rows of either split, as the stage counts them."""
-    before, trainer.train_dataset = trainer.train_dataset, rows
-    try:
-        return trainer.row_lengths()
-    finally:
-        trainer.train_dataset = before
 
 
 def _collate(trainer: GuardedTrainer, rows: Any) -> Batch:

@@ -42,9 +42,8 @@ class ScoreTrainer(RewardTrainer):  # type: ignore[misc]
 class PairRewardTrainer(ComparingTrainer, ScoreTrainer):
     """Trains on pairs: columns `chosen_ids` and `rejected_ids`, each a prompt with its answer."""
 
-    def row_lengths(self) -> list[int]:
+    def row_lengths(self, rows: Any) -> list[int]:
         """Tokens of the longer side of every pair."""
-        rows = self.train_dataset
         sides = zip(rows["chosen_ids"], rows["rejected_ids"], strict=True)
         return [max(len(chosen), len(rejected)) for chosen, rejected in sides]
 

@@ -50,11 +50,7 @@ class RunTrainer(GuardedTrainer, ResumableTrainer):
         """The order of the training rows."""
         in_one_pass = self.args.train_batch_size * world_size()
         batch = in_one_pass * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(self.row_lengths(), batch, self.args.seed, multiple_of=in_one_pass)
-
-    def row_lengths(self) -> list[int]:
-        """Tokens of every training row, by which rows share batches."""
-        return [len(ids) for ids in self.train_dataset["input_ids"]]
+        return LengthGroupedSampler(self.train_lengths, batch, self.args.seed, multiple_of=in_one_pass)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "LengthGroupedSampler":
         return self.train_sampler()

@@ -153,7 +153,7 @@ def share_of_peak(trainer: GuardedTrainer, config: Config, run: Path) -> Callabl
     references = forward_passes(config)
     if references is None:
         return None
-    flops = cost_of(trainer.model).per_token(mean_context(trainer.row_lengths()), references)
+    flops = cost_of(trainer.model).per_token(mean_context(trainer.train_lengths), references)
     device = torch.cuda.get_device_name(trainer.args.device) if trainer.args.device.type == "cuda" else ""
     peak = peak_flops(device)
     note(run, flops_per_token=round(flops), peak_flops=peak)

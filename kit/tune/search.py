@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from kit.config.errors import CasekitError, InvalidRunError, Terminated
 from kit.config.schema import Config
 from kit.config.schema_tune import Tune
-from kit.train.metrics import read_metrics
+from kit.train.metrics import read_metrics, validations
 from kit.train.runs import list_runs, load_manifest
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Judge:
 
     def catch_up(self, run: Path) -> None:
         """Report what a run had validated before it was stopped."""
-        for step, score, loss in validations(run):
+        for step, score, loss in validations(read_metrics(run)):
             self.report(step, score, loss)
 
 
@@ -270,19 +270,9 @@ def spent(study: "optuna.Study", settings: Tune) -> bool:
     return settings.max_hours is not None and used >= settings.max_hours * 3600
 
 
-def validations(run: Path) -> list[tuple[int, float, float]]:
-    """Step, score and loss of every validation of a run; without a metric the score is minus the loss."""
-    found = []
-    for line in read_metrics(run):
-        if line["kind"] == "eval":
-            loss, score = line["eval_loss"], line["task_score"]
-            found.append((line["step"], -loss if score is None else score, loss))
-    return found
-
-
 def reached(run: Path) -> tuple[float, float]:
     """The best score of a run and its lowest validation loss, which need not be of the same step."""
-    found = validations(run)
+    found = validations(read_metrics(run))
     return max(score for _, score, _ in found), min(loss for _, _, loss in found)
 
 

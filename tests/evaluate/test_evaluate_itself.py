@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from compare_samples import read, write
+from metric_samples import OF_RECORDS, WITH_POLICY
 
 from kit import pipeline
 from kit.config import load_config
@@ -23,14 +24,6 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 CASES = ("finance", "medical", "ecommerce")
 ROWS = 240
 FEWER = 120
-OF_MODELS = {
-    "response_time",
-    "answer_perplexity",
-    "memorised_secrets",
-    "calibration_error",
-    "brier_score",
-    "risk_coverage",
-}
 REFUSALS = {
     "en": "I'm sorry, but I can't help with that.",
     "fr": "Je suis désolé, je ne peux pas vous aider.",
@@ -127,7 +120,7 @@ def test_good_answers_pass_what_they_can_be_judged_by(cases, case, tmp_path):
     code, report, scores = compare(project, tmp_path / "out", *files)
     config = load_config(project).config
     sampled = {gate.name for gate in config.gates if gate.decoding == "sampled"}
-    timed = {gate.name for gate in config.gates if gate.metric in OF_MODELS or gate.on}
+    timed = {gate.name for gate in config.gates if gate.metric in OF_RECORDS or gate.on}
     thin = {gate.name for gate in config.gates if gate.min_n > ROWS}
     # Self-harm and newborns with a fever are few among so many questions.
     thin |= {gate.name for gate in config.gates if gate.zero_tolerance and gate.metric == "disclosure_rate"}
@@ -136,7 +129,7 @@ def test_good_answers_pass_what_they_can_be_judged_by(cases, case, tmp_path):
     assert open_ == sampled | timed | thin and code == (3 if open_ else 0)
     measured = {metric["name"] for metric in scores["metrics"]}
     uses = {use.name for use in config.evaluate.metrics}
-    assert measured == uses - OF_MODELS, "every metric of the recipe is met here"
+    assert measured == uses - OF_RECORDS, "every metric of the recipe is met here"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -258,10 +251,6 @@ def test_shuffled_rows_change_no_byte_of_the_scores(cases, case, tmp_path):
 
 
 GLOSSARY = "terms:\n  - say: {en: [cart], fr: [panier]}\n    avoid: {fr: [chariot]}\n"
-POLICY_METRICS = {
-    "violation_rate", "disclosure_rate", "over_refusal_rate", "refusal_rate", "recommendation_accuracy",
-    "escalation_recall", "under_triage", "over_triage",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -270,10 +259,10 @@ def every_metric(tmp_path_factory):
     folder = tmp_path_factory.mktemp("every")
     shutil.copy(RECIPES / "medical" / "policy.yaml", folder / "policy.yaml")
     (folder / "glossary.yaml").write_text(GLOSSARY)
-    names = [name for name in metric_names() if name not in OF_MODELS]
+    names = [name for name in metric_names() if name not in OF_RECORDS]
     uses = []
     for name in names:
-        params = {"policy": "policy.yaml"} if name in POLICY_METRICS else {}
+        params = {"policy": "policy.yaml"} if name in WITH_POLICY else {}
         params |= {"glossary": "glossary.yaml"} if name == "glossary_adherence" else {}
         uses.append({"name": name, "params": params})
     settings = {"evaluate": {"metrics": uses, "bootstrap_draws": 300}, "data": {"slices": ["language"]}}

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from rich.console import Console
 from train_chain_project import pairs_of, write_lines
 from typer.testing import CliRunner
 
@@ -13,6 +14,7 @@ from kit.config.errors import ConfigError
 from kit.config.schema import Config
 from kit.evaluate.reward import judge_pairs
 from kit.evaluate.statistics import wilson
+from kit.terminal_reward import reward_table
 
 PROJECT = """
 model: {{name: {base}, max_length: 256}}
@@ -102,3 +104,16 @@ def test_a_model_that_only_counts_words_is_seen_through() -> None:
     assert ties["ties"] == {"base": 40, "tuned": 40}
     assert ties["pairwise_accuracy"]["tuned"]["estimate"] == 0
     assert ties["chosen_shorter"]["estimate"] is None
+
+
+def test_the_table_writes_numbers_as_reports_do_and_lets_no_data_steer_the_terminal(tmp_path) -> None:
+    lines = [
+        line(n, 0.5, *((9, 5) if n % 4 else (5, 9))) | {"slices": {"topic": "a\x1b[31m"}} for n in range(40)
+    ]
+    (tmp_path / "reward.json").write_text(json.dumps(judge_pairs(lines, Config())))
+    console = Console(width=140)
+    with console.capture() as shown:
+        console.print(reward_table(tmp_path))
+    text = shown.get()
+    assert "75.0% [" in text and "+25.0\u00a0points" in text
+    assert "\x1b" not in text and "topic=a⟦U+001B⟧[31m" in text

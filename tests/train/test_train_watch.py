@@ -212,7 +212,7 @@ def test_mfu_is_of_the_peak_of_all_devices(settings, tmp_path, monkeypatch, proc
     monkeypatch.setattr(watching, "note", lambda run, **facts: None)
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     arguments = SimpleNamespace(device=torch.device("cpu"))
-    trainer = SimpleNamespace(model=None, args=arguments, row_lengths=lambda: [5, 7])
+    trainer = SimpleNamespace(model=None, args=arguments, train_lengths=[5, 7])
     share = watching.share_of_peak(trainer, settings(), tmp_path)
     assert share(processes * 500) == pytest.approx(0.5), "tokens a second are of all processes too"
 
