@@ -26,7 +26,7 @@ from kit.train.announce import announce, measure
 from kit.train.chain import ALONE, Link, check_same_start
 from kit.train.checkpoints import step_of, usable_checkpoint
 from kit.train.disk import check_space, full_disk_told
-from kit.train.examples import fingerprint_of, load_rows, tokenise
+from kit.train.examples import fingerprint_of, load_rows, load_samples, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
 from kit.train.processes import is_main, join_processes, same_for_all, tell_launcher
 from kit.train.prompts import refuse_idle, rewarded
@@ -101,7 +101,8 @@ def train(
         check_same_start(resume, place)
 
     tokenizer = load_tokenizer(config.model)
-    examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
+    known = {split: load_samples(prepared, split, tokenizer, config) for split in rows}
+    examples = {split: tokenise(rows[split], tokenizer, config, known[split]) for split in rows}
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
