@@ -20,7 +20,8 @@ from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.yaml_lines import Key
 from kit.files import sha256_json
-from kit.models.loading import load_tokenizer, model_folder, weights_sha256
+from kit.memory import keep_freed_memory
+from kit.models.loading import device, load_tokenizer, model_folder, weights_sha256
 from kit.rewards import Reward
 from kit.train.announce import announce, measure
 from kit.train.chain import ALONE, Link, check_same_start
@@ -115,6 +116,8 @@ def train(
         with closing(run, manifest):
             from kit.train.setup import make_trainer
 
+            if device(config.hardware).type == "cpu":
+                keep_freed_memory()
             start = link.golden if link else None
             trainer, golden = make_trainer(
                 config, run, examples, tokenizer, task_score, checkpoint, base_sha256, start, rewards
