@@ -94,6 +94,34 @@ def test_text_in_brackets_is_printed_as_it_is(casekit: Run, project: Path) -> No
     assert "[bold]x[/bold]" in err
 
 
+@pytest.mark.parametrize(
+    ("typed", "quoted"),
+    [
+        (["train.stages=[sft,", "dpo]"], "'train.stages=[sft, dpo]'"),
+        (
+            ["data.sources=[{path:", "a=b.jsonl},", "{path:", "c.jsonl}]"],
+            "'data.sources=[{path: a=b.jsonl}, {path: c.jsonl}]'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [["config"], ["train"], ["data", "check"], ["data", "show"], ["verify"]])
+def test_a_list_that_the_shell_took_apart_is_one_error_that_says_to_quote_it(
+    command: list[str], typed: list[str], quoted: str, casekit: Run, project: Path
+) -> None:
+    code, _, err = casekit(*command, "--project", str(project), "seed=7", *typed, "tier=null")
+    assert code == 2
+    assert err.splitlines() == [
+        f"error command line: {quoted.strip(chr(39))} the shell took this apart at its spaces, "
+        f"into {len(typed)} words",
+        f"      put it in quotes: {quoted}",
+    ]
+
+
+def test_brackets_that_nothing_closes_are_no_shells_work(casekit: Run, project: Path) -> None:
+    code, _, err = casekit("config", "--project", str(project), "train.stages=[sft,", "seed=7")
+    assert code == 2 and "not valid YAML" in err and "shell" not in err
+
+
 def test_values_in_brackets_are_no_markup(casekit: Run, project: Path) -> None:
     code, out, _ = casekit("config", "--project", str(project), "data.system_prompt='[bold]x[/] [/y]'")
     assert code == 0
