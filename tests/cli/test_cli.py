@@ -128,16 +128,47 @@ def test_values_in_brackets_are_no_markup(casekit: Run, project: Path) -> None:
     assert '"[bold]x[/] [/y]"' in out
 
 
-def test_ctrl_c_exits_130_and_says_how_to_go_on(
-    casekit: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["train", "seed=3"], None, "no run had begun: the same command begins again"),
+        (["train", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
+        (["train", "--resume", "seed=3"], None, "`casekit train --resume seed=3 {p}` continues it"),
+        (["run", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
+        (["run"], "finished", "`casekit evaluate --run 99990101-000000-sft-lora` goes on"),
+        (["evaluate"], "finished", "the same command goes on: answers that were given are kept"),
+        (["data", "prepare"], "interrupted", "the same command begins again"),
+        (["tune"], "interrupted", "the same command goes on with the search"),
+        (["chat"], "interrupted", ""),
+    ],
+)
+def test_ctrl_c_exits_130_and_says_how_to_go_on_where_there_is_something_to(
+    words: list[str],
+    status: str | None,
+    said: str,
+    casekit: Run,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupt(*_: object) -> None:
+        if status:
+            make_run(project, "99990101-000000-sft-lora", status)  # it began while the command ran
         raise KeyboardInterrupt
 
+    make_run(project, "20260101-000000-sft-lora", "interrupted")  # an older one is not meant
     monkeypatch.setattr("kit.config.load_config", interrupt)
-    code, _, err = casekit("train", "--project", str(project))
+    code, _, err = casekit(*words, "--project", str(project))
     assert code == 130
-    assert "--resume" in err
+    told = said.format(p=f"--project {project}")
+    assert f"interrupted; {told}" in err if told else err.strip() == "interrupted"
+
+
+def make_run(root: Path, name: str, status: str) -> Path:
+    run = root / "runs" / name
+    run.mkdir(parents=True)
+    (run / "manifest.json").write_text(json.dumps({"status": status, "stage": "sft"}))
+    (run / "config.yaml").write_text("model: {name: tiny}\nseed: 8\n")
+    return run
 
 
 def test_a_run_is_named_only_to_resume_it(casekit: Run, project: Path) -> None:
@@ -266,6 +297,26 @@ def test_evaluate_without_a_run_says_what_to_run(casekit: Run, project: Path) ->
     code, _, err = casekit("evaluate", "--project", str(project))
     assert code == 2
     assert "casekit train" in err
+
+
+def test_evaluate_says_which_run_it_takes_and_that_a_newer_one_is_unfinished(
+    casekit: Run, project: Path
+) -> None:
+    def told(*words: str) -> str:
+        return casekit("evaluate", "--project", str(project), "model=other", *words)[2]  # refused right after
+
+    make_run(project, "20260101-000000-sft-lora", "interrupted")
+    assert "`casekit train --resume` goes on with 20260101-000000-sft-lora" in told()
+    taken = make_run(project, "20260102-000000-sft-lora", "finished")
+    said = "run 20260102-000000-sft-lora, the newest that is finished\n"
+    assert told().startswith(said) and "warning" not in told()
+    chain = {"status": "finished", "stage": "sft", "chain": {"stages": ["sft", "dpo"], "number": 1}}
+    (taken / "manifest.json").write_text(json.dumps(chain))
+    assert "warning dpo, the stage after it, has not begun: `casekit train --resume` goes on" in told()
+    make_run(project, "20260103-000000-sft-lora", "interrupted")
+    newer = "warning 20260103-000000-sft-lora began later and is interrupted: `casekit train --resume` goes"
+    assert told().startswith(f"{said}{newer} on with it\n")
+    assert "newest" not in told("--run", "20260102")
 
 
 POLICY = """rules:
