@@ -249,12 +249,13 @@ def train(
     """Tune the model on the prepared data."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.early import check_early
     from kit.train.processes import was_launched
 
     if run and not resume:
         raise CasekitError(f"--run {run} names a run to resume", "add --resume, or leave --run out")
     words = [*(overrides or []), *([f"hardware.num_processes={processes}"] if processes else [])]
-    loaded = load_config(project, words)
+    loaded = check_early(load_config(project, words), prepared=True)
     folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
     if not was_launched():
         say_end(folder)
@@ -274,8 +275,9 @@ def evaluate(
         return
     from kit import pipeline
     from kit.config import load_config
+    from kit.early import check_early
 
-    loaded = load_config(project, overrides or [])
+    loaded = check_early(load_config(project, overrides or []), model=False)
     say_which_run(project, run)
     folder = pipeline.evaluate(loaded, run, _announce)
     if (folder / "reward.json").is_file():
@@ -329,8 +331,9 @@ def run_all(overrides: Overrides = None, project: Root = HERE) -> None:
     """The whole way: prepare, train, evaluate, report."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.early import check_early
 
-    _finish(pipeline.run(load_config(project, overrides or []), _announce))
+    _finish(pipeline.run(check_early(load_config(project, overrides or [])), _announce))
 
 
 @app.command(rich_help_panel=WORK)

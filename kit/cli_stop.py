@@ -47,7 +47,7 @@ def _of_training(command: str, words: Sequence[str]) -> str:
     if "--resume" not in words and not began:
         return "no run had begun: the same command begins again"
     if command == "run" and finished and began[-1] == finished[-1]:
-        after = shlex.join(["casekit", "evaluate", "--run", finished[-1].name])
+        after = shlex.join(["casekit", "evaluate", "--run", finished[-1].name, *words])
         return f"the training is done: `{after}` goes on, then `casekit report`"
     again = shlex.join(["casekit", "train", "--resume", *(word for word in words if word != "--resume")])
     return f"`{again}` continues it"

@@ -63,11 +63,12 @@ def tune(overrides: Overrides = None, project: Root = HERE) -> None:
 
     from kit import pipeline
     from kit.config import load_config
+    from kit.early import check_early
 
     def tell(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    folder = pipeline.tune(load_config(project, overrides or []), tell)
+    folder = pipeline.tune(check_early(load_config(project, overrides or []), prepared=True), tell)
     best = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))["best"]
     if best:
         tell(f"best: {' '.join(best['words'])}")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+_PREPARE = "run: casekit data prepare"
+
+
 @dataclass(frozen=True)
 class PreparedRow:
     """One row of a prepared split."""
@@ -92,14 +95,25 @@ def find_prepared(
         changed = "; ".join(what_changed(began, config, root, tokenizer))
         message = f"is what the run began on, and this changed since: {changed}"
         raise DataError(Problem(str(began), message, "restore it, or start a new run: casekit data prepare"))
-    hint = "run: casekit data prepare"
-    others = sorted(folder.parent.glob("[!.]*/data.json"), key=lambda file: file.stat().st_mtime_ns)
-    if not others:
-        raise DataError(Problem(str(folder.parent), "the data was not prepared yet", hint))
+    if problems := never_prepared(root):
+        raise DataError(problems)
     from kit.data.changed import what_changed
 
+    others = _sets(root)
     changed = "; ".join(what_changed(others[-1].parent, config, root, tokenizer))
-    raise DataError(Problem(str(others[-1].parent), f"was prepared before this changed: {changed}", hint))
+    raise DataError(Problem(str(others[-1].parent), f"was prepared before this changed: {changed}", _PREPARE))
+
+
+def never_prepared(root: Path) -> list[Problem]:
+    """What there is to say of a project whose data was never prepared; nothing of another."""
+    where = str(root / "data" / "prepared")
+    return [] if _sets(root) else [Problem(where, "the data was not prepared yet", _PREPARE)]
+
+
+def _sets(root: Path) -> list[Path]:
+    """The `data.json` of every prepared folder, the latest last."""
+    found = (root / "data" / "prepared").glob("[!.]*/data.json")
+    return sorted(found, key=lambda file: file.stat().st_mtime_ns)
 
 
 def load_split(folder: Path, name: str) -> list[PreparedRow]:

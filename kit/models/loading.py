@@ -60,16 +60,20 @@ def _folder(model: Model, wanted: list[str]) -> Path:
     place = Path(model.name).expanduser()
     if place.is_dir():
         return place.resolve()
-    if _is_path(model.name):
-        what = "is a file, expected a folder" if place.is_file() else "does not exist"
-        hint = "give a folder with config, tokenizer and safetensors weights, an id of the Hub, or tiny"
-        raise ModelError(Problem("model.name", f"the folder {str(place.absolute())!r} {what}", hint))
+    if problems := missing_folder(model):
+        raise ModelError(problems)
     return _fetch(model, wanted)
 
 
-def _is_path(name: str) -> bool:
-    """Whether a model's name can only be a path: ids on the Hub are `name` or `owner/name`."""
-    return name.startswith(("/", "~", ".")) or name.count("/") > 1 or "\\" in name or name.endswith("/")
+def missing_folder(model: Model) -> list[Problem]:
+    """What is wrong with a name that can only be a path: ids on the Hub are `name` or `owner/name`."""
+    name, place = model.name, Path(model.name).expanduser()
+    is_path = name.startswith(("/", "~", ".")) or name.count("/") > 1 or "\\" in name or name.endswith("/")
+    if not is_path or place.is_dir():
+        return []
+    what = "is a file, expected a folder" if place.is_file() else "does not exist"
+    hint = "give a folder with config, tokenizer and safetensors weights, an id of the Hub, or tiny"
+    return [Problem("model.name", f"the folder {str(place.absolute())!r} {what}", hint)]
 
 
 def _fetch(model: Model, wanted: list[str]) -> Path:

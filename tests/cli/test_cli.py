@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -88,6 +90,49 @@ def test_bad_settings_exit_2_with_every_problem(casekit: Run, project: Path) -> 
     assert "Traceback" not in err
 
 
+EARLY = """
+import contextlib, io, json, sys
+from kit import cli
+
+for words in json.load(sys.stdin):
+    sys.argv = ["casekit", *words]
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+    heavy = sorted({"torch", "transformers", "datasets", "evaluate", "trl", "peft"} & set(sys.modules))
+    print(json.dumps([code, heavy, said.getvalue()]))
+"""
+
+
+def test_what_can_be_told_at_once_is_told_before_anything_heavy_is_imported(project: Path) -> None:
+    """Torch and transformers take seconds: a slip of the pen must not."""
+    of_data = [["data", "check"], ["data", "prepare"], ["data", "show"]]
+    of_model = [["train"], ["run"], ["tune"], *of_data]
+    every = [*of_model, ["evaluate"], ["report"], ["verify"], ["config"]]
+    every.append(["answer", "--base-url", "http://localhost:1", "--model", "m", "--out", "o"])
+    asked = [([*words, "train.lerning_rate=1"], "unknown key `train.lerning_rate`") for words in every]
+    asked += [([*words, "model=/no/such"], "the folder '/no/such' does not exist") for words in of_model]
+    metrics = "evaluate.metrics=[token_f1, tokn_f1]"
+    scoring = (["train"], ["run"], ["tune"], ["evaluate"])
+    asked += [([*words, metrics], "`evaluate.metrics[1]`: unknown metric 'tokn_f1'") for words in scoring]
+    asked += [(words, "the data was not prepared yet") for words in (["train"], ["tune"])]
+    asked += [(["evaluate"], "there is no finished run"), (["watch"], "there is no run")]
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY],
+        input=json.dumps([[*words, "--project", str(project)] for words, _ in asked]),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"},
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(asked), done.stderr
+    for (words, told), (code, heavy, said) in zip(asked, answers, strict=True):
+        assert (code, heavy) == (2, []) and told in said, (words, said)
+
+
 def test_text_in_brackets_is_printed_as_it_is(casekit: Run, project: Path) -> None:
     code, _, err = casekit("config", "--project", str(project), "model.dtype=[bold]x[/bold]")
     assert code == 2
@@ -135,7 +180,7 @@ def test_values_in_brackets_are_no_markup(casekit: Run, project: Path) -> None:
         (["train", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
         (["train", "--resume", "seed=3"], None, "`casekit train --resume seed=3 {p}` continues it"),
         (["run", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
-        (["run"], "finished", "`casekit evaluate --run 99990101-000000-sft-lora` goes on"),
+        (["run"], "finished", "done: `casekit evaluate --run 99990101-000000-sft-lora {p}` goes on"),
         (["evaluate"], "finished", "the same command goes on: answers that were given are kept"),
         (["data", "prepare"], "interrupted", "the same command begins again"),
         (["tune"], "interrupted", "the same command goes on with the search"),
@@ -160,7 +205,7 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on_where_there_is_something_to(
     code, _, err = casekit(*words, "--project", str(project))
     assert code == 130
     told = said.format(p=f"--project {project}")
-    assert f"interrupted; {told}" in err if told else err.strip() == "interrupted"
+    assert err.startswith("interrupted; ") and told in err if told else err.strip() == "interrupted"
 
 
 def make_run(root: Path, name: str, status: str) -> Path:
