@@ -61,8 +61,10 @@ def _settings(summary: dict[str, Any], config: Config) -> Iterator[str]:
 def _flat(tree: dict[str, Any]) -> dict[Key, Any]:
     """Every value by its path; of the sources each is one, for their fields say little alone."""
     data = dict(tree.get("data", {}))
-    sources = {("data", "sources", number): _given(one) for number, one in enumerate(data.pop("sources", []))}
-    return {**dict(leaves({**tree, "data": data})), **sources}
+    sources = data.pop("sources", [])
+    flat = dict(leaves({**tree, "data": data}))
+    flat.update({("data", "sources", number): _given(one) for number, one in enumerate(sources)})
+    return flat
 
 
 def _given(source: dict[str, Any]) -> dict[str, Any]:
