@@ -72,7 +72,7 @@ def test_a_run_goes_on_only_with_the_same_scoring(project, interrupted):
     assert "golden choice.max_new_tokens: was 4 when the run began and is 5 now" in said
     metrics = "evaluate.metrics=[{name: violation_rate, params: {policy: conf/policy.yaml}}, token_f1]"
     said = refusal(project, interrupted, metrics, "train.golden_metric=token_f1")
-    assert "golden choice.metric: was 'violation_rate' when the run began and is 'token_f1' now" in said
+    assert "train.golden_metric: was 'violation_rate' when the run began and is 'token_f1' now" in said
 
 
 def test_a_setting_or_file_that_changed_since_the_run_began_is_named(project, interrupted, monkeypatch):

@@ -154,6 +154,7 @@ def short_build(dialogues, tmp_path, monkeypatch) -> Path:
 @pytest.mark.slow
 def test_the_build_says_what_it_does_and_nothing_of_its_run(short_build, monkeypatch, capsys):
     monkeypatch.setattr("kit.train.progress.EVERY_SECONDS", 0.0)  # as if each step took a minute
+    monkeypatch.setenv("COLUMNS", "200")
     tiny.build_tiny()
     first, *steps = capsys.readouterr().err.splitlines()
     assert first == "building tiny, the embedded base model: once, a minute or two"
@@ -176,7 +177,7 @@ def test_a_build_that_is_stopped_says_what_comes_next_and_leaves_nothing(
     (project / "conf").mkdir(parents=True)
     (project / "conf/project.yaml").write_text("data: {sources: [{path: rows.jsonl}]}\n")
     monkeypatch.setattr(CallbackHandler, "on_step_begin", stopped)
-    for command in (["train"], ["data", "prepare"]):
+    for command in (["run"], ["data", "prepare"]):
         monkeypatch.setattr(sys, "argv", ["casekit", *command, "--project", str(project)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
