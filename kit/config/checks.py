@@ -50,8 +50,8 @@ def check_across_sections(tree: Tree, refused: Collection[Key], continues: bool 
 
 
 def _launch(findings: list[Finding]) -> Iterator[Finding]:
-    """Of `hardware` one finding a setting, and the batch only where nothing else is wrong there: what does not
-    fit what has to change anyway is no second error."""
+    """Of `hardware` one finding a setting, and the batch only where nothing else is wrong there: what does
+    not fit what has to change anyway is no second error."""
     of_hardware = dict.fromkeys(finding.key for finding in findings if finding.key[0] == "hardware")
     said: set[Key] = set()
     for finding in findings:
