@@ -104,9 +104,11 @@ def review(
         new = [line for line in read_reviews(add) if line not in before]
     else:
         new = ask_reviews(project, find_report(report, project), before, reviewer)
-    add_reviews(path, new)
+    if new:
+        add_reviews(path, new)
     console.print(f"{len(new)} {'verdict' if len(new) == 1 else 'verdicts'} added")
-    say("reviews", path)
+    if path.is_file():
+        say("reviews", path)
 
 
 def reports(

@@ -102,7 +102,7 @@ def plan(
     return Plan(planned, _folded(found))
 
 
-_OPEN = "stays open, "
+_OPEN = "stays open, with "
 
 
 def _folded(found: Sequence[tuple[str, str]]) -> list[str]:
@@ -113,7 +113,7 @@ def _folded(found: Sequence[tuple[str, str]]) -> list[str]:
     """
     causes: dict[str, list[tuple[str, str]]] = {}
     for name, why in found:
-        causes.setdefault(_OPEN if why.startswith(_OPEN) else why, []).append((name, why))
+        causes.setdefault(_OPEN if _OPEN in why else why, []).append((name, why))
     return [_sentence(gates) for gates in causes.values()]
 
 
@@ -123,7 +123,7 @@ def _sentence(gates: Sequence[tuple[str, str]]) -> str:
         return f"gate {name}: {why}"
     if all(why == other for _, other in others):
         return f"{len(gates)} gates, of each: {why} ({'; '.join(name for name, _ in gates)})"
-    each = "; ".join(f"{name} ({why.removeprefix(_OPEN)})" for name, why in gates)
+    each = "; ".join(f"{name} ({why.replace(_OPEN, '')})" for name, why in gates)
     return f"{len(gates)} gates stay open: {each}"
 
 

@@ -123,13 +123,14 @@ def test_gates_that_the_same_stands_in_the_way_of_are_one_warning(make_plan):
     ]
     gates += [
         {"metric": "disclosure_rate", "at_least": 0.9, "name": "d"},
-        {"metric": "violation_rate", "non_inferior": {"margin": 0.1}, "min_n": 10, "name": "e"},
+        {"metric": "disclosure_rate", "at_least": 0.9, "worst": "language", "name": "e"},
+        {"metric": "violation_rate", "non_inferior": {"margin": 0.1}, "min_n": 10, "name": "f"},
     ]
     folded, other = make_plan(make_prompts(20), gates).warnings
-    each = "{} (with 20 prompts where it asks for 30)"
-    named = [*map(each.format, "abc"), "d (with 10 prompts where it asks for 30)"]
-    assert folded == f"4 gates stay open: {'; '.join(named)}"
-    assert other.startswith("gate e: hardly passes")
+    named = [f"{name} (20 prompts where it asks for 30)" for name in "abc"]
+    named += ["d (10 prompts where it asks for 30)", "e (language en: 10 prompts where it asks for 30)"]
+    assert folded == f"5 gates stay open: {'; '.join(named)}"
+    assert other.startswith("gate f: hardly passes")
 
 
 def test_groups_count_and_not_prompts(make_plan):
