@@ -165,6 +165,9 @@ def continue_adapter(base: Any, golden: Path) -> Any:
     """The adapter of a golden checkpoint beside its base, to be trained on."""
     from peft import PeftModel
 
+    from kit.models.bottleneck import register
+
+    register()
     model = PeftModel.from_pretrained(base, str(golden), is_trainable=True)
     if model.active_peft_config.is_prompt_learning:
         count_positions(model)
