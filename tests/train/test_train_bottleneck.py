@@ -30,7 +30,6 @@ from transformers import (
     PhiConfig,
 )
 
-from kit import pipeline
 from kit.config.errors import ConfigError
 from kit.config.schema import Config
 from kit.models.bottleneck import PEFT_TYPE
@@ -177,7 +176,9 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(table, PEFT_TYPE)
 
 
-def test_a_project_trains_evaluates_and_answers_by_it(pristine, warm, tmp_path, monkeypatch, capsys):
+def test_a_project_trains_and_evaluates_by_it_and_its_card_says_how_it_loads(
+    pristine, warm, tmp_path, monkeypatch
+):
     project = Path(shutil.copytree(pristine, tmp_path / "project"))
     words = ("method={name: adapter, bottleneck_size: 8}", "evaluate.latency_prompts=0")
     trained = warm.casekit(project, "train", *words)
@@ -186,18 +187,17 @@ def test_a_project_trains_evaluates_and_answers_by_it(pristine, warm, tmp_path, 
     assert f"trains {2 * each:,} of " in trained.said and "by adapter on" in trained.said
     evaluated = warm.casekit(project, "evaluate", *words)
     assert evaluated.code == 0, evaluated.said
-    (card,) = (project / "evaluations").glob("*")
-    assert json.loads((card / "scores.json").read_text())["conditions"]["tuned"]["adapter"]
+    (scores,) = (project / "evaluations").glob("*/scores.json")
+    conditions = json.loads(scores.read_text())["conditions"]["tuned"]
+    assert conditions["adapter"] == "beside the base, not merged"
     (run,) = (project / "runs").iterdir()
     config = loaded(project, *words).config
     tuned = load_tuned(run / "golden", config)
-    pipeline.chat(loaded(project, *words), "Where is my order 5?")
-    assert capsys.readouterr().out.strip()
     forget(monkeypatch)
     base = load_model(config.model, config.hardware)
     with pytest.raises(KeyError, match=PEFT_TYPE):
         PeftModel.from_pretrained(base, str(run / "golden"))
-    assert warm.casekit(project, "report", *words).code in (0, 1, 3)
+    assert warm.casekit(project, "report", *words).code == 4, "six steps teach nobody to answer"
     (text,) = (project / "reports").glob("*/MODEL_CARD.md")
     (snippet,) = re.findall(r"```python\n(.*?)```", text.read_text(), re.DOTALL)
     names = {"base": base, "folder": str(run / "golden")}
