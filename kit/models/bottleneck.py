@@ -7,7 +7,7 @@ Imports torch and PEFT; `register` is called wherever an adapter is made or load
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from peft import PeftConfig
@@ -63,6 +63,9 @@ class BottleneckLayer(Module, BaseTunerLayer):  # type: ignore[misc]
     """A projection with the adapter behind it. Input (..., in), output (..., out), of the base's type."""
 
     adapter_layer_names = ("bottleneck_down", "bottleneck_up")
+    base_layer: Module
+    bottleneck_down: ModuleDict
+    bottleneck_up: ModuleDict
 
     def __init__(self, base_layer: Module, adapter_name: str, config: BottleneckConfig) -> None:
         super().__init__()
@@ -73,25 +76,26 @@ class BottleneckLayer(Module, BaseTunerLayer):  # type: ignore[misc]
 
     def update_layer(self, adapter_name: str, config: BottleneckConfig) -> None:
         """Add an adapter that changes nothing yet: `up` is zero, `down` drawn as LoRA's A is."""
-        width = self.get_base_layer().out_features
+        layer: Any = self  # PEFT's half of it is untyped
+        width = layer.get_base_layer().out_features
         up = Linear(config.bottleneck_size, width)
         torch.nn.init.zeros_(up.weight)
         torch.nn.init.zeros_(up.bias)
         self.bottleneck_down[adapter_name] = Linear(width, config.bottleneck_size)
         self.bottleneck_up[adapter_name] = up
-        self._move_adapter_to_device_of_base_layer(adapter_name)
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+        layer._move_adapter_to_device_of_base_layer(adapter_name)
+        layer.set_adapter(layer.active_adapters, inference_mode=config.inference_mode)
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The projection, then what every active adapter adds to it."""
         h: torch.Tensor = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters:
             return h
-        given = h.dtype
-        for name in self.active_adapters:
+        given, active = h.dtype, cast(list[str], self.active_adapters)
+        for name in active:
             if name in self.bottleneck_down:
                 down, up = self.bottleneck_down[name], self.bottleneck_up[name]
-                h = self._cast_input_dtype(h, down.weight.dtype)
+                h = h.to(cast(Linear, down).weight.dtype)
                 h = h + up(gelu(down(h)))
         return h.to(given)
 
