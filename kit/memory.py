@@ -44,11 +44,6 @@ class Memory:
         """The part that is taken, 0 to 1."""
         return self.used / self.capacity
 
-    @property
-    def headroom(self) -> int:
-        """Bytes that may still be taken before `ALARM`; negative above it."""
-        return int(ALARM * self.capacity) - self.used
-
 
 def memory_now(on: "torch.device") -> Memory:
     """The memory of the device as it is now.

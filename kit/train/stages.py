@@ -55,6 +55,7 @@ def train(
     link: Link | None = None,
     gives_up: "GivesUp | None" = None,
     rewards: Sequence[Reward] = (),
+    called: str = "",
 ) -> Path:
     """Train as `config` says and return the run's folder.
 
@@ -69,6 +70,8 @@ def train(
         link: which of several stages it is, and whose golden checkpoint it goes on from; None is alone.
         gives_up: told step, score and loss of each validation; true ends the run.
         rewards: what `grpo` learns from.
+        called: what the bar is called where the run is a part of something; nothing else is said of it
+            then, and being stopped leaves nothing.
 
     Raises:
         ConfigError: a launcher started another number of processes than `hardware` says, a tracker is not
@@ -108,7 +111,7 @@ def train(
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
     checkpoint = same_for_all(lambda: usable_checkpoint(resume, tell_damage)) if resume else None
-    with full_disk_told(root / "runs"), stoppable() as interruption:
+    with full_disk_told(root / "runs"), stoppable(called) as interruption:
         run = resume or same_for_all(lambda: new_run(root, config, origin))
         tell_launcher(run)
         resumed_at = step_of(checkpoint) if resume else None
@@ -126,7 +129,8 @@ def train(
             manifest |= measure(trainer, config)
             save_manifest(run, manifest)
             check_space(run, manifest["disk"], config.train.save_total_limit)
-            announce(interruption.console, run, manifest, config)
+            if not called:
+                announce(interruption.console, run, manifest, config)
             manifest |= run_trainer(trainer, golden, checkpoint, interruption, manifest)
         if interruption.agree_to_stop():  # within the last step or save: finished, and nothing follows
             interruption.stop()
@@ -141,11 +145,15 @@ def tell_damage(problem: Problem) -> None:
 
 
 @contextmanager
-def stoppable() -> "Iterator[Interruption]":
-    """Ctrl-C and SIGTERM end the block in order, with a checkpoint where there is something to save."""
+def stoppable(called: str = "") -> "Iterator[Interruption]":
+    """Ctrl-C and SIGTERM end the block in order, with a checkpoint where there is something to save.
+
+    Args:
+        called: as of `train`.
+    """
     from kit.train.interruption import Interruption
 
-    interruption = Interruption(Console(stderr=True, quiet=not is_main()))
+    interruption = Interruption(Console(stderr=True, quiet=not is_main()), called)
     with interruption.listening():
         yield interruption
 
@@ -181,7 +189,7 @@ def run_trainer(
     trainer.add_callback(interruption)
     trainer.add_callback(Notice(trainer, manifest, interruption.console))
     trainer.stop_asked = lambda: interruption.asked
-    with live(interruption.console) as shown:
+    with live(interruption.console, interruption.called) as shown:
         trainer.add_callback(shown)
         trainer.doing, trainer.tell = shown.doing, shown.tell
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
