@@ -29,6 +29,7 @@ from kit.data.page import write_page
 from kit.data.places import find_places
 from kit.data.prepared import prepared_folder
 from kit.data.rows import SPLITS, Rejection, Row, SourceInfo, SplitName
+from kit.data.samples import libraries
 from kit.data.spread import spread
 from kit.data.stages import stages_without_rows
 from kit.data.store import Entry, Store
@@ -227,7 +228,7 @@ def _summary(
     summary = summarise(
         done.entries, done.findings, done.balance, done.sources, done.benchmarks, config, identity
     )
-    return summary | {"tokenizer": tokenizer_hash(tokenizer)}
+    return summary | {"tokenizer": tokenizer_hash(tokenizer), "libraries": libraries()}
 
 
 def _rejection_line(rejection: Rejection) -> str:

@@ -140,7 +140,7 @@ def load_rows(folder: Path, name: str, numbers: Sequence[int]) -> list[PreparedR
 
 
 def load_table(folder: Path, name: str) -> "Dataset":
-    """A split as it lies on disk, memory-mapped.
+    """A split as it lies on disk, memory-mapped, without the tokens that training reads.
 
     Raises:
         DataError: there is no such split, or it cannot be read.
@@ -150,11 +150,16 @@ def load_table(folder: Path, name: str) -> "Dataset":
     from datasets import load_from_disk
 
     try:
-        return load_from_disk(str(folder / name))
+        table = load_from_disk(str(folder / name))
     except (OSError, ValueError) as error:
         raise DataError(
             Problem(str(folder / name), f"cannot be read: {error}", "delete the folder and prepare again")
         ) from error
+    return table.remove_columns([SAMPLES]) if SAMPLES in table.column_names else table
+
+
+SAMPLES = "samples"
+"""The column of the samples that are kept of a row (`kit.data.samples`)."""
 
 
 def _row(row: dict[str, Any]) -> PreparedRow:

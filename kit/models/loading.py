@@ -347,6 +347,9 @@ def load_tuned(golden: Path, config: Config) -> Any:
         )
     from peft import PeftModel
 
+    from kit.models.bottleneck import register
+
+    register()
     tuned = PeftModel.from_pretrained(load_base(config, scores), str(golden)).eval()
     if tuned.active_peft_config.is_prompt_learning:
         count_positions(tuned)

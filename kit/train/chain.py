@@ -164,11 +164,19 @@ def starting_model(config: Config, golden: Path | None) -> Model:
 
 def continue_adapter(base: Any, golden: Path) -> Any:
     """The adapter of a golden checkpoint beside its base, to be trained on."""
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel, get_peft_model
 
-    model = PeftModel.from_pretrained(base, str(golden), is_trainable=True)
-    if model.active_peft_config.is_prompt_learning:
-        count_positions(model)
+    from kit.models.bottleneck import register
+
+    register()
+    settings = PeftConfig.from_pretrained(str(golden))
+    if not settings.is_prompt_learning:
+        return PeftModel.from_pretrained(base, str(golden), is_trainable=True)
+    # PEFT loads virtual tokens to answer with only; as new ones, with the weights set, they are trained.
+    settings.inference_mode = False
+    model = get_peft_model(base, settings)
+    restore_adapter(model, golden)
+    count_positions(model)
     return model
 
 

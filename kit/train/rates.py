@@ -25,6 +25,7 @@ SFT_BANDS: dict[str, Band] = {
     "oft": Band(3e-5, 1e-4, f"as LoRA: {_PEFT} takes 1e-4 for both"),
     "prefix": Band(1e-3, 1e-2, f"without a network behind the prefix: {_PEFT} takes 1e-3 and 5e-3"),
     "prompt": Band(1e-3, 3e-1, f"{_PEFT} takes 1e-3, Lester et al. 2021 0.3 (with Adafactor)"),
+    "adapter": Band(1e-4, 1e-3, "AdapterHub's published ones take 1e-4, Hu et al. 2023 (LLM-Adapters) 3e-4"),
     "ia3": Band(1e-3, 1e-2, f"Liu et al. 2022 take 3e-3 (with Adafactor), {_PEFT} 5e-3"),
 }
 """For learning dialogues, by method."""

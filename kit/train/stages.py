@@ -20,13 +20,14 @@ from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.yaml_lines import Key
 from kit.files import sha256_json
-from kit.models.loading import load_tokenizer, model_folder, weights_sha256
+from kit.memory import keep_freed_memory
+from kit.models.loading import device, load_tokenizer, model_folder, weights_sha256
 from kit.rewards import Reward
 from kit.train.announce import announce, measure
 from kit.train.chain import ALONE, Link, check_same_start
 from kit.train.checkpoints import step_of, usable_checkpoint
 from kit.train.disk import check_space, full_disk_told
-from kit.train.examples import fingerprint_of, load_rows, tokenise
+from kit.train.examples import fingerprint_of, load_rows, load_samples, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
 from kit.train.processes import is_main, join_processes, same_for_all, tell_launcher
 from kit.train.prompts import refuse_idle, rewarded
@@ -104,7 +105,8 @@ def train(
         check_same_start(resume, place)
 
     tokenizer = load_tokenizer(config.model)
-    examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
+    known = {split: load_samples(prepared, split, tokenizer, config) for split in rows}
+    examples = {split: tokenise(rows[split], tokenizer, config, known[split]) for split in rows}
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
@@ -117,6 +119,8 @@ def train(
         with closing(run, manifest):
             from kit.train.setup import make_trainer
 
+            if device(config.hardware).type == "cpu":
+                keep_freed_memory()
             start = link.golden if link else None
             trainer, golden = make_trainer(
                 config, run, examples, tokenizer, task_score, checkpoint, base_sha256, start, rewards

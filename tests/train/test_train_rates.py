@@ -23,6 +23,7 @@ def advice(method: str, rate: float, stage: str = "sft", parameters: int = 8_000
         ("prefix", "sft", 1e-3, 1e-2),
         ("prompt", "sft", 1e-3, 0.3),
         ("ia3", "sft", 1e-3, 1e-2),
+        ("adapter", "sft", 1e-4, 1e-3),
         ("lora", "dpo", 5e-6, 5e-5),
         ("freeze", "kto", 5e-7, 5e-6),
     ],
@@ -41,7 +42,7 @@ def test_newer_rates_of_lora_are_named_where_they_are_reached():
 
 
 def test_every_method_that_trains_has_a_band_and_no_source_no_advice():
-    assert set(SFT_BANDS) == set(method_names()) - {"adapter"}
+    assert set(SFT_BANDS) == set(method_names())
     assert advice("prefix", 1.0, "dpo") is None
     assert advice("lora", 1.0, "pretrain") is None
 
