@@ -7,7 +7,8 @@ from kit.report.formatting import visible
 from kit.report.html import mark
 from kit.report.markdown import bullets, escape, table
 from kit.report.validity_markdown import baselines
-from kit.report.view import Training, View
+from kit.report.view import View
+from kit.report.view_origin import Training
 
 _HUB_LICENCES = {
     "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",

@@ -12,7 +12,7 @@ from kit.report.formatting import NONE, Unit, count, difference, duration, numbe
 from kit.report.provenance import share
 from kit.report.read import Inputs, Json
 from kit.report.scores import unit_of
-from kit.report.view import Training
+from kit.report.view_origin import Training
 from kit.report.words import better
 from kit.train.curve import FLUCTUATION_LIMIT, STILL, WINDOW, Point, find_plateau, find_rises, find_spikes
 

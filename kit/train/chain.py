@@ -14,7 +14,7 @@ from kit.config.schema import Config, Model
 from kit.config.yaml_lines import load_yaml
 from kit.models.loading import is_adapter, weights_sha256
 from kit.models.soft_prompts import count_positions
-from kit.train.resume import KEEPS_LESS, SHAPES_THE_RUN, differences, told
+from kit.train.resume import KEEPS_LESS, SHAPES_THE_RUN, check_same_settings, differences, told
 from kit.train.runs import find_run, latest_unfinished_run, list_runs, load_manifest
 
 
@@ -104,6 +104,7 @@ def go_on(root: Path, run_id: str | None, configs: Sequence[Config]) -> tuple[Li
     before = _before(root, manifest)
     if before is not None:
         _check_earlier(root, before, configs[:number])
+    check_same_settings(run, configs[number])
     return Link(now, number, before), run
 
 
