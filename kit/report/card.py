@@ -30,6 +30,7 @@ def model_card(view: View) -> str:
         "## Licence",
         escape(view.licence_note),
         *_making(view),
+        *_loading(view),
         *_evaluation(view),
         "## Limits",
         bullets(view.limits),
@@ -108,6 +109,24 @@ def _stage(stage: Training) -> list[str]:
     title = [stage.title] if stage.title else []
     facts = [f"{name}: {value}" for name, value in (*stage.facts, *stage.settings)]
     return [*title, *facts, *stage.findings]
+
+
+def _loading(view: View) -> list[str]:
+    """How to load what PEFT does not load by itself; nothing of the other methods."""
+    if view.method != "adapter":
+        return []
+    return [
+        "## Loading",
+        "PEFT brings no bottleneck adapters: elsewhere casekit has to be installed too, and makes them known "
+        "to it first. They cannot be merged into the base.",
+        """```python
+from kit.models.bottleneck import register
+from peft import PeftModel
+
+register()
+model = PeftModel.from_pretrained(base, folder)  # the loaded base, and the folder of this adapter
+```""",
+    ]
 
 
 def _evaluation(view: View) -> list[str]:

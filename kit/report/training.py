@@ -127,6 +127,7 @@ def method_label(method: str, config: Config) -> str:
         "qlora": ("QDoRA" if own.use_dora else "QLoRA", f"rank {own.rank}"),
         "prefix": ("prefix tuning", f"{count(own.num_virtual_tokens)} virtual tokens"),
         "prompt": ("prompt tuning", f"{count(own.num_virtual_tokens)} virtual tokens"),
+        "adapter": ("bottleneck adapters", f"size {count(own.bottleneck_size)}"),
         "oft": ("OFT", f"blocks of {own.oft_block_size}"),
     }
     alone = {"full": "full fine-tuning", "ia3": "(IA)³"}
