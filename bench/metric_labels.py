@@ -6,6 +6,7 @@
 tests/evaluate/labels: file, row and what is right, never the text. Rules were mended by what was seen in the
 development set; the `fresh_*.jsonl` were labelled after that, and no rule was changed for them.
 `written_*.jsonl` are sentences written for the purpose: `before` and `after` belong to the development set.
+`written_contradiction.jsonl`, answers to a question beside a reference, was written when the metric was done.
 """
 
 import argparse
@@ -95,6 +96,7 @@ def measure(data: Path) -> dict[Key, Counts]:
             found["contradiction", "PubMedQA conclusions, as annotated", DEVELOPMENT].add(
                 denied, row["final_decision"] == "no"
             )
+    _add_written_pairs(found)
     return {**dict(sorted(found.items())), **_written()}
 
 
@@ -135,6 +137,16 @@ def _written() -> dict[Key, Counts]:
                 key = ("escalation_recall, under_triage", f"{source}, sent on", held)
                 found[key].add(firmly in urgent, row["given"] in urgent)
     return dict(sorted(found.items()))
+
+
+def _add_written_pairs(found: dict[Key, Counts]) -> None:
+    """Count answers that were written beside a reference, half of them so that they contradict it."""
+    rows = list(_lines(LABELS / "written_contradiction.jsonl"))
+    references = [{"answer": row["reference"], "prompt": row["prompt"]} for row in rows]
+    metric = load_metric(MetricUse(name="contradiction"), Hooks(), ROOT, ["en", "fr", "es"])
+    items = score(metric, [row["answer"] for row in rows], references).items
+    for row, item in zip(rows, items, strict=True):
+        found["contradiction", "written answers, 3 languages", FRESH].add(item == 1, row["fault"])
 
 
 def _rule(label: Label, data: Path) -> bool:
