@@ -3,8 +3,9 @@
     python -P bench/metric_labels.py [--data ../shared/data]     prints the table of docs/reference/metrics.md
 
 (`-P`, or bench/evaluate.py would be taken for the library of that name.) The labels are in
-tests/evaluate/labels: file, row and what is right, never the text. Rules were mended by what was seen in the
-development set; the `fresh_*.jsonl` and `more_*.jsonl` were labelled after that, and no rule was changed for them.
+tests/evaluate/labels: file, row and what is right, never the text. Rules were mended by what was seen in
+the development set; `fresh_*.jsonl` and `more_*.jsonl` were labelled after that, and no rule was changed for
+them.
 `written_*.jsonl` are sentences written for the purpose: `before` and `after` belong to the development set.
 """
 

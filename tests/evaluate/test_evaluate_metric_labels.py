@@ -89,7 +89,7 @@ def test_one_answer_that_gives_another_label_is_a_false_alarm_and_a_miss(bench):
     assert found == (1, 2, 2, 1)
 
 
-COUNTED = {  # what they count is their definition: overlap, length, tokens, times, and personal data by its digits
+COUNTED = {  # what they count is their definition: overlap, length, tokens, times, the digits of a secret
     *("exact_match", "token_f1", "rouge_l", "chrf", "bleu", "answer_length", "repetition", "response_time"),
     *("answer_perplexity", "brier_score", "calibration_error", "risk_coverage", "memorised_secrets"),
 }
