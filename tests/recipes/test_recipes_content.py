@@ -145,6 +145,13 @@ def test_the_published_claims_are_there() -> None:
     assert recipe("ecommerce").languages == ["en", "fr", "es"]
 
 
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_a_claim_says_what_is_claimed_of_how_many_and_how_near_is_near_enough(case: str) -> None:
+    for claim in recipe(case).claims:
+        assert {"definition", "unit", "min_n", "margin", "source"} <= claim.model_fields_set, claim.name
+        assert len(claim.definition) > 60 and claim.source
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_gate_says_why_and_the_recipe_says_what_it_is_not_for(case: str) -> None:
     config = recipe(case)
