@@ -189,6 +189,12 @@ def _named(label: Label, data: Path) -> bool:
     return bool(item)
 
 
+def _cites(label: Label, data: Path) -> bool:
+    """Whether a text is seen to cite anything; nothing that it cites is expected."""
+    metric = load_metric(MetricUse(name="citation_fidelity"), Hooks(), ROOT)
+    return score(metric, [_text(label, data)], [{"citations": ["-"]}]).details != [["cites nothing"]]
+
+
 def _yes_or_no(label: Label, data: Path) -> str | None:
     return given_label(_text(label, data), ["yes", "no"])
 
@@ -244,6 +250,7 @@ _JUDGES: dict[str, Judge] = {
     "slot_accuracy": _metric,
     "final_number": _metric,
     "label_set_f1": _named,
+    "citation_fidelity": _cites,
 }
 
 

@@ -93,7 +93,13 @@ COUNTED = {  # what they count is their definition: overlap, length, tokens, tim
     *("exact_match", "token_f1", "rouge_l", "chrf", "bleu", "answer_length", "repetition", "response_time"),
     *("answer_perplexity", "brier_score", "calibration_error", "risk_coverage", "memorised_secrets"),
 }
-READ_ALIKE = {"macro_f1": "closed_accuracy"}
+READ_ALIKE = {
+    "macro_f1": "closed_accuracy",
+    "language_lines": "language_fidelity",
+    "rubric_score": "resolution_rate",
+    **dict.fromkeys(("label_set_precision", "label_set_recall", "label_set_macro_f1"), "label_set_f1"),
+}
+"""Metric -> the one that finds the same words in the same way."""
 
 
 def published():
