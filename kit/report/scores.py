@@ -17,6 +17,7 @@ from kit.report.formatting import (
     p_value,
     quantity,
 )
+from kit.report.gaps import slice_gaps
 from kit.report.plots import Range, Row
 from kit.report.read import Json
 from kit.report.view import (
@@ -172,7 +173,8 @@ def slice_tables(scores: Json) -> list[SliceTable]:
         more = (
             f"; {count(left_out)} better ones are left out and stand in report.json" if left_out > 0 else ""
         )
-        tables.append(SliceTable(metric["label"], more, rows, _slice_figure(metric, shown)))
+        gaps = slice_gaps(scores, metric, unit_of(metric))
+        tables.append(SliceTable(metric["label"], more, gaps, rows, _slice_figure(metric, shown)))
     return tables
 
 

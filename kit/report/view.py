@@ -172,6 +172,8 @@ class SliceTable:
     label: str
     left_out: str
     """How many are not shown, and where they stand; empty where all are."""
+    gaps: list[str]
+    """How far the best and the worst value of each column are apart."""
     rows: list[SliceRow]
     plot: Figure | None
 
