@@ -189,6 +189,10 @@ def _named(label: Label, data: Path) -> bool:
     return bool(item)
 
 
+def _sends_on(label: Label, data: Path) -> bool:
+    return _policy(label["case"]).hand_over.made_in(_text(label, data))
+
+
 def _cites(label: Label, data: Path) -> bool:
     """Whether a text is seen to cite anything; nothing that it cites is expected."""
     metric = load_metric(MetricUse(name="citation_fidelity"), Hooks(), ROOT)
@@ -251,6 +255,7 @@ _JUDGES: dict[str, Judge] = {
     "final_number": _metric,
     "label_set_f1": _named,
     "citation_fidelity": _cites,
+    "hand_over_rate": _sends_on,
 }
 
 
