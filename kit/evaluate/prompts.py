@@ -39,6 +39,11 @@ class Prompt:
         return prompt_ids(self.messages, tokenizer, self.tools, self.thinks)
 
     @property
+    def turn(self) -> int:
+        """Which turn of its dialogue is asked, from 1 on."""
+        return max(1, sum(message["role"] == "user" for message in self.messages))
+
+    @property
     def reference(self) -> Reference:
         """What metrics read: `expected`, with `answer` and `prompt` (the last user message)."""
         asked = [message["content"] for message in self.messages if message["role"] == "user"]

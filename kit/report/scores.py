@@ -20,6 +20,7 @@ from kit.report.formatting import (
 from kit.report.gaps import slice_gaps
 from kit.report.plots import Range, Row
 from kit.report.read import Json
+from kit.report.turns import turn_table
 from kit.report.view import (
     CardMetric,
     ChangeNote,
@@ -166,7 +167,8 @@ def slice_tables(scores: Json) -> list[SliceTable]:
     tables = []
     for metric in _greedy(scores):
         found = sorted(metric.get("slices") or [], key=partial(_badness, metric))
-        if not found:
+        turns = turn_table(metric)
+        if not found and turns is None:
             continue
         shown, left_out = found[:SLICES_SHOWN], len(found) - SLICES_SHOWN
         rows = [_slice_row(metric, part) for part in shown]
@@ -174,7 +176,8 @@ def slice_tables(scores: Json) -> list[SliceTable]:
             f"; {count(left_out)} better ones are left out and stand in report.json" if left_out > 0 else ""
         )
         gaps = slice_gaps(scores, metric, unit_of(metric))
-        tables.append(SliceTable(metric["label"], more, gaps, rows, _slice_figure(metric, shown)))
+        figure = _slice_figure(metric, shown) if shown else None
+        tables.append(SliceTable(metric["label"], more, gaps, turns, rows, figure))
     return tables
 
 
