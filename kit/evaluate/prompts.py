@@ -41,7 +41,8 @@ class Prompt:
     @property
     def turn(self) -> int:
         """Which turn of its dialogue is asked, from 1 on."""
-        return max(1, sum(message["role"] == "user" for message in self.messages))
+        asked = [message for message in self.messages if message["role"] == "user"]
+        return max(1, len(asked))
 
     @property
     def reference(self) -> Reference:
