@@ -31,6 +31,7 @@ POLICY_METRICS = {
     "recommendation_accuracy",
     "escalation_recall",
     "refusal_rate",
+    "hand_over_rate",
     "under_triage",
     "over_triage",
     "contradiction",
