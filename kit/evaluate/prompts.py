@@ -41,17 +41,13 @@ class Prompt:
         return prompt_ids(self.messages, tokenizer, self.tools, self.thinks)
 
     @property
-<<<<<<< HEAD
     def turn(self) -> int:
         """Which turn of its dialogue is asked, from 1 on."""
         asked = [message for message in self.messages if message["role"] == "user"]
         return max(1, len(asked))
 
     @property
-    def reference(self) -> Reference:
-=======
     def reference(self) -> "Reference":
->>>>>>> main
         """What metrics read: `expected`, with `answer` and `prompt` (the last user message)."""
         asked = [message["content"] for message in self.messages if message["role"] == "user"]
         return {**self.expected, "answer": self.answer, "prompt": asked[-1] if asked else ""}
