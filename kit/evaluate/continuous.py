@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from kit.evaluate.sampling import Choose
+from kit.drawing import Choose
 
 _COLUMNS = 64
 """So many columns at least are added at a time; adding copies what is there."""

@@ -116,19 +116,26 @@ def reduced(config: Config, size: PassSize) -> str:
 
 
 def no_memory(
-    config: Config, tokens: int | None, on: torch.device, doing: str = "forward and backward"
+    config: Config,
+    tokens: int | None,
+    on: torch.device,
+    doing: str = "forward and backward",
+    rows: int = 1,
 ) -> ModelError:
     """The error where not even one row fits, with what helps in the order to try it.
 
     Args:
         tokens: of the row that did not fit; None where memory ran out in no pass that could be halved.
         doing: what was done with it.
+        rows: how many there were, in a pass that could not be halved.
     """
     now = memory_now(on)
     taken = f"{now.used / GIB:.1f} of {now.capacity / GIB:.1f} GiB are taken"
-    what = f"does not hold one row of {tokens:,} tokens, {doing}" if tokens else "ran out between two passes"
+    one = f"{rows} rows" if rows > 1 else "one row"
+    what = f"does not hold {one} of {tokens:,} tokens, {doing}" if tokens else "ran out between two passes"
     shorter = f"a `model.max_length` below {tokens or config.model.max_length:,}"
     ways = [
+        f"fewer than {rows} rows at once" if rows > 1 else "",
         "" if config.train.gradient_checkpointing else "`train.gradient_checkpointing=true`",
         f"{shorter} (`data.over_length` says what becomes of longer rows)",
         "" if config.method.name == "qlora" else "`method=qlora`",

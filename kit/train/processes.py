@@ -67,6 +67,16 @@ def same_for_all(make: Callable[[], T]) -> T:
     return value  # type: ignore[no-any-return]
 
 
+def of_all(value: T) -> list[T]:
+    """The value of every process, in their order; each of them has to ask."""
+    if world_size() == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    found: list[T] = gather_object([value])
+    return found
+
+
 def highest(number: int) -> int:
     """The highest `number` of all processes; each of them has to ask."""
     if world_size() == 1:

@@ -34,10 +34,7 @@ def check_resumable(
             setting that shapes it has changed; every difference is named.
     """
     manifest = load_manifest(run)
-    if manifest["status"] == "finished":
-        raise ConfigError(
-            Problem(where=str(run), message="is finished; there is nothing to resume", hint="start a new run")
-        )
+    refuse_finished(run, manifest)
     settings, _ = load_yaml(run / "config.yaml")
     shaping = differences(settings, config.model_dump(mode="json"), SHAPES_THE_RUN)
     found = [difference for difference in shaping if difference[0] not in KEEPS_LESS]
@@ -59,6 +56,17 @@ def check_resumable(
         hint = "restore these (repeat the words of the command line), or start a new run"
         advice = Problem(where=str(run), message="cannot be resumed as it began", hint=hint)
         raise ConfigError([*problems, advice])
+
+
+def refuse_finished(run: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse to continue a run that has ended well.
+
+    Raises:
+        ConfigError: it has.
+    """
+    if manifest["status"] == "finished":
+        message = "is finished; there is nothing to resume"
+        raise ConfigError(Problem(where=str(run), message=message, hint="start a new run"))
 
 
 def check_same_base(run: Path, base_sha256: str) -> None:

@@ -19,9 +19,7 @@ from kit.train.trainer import TaskScore
 
 
 class ScoreTrainer(RewardTrainer):  # type: ignore[misc]
-    """TRL's trainer with a loss that collects means of all processes: TRL's collects their scores, and their
-    passes may differ in size.
-    """
+    """TRL's trainer with its figures under the names that the other stages have."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, *rest: Any, **named: Any
@@ -31,10 +29,9 @@ class ScoreTrainer(RewardTrainer):  # type: ignore[misc]
         chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
         gaps = chosen - rejected
         noted = self._metrics["train" if self.model.training else "eval"]
-        means = torch.stack([gaps.detach().mean(), (gaps > 0).to(gaps.dtype).mean()])[None]
-        margin, accuracy = self.accelerator.gather(means).mean(dim=0).tolist()
-        noted["rewards/margins"].append(margin)
-        noted["rewards/accuracies"].append(accuracy)
+        means = torch.stack([gaps.detach().mean(), (gaps > 0).to(gaps.dtype).mean()])
+        for name, mean in zip(("margins", "accuracies"), means.tolist(), strict=True):
+            noted[f"rewards/{name}"].append(mean)
         loss = -logsigmoid(gaps).mean()
         return (loss, outputs) if return_outputs else loss
 
