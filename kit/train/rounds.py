@@ -85,11 +85,13 @@ def load_round(
         accumulation: passes of an optimiser step now.
         rank: of this process, of so many `processes`.
     """
-    kept = torch.load(Path(folder) / GENERATIONS, map_location=on, weights_only=True)
-    answers = kept["answers"]
-    if answers and len(answers) != processes:
+    kept = torch.load(Path(folder) / GENERATIONS, map_location="cpu", weights_only=True)
+    answers, step = kept["answers"], kept["step"] // kept["accumulation"] * accumulation
+    if not answers:
+        return step, None
+    if len(answers) != processes:
         answers = dealt(answers, processes, accumulation)
-    return kept["step"] // kept["accumulation"] * accumulation, answers and answers[rank]
+    return step, [{name: value.to(on) for name, value in one.items()} for one in answers[rank]]
 
 
 def dealt(answers: list[Passes], processes: int, passes: int) -> list[Passes]:

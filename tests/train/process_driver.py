@@ -2,13 +2,16 @@
 
 The file holds a list of `{"name", "prepared", "config"}`; the run of each goes to `<folder>/<name>`. With
 `holds` the model of the second process refuses passes, as a GPU would that has no more memory: those of more
-`rows` or `tokens`, or the one with that `number`. What a run ends with otherwise is left beside it.
+`rows` or `tokens`, or the one with that `number`. With `stop` somebody presses Ctrl-C at that validation, and
+with `resume` the run goes on then. What a run ends with otherwise is left beside it.
 """
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,19 @@ def hold_in_second(holds: dict[str, int]) -> Callable[[], None]:
     return lambda: setattr(Qwen3Model, "forward", original)
 
 
+class InterruptAt:
+    """A task score that presses Ctrl-C in one of the processes while it is asked for the n-th time."""
+
+    def __init__(self, evaluation: int) -> None:
+        self.left = evaluation
+
+    def __call__(self, model: object, tokenizer: object) -> float:
+        self.left -= 1
+        if self.left == 0 and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGINT)
+        return 0.5
+
+
 def main() -> None:
     import kit.train.setup
     import kit.train.stages
@@ -83,9 +99,14 @@ def main() -> None:
     for run in json.loads(Path(sys.argv[1]).read_text()):
         config, folder = Config.model_validate(run["config"]), Path(sys.argv[2]) / run["name"]
         restore = hold_in_second(run.get("holds", {}))
+        rewards = [FIRST_HALF] if config.train.stage == "grpo" else []
+        score = InterruptAt(run["stop"]) if run.get("stop") else None
+        training = partial(train, config, folder, Path(run["prepared"]), score, rewards=rewards)
         try:
-            rewards = [FIRST_HALF] if config.train.stage == "grpo" else []
-            train(config, folder, Path(run["prepared"]), None, rewards=rewards)
+            training()
+        except KeyboardInterrupt:
+            if run["resume"]:
+                training(resume=next((folder / "runs").iterdir()))
         except CasekitError as error:  # met by all: none of them is left in the run
             (folder / f"ended-{os.environ['RANK']}").write_text(f"{error.exit_code} {error}")
         restore()

@@ -60,6 +60,8 @@ def wait_for_step(project: Path, step: int, process: subprocess.Popen[str]) -> P
 def test_a_run_of_two_processes_is_interrupted_resumed_and_the_run_of_one(project):
     first = casekit("train", *LONG, "--processes", "2", "-p", str(project))
     run = wait_for_step(project, 3, first)
+    with pytest.raises(ConfigError, match="is being trained by process"):
+        pipeline.resume(load_config(project, LONG))  # from another terminal
     first.send_signal(signal.SIGINT)
     said = first.communicate(timeout=120)
     assert first.returncode == 130, said

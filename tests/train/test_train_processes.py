@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_world import write_labelled, write_preferences, write_prepared
+from train_rewards import FIRST_HALF, write_rewarded
+from train_world import same_end, write_labelled, write_preferences, write_prepared
 
 import kit
 from kit.config.schema import Config
@@ -22,6 +23,13 @@ pytestmark = pytest.mark.slow
 DRIVER = Path(__file__).with_name("process_driver.py")
 ROWS = 45
 """Five global batches of eight, and five rows that two processes cannot share evenly."""
+ROUNDS = {
+    "grpo": {"num_generations": 4, "max_completion_length": 8, "num_iterations": 2, "beta": 0.1},
+    "max_steps": 6,
+    "save_steps": 100,
+    "golden_prompts": 4,
+}
+"""Two steps learn from a round of answers, so that the checkpoint at step 3 is within one."""
 CASES: dict[str, dict[str, Any]] = {
     "full": {},
     "lora": {"method": "lora"},
@@ -42,11 +50,18 @@ CASES: dict[str, dict[str, Any]] = {
     "tight-packed": {"method": "lora", "packing": True, "holds": {"tokens": 160}},
     "tight-step": {"method": "lora", "holds": {"number": 6}},
     "tight-step-dpo": {"stage": "dpo", "method": "lora", "holds": {"number": 11}},
+    "grpo": {"stage": "grpo", "method": "lora", **ROUNDS},
+    "grpo-full": {"stage": "grpo", **ROUNDS},
     "fsdp": {"sharding": "fsdp"},
     "fsdp-lora": {"sharding": "fsdp", "method": "lora"},
 }
-NOTHING_FITS = {"method": "lora", "holds": {"rows": 0}}
-OF_THE_CASE = ("method", "sharding", "holds")
+BROKEN_OFF = {
+    "nothing": {"method": "lora", "holds": {"rows": 0}},
+    "grpo-unbroken": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 99},
+    "grpo-stopped": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 1, "resume": True},
+    "grpo-moved": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 1, "resume": False},
+}
+OF_THE_CASE = ("method", "sharding", "holds", "stop", "resume")
 
 
 def settings_of(base: Path, case: dict[str, Any], processes: int) -> dict[str, Any]:
@@ -85,6 +100,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "orpo": pairs,
         "reward": pairs,
         "kto": write_labelled(folder / "labelled", ROWS, 9),
+        "grpo": write_rewarded(folder / "rewarded", ROWS, 9),
     }
 
 
@@ -97,9 +113,9 @@ def in_two(base: Path, data: dict[str, Path], tmp_path_factory: pytest.TempPathF
             "name": name,
             "prepared": str(data[case.get("stage", "sft")]),
             "config": settings_of(base, case, processes=2),
-            "holds": case.get("holds", {}),
+            **{key: case[key] for key in ("holds", "stop", "resume") if key in case},
         }
-        for name, case in [*CASES.items(), ("nothing", NOTHING_FITS)]
+        for name, case in {**BROKEN_OFF, **CASES}.items()  # sharded ones last: Accelerate goes on as it began
     ]
     (folder / "runs.json").write_text(json.dumps(runs))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -124,13 +140,15 @@ def run_in(folder: Path) -> Path:
 def test_two_processes_train_what_one_trains(name, base, data, in_two, tmp_path, exact_arithmetic):
     case = CASES[name]
     config = Config.model_validate(settings_of(base, case, processes=1))
-    alone = train(config, tmp_path, data[case.get("stage", "sft")], None)
+    rewards = [FIRST_HALF] if case.get("stage") == "grpo" else []
+    alone = train(config, tmp_path, data[case.get("stage", "sft")], None, rewards=rewards)
     together = run_in(in_two / name)
     rounding = 2e-4
     curves = ([line for line in read_metrics(run) if line["kind"] != "event"] for run in (alone, together))
     for one, two in zip(*curves, strict=True):
         # The curve of margins is a mean over passes, in which the last step's fillers count.
         keys = ["loss", "grad_norm", "eval_loss", *(["reward_margin"] if one["epoch"] < 0.85 else [])]
+        keys += ["reward", "kl", "answer_tokens", "entropy"]
         for key in set(keys) & set(one):
             assert two[key] == pytest.approx(one[key], rel=rounding, abs=2e-5), (key, one, two)
         assert (one["step"], one.get("learning_rate")) == (two["step"], two.get("learning_rate"))
@@ -148,7 +166,7 @@ def test_two_processes_train_what_one_trains(name, base, data, in_two, tmp_path,
 
 @pytest.mark.parametrize(
     ("name", "rows", "accumulation", "since"),
-    [("tight", 1, 4, 0), ("tight-packed", 2, None, 0), ("tight-step", 1, 4, 1), ("tight-step-dpo", 1, 4, 1)],
+    [("tight", 1, 4, 0), ("tight-packed", 4, None, 0), ("tight-step", 1, 4, 1), ("tight-step-dpo", 1, 4, 1)],
 )
 def test_what_one_process_has_no_memory_for_is_halved_in_all_and_said_once(
     name, rows, accumulation, since, in_two
@@ -176,3 +194,20 @@ def test_where_nothing_fits_one_process_all_end_with_what_helps(in_two):
     said = [(in_two / "nothing" / f"ended-{rank}").read_text() for rank in (0, 1)]
     assert all(text.startswith("2 ") and "does not hold one row of" in text for text in said)
     assert json.loads((run_in(in_two / "nothing") / "manifest.json").read_text())["status"] == "failed"
+
+
+def test_a_round_that_two_processes_broke_off_ends_bit_for_bit_as_an_unbroken_one(in_two):
+    unbroken, stopped = (run_in(in_two / f"grpo-{name}") for name in ("unbroken", "stopped"))
+    sessions = json.loads((stopped / "manifest.json").read_text())["sessions"]
+    assert [session["from_step"] for session in sessions] == [0, 3], "within a round"
+    same_end(stopped, unbroken)
+
+
+def test_a_round_that_two_processes_broke_off_is_gone_on_with_by_one(base, data, in_two, exact_arithmetic):
+    run = run_in(in_two / "grpo-moved")
+    config = Config.model_validate(settings_of(base, BROKEN_OFF["grpo-moved"], processes=1))
+    train(config, run.parents[1], data["grpo"], lambda *_: 0.5, resume=run, rewards=[FIRST_HALF])
+    unbroken = run_in(in_two / "grpo-unbroken")
+    for one, two in zip(read_metrics(run), read_metrics(unbroken), strict=True):
+        for key in {"loss", "grad_norm", "reward", "kl"} & set(one):
+            assert one[key] == pytest.approx(two[key], rel=2e-4, abs=2e-5), (key, one, two)
