@@ -27,6 +27,7 @@ from kit.data.render import stop_ids
 from kit.files import sha256_json
 from kit.rewards import Reward
 from kit.train.preference import reference_of
+from kit.train.processes import world_size
 from kit.train.prompts import read_row
 from kit.train.rounds import drawing, load_round, save_round
 from kit.train.trainer import RunTrainer, length_grouped_order
@@ -99,6 +100,14 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         """TRL's: a batch is a process's share of a round, whole groups of answers as the settings allow."""
         loader: DataLoader[Any] = GRPOTrainer.get_train_dataloader(self)
         return loader
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """The validation prompts; of several processes each has them all, for TRL collects rewards from
+        batches of one size.
+        """
+        if world_size() == 1:
+            return super().get_eval_dataloader(eval_dataset)
+        return DataLoader(self.eval_dataset, self.args.eval_batch_size, collate_fn=self.data_collator)
 
     def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return prompts, None, {}  # they are the tokens that serving sends already

@@ -18,7 +18,7 @@ from kit.files import write_json
 from kit.memory import ran_out, within_memory
 from kit.train.apart import exchange_gradients, keeping_to_itself, pooled
 from kit.train.passes import Batch, PassSize, cut
-from kit.train.processes import highest
+from kit.train.processes import highest, of_all
 from kit.train.shares import as_many_as_others
 
 Made = TypeVar("Made")
@@ -232,6 +232,8 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
             self.make_smaller(inputs, validating=True)
             forget()
             loss = self.attempt(work, inputs, validating=True)
+        if not weight:  # a batch that is none, for a process that had no more
+            forget()
         self.validated_losses.append((loss.detach().float(), weight))
         return loss, None, None
 
@@ -244,17 +246,19 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Validation, whose loss does not depend on how rows are cut into batches: every labelled token (or
-        row, see `weight`) weighs alike. transformers' own weighs a batch by its rows, and in several
-        processes the last, smaller one as a full one.
+        row, see `weight`) weighs alike, whichever of several processes it went through. transformers' own
+        weighs a batch by its rows, and in several processes the last, smaller one as a full one.
         """
         self.validated_losses = []
         output = super().evaluation_loop(*args, **kwargs)
-        kept = [(loss, weight) for loss, weight in self.validated_losses if weight]
-        if kept:
-            losses = torch.stack([loss for loss, _ in kept]).tolist()
-            weights = [weight for _, weight in kept]
-            shares = [loss * weight for loss, weight in zip(losses, weights, strict=True)]
-            output.metrics["eval_loss"] = sum(shares) / sum(weights)
+        losses = [loss for loss, _ in self.validated_losses]
+        weights = [weight for _, weight in self.validated_losses]
+        own = list(zip(torch.stack(losses).tolist() if losses else [], weights, strict=True))
+        # In the order of the batches, of which each process has every so many-th.
+        whole = [one for turn in zip(*of_all(own), strict=True) for one in turn if one[1]]
+        if whole:
+            shares = [loss * weight for loss, weight in whole]
+            output.metrics["eval_loss"] = sum(shares) / sum(weight for _, weight in whole)
         return output
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:

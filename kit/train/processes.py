@@ -22,9 +22,14 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
+def rank() -> int:
+    """The number of this process among them, counted from 0."""
+    return int(os.environ.get("RANK") or 0)
+
+
 def is_main() -> bool:
     """Whether this is the process that writes the run and speaks."""
-    return int(os.environ.get("RANK") or 0) == 0
+    return rank() == 0
 
 
 def join_processes(hardware: Hardware) -> None:

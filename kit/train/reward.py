@@ -15,6 +15,7 @@ from trl.trainer.reward_trainer import DataCollatorForPreference
 from kit.config.schema import Config
 from kit.train.examples import Examples
 from kit.train.preference import ComparingTrainer
+from kit.train.processes import of_all, rank, world_size
 from kit.train.trainer import TaskScore
 
 
@@ -49,10 +50,13 @@ class PairRewardTrainer(ComparingTrainer, ScoreTrainer):
 
 
 def pairwise_score(pairs: Examples, config: Config) -> TaskScore:
-    """What picks the golden checkpoint: the share of these pairs whose chosen answer is scored higher."""
+    """What picks the golden checkpoint: the share of these pairs whose chosen answer is scored higher. Of
+    several processes each scores some of them.
+    """
 
     def score(model: Any, tokenizer: Any) -> float:
-        gaps = reward_gaps(model, tokenizer, pairs, config.train.per_device_eval_batch_size)
+        size, own = config.train.per_device_eval_batch_size, pairs[rank() :: world_size()]
+        gaps = [gap for part in of_all(reward_gaps(model, tokenizer, own, size)) for gap in part]
         return sum(gap > 0 for gap in gaps) / len(gaps)
 
     return score
