@@ -98,11 +98,12 @@ def recall(run: Path, size: PassSize) -> None:
 
 
 def accumulation(config: Config, size: PassSize) -> int | None:
-    """Passes of a step; None where it depends on how rows are packed."""
+    """Passes of a step, in each process; None where it depends on how rows are packed."""
     if size.tokens is not None:
         return None
     batch = config.train.per_device_train_batch_size
-    return config.train.global_batch_size // batch * -(-batch // size.rows)
+    share = config.train.global_batch_size // config.hardware.world_size
+    return share // batch * -(-batch // size.rows)
 
 
 def reduced(config: Config, size: PassSize) -> str:

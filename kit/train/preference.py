@@ -51,7 +51,7 @@ class ComparingTrainer(RunTrainer):
         share = rows_in(inputs)
         inputs.pop(WEIGHTLESS, None)
         found = super().compute_loss(model, inputs, return_outputs)
-        if num_items_in_batch is None:
+        if num_items_in_batch is None or not self.model.training:
             return found
         share = share / num_items_in_batch * world_size()  # the mean of processes is taken after
         return (found[0] * share, found[1]) if return_outputs else found * share

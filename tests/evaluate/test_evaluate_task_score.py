@@ -9,9 +9,7 @@ from kit.hooks import Hooks
 
 
 @pytest.mark.slow
-def test_several_processes_share_out_the_prompts_of_a_score(
-    project, model, tokenizer, monkeypatch
-):
+def test_several_processes_share_out_the_prompts_of_a_score(project, model, tokenizer, monkeypatch):
     config, root, prepared, _ = project
     scorer = task_scorer(config, root, prepared, Hooks())
     alone = scorer(model, tokenizer)
