@@ -67,7 +67,7 @@ def hold_in_second(holds: dict[str, int]) -> Callable[[], None]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return original(self, input_ids=input_ids, **kwargs)
 
-    if os.environ["RANK"] == "1":
+    if holds and os.environ["RANK"] == "1":
         Qwen3Model.forward = forward
     return lambda: setattr(Qwen3Model, "forward", original)
 

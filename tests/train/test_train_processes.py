@@ -60,6 +60,8 @@ TIGHT: dict[str, dict[str, Any]] = {
 What comes before the first dash is the same run with memory enough."""
 BROKEN_OFF: dict[str, dict[str, Any]] = {
     "nothing": {"method": "lora", "holds": {"rows": 0}},
+    "dpo-unbroken": {"stage": "dpo", "method": "lora", "logging_steps": 4, "stop": 99},
+    "dpo-stopped": {"stage": "dpo", "method": "lora", "logging_steps": 4, "stop": 1, "resume": True},
     "grpo-stopped": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 1, "resume": True},
     "grpo-moved": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 1, "resume": False},
 }
@@ -211,11 +213,13 @@ def test_where_nothing_fits_one_process_all_end_with_what_helps(in_two):
     assert json.loads((run_in(in_two / "nothing") / "manifest.json").read_text())["status"] == "failed"
 
 
-def test_a_round_that_two_processes_broke_off_ends_bit_for_bit_as_an_unbroken_one(in_two):
-    unbroken, stopped = run_in(in_two / "grpo"), run_in(in_two / "grpo-stopped")
-    sessions = json.loads((stopped / "manifest.json").read_text())["sessions"]
-    assert [session["from_step"] for session in sessions] == [0, 3], "within a round"
-    same_end(stopped, unbroken)
+@pytest.mark.parametrize(("stopped", "unbroken"), [("dpo-stopped", "dpo-unbroken"), ("grpo-stopped", "grpo")])
+def test_what_two_processes_broke_off_ends_bit_for_bit_as_an_unbroken_run(stopped, unbroken, in_two):
+    """Between two lines of the curve, or within a round of answers."""
+    run = run_in(in_two / stopped)
+    sessions = json.loads((run / "manifest.json").read_text())["sessions"]
+    assert [session["from_step"] for session in sessions] == [0, 3]
+    same_end(run, run_in(in_two / unbroken))
 
 
 def test_a_round_that_two_processes_broke_off_is_gone_on_with_by_one(base, data, in_two, exact_arithmetic):
