@@ -26,7 +26,7 @@ from kit.config.schema import Config
 from kit.data.render import stop_ids
 from kit.files import sha256_json
 from kit.rewards import Reward
-from kit.train.preference import reference_of
+from kit.train.preference import reference_of, settle_copy
 from kit.train.processes import world_size
 from kit.train.prompts import read_row
 from kit.train.rounds import drawing, load_round, save_round
@@ -74,6 +74,7 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
             **kwargs,
         )
         self.beta = args.beta = beta
+        settle_copy(self.model, continued)
         if reference is not None:
             add_fused_lm_head(reference, temperature=self.temperature)
             self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)

@@ -66,8 +66,8 @@ def opened(
         if is_main():
             locks.enter_context(held(resume))
         checkpoint = same_for_all(lambda: usable_checkpoint(resume, tell))
+        refuse_finished(resume)
         before = load_manifest(resume)
-        refuse_finished(resume, before)
         manifest = begin(resume.name, before, step_of(checkpoint))
         save_manifest(resume, manifest)
         yield resume, checkpoint, manifest

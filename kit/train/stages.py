@@ -21,12 +21,13 @@ from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.yaml_lines import Key
 from kit.files import sha256_json
-from kit.models.loading import load_tokenizer, model_folder, weights_sha256
+from kit.memory import keep_freed_memory
+from kit.models.loading import device, load_tokenizer, model_folder, weights_sha256
 from kit.rewards import Reward
 from kit.train.announce import announce, measure
 from kit.train.chain import ALONE, Link, check_same_start
 from kit.train.disk import check_space, full_disk_told
-from kit.train.examples import fingerprint_of, load_rows, tokenise
+from kit.train.examples import fingerprint_of, load_rows, load_samples, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
 from kit.train.opening import opened
 from kit.train.processes import is_main, join_processes, same_for_all, tell_launcher
@@ -55,6 +56,7 @@ def train(
     link: Link | None = None,
     gives_up: "GivesUp | None" = None,
     rewards: Sequence[Reward] = (),
+    called: str = "",
 ) -> Path:
     """Train as `config` says and return the run's folder.
 
@@ -69,6 +71,8 @@ def train(
         link: which of several stages it is, and whose golden checkpoint it goes on from; None is alone.
         gives_up: told step, score and loss of each validation; true ends the run.
         rewards: what `grpo` learns from.
+        called: what the bar is called where the run is a part of something; nothing else is said of it
+            then, and being stopped leaves nothing.
 
     Raises:
         ConfigError: a launcher started another number of processes than `hardware` says, a tracker is not
@@ -102,17 +106,23 @@ def train(
         check_same_start(resume, place)
 
     tokenizer = load_tokenizer(config.model)
-    examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
+    known = {split: load_samples(prepared, split, tokenizer, config) for split in rows}
+    examples = {split: tokenise(rows[split], tokenizer, config, known[split]) for split in rows}
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
     begin = partial(begin_manifest, config, data, base_sha256, chosen_by, place)
-    opening = opened(root, resume, config, origin, begin)
-    with full_disk_told(root / "runs"), stoppable() as interruption, opening as (run, checkpoint, manifest):
+    with (
+        full_disk_told(root / "runs"),
+        stoppable(called) as interruption,
+        opened(root, resume, config, origin, begin) as (run, checkpoint, manifest),
+    ):
         tell_launcher(run)
         with closing(run, manifest):
             from kit.train.setup import make_trainer
 
+            if device(config.hardware).type == "cpu":
+                keep_freed_memory()
             start = link.golden if link else None
             trainer, golden = make_trainer(
                 config, run, examples, tokenizer, task_score, checkpoint, base_sha256, start, rewards
@@ -121,7 +131,8 @@ def train(
             manifest |= measure(trainer, config)
             save_manifest(run, manifest)
             check_space(run, manifest["disk"], config.train.save_total_limit)
-            announce(interruption.console, run, manifest, config)
+            if not called:
+                announce(interruption.console, run, manifest, config)
             manifest |= run_trainer(trainer, golden, checkpoint, interruption, manifest)
         if interruption.agree_to_stop():  # within the last step or save: finished, and nothing follows
             interruption.stop()
@@ -129,11 +140,15 @@ def train(
 
 
 @contextmanager
-def stoppable() -> "Iterator[Interruption]":
-    """Ctrl-C and SIGTERM end the block in order, with a checkpoint where there is something to save."""
+def stoppable(called: str = "") -> "Iterator[Interruption]":
+    """Ctrl-C and SIGTERM end the block in order, with a checkpoint where there is something to save.
+
+    Args:
+        called: as of `train`.
+    """
     from kit.train.interruption import Interruption
 
-    interruption = Interruption(Console(stderr=True, quiet=not is_main()))
+    interruption = Interruption(Console(stderr=True, quiet=not is_main()), called)
     with interruption.listening():
         yield interruption
 
@@ -169,7 +184,7 @@ def run_trainer(
     trainer.add_callback(interruption)
     trainer.add_callback(Notice(trainer, manifest, interruption.console))
     trainer.stop_asked = lambda: interruption.asked
-    with live(interruption.console) as shown:
+    with live(interruption.console, interruption.called) as shown:
         trainer.add_callback(shown)
         trainer.doing, trainer.tell = shown.doing, shown.tell
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
