@@ -18,8 +18,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from kit.drawing import Choose
 from kit.evaluate.columns import ColumnLayer, Columns, empty_columns
-from kit.evaluate.sampling import Choose
 
 _COLUMNS = 64
 """So many columns at least are added at a time; adding copies what is there."""
