@@ -7,6 +7,7 @@ tests/evaluate/labels: file, row and what is right, never the text. Rules were m
 the development set; `fresh_*.jsonl` and `more_*.jsonl` were labelled after that, and no rule was changed for
 them.
 `written_*.jsonl` are sentences written for the purpose: `before` and `after` belong to the development set.
+`written_contradiction.jsonl`, answers to a question beside a reference, was written when the metric was done.
 """
 
 import argparse
@@ -106,6 +107,7 @@ def measure(data: Path) -> dict[Key, Counts]:
             found["contradiction", "PubMedQA conclusions, as annotated", DEVELOPMENT].add(
                 denied, row["final_decision"] == "no"
             )
+    _add_written_pairs(found)
     return {**dict(sorted(found.items())), **_written()}
 
 
@@ -149,6 +151,16 @@ def _written() -> dict[Key, Counts]:
                 levels = found["recommendation_accuracy, over_triage", f"{source}, which level", held]
                 levels.add_given(policy.recommendation(answer), given)
     return dict(sorted(found.items()))
+
+
+def _add_written_pairs(found: dict[Key, Counts]) -> None:
+    """Count answers that were written beside a reference, half of them so that they contradict it."""
+    rows = list(_lines(LABELS / "written_contradiction.jsonl"))
+    references = [{"answer": row["reference"], "prompt": row["prompt"]} for row in rows]
+    metric = load_metric(MetricUse(name="contradiction"), Hooks(), ROOT, ["en", "fr", "es"])
+    items = score(metric, [row["answer"] for row in rows], references).items
+    for row, item in zip(rows, items, strict=True):
+        found["contradiction", "written answers, 3 languages", FRESH].add(item == 1, row["fault"])
 
 
 def _rule(label: Label, data: Path) -> bool:

@@ -66,6 +66,16 @@ def test_the_written_sentences_name_rules_that_there_are(bench):
             assert kinds.total() >= 15 and set(kinds) == {True, False}
 
 
+def test_every_written_contradiction_has_an_answer_beside_it_that_agrees():
+    found = labels("written_contradiction.jsonl")
+    asked = {(row["prompt"], row["reference"]) for row in found}
+    assert Counter((row["prompt"], row["reference"], row["fault"]) for row in found) == Counter(
+        {(*pair, fault): 1 for pair in asked for fault in (True, False)}
+    )
+    assert min(Counter(row["case"] for row in found).values()) >= 16
+    assert {row["language"] for row in found} == {"en", "fr", "es"}
+
+
 def test_counts_make_precision_and_recall(bench):
     counts = bench.Counts()
     for said, true in ((True, True), (True, False), (False, True), (False, True), (False, False)):
