@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import re
 import subprocess
@@ -56,6 +57,18 @@ def test_help_lists_the_commands(casekit: Run) -> None:
         "review",
         "verify",
     } <= set(out.split())
+
+
+def test_no_command_lets_libraries_complain_while_they_are_imported(
+    casekit: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = logging.getLogger("bitsandbytes")
+    library.setLevel(logging.NOTSET)
+    kernel = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    assert kernel.isEnabledFor(logging.WARNING)
+    casekit("recipes")  # which imports nothing heavy: what a later import warns of is silenced beforehand
+    kernel.warning("Failed to load CPU gemm_4bit_forward")
+    assert not kernel.isEnabledFor(logging.WARNING) and capsys.readouterr().err == ""
 
 
 def test_version(casekit: Run) -> None:
