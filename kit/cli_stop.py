@@ -56,7 +56,7 @@ def _of_training(command: str, words: Sequence[str]) -> str:
 def _is_done(manifest: dict[str, Any]) -> bool:
     """Whether a run is finished, and no stage follows it."""
     chain = manifest.get("chain") or {"stages": [], "number": 0}
-    return manifest["status"] == "finished" and chain["number"] >= len(chain["stages"])
+    return bool(manifest["status"] == "finished" and chain["number"] >= len(chain["stages"]))
 
 
 def _project(words: Sequence[str]) -> Path:
