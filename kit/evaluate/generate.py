@@ -162,13 +162,13 @@ def _continuously(
     waiting = longest_first(rows)
     begin = partial(ContinuousBatch, model, choose, stops, most, pad, shared_beginning(model, rows))
     batch = begin()
-    while waiting or batch.rows:
-        tried = min(size.prompts, len(batch.rows) + len(waiting))
+    while waiting or batch.unfinished:
+        tried = min(size.prompts, len(batch.unfinished) + len(waiting))
         complete: list[Row] = []
         if size.attempt(partial(_go_on, batch, waiting, size.prompts, complete)):
             size.answered(len(complete))
         else:
-            waiting = longest_first([*batch.rows, *waiting])
+            waiting = longest_first([*batch.unfinished, *waiting])
             size.fell_short(tried, waiting[0].length, tell)
             batch = begin()
         if complete:
@@ -181,10 +181,13 @@ def _go_on(batch: ContinuousBatch, waiting: list[Row], places: int, complete: li
     Args:
         complete: gets the rows that are.
     """
-    free = places - len(batch.rows)
     if waiting:
-        complete += batch.admit(waiting[:free], places)
-        del waiting[:free]
+        batch.set_aside(places)
+        if free := places - len(batch.rows):
+            complete += batch.admit(waiting[:free], places)
+            del waiting[:free]
+    elif batch.aside:
+        batch.bring_back(0)
     else:
         batch.shrink()
     enough = max(1, len(batch.rows) // _SHARE)
