@@ -14,6 +14,8 @@ from kit.config.schema import Sampling
 Decoding = Literal["greedy", "sampled"]
 Choose = Callable[[torch.Tensor, Sequence[str], Sequence[int]], torch.Tensor]
 """(scores [rows, vocabulary], ids of the rows' prompts, how many tokens each has) -> tokens [rows]."""
+NOBODY = ""
+"""The id of a row that no prompt has: any token will do. To leave such rows out would copy all scores."""
 
 
 def chooser(
@@ -38,7 +40,7 @@ def _drawn(
     ids: Sequence[str],
     steps: Sequence[int],
 ) -> torch.Tensor:
-    points = [numbers[id_][step] for id_, step in zip(ids, steps, strict=True)]
+    points = [0.0 if id_ == NOBODY else numbers[id_][step] for id_, step in zip(ids, steps, strict=True)]
     return draw(scores, torch.tensor(points, dtype=torch.float64, device=scores.device), sampling)
 
 
