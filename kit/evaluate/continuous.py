@@ -18,8 +18,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from kit.drawing import NOBODY, Choose
 from kit.evaluate.columns import ColumnLayer, Columns, empty_columns
-from kit.evaluate.sampling import NOBODY, Choose
 
 _COLUMNS = 64
 """So many columns at least are added at a time; adding copies what is there."""

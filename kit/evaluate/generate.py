@@ -19,10 +19,11 @@ from kit.config.schema import Sampling
 from kit.data.chat_template import control_pattern
 from kit.data.render import stop_ids
 from kit.data.turns import thought_end
+from kit.drawing import Choose, Chooses
 from kit.evaluate.batching import BatchSize, in_batches, longest_first
 from kit.evaluate.continuous import ContinuousBatch, Row, adds_to_prompts, padded, shared_beginning, why_not
 from kit.evaluate.prompts import Prompt
-from kit.evaluate.sampling import Choose, Chooses, Decoding, chooser
+from kit.evaluate.sampling import Decoding, chooser
 from kit.evaluate.vllm_engine import VllmSystem
 
 _SHARE = 8
