@@ -71,16 +71,22 @@ def _let_main_speak_first() -> None:
 
 
 def _say_how_to_resume(what: str) -> None:
-    """A run goes on only with the settings it began with, so they are part of the command."""
+    """A run goes on only with the settings it began with, so they are part of the command; a search goes on
+    by its own command; after the others there is no training to continue."""
     from kit.train.processes import was_launched
 
     if was_launched():  # the process that launched it says so, once for all
         return
-    given = [word for word in sys.argv[2:] if "=" in word]
-    if "--processes" in sys.argv:
-        given += ["--processes", sys.argv[sys.argv.index("--processes") + 1]]
-    words = shlex.join(["casekit", "train", "--resume", *given])
-    errors.print(f"{what}; `{words}` continues a training run", style="yellow", markup=False)
+    command, *words = sys.argv[1:]
+    if command == "tune":
+        what += f"; `{shlex.join(['casekit', command, *words])}` goes on with the search"
+    elif command in ("train", "run"):
+        given = [word for word in words if "=" in word]
+        for option in ("--processes", "--project", "-p"):
+            if option in words[:-1]:
+                given += [option, words[words.index(option) + 1]]
+        what += f"; `{shlex.join(['casekit', 'train', '--resume', *given])}` continues a training run"
+    errors.print(what, style="yellow", markup=False, soft_wrap=True)
 
 
 def _announce(plan: "Plan") -> None:

@@ -98,7 +98,7 @@ def wandb(told: Opening) -> Tracker:
         settings=wandb.Settings(silent=True, console="off", finish_timeout=WANDB_GIVES_UP),
     )
     run.define_metric("*", step_metric="step")  # its own count cannot go back, as a resumed run does
-    said = f"offline; `wandb sync {Path(run.dir).parent}` sends it" if run.offline else run.url or ""
+    said = f"offline; `wandb sync` in {told.root} sends it" if run.offline else run.url or ""
 
     def find(step: int, name: str, words: str) -> None:
         run.alert(title=name, text=f"step {step}: {words}", level=wandb.AlertLevel.WARN)
