@@ -68,11 +68,11 @@ def page(found: dict[str, Any]) -> str:
     rates = "learning_rate" in found["searched"]
     drawn = [trial for trial in found["trials"] if trial["state"] != "failed"]
     named = {"score": "Score by learning rate", "eval_loss": "Lowest loss by learning rate"}
-    plots = [
-        Markup(rate_plot(drawn, name, title))  # noqa: S704 - our own shapes, their text escaped by `svg`
+    plots = {
+        title: Markup(rate_plot(drawn, name, title))  # noqa: S704 - our own shapes, text escaped by `svg`
         for name, title in named.items()
         if rates and drawn
-    ]
+    }
     return environment.get_template("tuning.html.j2").render(found=found, plots=plots)
 
 
