@@ -81,7 +81,12 @@ def settings_of(stage: str, method: str, option: str, base: Path, processes: int
     shared_out, draws = option == "sharding", stage == "grpo"
     processes = 2 if option in ("sharding", PROCESSES) else processes
     own = METHODS[method]
-    small = {"freeze": {"num_trainable_layers": 1}, "prefix": FEW_TOKENS, "prompt": FEW_TOKENS}
+    small = {
+        "freeze": {"num_trainable_layers": 1},
+        "prefix": FEW_TOKENS,
+        "prompt": FEW_TOKENS,
+        "adapter": {"bottleneck_size": 8},
+    }
     return {
         "model": {"name": str(base), "max_length": 256},
         "method": {**own, **small.get(own["name"], {})},

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -129,7 +128,7 @@ def test_a_search_stopped_by_sigterm_says_how_to_go_on_and_does(pristine, warm, 
     done = warm.casekit(project, "tune", *words, plot=("send", "step", int(signal.SIGTERM), 1))
     assert done.code == 75, done.said
     assert "stopped with 0 of 2 trials done" in done.said
-    assert f"`casekit tune {shlex.join(words)}` goes on with the search" in done.said
+    assert "the same command goes on with the search" in done.said
     assert "--resume" not in done.said and "Traceback" not in done.said
     (folder,) = (project / "tuning").iterdir()
     assert found_in(folder)["trials"] == [] and "No trial ran" in (folder / "tuning.html").read_text()
