@@ -14,7 +14,6 @@ from train_world import write_labelled, write_preferences, write_prepared
 from kit.config.methods import method_names
 from kit.config.schema import Config
 from kit.config.support import Chosen, Refusal, refused
-from kit.config.support_page import PROCESSES
 
 STAGES: dict[str, Callable[[Path, int, int], Path]] = {
     "pretrain": write_prepared,
@@ -66,8 +65,6 @@ def combinations() -> Iterator[tuple[str, str, str]]:
     for method in METHODS:
         for stage in VARIANT_STAGES if method in VARIANTS else STAGES:
             yield stage, method, ""
-    for method in method_names():
-        yield "grpo", method, PROCESSES
     for option in OPTIONS:
         for method in (*method_names(), *(SHARDED if option == "sharding" else ())):
             yield "sft", method, option
@@ -79,7 +76,7 @@ def combinations() -> Iterator[tuple[str, str, str]]:
 def settings_of(stage: str, method: str, option: str, base: Path, processes: int = 1) -> dict[str, Any]:
     """The settings of a few steps on the same eight rows; shared out there are two processes."""
     shared_out, draws = option == "sharding", stage == "grpo"
-    processes = 2 if option in ("sharding", PROCESSES) else processes
+    processes = 2 if option == "sharding" else processes
     own = METHODS[method]
     small = {
         "freeze": {"num_trainable_layers": 1},
