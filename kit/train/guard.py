@@ -17,7 +17,7 @@ from kit.config.errors import InvalidRunError, ModelError, Problem
 from kit.files import write_json
 from kit.memory import ran_out, within_memory
 from kit.train.passes import Batch, PassSize, cut
-from kit.train.shares import as_many_as_others
+from kit.train.shares import as_many_as_others, more_to_come
 
 
 class GuardedTrainer(Trainer):  # type: ignore[misc]
@@ -125,7 +125,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         loss = torch.zeros((), device=self.args.device)
         passes = self.passes(inputs)
         for number, one in enumerate(passes, 1):
-            alone = self.accelerator.no_sync(model) if number < len(passes) else nullcontext()
+            alone = more_to_come(self.accelerator, model) if number < len(passes) else nullcontext()
             with alone:  # processes exchange gradients once a step
                 loss += super().training_step(model, one, items)
         return loss

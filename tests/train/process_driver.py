@@ -10,19 +10,34 @@ from typing import Any
 
 
 def shard_on_cpu() -> None:
-    """Let Accelerate share a model out on CPUs too: torch does, Accelerate does it on GPUs only."""
+    """Let Accelerate share a model out on CPUs too: torch and DeepSpeed do, Accelerate does it on GPUs only."""
     from accelerate.state import AcceleratorState, PartialState
     from accelerate.utils import DistributedType
 
     original = AcceleratorState.__init__
 
-    def init(self: AcceleratorState, *args: object, fsdp_plugin: object = None, **kwargs: object) -> None:
-        original(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+    def init(
+        self: Any, *args: object, fsdp_plugin: Any = None, deepspeed_plugin: Any = None, **kwargs: object
+    ) -> None:
+        original(self, *args, fsdp_plugin=fsdp_plugin, deepspeed_plugin=deepspeed_plugin, **kwargs)
         if fsdp_plugin is not None:
             self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
-            PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+        elif deepspeed_plugin is not None:
+            self.distributed_type, self.deepspeed_plugins = DistributedType.DEEPSPEED, deepspeed_plugin
+            deepspeed_plugin.set_mixed_precision("no")
+            deepspeed_plugin.select(_from_accelerator_state=True)
+        else:
+            return
+        PartialState._shared_state["distributed_type"] = self.distributed_type
 
     AcceleratorState.__init__ = init
+
+
+def without_compiler() -> None:
+    """Keep DeepSpeed from compiling a way to talk between CPU processes, which takes a minute: gloo does it."""
+    from importlib import import_module
+
+    import_module("deepspeed.comm.torch").build_shm_op = lambda: None  # its package calls torch by that name
 
 
 def watch_mode() -> None:
@@ -49,11 +64,14 @@ def main() -> None:
     from kit.config.schema import Config
     from kit.train.stages import train
 
+    runs = json.loads(Path(sys.argv[1]).read_text())
     shard_on_cpu()
+    if any(run["config"]["hardware"]["sharding"].startswith("zero") for run in runs):
+        without_compiler()
     watch_mode()
     kit.train.stages.check_sharding = lambda config: None
     kit.train.setup.mixed_precision = lambda on: None  # exact arithmetic, as in the tests beside
-    for run in json.loads(Path(sys.argv[1]).read_text()):
+    for run in runs:
         config = Config.model_validate(run["config"])
         train(config, Path(sys.argv[2]) / run["name"], Path(run["prepared"]), None)
 
