@@ -58,19 +58,25 @@ def watch_mode() -> None:
     Trainer.compute_loss = compute_loss
 
 
-def main() -> None:
+def make_ready(runs: list[dict[str, Any]]) -> None:
+    """Let these runs shard on CPUs, compute exactly, and be held to the mode that they ask for."""
     import kit.train.setup
     import kit.train.stages
-    from kit.config.schema import Config
-    from kit.train.stages import train
 
-    runs = json.loads(Path(sys.argv[1]).read_text())
     shard_on_cpu()
     if any(run["config"]["hardware"]["sharding"].startswith("zero") for run in runs):
         without_compiler()
     watch_mode()
     kit.train.stages.check_sharding = lambda config: None
     kit.train.setup.mixed_precision = lambda on: None  # exact arithmetic, as in the tests beside
+
+
+def main() -> None:
+    from kit.config.schema import Config
+    from kit.train.stages import train
+
+    runs = json.loads(Path(sys.argv[1]).read_text())
+    make_ready(runs)
     for run in runs:
         config = Config.model_validate(run["config"])
         train(config, Path(sys.argv[2]) / run["name"], Path(run["prepared"]), None)
