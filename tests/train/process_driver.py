@@ -1,10 +1,15 @@
 """One of several training processes: runs each of the runs it is given. Arguments: a JSON file, a folder.
 
-The file holds a list of `{"name", "prepared", "config"}`; the run of each goes to `<folder>/<name>`.
+The file holds a list of `{"name", "prepared", "config"}`; the run of each goes to `<folder>/<name>`. Of a run
+with `again` a copy is cut off after that step and resumed, in `<folder>/<name>-again`; of one with `breaks` the
+gradient becomes no number at that step, and what came of it is told in `<folder>/<name>.json`.
 """
 
 import json
+import os
+import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,28 +63,86 @@ def watch_mode() -> None:
     Trainer.compute_loss = compute_loss
 
 
-def make_ready(runs: list[dict[str, Any]]) -> None:
-    """Let these runs shard on CPUs, compute exactly, and be held to the mode that they ask for."""
+def cut_off(run: Path, copy: Path, step: int) -> Path:
+    """A copy of a run as it was when it was killed after the checkpoint of that step."""
+    shutil.copytree(run, copy)
+    for checkpoint in copy.glob("checkpoints/checkpoint-*"):
+        if int(checkpoint.name.rsplit("-", 1)[1]) > step:
+            shutil.rmtree(checkpoint)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "status": "interrupted"}))
+    return copy
+
+
+def break_gradient(step: int, passes: int) -> list[Any]:
+    """Make every gradient NaN from that step on; the model that is trained, once it is loaded, and its weights
+    then."""
+    import torch
+
+    import kit.train.setup
+
+    load, made = kit.train.setup.load_for_training, []
+
+    def load_breaking(*args: Any) -> Any:
+        model = load(*args)
+        made[:] = [model, {name: weight.clone() for name, weight in model.state_dict().items()}]
+        calls = []
+
+        def broken(gradient: torch.Tensor) -> torch.Tensor:
+            calls.append(1)
+            return gradient * float("nan") if len(calls) > (step - 1) * passes else gradient
+
+        model.get_input_embeddings().weight.register_hook(broken)
+        return model
+
+    kit.train.setup.load_for_training = load_breaking
+    return made
+
+
+def train_breaking(run: dict[str, Any], folder: Path) -> None:
+    """Train with a gradient that becomes no number; tell what was said, and whether a weight has moved."""
+    import torch
+
+    from kit.config.errors import CasekitError
+    from kit.config.schema import Config
+    from kit.train.processes import is_main
+    from kit.train.stages import train
+
+    made = break_gradient(run["breaks"], passes=2)
+    try:
+        train(Config.model_validate(run["config"]), folder / run["name"], Path(run["prepared"]), None)
+    except CasekitError as error:
+        now = made[0].state_dict()
+        same = all(torch.equal(now[name], weight) for name, weight in made[1].items())
+        if is_main():
+            (folder / f"{run['name']}.json").write_text(json.dumps({"said": str(error), "same": same}))
+
+
+def main() -> None:
     import kit.train.setup
     import kit.train.stages
+    from kit.config.schema import Config
+    from kit.train.processes import same_for_all
+    from kit.train.stages import train
 
+    runs, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     shard_on_cpu()
     if any(run["config"]["hardware"]["sharding"].startswith("zero") for run in runs):
         without_compiler()
     watch_mode()
     kit.train.stages.check_sharding = lambda config: None
     kit.train.setup.mixed_precision = lambda on: None  # exact arithmetic, as in the tests beside
-
-
-def main() -> None:
-    from kit.config.schema import Config
-    from kit.train.stages import train
-
-    runs = json.loads(Path(sys.argv[1]).read_text())
-    make_ready(runs)
     for run in runs:
-        config = Config.model_validate(run["config"])
-        train(config, Path(sys.argv[2]) / run["name"], Path(run["prepared"]), None)
+        os.environ.pop("ACCELERATE_USE_FSDP", None)  # left by a run before, which was shared out so
+        if "breaks" in run:
+            train_breaking(run, folder)
+            continue
+        config, prepared = Config.model_validate(run["config"]), Path(run["prepared"])
+        done = train(config, folder / run["name"], prepared, None)
+        if "again" in run:
+            root = folder / f"{run['name']}-again"
+            copy = same_for_all(partial(cut_off, done, root / "runs" / done.name, run["again"]))
+            train(config, root, prepared, None, copy)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from train_world import write_labelled, write_preferences, write_prepared
 
 import kit
 from kit.config.schema import Config
+from kit.train.disk import folder_bytes
 from kit.train.metrics import read_metrics
 from kit.train.stages import train
 
@@ -42,13 +44,25 @@ CASES: dict[str, dict[str, Any]] = {
     "fsdp": {"sharding": "fsdp"},
     "fsdp-lora": {"sharding": "fsdp", "method": "lora"},
 }
+FEW = 21
+"""Two global batches of eight, and five rows; under ZeRO."""
+ROW = 96
+"""Tokens of a packed row, so few that a process makes several passes a step."""
+PASSES = {"packing": True, "max_length": ROW, "eval_steps": 2, "save_steps": 2}
+ZERO: dict[str, dict[str, Any]] = {
+    "zero2": {"sharding": "zero2", **PASSES},
+    "zero3": {"sharding": "zero3", "method": "lora", "gradient_checkpointing": True, **PASSES},
+}
+INSTALLED = find_spec("deepspeed") is not None
+under_zero = pytest.mark.skipif(not INSTALLED, reason="DeepSpeed is not installed (extra `deepspeed`)")
 
 
 def settings_of(base: Path, case: dict[str, Any], processes: int) -> dict[str, Any]:
     """Settings of a short run as a mapping, for one process or several."""
-    train_settings = {name: value for name, value in case.items() if name not in ("method", "sharding")}
+    elsewhere = ("method", "sharding", "max_length")
+    train_settings = {name: value for name, value in case.items() if name not in elsewhere}
     return {
-        "model": {"name": str(base), "max_length": 256},
+        "model": {"name": str(base), "max_length": case.get("max_length", 256)},
         "method": {"name": case.get("method", "full")},
         "train": {
             "learning_rate": 3e-3,
@@ -80,6 +94,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "orpo": pairs,
         "reward": pairs,
         "kto": write_labelled(folder / "labelled", ROWS, 9),
+        "few": write_prepared(folder / "few", FEW, 5),
     }
 
 
@@ -95,9 +110,15 @@ def in_two(base: Path, data: dict[str, Path], tmp_path_factory: pytest.TempPathF
         }
         for name, case in CASES.items()
     ]
+    if INSTALLED:
+        few = [(name, settings_of(base, case, processes=2), {"again": 2}) for name, case in ZERO.items()]
+        few.append(("broken", settings_of(base, {"sharding": "zero2", "save_steps": 9}, 2), {"breaks": 2}))
+        prepared = str(data["few"])
+        runs += [{"name": name, "prepared": prepared, "config": config, **how} for name, config, how in few]
     (folder / "runs.json").write_text(json.dumps(runs))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(kit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(Path(kit.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
     done = subprocess.run(
         [*command, str(DRIVER), str(folder / "runs.json"), str(folder)],
         capture_output=True,
@@ -137,3 +158,49 @@ def test_two_processes_train_what_one_trains(name, base, data, in_two, tmp_path,
     facts = [json.loads((run / "manifest.json").read_text()) for run in (alone, together)]
     for key in ("status", "steps", "trainable_parameters", "total_parameters"):
         assert facts[0][key] == facts[1][key], key
+
+
+@under_zero
+@pytest.mark.parametrize("name", ZERO)
+def test_two_processes_under_zero_train_what_one_trains(name, base, data, in_two, tmp_path, exact_arithmetic):
+    alone = train(Config.model_validate(settings_of(base, ZERO[name], 1)), tmp_path, data["few"], None)
+    together = run_in(in_two / name)
+    ours, theirs = read_metrics(alone), read_metrics(together)
+    assert [line["step"] for line in theirs if line["kind"] == "train"] == [1, 2, 3]
+    for one, two in zip(ours, theirs, strict=True):
+        for key in {"loss", "grad_norm", "eval_loss", "learning_rate"} & set(one):
+            assert two[key] == pytest.approx(one[key], rel=1e-5, abs=1e-6), (key, one, two)
+    files = sorted(path.name for path in (alone / "golden").iterdir())
+    assert sorted(path.name for path in (together / "golden").iterdir()) == files
+    (weights,) = (alone / "golden").glob("*.safetensors")
+    first, second = load_file(weights), load_file(together / "golden" / weights.name)
+    assert first.keys() == second.keys()
+    assert all(torch.allclose(first[key], second[key], atol=1e-5) for key in first)
+    facts = json.loads((together / "manifest.json").read_text())
+    assert facts["sessions"][0]["processes"] == 2 and facts["sessions"][0]["sharding"] == name
+    assert facts["disk"]["checkpoint"] == pytest.approx(
+        folder_bytes(together / "checkpoints" / "checkpoint-3"), rel=0.05
+    )
+
+
+@under_zero
+@pytest.mark.parametrize("name", ZERO)
+def test_a_run_under_zero_goes_on_to_the_bit(name, in_two):
+    whole, again = (run_in(in_two / folder) for folder in (name, f"{name}-again"))
+    timed = {"tokens_per_second", "memory_gib", "memory_share"}
+    ours, theirs = (
+        [{key: value for key, value in line.items() if key not in timed} for line in read_metrics(run)]
+        for run in (whole, again)
+    )
+    assert ours == theirs
+    assert [session["from_step"] for session in json.loads((again / "manifest.json").read_text())["sessions"]] == [0, 2]
+    for folder in ("golden", "checkpoints/checkpoint-3"):
+        (weights,) = (whole / folder).glob("*.safetensors")
+        assert weights.read_bytes() == (again / folder / weights.name).read_bytes(), folder
+
+
+@under_zero
+def test_a_gradient_under_zero_that_is_no_number_moves_no_weight(in_two):
+    found = json.loads((in_two / "broken.json").read_text())
+    assert "the gradient at step 2 is no number" in found["said"]
+    assert found["same"], "the first step has the rate 0"
