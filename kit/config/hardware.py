@@ -44,7 +44,7 @@ def _sharding(hardware: Hardware) -> Iterator[Finding]:
             yield _finding("cpu_offload", message, "set hardware.sharding to fsdp, or take it out")
         return
     if hardware.cpu_offload and hardware.sharding != "fsdp":
-        message = f"is for fsdp, and hardware.sharding is {hardware.sharding}: this release has not tried it there"
+        message = f"is for fsdp, and this release has not tried it with {hardware.sharding}"
         yield _finding("cpu_offload", message, "set hardware.sharding to fsdp, or take it out")
     if hardware.world_size == 1:
         message = f"is {hardware.sharding}, and there is one process: nothing to share out"

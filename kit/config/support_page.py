@@ -83,8 +83,7 @@ _NOTE = """\
 is refused has the numbers of its reasons, [listed below](#refused). `1; 2 refused` is trained with one alone.
 """
 _SHARDED = """\
-`sharding` is `hardware.sharding: fsdp`, over two processes on CPUs; `deepspeed` is refused, for this release
-has not trained with it.
+`fsdp`, `zero2` and `zero3` are values of `hardware.sharding`, over two processes on CPUs.
 """
 
 
@@ -102,9 +101,12 @@ def markdown_page(record: Record) -> str:
     parts += _table("method", plain, [(stage, stage, "") for stage in stages], record)
     parts += ["", "## LoRA with something added", ""]
     parts += _table("`method`", added, [(stage, stage, "") for stage in tried], record)
-    parts += ["", "## Settings that a method may not bear, with sft", "", _SHARDED]
+    parts += ["", "## Settings that a method may not bear, with sft where no stage is named", "", _SHARDED]
     rows = list(dict.fromkeys(cell.method for cell in settings))
-    parts += _table("method", rows, [(f"`{option}`", "sft", option) for option in options], record)
+    columns = [(f"`{option}`", "sft", option) for option in options]
+    others = dict.fromkeys((cell.stage, cell.option) for cell in record.trained if cell in settings)
+    columns += [(f"`{option}`, {stage}", stage, option) for stage, option in others if stage != "sft"]
+    parts += _table("method", rows, columns, record)
     parts += ["", "## Refused", ""]
     parts += [
         f"{number}. {refusal.what}: {refusal.reason}. Instead: {refusal.hint}."

@@ -96,9 +96,11 @@ def moments_bytes(model: Any) -> int:
 
 
 def zero_bytes(model: Any, hardware: Hardware) -> int:
-    """Bytes that a checkpoint has more under DeepSpeed, 0 without it: its own copy of what is trained; what is
-    frozen, but for an adapter's base; of stage 2 all that is trained once more, and tied weights by each of
-    their names."""
+    """Bytes that a checkpoint has more under DeepSpeed, 0 without it.
+
+    Its own copy of what is trained; what is frozen, but for an adapter's base; of stage 2 all of this once
+    more, and tied weights by each of their names.
+    """
     if not hardware.sharding.startswith("zero"):
         return 0
     moved, adapter = sum(bytes_of(tensor) for tensor in trained(model)), getattr(model, "peft_config", None)

@@ -12,6 +12,7 @@ from kit.config.errors import ConfigError, InvalidRunError, Problem
 from kit.config.schema import Config
 from kit.config.yaml_lines import load_yaml
 from kit.train.runs import load_manifest
+from kit.train.sharding import check_same_sharding
 
 # Settings that change what a run computes; gates, trackers and the machine may change between its parts.
 SHAPES_THE_RUN = ["seed", "model", "method", "train"]
@@ -31,7 +32,8 @@ def check_resumable(
 
     Raises:
         ConfigError: the run is finished, or its data, the metric that picks its golden checkpoint or a
-            setting that shapes it has changed; every difference is named.
+            setting that shapes it has changed (every difference is named), or its model was shared out
+            otherwise.
     """
     manifest = load_manifest(run)
     if manifest["status"] == "finished":
@@ -59,6 +61,7 @@ def check_resumable(
         hint = "restore these (repeat the words of the command line), or start a new run"
         advice = Problem(where=str(run), message="cannot be resumed as it began", hint=hint)
         raise ConfigError([*problems, advice])
+    check_same_sharding(run, config.hardware)
 
 
 def check_same_base(run: Path, base_sha256: str) -> None:

@@ -186,7 +186,7 @@ def training_arguments(
         run_name=run.name,
         disable_tqdm=True,
         dataloader_pin_memory=on.type == "cuda",
-        **own | process_arguments(config, on) | sharding_arguments(config, mixed),
+        **own | process_arguments(config, on) | sharding_arguments(config),
     )
     return on_one_device(arguments)
 

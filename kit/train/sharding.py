@@ -3,7 +3,7 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kit.config.errors import ConfigError, Problem
 from kit.config.methods import WHOLE
@@ -11,9 +11,6 @@ from kit.config.schema import Config
 from kit.config.schema_train import Hardware
 from kit.config.yaml_lines import load_yaml
 from kit.models.loading import device
-
-if TYPE_CHECKING:
-    import torch
 
 ZERO_STAGES = {"zero2": 2, "zero3": 3}
 """`hardware.sharding` -> how much DeepSpeed's ZeRO (Rajbhandari et al. 2020) shares out: gradients and the
@@ -74,26 +71,23 @@ def check_same_sharding(run: Path, hardware: Hardware) -> None:
         raise ConfigError(Problem("hardware.sharding", message, "restore it, or start a new run"))
     if now in ZERO_STAGES and then.world_size != hardware.world_size:
         message = (
-            f"{then.world_size} processes wrote the checkpoints, and there are {hardware.world_size} now: under "
-            f"{now} each reads its own part"
+            f"{then.world_size} processes wrote the checkpoints, and there are {hardware.world_size} now: "
+            f"under {now} each reads its own part"
         )
         hint = f"resume with {then.world_size} processes, or start a new run"
         raise ConfigError(Problem("hardware.num_processes", message, hint))
 
 
-def sharding_arguments(config: Config, mixed: "torch.dtype | None") -> dict[str, Any]:
+def sharding_arguments(config: Config) -> dict[str, Any]:
     """The arguments by which transformers' trainer shares a model out; empty where each process holds it.
 
     Recomputed activations are left to the wrapper under FSDP, which has to know of them (transformers'
     documentation of `fsdp_config`); the checkpoints hold the whole model, so that they can be resumed and
     evaluated on another number of GPUs.
-
-    Args:
-        mixed: the type matrix products are computed in; None computes in the weights' type.
     """
     hardware = config.hardware
     if hardware.sharding in ZERO_STAGES:
-        return {"deepspeed": zero_settings(config, mixed)}
+        return {"deepspeed": zero_settings(config)}
     if hardware.sharding == "fsdp":
         return {
             "fsdp": True,
@@ -110,15 +104,14 @@ def sharding_arguments(config: Config, mixed: "torch.dtype | None") -> dict[str,
     return {}
 
 
-def zero_settings(config: Config, mixed: "torch.dtype | None") -> dict[str, Any]:
+def zero_settings(config: Config) -> dict[str, Any]:
     """DeepSpeed's configuration; `auto` is what transformers takes from the trainer's own arguments.
 
     Weights stay in the types that they are loaded in (`load_for_training`), so neither of DeepSpeed's own
-    16-bit modes is on. On a GPU its engine switches off an autocast that it was not told of; on CPUs it knows
-    of none.
+    16-bit modes is on. On a GPU its engine switches off an autocast that it was not told of, which is that of
+    bfloat16 (see `check_zero`); on CPUs it knows of none.
     """
     adapter = config.method.name not in WHOLE
-    on_gpu = device(config.hardware).type == "cuda"
     return {
         "train_batch_size": "auto",
         "train_micro_batch_size_per_gpu": "auto",
@@ -127,7 +120,7 @@ def zero_settings(config: Config, mixed: "torch.dtype | None") -> dict[str, Any]
         "bf16": {"enabled": False},
         "fp16": {"enabled": False},
         "torch_autocast": {
-            "enabled": on_gpu and mixed is not None,
+            "enabled": device(config.hardware).type == "cuda",
             "dtype": "bfloat16",
             "lower_precision_safe_modules": [],  # gradients are summed up in the type that they have
         },

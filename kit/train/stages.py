@@ -32,7 +32,7 @@ from kit.train.processes import is_main, join_processes, same_for_all, tell_laun
 from kit.train.prompts import refuse_idle, rewarded
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import new_run, save_manifest
-from kit.train.sharding import check_same_sharding, check_sharding
+from kit.train.sharding import check_sharding
 from kit.train.trackers import check_trackers
 
 if TYPE_CHECKING:
@@ -94,7 +94,6 @@ def train(
     chosen_by = golden_choice or {}
     if resume:
         check_resumable(resume, config, data, chosen_by)
-        check_same_sharding(resume, config.hardware)
     base_sha256 = weights_sha256(model_folder(config.model))
     place = same_for_all(lambda: link.facts(base_sha256, data["fingerprint"])) if link else ALONE
     if resume:

@@ -1,8 +1,8 @@
 """One of several training processes: runs each of the runs it is given. Arguments: a JSON file, a folder.
 
 The file holds a list of `{"name", "prepared", "config"}`; the run of each goes to `<folder>/<name>`. Of a run
-with `again` a copy is cut off after that step and resumed, in `<folder>/<name>-again`; of one with `breaks` the
-gradient becomes no number at that step, and what came of it is told in `<folder>/<name>.json`.
+with `again` a copy is cut off after that step and resumed, in `<folder>/<name>-again`; of one with `breaks`
+the gradient becomes no number at that step, and what came of it is told in `<folder>/<name>.json`.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def shard_on_cpu() -> None:
-    """Let Accelerate share a model out on CPUs too: torch and DeepSpeed do, Accelerate does it on GPUs only."""
+    """Let Accelerate share a model out on CPUs too, as torch and DeepSpeed do: it does it on GPUs only."""
     from accelerate.state import AcceleratorState, PartialState
     from accelerate.utils import DistributedType
 
@@ -39,7 +39,7 @@ def shard_on_cpu() -> None:
 
 
 def without_compiler() -> None:
-    """Keep DeepSpeed from compiling a way to talk between CPU processes, which takes a minute: gloo does it."""
+    """Keep DeepSpeed from compiling its own way between CPU processes, which takes minutes: gloo is one."""
     from importlib import import_module
 
     import_module("deepspeed.comm.torch").build_shm_op = lambda: None  # its package calls torch by that name
@@ -75,8 +75,7 @@ def cut_off(run: Path, copy: Path, step: int) -> Path:
 
 
 def break_gradient(step: int, passes: int) -> list[Any]:
-    """Make every gradient NaN from that step on; the model that is trained, once it is loaded, and its weights
-    then."""
+    """Make gradients NaN from that step on; the model that is trained, once it is loaded, and its weights."""
     import torch
 
     import kit.train.setup

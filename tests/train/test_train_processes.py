@@ -193,7 +193,9 @@ def test_a_run_under_zero_goes_on_to_the_bit(name, in_two):
         for run in (whole, again)
     )
     assert ours == theirs
-    assert [session["from_step"] for session in json.loads((again / "manifest.json").read_text())["sessions"]] == [0, 2]
+    assert [
+        session["from_step"] for session in json.loads((again / "manifest.json").read_text())["sessions"]
+    ] == [0, 2]
     for folder in ("golden", "checkpoints/checkpoint-3"):
         (weights,) = (whole / folder).glob("*.safetensors")
         assert weights.read_bytes() == (again / folder / weights.name).read_bytes(), folder

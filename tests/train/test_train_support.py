@@ -15,7 +15,7 @@ from typing import Any, get_args
 import pytest
 import torch
 import yaml
-from support_matrix import STAGES, STEPS, combinations, refusals, settings_of, versions
+from support_matrix import SHARDINGS, STAGES, STEPS, combinations, refusals, settings_of, versions
 from train_rewards import reward_by
 from train_world import losses_of, write_base
 
@@ -37,7 +37,7 @@ from kit.train.stages import train
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 ALL = list(combinations())
 BORNE = [one for one in ALL if not refusals(settings_of(*one, Path("base")))]
-TRAINED = [one for one in BORNE if one[2] != "sharding"]
+TRAINED = [one for one in BORNE if one[2] not in SHARDINGS]
 TWICE = [one for one in BORNE if one[0] != "grpo"]
 """Trained by two processes."""
 REFUSED = [one for one in ALL if one not in BORNE]
@@ -128,19 +128,22 @@ def test_what_is_not_refused_trains_and_loads(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not KEPT, reason="all of them take two processes minutes: `make support` trains them")
-def test_two_processes_train_what_is_not_refused(base, data, record, tmp_path):
+@pytest.mark.parametrize("sharding", ["none", *SHARDINGS])
+def test_two_processes_train_what_is_not_refused(sharding, base, data, record, tmp_path):
+    tried = [one for one in TWICE if (one[2] if one[2] in SHARDINGS else "none") == sharding]
     runs = [
         {
             "name": f"{number}",
             "prepared": str(data[one[0]]),
             "config": settings_of(*one, base, processes=2),
         }
-        for number, one in enumerate(TWICE)
+        for number, one in enumerate(tried)
     ]
     (tmp_path / "runs.json").write_text(json.dumps(runs))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     driver = Path(__file__).with_name("process_driver.py")
-    environment = {**os.environ, "PYTHONPATH": str(Path(kit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(Path(kit.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
     done = subprocess.run(
         [*launcher, str(driver), str(tmp_path / "runs.json"), str(tmp_path)],
         capture_output=True,
@@ -148,13 +151,14 @@ def test_two_processes_train_what_is_not_refused(base, data, record, tmp_path):
         env=environment,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    alone = {cell[:3]: cell for cell in record.trained if cell.processes == 1}
-    for number, (stage, method, option) in enumerate(TWICE):
+    known = merged(read_record(Path(KEPT)), record)
+    alone = {cell[:3]: cell for cell in known.trained if cell.processes == 1}
+    for number, (stage, method, option) in enumerate(tried):
         (run,) = (tmp_path / str(number) / "runs").iterdir()
         config = Config.model_validate(settings_of(stage, method, option, base))
         assert load_tuned(run / "golden", config)
         first, last = (round(losses_of(run)[at], 3) for at in (0, -1))
-        same = alone[stage, method, "" if option == "sharding" else option]
+        same = alone[stage, method, "" if option in SHARDINGS else option]
         assert (first, last) == pytest.approx((same.first, same.last), abs=0.05)
         record.trained.append(Trained(stage, method, option, 2, first, last))
 
