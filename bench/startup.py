@@ -34,7 +34,7 @@ STAGES = {
     ],
     "tokenizer": [("kit.pipeline", "tokenizer"), ("kit.train.stages", "load_tokenizer")],
     "read rows": [("kit.train.stages", "load_rows")],
-    "tokenise": [("kit.train.stages", "tokenise")],
+    "tokens": [("kit.train.stages", "load_samples"), ("kit.train.stages", "tokenise")],
     "manifest": [("kit.train.stages", "begin_manifest")],
     "load and adapt the model": [("kit.train.setup", "load_for_training")],
     "make the trainer": [("kit.train.setup", "make_trainer")],

@@ -1,6 +1,5 @@
 """The `casekit` command: one thin function a command. Imports nothing heavy until a command runs."""
 
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -11,10 +10,12 @@ from rich.console import Console
 
 from kit.cli_data import data_app
 from kit.cli_report import reports, review, verify
+from kit.cli_stop import say_how_to_go_on
 from kit.cli_systems import answer, compare
-from kit.cli_train import say_end, tune, watch
+from kit.cli_train import say_end, say_which_run, tune, watch
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell, warn
 from kit.config.errors import CasekitError, ExitCode, Terminated
+from kit.models.quiet import quiet_imports
 
 if TYPE_CHECKING:
     from kit.evaluate.plan import Plan
@@ -45,6 +46,7 @@ WORK = "Work on a project"
 
 def main() -> None:
     """Run a command; print what is wrong for the person who must fix it, and exit with its code."""
+    quiet_imports()
     try:
         app()
     except CasekitError as error:
@@ -54,10 +56,10 @@ def main() -> None:
         sys.exit(int(error.exit_code))
     except SystemExit as stopped:
         if stopped.code == ExitCode.INTERRUPTED:  # typer turns Ctrl-C into this exit, without a word
-            _say_how_to_resume("interrupted")
+            say_how_to_go_on("interrupted", sys.argv[1:])
         raise
     except Terminated as stopped:
-        _say_how_to_resume("stopped by SIGTERM")
+        say_how_to_go_on("stopped by SIGTERM", sys.argv[1:])
         sys.exit(int(stopped.exit_code))
 
 
@@ -70,19 +72,6 @@ def _let_main_speak_first() -> None:
         time.sleep(5)
 
 
-def _say_how_to_resume(what: str) -> None:
-    """A run goes on only with the settings it began with, so they are part of the command."""
-    from kit.train.processes import was_launched
-
-    if was_launched():  # the process that launched it says so, once for all
-        return
-    given = [word for word in sys.argv[2:] if "=" in word]
-    if "--processes" in sys.argv:
-        given += ["--processes", sys.argv[sys.argv.index("--processes") + 1]]
-    words = shlex.join(["casekit", "train", "--resume", *given])
-    errors.print(f"{what}; `{words}` continues a training run", style="yellow", markup=False)
-
-
 def _announce(plan: "Plan") -> None:
     """Say what so many prompts could show; warnings go where errors go."""
     from kit.terminal import power_table
@@ -90,7 +79,7 @@ def _announce(plan: "Plan") -> None:
     console.print(power_table(plan))
     for warning in plan.warnings:
         errors.print("warning ", style="yellow", end="")
-        errors.print(f"gate {warning}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(warning, markup=False, highlight=False, soft_wrap=True)
 
 
 def _finish(result: "ReportResult") -> None:
@@ -260,12 +249,13 @@ def train(
     """Tune the model on the prepared data."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.early import check_early
     from kit.train.processes import was_launched
 
     if run and not resume:
         raise CasekitError(f"--run {run} names a run to resume", "add --resume, or leave --run out")
     words = [*(overrides or []), *([f"hardware.num_processes={processes}"] if processes else [])]
-    loaded = load_config(project, words)
+    loaded = check_early(load_config(project, words), prepared=True)
     folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
     if not was_launched():
         say_end(folder)
@@ -285,8 +275,11 @@ def evaluate(
         return
     from kit import pipeline
     from kit.config import load_config
+    from kit.early import check_early
 
-    folder = pipeline.evaluate(load_config(project, overrides or []), run, _announce)
+    loaded = check_early(load_config(project, overrides or []), model=False)
+    say_which_run(project, run)
+    folder = pipeline.evaluate(loaded, run, _announce)
     if (folder / "reward.json").is_file():
         from kit.terminal_reward import reward_table
 
@@ -338,8 +331,9 @@ def run_all(overrides: Overrides = None, project: Root = HERE) -> None:
     """The whole way: prepare, train, evaluate, report."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.early import check_early
 
-    _finish(pipeline.run(load_config(project, overrides or []), _announce))
+    _finish(pipeline.run(check_early(load_config(project, overrides or [])), _announce))
 
 
 @app.command(rich_help_panel=WORK)
@@ -355,4 +349,7 @@ def chat(
     from kit import pipeline
     from kit.config import load_config
 
-    pipeline.chat(load_config(project), message, run_id=run, base=base)
+    loaded = load_config(project)
+    if not base:
+        say_which_run(project, run)
+    pipeline.chat(loaded, message, run_id=run, base=base)

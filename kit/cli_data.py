@@ -7,6 +7,7 @@ import typer
 
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, say, tell
 from kit.config.errors import CasekitError, ExitCode
+from kit.config.words import settings_and_names
 
 data_app = typer.Typer(help="Check, prepare, show, compare and make data.", no_args_is_help=True)
 SHOWN_PROBLEMS = 50
@@ -28,8 +29,9 @@ def data_check(
     from kit.config import load_config
     from kit.terminal import data_table, problem_lines
 
-    overrides = [word for word in words or [] if "=" in word and not Path(word).is_file()]
-    files = [Path(word) for word in words or [] if word not in overrides]
+    named = [word for word in words or [] if Path(word).is_file()]  # whatever its name looks like
+    overrides, others = settings_and_names([word for word in words or [] if word not in named])
+    files = [Path(word) for word in words or [] if word in named or word in others]
     found = pipeline.check(load_config(project, overrides), files)
     most = len(found.rejected) if show_all else SHOWN_PROBLEMS
     for line in problem_lines(found.rejected, most):
@@ -79,8 +81,7 @@ def data_show(
     from kit.config import load_config
     from kit.terminal_rows import Look
 
-    overrides = [word for word in words or [] if "=" in word]
-    rows = [word for word in words or [] if word not in overrides]
+    overrides, rows = settings_and_names(words or [])
     if len(rows) > 1 or (rejected is not None and (rows or split)):
         raise CasekitError("more than one row is named", "give one ROW, or --rejected N alone")
     look = Look(colour=console.color_system is not None and not console.no_color, tokens=tokens)

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say
+from kit.cli_words import HERE, NO_VALUE, Root, console, errors, say
 from kit.config.errors import CasekitError, ConfigError, ExitCode, Problem
+from kit.config.words import settings_and_names
 
 _SHOWN = 40
 
@@ -37,8 +38,13 @@ def find_report(word: str | None, project: Path) -> Path:
 
 
 def verify(
-    report: Annotated[str, typer.Argument(metavar="REPORT", help="Its id, or its folder.")],
-    overrides: Overrides = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="REPORT|KEY=VALUE",
+            help="Its id, or its folder; the last if not given. Settings for this call.",
+        ),
+    ] = None,
     project: Root = HERE,
     every: Annotated[
         bool, typer.Option("--all", metavar=NO_VALUE, help=f"Every difference, not the first {_SHOWN}.")
@@ -52,8 +58,14 @@ def verify(
     from kit import pipeline
     from kit.config import load_config
 
-    folder = find_report(report, project)
-    found = pipeline.verify(load_config(project, overrides or []), folder)
+    overrides, named = settings_and_names(words or [])
+    if len(named) > 1:
+        raise CasekitError(f"more than one report is named: {', '.join(named)}", "name one")
+    loaded = load_config(project, overrides)
+    folder = find_report(named[0] if named else None, project)
+    if not named:
+        errors.print(f"the last report, {folder.name}", style="dim", markup=False, highlight=False)
+    found = pipeline.verify(loaded, folder)
     shown = found.differences if every else found.differences[:_SHOWN]
     for difference in shown:
         errors.print(f"differs  {difference}", markup=False, highlight=False, soft_wrap=True)
@@ -92,9 +104,11 @@ def review(
         new = [line for line in read_reviews(add) if line not in before]
     else:
         new = ask_reviews(project, find_report(report, project), before, reviewer)
-    add_reviews(path, new)
+    if new:
+        add_reviews(path, new)
     console.print(f"{len(new)} {'verdict' if len(new) == 1 else 'verdicts'} added")
-    say("reviews", path)
+    if path.is_file():
+        say("reviews", path)
 
 
 def reports(

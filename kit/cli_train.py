@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kit.cli_words import HERE, Overrides, Root, console, errors, say
+from kit.cli_words import HERE, Overrides, Root, console, errors, say, warn
 
 
 def say_end(run: Path) -> None:
@@ -22,6 +22,28 @@ def say_end(run: Path) -> None:
         if golden["score"] is not None:
             text += f", {golden['metric']}, score {golden['score'] + 0.0:.4f} (higher is better)"
     errors.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def say_which_run(project: Path, named: str | None) -> None:
+    """Where no run is named: say which one is taken, and what that leaves aside.
+
+    Raises:
+        ConfigError: there is none that is finished.
+    """
+    from kit.train.runs import latest_run, load_manifest, unfinished_since
+
+    if named is not None:
+        return
+    run = latest_run(project)
+    errors.print(f"run {run.name}, the newest that is finished", style="dim", markup=False, highlight=False)
+    chain = load_manifest(run).get("chain")
+    if unfinished := unfinished_since(project, run):
+        newest = unfinished[-1]
+        status = load_manifest(newest)["status"].replace("running", "running, or was killed")
+        warn(f"{newest.name} began later and is {status}: `casekit train --resume` goes on with it")
+    elif chain and chain["number"] < len(chain["stages"]):
+        following = chain["stages"][chain["number"]]
+        warn(f"{following}, the stage after it, has not begun: `casekit train --resume` goes on with it")
 
 
 def watch(
@@ -41,11 +63,12 @@ def tune(overrides: Overrides = None, project: Root = HERE) -> None:
 
     from kit import pipeline
     from kit.config import load_config
+    from kit.early import check_early
 
     def tell(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    folder = pipeline.tune(load_config(project, overrides or []), tell)
+    folder = pipeline.tune(check_early(load_config(project, overrides or []), prepared=True), tell)
     best = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))["best"]
     if best:
         tell(f"best: {' '.join(best['words'])}")

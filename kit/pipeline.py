@@ -6,6 +6,7 @@ inside, so that importing this module costs nothing.
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def tokenizer(config: Config) -> Any:
     return load_tokenizer(config.model)
 
 
+@terminated_in_order()
 def ensure_base(config: Config) -> None:
     """Make sure the base model can be loaded: only tiny has to be made, once a machine."""
     if config.model.name == "tiny":
@@ -129,14 +131,14 @@ def train(loaded: LoadedConfig, link: "Link | None" = None, resume: Path | None 
 
     config, root, stages = loaded.config, loaded.root, loaded.config.train.names
     link = link or Link(stages, number=0, before=None)
+    begun = resume or link.before
     if needs_launch(config.hardware):
         ensure_base(config)  # once, before every process wants it
-        begun = resume or link.before
         going_on = ["--resume", "--run", begun.name] if begun else []
         return launch_training(config.hardware, [*loaded.overrides, "--project", str(root), *going_on])
     hooks = load_hooks(root)
     load_metrics(config, hooks, root)  # a misspelt metric is told now, not when the training is done
-    prepared = find_prepared(config, root, hooks, tokenizer(config))
+    prepared = find_prepared(config, root, hooks, tokenizer(config), begun and prepared_of(root, begun))
     if stages != ["reward"]:  # which is asked nothing
         check_labels(config, root, prepared, hooks)
     run = _train_stage(loaded.of_stage(link.number), prepared, link, resume)
@@ -283,10 +285,7 @@ def verify(loaded: LoadedConfig, report: Path) -> "Verified":
     """Make a report's every number again from the saved answers, and compare; what differs."""
     from kit.report.verify import verify_report
 
-    def today(run: Path) -> Config:
-        return as_trained(loaded, run)
-
-    return verify_report(report, loaded.root, today, load_hooks(loaded.root))
+    return verify_report(report, loaded.root, partial(as_trained, loaded), load_hooks(loaded.root))
 
 
 def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: None) -> "ReportResult":

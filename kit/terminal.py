@@ -99,22 +99,22 @@ def _source_line(source: dict[str, Any]) -> str:
 
 
 def power_table(plan: "Plan") -> Table:
-    """What so many prompts could show of each metric, four times in five: a line for each."""
+    """The smallest difference that so many prompts would show of each metric: a line for each."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
-    table.title = "Smallest difference shown in four cases of five"
+    table.title = "How small a difference these prompts would show, in four cases of five"
     table.add_column("metric", overflow="fold")
-    for name in ("prompts", "groups", "difference"):
+    for name in ("prompts", "groups", "shown from"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("where base and tuned disagree on")
     for metric in plan.metrics:
         share = quantity(metric.discordance, "rate")
         share += f" ({'measured' if metric.source else 'assumed'})"
         if metric.effect is None:
-            shown = "none: no prompt is scored"
+            shown = "no prompt is scored"
         elif metric.in_deviations:
             shown, share = f"{metric.effect:.2f} SD", "(standard deviations of the difference)"
         elif metric.effect >= metric.discordance:
-            shown = "hardly any"
+            shown = "too few prompts"  # even if one side won wherever they disagree
         else:
             shown = difference(metric.effect, "rate").removeprefix("+")
         table.add_row(Text(visible(metric.name)), str(metric.n), str(metric.groups), shown, share)

@@ -30,7 +30,9 @@ def reward_table(folder: Path) -> Group:
         table.add_row(*_cells(f"{part['column']}={part['value']}", part))
     shorter, error = found["chosen_shorter"], found["calibration"]["error"]
     said = [
-        f"where the better answer is the shorter one: {estimate(shorter, 'rate')} of {shorter['n']} pairs",
+        f"where the better answer is the shorter one: {estimate(shorter, 'rate')} of {shorter['n']} pairs"
+        if shorter["n"]
+        else "in none of the pairs is the better answer the shorter one",
         f"margins as probabilities are off by {number(error, 3)} on the mean (expected calibration error)",
     ]
     if (more := len(entry["slices"]) - _SLICES_SHOWN) > 0:

@@ -29,3 +29,10 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert place.exists(), f"{target} is not there"
         if anchor and place.suffix == ".md":
             assert anchor[1:] in headings(place), f"{target} has no heading {anchor}"
+
+
+def test_the_list_of_pages_names_each() -> None:
+    docs = ROOT / "docs"
+    listed = {target for target, _ in LINK.findall((docs / "README.md").read_text(encoding="utf-8"))}
+    pages = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")} - {"README.md"}
+    assert pages == listed

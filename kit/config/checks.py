@@ -16,7 +16,7 @@ from kit.config.hardware import check_hardware
 from kit.config.labour import Labour
 from kit.config.methods import USED_BY, check_method
 from kit.config.preference import check_preference
-from kit.config.ranges import check_threshold
+from kit.config.ranges import RANGES, check_threshold
 from kit.config.schema_train import Train
 from kit.config.support import check_support
 from kit.config.tree import Tree
@@ -44,10 +44,22 @@ def check_across_sections(tree: Tree, refused: Collection[Key], continues: bool 
         *check_preference(tree),
         *_grpo(settings),
         *check_method(tree),
-        *check_support(tree, continues),
         *check_engine(tree),
-        *check_hardware(tree),
+        *_launch([*check_support(tree, continues), *check_hardware(tree)]),
     ]
+
+
+def _launch(findings: list[Finding]) -> Iterator[Finding]:
+    """Of `hardware` one finding a setting, and the batch only where nothing else is wrong there: what does
+    not fit what has to change anyway is no second error."""
+    of_hardware = dict.fromkeys(finding.key for finding in findings if finding.key[0] == "hardware")
+    said: set[Key] = set()
+    for finding in findings:
+        shared_out = finding.key == ("train", "global_batch_size")
+        if not (finding.key in said or (shared_out and of_hardware)):
+            yield finding
+        if finding.key in of_hardware:
+            said.add(finding.key)
 
 
 @dataclass(frozen=True)
@@ -105,17 +117,44 @@ def _tier(settings: _Settings) -> Iterator[Finding]:
 
 def _metrics(settings: _Settings) -> Iterator[Finding]:
     yield from _metrics_given_twice(settings)
-    if not settings.stands("evaluate", "metrics"):
+    if settings.stands("evaluate", "metrics"):
+        found = list(_unmeasured(settings))
+        known = [(finding, name) for finding, name in found if name in RANGES]
+        if len(known) < 2 or settings.get("evaluate", "metrics") is None:
+            known = []
+        yield from _not_listed(known)
+        yield from (finding for finding, name in found if (finding, name) not in known)
+
+
+def _not_listed(known: list[tuple[Finding, str]]) -> Iterator[Finding]:
+    """One finding for several metrics of the kit's that are named, rightly spelled, and not listed: it is the
+    list that was replaced."""
+    if not known:
         return
+    named: dict[str, list[str]] = {}
+    for finding, name in known:
+        named.setdefault(name, []).append(dotted(finding.key))
+    each = "; ".join(f"{name} ({', '.join(keys)})" for name, keys in named.items())
+    where = dict.fromkeys(dotted(finding.key).partition("[")[0] for finding, _ in known)
+    yield Finding(
+        ("evaluate", "metrics"),
+        f"`evaluate.metrics` does not list metrics that other settings name: {each}",
+        f"list them, or set {' and '.join(where)} for those that are measured",
+        needs_rest=True,
+    )
+
+
+def _unmeasured(settings: _Settings) -> Iterator[tuple[Finding, str]]:
+    """Every place that names a metric which is not measured, with its name."""
     evaluated = [name for _, name in settings.metrics]
     golden = settings.get("train", "golden_metric")
     if isinstance(golden, str) and golden not in evaluated:
-        yield _not_measured(("train", "golden_metric"), golden, evaluated)
+        yield _not_measured(("train", "golden_metric"), golden, evaluated), golden
     labour = settings.get("labour")
     if isinstance(labour, dict):
         contained = labour.get("contained", Labour.model_fields["contained"].default)
         if isinstance(contained, str) and contained not in evaluated:
-            yield _not_measured(("labour", "contained"), contained, evaluated)
+            yield _not_measured(("labour", "contained"), contained, evaluated), contained
     if not settings.stands("evaluate", "latency_prompts"):
         return
     known = evaluated if settings.get("evaluate", "latency_prompts") == 0 else [*evaluated, "response_time"]
@@ -126,7 +165,7 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
             metric = entry.get("metric")
             of_the_case = entry.get("on") is None
             if of_the_case and isinstance(metric, str) and metric not in known:
-                yield _not_measured((section, index, "metric"), metric, known)
+                yield _not_measured((section, index, "metric"), metric, known), metric
 
 
 def _not_measured(key: Key, name: str, known: list[str]) -> Finding:

@@ -17,6 +17,7 @@ from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.config.stages import check_with_stages, origins_of_stage, stage_configs
 from kit.config.tree import mapping_at
+from kit.config.words import pieces, taken_apart
 from kit.config.yaml_lines import Document, Key, parse_document, read_document
 
 RECIPE_FILE = Path("conf/recipe.yaml")
@@ -183,7 +184,12 @@ def _read_overrides(words: Sequence[str], problems: list[Problem]) -> _Layer | N
     tree: dict[str, Any] = {}
     where: dict[Key, str] = {}
     whole = True
-    for word in words:
+    for parts in pieces(words):
+        if len(parts) > 1:
+            problems.append(taken_apart(parts))
+            whole = False
+            continue
+        word = parts[0]
         dotted, equals, text = word.partition("=")
         # What was meant to name a variable may be the key itself.
         place = f"command line: {dotted}=…" if "api_key" in dotted else f"command line: {word}"

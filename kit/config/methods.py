@@ -24,6 +24,8 @@ USED_BY: dict[str, tuple[str, ...]] = {
     "double_quantization": ("qlora",),
     "num_trainable_layers": ("freeze",),
     "num_virtual_tokens": SOFT_PROMPTS,
+    "bottleneck_size": ("adapter",),
+    "bottleneck_placement": ("adapter",),
     "oft_block_size": ("oft",),
 }
 """Setting -> the methods that it says something for."""

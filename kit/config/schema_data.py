@@ -97,7 +97,8 @@ class Checks(Section):
     near_similarity: float = Field(default=0.8, ge=0.75, le=1)
     """How alike near texts are: the Jaccard index of their four-letter pieces; numbers must be the same."""
     advised_tokens: tuple[int, int] = Field(default=(200, 500), strict=False)  # YAML has lists only
-    """The advised length of a dialogue in tokens; outside it is counted, not rejected."""
+    """The advised length of a dialogue in tokens; outside it is counted, not rejected. Synthetic dialogues,
+    which are as long as their grammar has it, do not count."""
     language: Severity = "report"
     """Turns in a language that is not among the project's, answers in another than their question."""
     encoding: Severity = "report"

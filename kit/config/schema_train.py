@@ -39,8 +39,8 @@ class MethodConfig(Section):
 
     name: Method = "lora"
     """`full` trains every weight, `freeze` the last layers; the others leave an adapter beside the base:
-    matrices (`lora`; `qlora` beside a base of 4 bits), virtual tokens (`prefix`, `prompt`), scales (`ia3`) or
-    rotations (`oft`)."""
+    matrices (`lora`; `qlora` beside a base of 4 bits), virtual tokens (`prefix`, `prompt`), scales (`ia3`),
+    bottleneck layers (`adapter`) or rotations (`oft`)."""
     rank: int = Field(default=8, gt=0)
     """lora, qlora: rank r (Hu et al. 2021)."""
     alpha: int = Field(default=16, gt=0)
@@ -65,6 +65,12 @@ class MethodConfig(Section):
     """freeze: so many of the last layers are trained, with the norm behind them."""
     num_virtual_tokens: int = Field(default=20, gt=0)
     """prefix, prompt: virtual tokens before every row."""
+    bottleneck_size: int = Field(default=64, gt=0)
+    """adapter: width of each bottleneck (Houlsby et al. 2019); AdapterHub's reduction factor is the model's
+    width by it."""
+    bottleneck_placement: Literal["houlsby", "pfeiffer"] = "houlsby"
+    """adapter: `houlsby` has one behind the attention and one behind the feed-forward part of every layer,
+    `pfeiffer` the second alone (Pfeiffer et al. 2021)."""
     oft_block_size: int = Field(default=32, gt=1)
     """oft: inputs that are rotated together; must divide the width of every adapted layer."""
 

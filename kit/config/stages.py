@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from kit.config.checks import check_across_sections
 from kit.config.explain import Finding, dotted, explain, unknown_choice
+from kit.config.methods import WHOLE
 from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.config.schema_train import Stage, Train
@@ -20,8 +21,6 @@ from kit.config.yaml_lines import Key
 
 Place = TypeVar("Place")
 
-CONTINUED = ("full", "lora", "qlora")
-"""Methods whose golden checkpoint a later stage can go on from."""
 OF_SOME = {"preference": tuple(LOSSES), "grpo": ("grpo",)}
 """Settings of `train` that are for these stages alone; the others of a chain do not look at them."""
 _STAGES: Key = ("train", "stages")
@@ -167,17 +166,10 @@ def _order(tree: Tree, named: list[Tree], names: list[str]) -> Iterator[Finding]
     if "reward" in names[:-1]:
         message = "`train.stages`: after `reward` nothing can go on: its model scores answers and gives none"
         yield Finding(_STAGES, message, "name it last")
-    if "reward" in names[1:] and method != "full":
+    if "reward" in names[1:] and method not in WHOLE:
         message = f"`train.stages`: an adapter of {names[0]} cannot become that of a reward model"
-        hint = "set `method: full`, or train `reward` alone from the base"
+        hint = f"set method to {' or '.join(WHOLE)}, or train `reward` alone from the base"
         yield Finding(_STAGES, message, hint, needs_rest=True)
-    if len(names) > 1 and method not in CONTINUED:
-        yield Finding(
-            _STAGES,
-            f"`train.stages`: no stage can go on from the golden checkpoint of one trained by {method}",
-            f"choose a method among {', '.join(CONTINUED)}, or one stage",
-            needs_rest=True,
-        )
 
 
 def _sources(tree: Tree, names: list[str]) -> Iterator[Finding]:

@@ -58,19 +58,7 @@ class Refusal:
     hint: str
 
 
-def _method(*names: str) -> Callable[[Chosen], bool]:
-    return lambda chosen: chosen.method.name in names
-
-
 REFUSALS: tuple[Refusal, ...] = (
-    Refusal(
-        what="method `adapter`",
-        key=("method", "name"),
-        holds=_method("adapter"),
-        reason="no kept implementation of bottleneck adapters runs here: AdapterHub's `adapters` 1.3.0 wants "
-        "transformers 4.57 and does not import beside 5.x, and PEFT has none",
-        hint="use lora, which adds as few parameters and can be merged",
-    ),
     Refusal(
         what="`prefix` with `train.gradient_checkpointing`",
         key=("train", "gradient_checkpointing"),

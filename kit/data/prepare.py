@@ -29,6 +29,7 @@ from kit.data.page import write_page
 from kit.data.places import find_places
 from kit.data.prepared import prepared_folder
 from kit.data.rows import SPLITS, Rejection, Row, SourceInfo, SplitName
+from kit.data.samples import libraries
 from kit.data.spread import spread
 from kit.data.stages import stages_without_rows
 from kit.data.store import Entry, Store
@@ -126,7 +127,9 @@ def _work_through(
         entries = check_boilerplate(entries, store, gathered.sentences, findings)
     entries = check_across(entries, Rows(store, gathered.asks, gathered.wholes), findings)
     entries = mix(entries, store, config.data.sources, gathered.sources)
-    check_lengths(entries, config.data.checks.advised_tokens, findings)
+    made = {source.name for source in gathered.sources if source.synthetic}  # as long as their grammar has it
+    found = (entry for entry in entries if entry.source not in made)
+    check_lengths(found, config.data.checks.advised_tokens, findings)
     check_expected(entries, findings)
     check_groups(entries, config.data.split, store, findings)
     balance = count_values(store.rows(entries), config)
@@ -225,7 +228,7 @@ def _summary(
     summary = summarise(
         done.entries, done.findings, done.balance, done.sources, done.benchmarks, config, identity
     )
-    return summary | {"tokenizer": tokenizer_hash(tokenizer)}
+    return summary | {"tokenizer": tokenizer_hash(tokenizer), "libraries": libraries()}
 
 
 def _rejection_line(rejection: Rejection) -> str:

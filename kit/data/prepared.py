@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+_PREPARE = "run: casekit data prepare"
+
+
 @dataclass(frozen=True)
 class PreparedRow:
     """One row of a prepared split."""
@@ -65,27 +68,52 @@ def prepared_folder(root: Path, fingerprint: str) -> Path:
     return root / "data" / "prepared" / fingerprint
 
 
-def find_prepared(config: Config, root: Path, hooks: Hooks, tokenizer: "PreTrainedTokenizerBase") -> Path:
+def find_prepared(
+    config: Config,
+    root: Path,
+    hooks: Hooks,
+    tokenizer: "PreTrainedTokenizerBase",
+    began: Path | None = None,
+) -> Path:
     """The prepared data of the project as it is now.
 
+    Args:
+        began: the prepared folder that a run began on, which it must still be.
+
     Raises:
-        DataError: it was never prepared, or its data, settings or tokenizer changed since.
+        DataError: it was never prepared, or its data, settings or tokenizer changed since, or since the run
+            began; what did is named.
     """
     from kit.data.fingerprint import fingerprint
 
     folder = prepared_folder(root, fingerprint(config, root, hooks, tokenizer))
-    if folder.is_dir():
+    if folder.is_dir() and began in (None, folder):
         return folder
-    others = folder.parent.is_dir() and any(folder.parent.glob("[!.]*"))
-    raise DataError(
-        Problem(
-            where=str(folder.parent),
-            message="the data, its settings or the tokenizer changed since it was prepared"
-            if others
-            else "the data was not prepared yet",
-            hint="run: casekit data prepare",
-        )
-    )
+    if began is not None and (began / "data.json").is_file():
+        from kit.data.changed import what_changed
+
+        changed = "; ".join(what_changed(began, config, root, tokenizer))
+        message = f"is what the run began on, and this changed since: {changed}"
+        raise DataError(Problem(str(began), message, "restore it, or start a new run: casekit data prepare"))
+    if problems := never_prepared(root):
+        raise DataError(problems)
+    from kit.data.changed import what_changed
+
+    others = _sets(root)
+    changed = "; ".join(what_changed(others[-1].parent, config, root, tokenizer))
+    raise DataError(Problem(str(others[-1].parent), f"was prepared before this changed: {changed}", _PREPARE))
+
+
+def never_prepared(root: Path) -> list[Problem]:
+    """What there is to say of a project whose data was never prepared; nothing of another."""
+    where = str(root / "data" / "prepared")
+    return [] if _sets(root) else [Problem(where, "the data was not prepared yet", _PREPARE)]
+
+
+def _sets(root: Path) -> list[Path]:
+    """The `data.json` of every prepared folder, the latest last."""
+    found = (root / "data" / "prepared").glob("[!.]*/data.json")
+    return sorted(found, key=lambda file: file.stat().st_mtime_ns)
 
 
 def load_split(folder: Path, name: str) -> list[PreparedRow]:
@@ -112,7 +140,7 @@ def load_rows(folder: Path, name: str, numbers: Sequence[int]) -> list[PreparedR
 
 
 def load_table(folder: Path, name: str) -> "Dataset":
-    """A split as it lies on disk, memory-mapped.
+    """A split as it lies on disk, memory-mapped, without the tokens that training reads.
 
     Raises:
         DataError: there is no such split, or it cannot be read.
@@ -122,11 +150,16 @@ def load_table(folder: Path, name: str) -> "Dataset":
     from datasets import load_from_disk
 
     try:
-        return load_from_disk(str(folder / name))
+        table = load_from_disk(str(folder / name))
     except (OSError, ValueError) as error:
         raise DataError(
             Problem(str(folder / name), f"cannot be read: {error}", "delete the folder and prepare again")
         ) from error
+    return table.remove_columns([SAMPLES]) if SAMPLES in table.column_names else table
+
+
+SAMPLES = "samples"
+"""The column of the samples that are kept of a row (`kit.data.samples`)."""
 
 
 def _row(row: dict[str, Any]) -> PreparedRow:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kit.config.errors import DataError, Problem
-from kit.data.prepared import json_or_none
+from kit.data.prepared import SAMPLES, json_or_none
 from kit.data.rows import SPLITS, Message
 from kit.data.same import turns_of
 
 Numbers = NDArray[np.uint64]
-_KNOWN = ("id", "messages", "group", "source", "line")
+_KNOWN = ("id", "messages", "group", "source", "line", SAMPLES)  # the last follows from the messages
 
 
 @dataclass(frozen=True)

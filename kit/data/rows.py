@@ -64,6 +64,8 @@ class Row:
     """Of an answer for kto: whether it is a good one."""
     stages: list[Stage] = field(default_factory=list)
     """Those that learn from it."""
+    kept: list[dict[str, Any]] | None = None
+    """Its samples, where they are kept for training (`kit.data.samples`)."""
 
     @property
     def id(self) -> str:

@@ -23,6 +23,7 @@ from kit.data.quality import Quality
 from kit.data.read import Reader
 from kit.data.rows import Record, Rejection, Row, is_document
 from kit.data.same import keys_of, turns_of
+from kit.data.samples import keep_samples
 from kit.data.split import assign, group_of
 from kit.data.store import Entry
 from kit.data.tools import said
@@ -124,6 +125,7 @@ class RowWork:
         if fitted.check:
             findings.note(fitted.check, row.where, fitted.told)
         measure(row, fitted)
+        keep_samples(row, fitted.samples)
         return None
 
     def _learnable(self, row: Row, findings: Findings) -> bool:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from kit.config.schema import Config
-from kit.data.prepared import MESSAGE_COLUMNS, json_or_none, packed
+from kit.data.prepared import MESSAGE_COLUMNS, SAMPLES, json_or_none, packed
 from kit.data.rows import Row, as_text
+from kit.data.samples import FIELDS
 from kit.data.summary import expected_of
 
 _WRITTEN_AT_ONCE = 10_000  # rows,
@@ -34,6 +35,7 @@ def write_split(rows: Iterable[Row], folder: Path, config: Config) -> None:
             "rejected": List(dict.fromkeys(MESSAGE_COLUMNS, text)),
             "label": Value("bool"),
             "stages": List(text),
+            SAMPLES: List(dict.fromkeys(FIELDS, List(Value("int32")))),
         }
     )
     schema = features.arrow_schema  # keeps its columns when empty
@@ -76,4 +78,5 @@ def _prepared(row: Row, config: Config) -> dict[str, Any]:
         "rejected": packed([row.rejected]) if row.rejected else None,
         "label": row.label,
         "stages": row.stages,
+        SAMPLES: row.kept if row.split != "test" else None,  # nothing is trained on test
     }

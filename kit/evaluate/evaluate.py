@@ -102,10 +102,31 @@ def evaluate(
     secrets = find_secrets(config, prepared) if asks_for(config, MEMORISED) else []
     questions = [prompt for each in general for prompt in each.prompts]
     answer(config, run, prompts, folder, root=root, general=questions, secrets=secrets)
-    loaded = read_loaded(folder)
-    base, tuned = {**base, **loaded["base"]}, {**tuned, **loaded["tuned"]}
-    share = synthetic_share(prompts, prepared)
-    header = {
+    header = _header(config, root, prepared, run, folder, prompts, (base, tuned), hooks)
+    scores = score_saved(config, metrics, general, judge, prompts, folder, header, prepared)
+    write_json(folder / "scores.json", scores)
+    write_json(folder / "evaluation.json", record)
+    return folder
+
+
+def _header(
+    config: Config,
+    root: Path,
+    prepared: Path,
+    run: Path,
+    folder: Path,
+    prompts: Sequence[Prompt],
+    asked: tuple[Conditions, Conditions],
+    hooks: Hooks,
+) -> dict[str, Any]:
+    """What `scores.json` says of an evaluation besides scores, once its answers are there.
+
+    Args:
+        asked: the conditions of base and tuned that were known before a model was loaded.
+    """
+    loaded, share = read_loaded(folder), synthetic_share(prompts, prepared)
+    base, tuned = {**asked[0], **loaded["base"]}, {**asked[1], **loaded["tuned"]}
+    return {
         "evaluation": folder.name,
         "run": run.name,
         "data": prepared.name,
@@ -115,10 +136,6 @@ def evaluate(
         "conditions": {"base": base, "tuned": tuned, "mismatches": mismatches(base, tuned)},
         "definitions": definitions(config, root, hooks, _METHOD),
     }
-    scores = score_saved(config, metrics, general, judge, prompts, folder, header, prepared)
-    write_json(folder / "scores.json", scores)
-    write_json(folder / "evaluation.json", record)
-    return folder
 
 
 def score_saved(

@@ -20,7 +20,7 @@ from kit.data.chat_template import control_pattern
 from kit.data.render import stop_ids
 from kit.data.turns import thought_end
 from kit.evaluate.batching import BatchSize, in_batches, longest_first
-from kit.evaluate.continuous import ContinuousBatch, Row, adds_to_prompts, padded, why_not
+from kit.evaluate.continuous import ContinuousBatch, Row, adds_to_prompts, padded, shared_beginning, why_not
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.sampling import Choose, Chooses, Decoding, chooser
 from kit.evaluate.vllm_engine import VllmSystem
@@ -159,7 +159,8 @@ def _continuously(
     """Rows as they are complete; the next prompt takes the place of one that is."""
     stops, most, pad = settings.eos_token_id, settings.max_new_tokens, settings.pad_token_id
     waiting = longest_first(rows)
-    batch = ContinuousBatch(model, choose, stops, most, pad)
+    begin = partial(ContinuousBatch, model, choose, stops, most, pad, shared_beginning(model, rows))
+    batch = begin()
     while waiting or batch.rows:
         tried = min(size.prompts, len(batch.rows) + len(waiting))
         complete: list[Row] = []
@@ -168,7 +169,7 @@ def _continuously(
         else:
             waiting = longest_first([*batch.rows, *waiting])
             size.fell_short(tried, waiting[0].length, tell)
-            batch = ContinuousBatch(model, choose, stops, most, pad)
+            batch = begin()
         if complete:
             yield complete
 

@@ -51,7 +51,8 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """What all metrics could show, and a sentence for every gate that could not be met, or hardly."""
+    """What all metrics could show, and a sentence for every gate that could not be met, or hardly; one for
+    all that the same stands in the way of."""
 
     metrics: list[Planned]
     warnings: list[str]
@@ -79,7 +80,7 @@ def plan(
     by_name = {metric.name: metric for metric in metrics}
     discordances = {one.name: one.discordance for one in planned}
     family = sum(gate.kind == "significant" for gate in config.gates)
-    warnings = []
+    found: list[tuple[str, str]] = []
     for gate in config.gates:
         if gate.on is not None:
             why = _too_few(gate, sizes.get(gate.on, 0), f"questions of {gate.on}")
@@ -97,8 +98,33 @@ def plan(
             discordance = discordances[gate.metric]
             why = _hindrance(config, gate, by_name[gate.metric], prompts, discordance, family)
         if why:
-            warnings.append(f"{gate.name}: {why}")
-    return Plan(planned, warnings)
+            found.append((gate.name, why))
+    return Plan(planned, _folded(found))
+
+
+_OPEN = "stays open, with "
+
+
+def _folded(found: Sequence[tuple[str, str]]) -> list[str]:
+    """A sentence for each cause, in the order in which they were met.
+
+    Args:
+        found: each gate's name, and what stands in its way.
+    """
+    causes: dict[str, list[tuple[str, str]]] = {}
+    for name, why in found:
+        causes.setdefault(_OPEN if _OPEN in why else why, []).append((name, why))
+    return [_sentence(gates) for gates in causes.values()]
+
+
+def _sentence(gates: Sequence[tuple[str, str]]) -> str:
+    (name, why), *others = gates
+    if not others:
+        return f"gate {name}: {why}"
+    if all(why == other for _, other in others):
+        return f"{len(gates)} gates, of each: {why} ({'; '.join(name for name, _ in gates)})"
+    each = "; ".join(f"{name} ({why.replace(_OPEN, '')})" for name, why in gates)
+    return f"{len(gates)} gates stay open: {each}"
 
 
 def measured_discordances(root: Path, data: str) -> Discordances:

@@ -4,13 +4,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DataError, Problem
 from kit.data.prepared import load_split
 from kit.data.render import prompt_ids
 from kit.data.rows import Message, Tool
-from kit.evaluate.item_metric import Reference
+
+if TYPE_CHECKING:  # it brings `evaluate` and with it torch, for which a table in the terminal need not wait
+    from kit.evaluate.item_metric import Reference
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Prompt:
         return prompt_ids(self.messages, tokenizer, self.tools, self.thinks)
 
     @property
-    def reference(self) -> Reference:
+    def reference(self) -> "Reference":
         """What metrics read: `expected`, with `answer` and `prompt` (the last user message)."""
         asked = [message["content"] for message in self.messages if message["role"] == "user"]
         return {**self.expected, "answer": self.answer, "prompt": asked[-1] if asked else ""}

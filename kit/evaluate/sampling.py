@@ -50,12 +50,25 @@ def draw(scores: torch.Tensor, points: torch.Tensor, sampling: Sampling) -> torc
         points: uniform random numbers, [rows].
     """
     probabilities = torch.softmax(scores.double() / sampling.temperature, dim=-1)
-    ranked, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    ranked, order = _ranked(probabilities, sampling.top_p)
     reached = ranked.cumsum(dim=-1)
     # The smallest set of tokens that holds top_p: those before which less than top_p was reached.
     reached = torch.where(reached - ranked < sampling.top_p, reached, torch.inf)
     nucleus = torch.where(reached.isinf(), 0.0, reached).amax(dim=-1, keepdim=True)
     return order.gather(-1, torch.searchsorted(reached, points[:, None] * nucleus, right=True))[:, 0]
+
+
+def _ranked(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The likeliest tokens in order, of equally likely ones the first, and which they are.
+
+    All of a nucleus are among them. To sort the whole vocabulary would take longer than the model does.
+    """
+    # Tokens less likely than this are together less likely than what the nucleus leaves out, and are last.
+    least = (1 - top_p) / probabilities.shape[-1] / 2
+    count = int((probabilities >= least).sum(dim=-1).max())
+    among = probabilities.topk(count, dim=-1, sorted=False).indices.sort(dim=-1).values
+    ranked, order = probabilities.gather(-1, among).sort(dim=-1, descending=True, stable=True)
+    return ranked, among.gather(-1, order)
 
 
 def uniforms(seed: int, id_: str, count: int) -> "np.ndarray[Any, Any]":

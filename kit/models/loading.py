@@ -57,9 +57,23 @@ def _folder(model: Model, wanted: list[str]) -> Path:
                 )
             )
         return folder
-    if Path(model.name).expanduser().is_dir():
-        return Path(model.name).expanduser().resolve()
+    place = Path(model.name).expanduser()
+    if place.is_dir():
+        return place.resolve()
+    if problems := missing_folder(model):
+        raise ModelError(problems)
     return _fetch(model, wanted)
+
+
+def missing_folder(model: Model) -> list[Problem]:
+    """What is wrong with a name that can only be a path: ids on the Hub are `name` or `owner/name`."""
+    name, place = model.name, Path(model.name).expanduser()
+    is_path = name.startswith(("/", "~", ".")) or name.count("/") > 1 or "\\" in name or name.endswith("/")
+    if not is_path or place.is_dir():
+        return []
+    what = "is a file, expected a folder" if place.is_file() else "does not exist"
+    hint = "give a folder with config, tokenizer and safetensors weights, an id of the Hub, or tiny"
+    return [Problem("model.name", f"the folder {str(place.absolute())!r} {what}", hint)]
 
 
 def _fetch(model: Model, wanted: list[str]) -> Path:
@@ -121,12 +135,12 @@ def load_tokenizer(model: Model) -> Any:
     Raises:
         ModelError: it cannot be loaded, has no chat template, or has no token that is safe to pad with.
     """
+    folder = _folder(model, WORDS)  # a name that leads nowhere is told before seconds of imports
     from transformers import AutoTokenizer
 
     from kit.models.quiet import quiet_libraries
 
     quiet_libraries()
-    folder = _folder(model, WORDS)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare exceptions on a damaged file
@@ -333,6 +347,9 @@ def load_tuned(golden: Path, config: Config) -> Any:
         )
     from peft import PeftModel
 
+    from kit.models.bottleneck import register
+
+    register()
     tuned = PeftModel.from_pretrained(load_base(config, scores), str(golden)).eval()
     if tuned.active_peft_config.is_prompt_learning:
         count_positions(tuned)

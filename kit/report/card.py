@@ -7,7 +7,8 @@ from kit.report.formatting import visible
 from kit.report.html import mark
 from kit.report.markdown import bullets, escape, table
 from kit.report.validity_markdown import baselines
-from kit.report.view import Training, View
+from kit.report.view import View
+from kit.report.view_origin import Training
 
 _HUB_LICENCES = {
     "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
@@ -29,6 +30,7 @@ def model_card(view: View) -> str:
         "## Licence",
         escape(view.licence_note),
         *_making(view),
+        *_loading(view),
         *_evaluation(view),
         "## Limits",
         bullets(view.limits),
@@ -107,6 +109,24 @@ def _stage(stage: Training) -> list[str]:
     title = [stage.title] if stage.title else []
     facts = [f"{name}: {value}" for name, value in (*stage.facts, *stage.settings)]
     return [*title, *facts, *stage.findings]
+
+
+def _loading(view: View) -> list[str]:
+    """How to load what PEFT does not load by itself; nothing of the other methods."""
+    if view.method != "adapter":
+        return []
+    return [
+        "## Loading",
+        "PEFT brings no bottleneck adapters: elsewhere casekit has to be installed too, and makes them known "
+        "to it first. They cannot be merged into the base.",
+        """```python
+from kit.models.bottleneck import register
+from peft import PeftModel
+
+register()
+model = PeftModel.from_pretrained(base, folder)  # the loaded base, and the folder of this adapter
+```""",
+    ]
 
 
 def _evaluation(view: View) -> list[str]:

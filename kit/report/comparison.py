@@ -15,7 +15,8 @@ from kit.evaluate.gates import significance_family
 from kit.evaluate.given import Given
 from kit.evaluate.naming import names_of
 from kit.files import new_folder, sha256_file, write_json, write_text
-from kit.report.build import ReportResult, Seeds, build_view
+from kit.report.build import ReportResult
+from kit.report.gather import Seeds, build_view
 from kit.report.html import page
 from kit.report.judgement import Judgement, judge, report_json
 from kit.report.markdown import markdown

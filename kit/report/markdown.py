@@ -12,8 +12,9 @@ from kit.report.html import mark
 from kit.report.speed_markdown import labour_cost, response_time
 from kit.report.trust_markdown import calibration_parts, judge_parts
 from kit.report.validity_markdown import baselines, leaks
-from kit.report.view import DataCard, ScoreGroup, ScoreTable, SliceRow, Training, View
+from kit.report.view import ScoreGroup, ScoreTable, SliceRow, View
 from kit.report.view_evidence import Side, Transcript
+from kit.report.view_origin import DataCard, Training
 
 _REGRESSIONS = 3
 _MISSES = 10

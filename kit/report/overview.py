@@ -7,8 +7,8 @@ from typing import Any
 from kit.config.schema import Config
 from kit.evaluate.naming import names_of
 from kit.report import scores
-from kit.report.build import power
 from kit.report.formatting import count, quantity
+from kit.report.gather import power
 from kit.report.html import mark, render
 from kit.report.markdown import bullets, code, escape, table
 from kit.report.read import Json

@@ -10,8 +10,8 @@ from kit.report.formatting import (
     signature,
 )
 from kit.report.read import Inputs, Json
-from kit.report.view import CheckRow, Conditions, DataCard, SourceRow
 from kit.report.view_evidence import MaskAudit
+from kit.report.view_origin import CheckRow, Conditions, DataCard, SourceRow
 
 
 def data_card(data: Json, mask: MaskAudit) -> DataCard:

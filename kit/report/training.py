@@ -12,7 +12,7 @@ from kit.report.formatting import NONE, Unit, count, difference, duration, numbe
 from kit.report.provenance import share
 from kit.report.read import Inputs, Json
 from kit.report.scores import unit_of
-from kit.report.view import Training
+from kit.report.view_origin import Training
 from kit.report.words import better
 from kit.train.curve import FLUCTUATION_LIMIT, STILL, WINDOW, Point, find_plateau, find_rises, find_spikes
 
@@ -127,6 +127,7 @@ def method_label(method: str, config: Config) -> str:
         "qlora": ("QDoRA" if own.use_dora else "QLoRA", f"rank {own.rank}"),
         "prefix": ("prefix tuning", f"{count(own.num_virtual_tokens)} virtual tokens"),
         "prompt": ("prompt tuning", f"{count(own.num_virtual_tokens)} virtual tokens"),
+        "adapter": ("bottleneck adapters", f"size {count(own.bottleneck_size)}"),
         "oft": ("OFT", f"blocks of {own.oft_block_size}"),
     }
     alone = {"full": "full fine-tuning", "ia3": "(IA)³"}

@@ -4,14 +4,15 @@ Numbers are already words here (`formatting.py`), so that no two faces can disag
 from data or models is still raw: each face escapes it for its own format.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from kit.evaluate.naming import Names
 from kit.report.calibration import CalibrationCard
 from kit.report.harm import HarmRow
 from kit.report.judge import JudgeCard
-from kit.report.view_evidence import Figure, MaskAudit, Misses, PairView, Transcripts
+from kit.report.view_evidence import Figure, Misses, PairView, Transcripts
+from kit.report.view_origin import Conditions, DataCard, Training
 from kit.report.view_release import BaselineView, ReviewsView
 from kit.report.view_speed import LabourCost, Latency
 from kit.report.view_validity import BaselineRow, Leaks
@@ -225,77 +226,18 @@ class GeneralRow:
 
 
 @dataclass(frozen=True)
-class SourceRow:
-    """Where rows came from."""
+class CardMetric:
+    """A metric for the model card's machine-readable index: the tuned model's greedy score."""
 
     name: str
-    format: str
-    rows: str
-    synthetic: bool
-    sha256: str
+    label: str
+    value: float
+    text: str
 
 
 @dataclass(frozen=True)
-class CheckRow:
-    """One data check: what it looks for and how many rows it met."""
-
-    name: str
-    what: str
-    severity: str
-    count: str
-
-
-@dataclass(frozen=True)
-class DataCard:
-    """The data the model was tuned and tested on."""
-
-    fingerprint: str
-    sources: list[SourceRow]
-    checks: list[CheckRow]
-    facts: list[tuple[str, str]]
-    mask: MaskAudit
-
-
-@dataclass(frozen=True)
-class Training:
-    """How the model was tuned, in its last stage or the only one."""
-
-    title: str
-    """The stage and its place, where there are several; else empty."""
-    facts: list[tuple[str, str]]
-    settings: list[tuple[str, str]]
-    findings: list[str]
-    loss: Figure | None
-    losses: list[tuple[str, str, str]]
-    """Step, training loss and what watching found there; evenly chosen where the steps are many."""
-    losses_note: str
-    task_score: Figure | None
-    task_legend: str
-    checkpoints: list[tuple[str, str, str]]
-    """Step, validation loss and task score of every evaluation."""
-    earlier: "list[Training]" = field(default_factory=list)
-    """The stages before, in their order."""
-
-    @property
-    def stages(self) -> "list[Training]":
-        """All stages in their order."""
-        return [*self.earlier, self]
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """The settings both systems were asked under; a mismatch makes the comparison void."""
-
-    rows: list[tuple[str, str, str]]
-    """Setting, base, tuned."""
-    mismatches: list[str]
-    environment: list[tuple[str, str]]
-    hashes: list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class View:
-    """The whole report."""
+class About:
+    """What was compared, of whom, when and under what name."""
 
     title: str
     names: Names
@@ -325,16 +267,34 @@ class View:
     prompts: str
     seeds: str
     seeds_note: str
-    seed_rows: list[SeedRow]
     power: str
     synthetic: bool
     tiny: bool
+    not_for: list[str]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What follows from the scores: the verdict, what it rests on, and what a reader must know of it."""
+
     notices: list[str]
     verdict: Verdict
     gates: list[GateRow]
     dropped_gates: list[DroppedGate]
     earlier: list[EarlierVerdict]
     claims: list[ClaimRow]
+    leaks: Leaks
+    pairs: list[PairView]
+    baseline: BaselineView | None
+    labour: LabourCost | None
+    limits: list[str]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores, by metric, decoding, seed, slice, rule and set."""
+
+    seed_rows: list[SeedRow]
     changes: list[ChangeNote]
     scores: list[ScoreTable]
     score_plot: Figure | None
@@ -345,37 +305,32 @@ class View:
     baseline_names: list[tuple[str, str]]
     """Their columns: name, kind."""
     baselines_left_out: list[str]
-    leaks: Leaks
-    pairs: list[PairView]
     slices: list[SliceTable]
     worst_slices: list[SliceRow]
-    failures: list[FailureRow]
     harm: list[HarmRow]
     """Answers by the worst rule that they break."""
-    transcripts: Transcripts
-    reviews: ReviewsView | None
-    baseline: BaselineView | None
-    misses: Misses
     validity: list[ValidityRow]
     judge: JudgeCard | None
     calibration: list[CalibrationCard]
     general: list[GeneralRow]
     general_unscored: list[str]
-    data: DataCard | None
-    training: Training | None
     latency: Latency | None
-    labour: LabourCost | None
-    conditions: Conditions
-    not_for: list[str]
-    limits: list[str]
-    card_metrics: list["CardMetric"]
+    card_metrics: list[CardMetric]
 
 
 @dataclass(frozen=True)
-class CardMetric:
-    """A metric for the model card's machine-readable index: the tuned model's greedy score."""
+class Evidence:
+    """Answers to read, and the data, the training and the conditions that they came from."""
 
-    name: str
-    label: str
-    value: float
-    text: str
+    failures: list[FailureRow]
+    transcripts: Transcripts
+    reviews: ReviewsView | None
+    misses: Misses
+    data: DataCard | None
+    training: Training | None
+    conditions: Conditions
+
+
+@dataclass(frozen=True)
+class View(About, Judged, Scored, Evidence):
+    """The whole report."""

@@ -93,6 +93,17 @@ def _ia3(base: Any, method: MethodConfig) -> Any:
     )
 
 
+def _bottleneck(base: Any, method: MethodConfig) -> Any:
+    """Small layers behind those of the base (Houlsby et al. 2019), by a tuner of ours: PEFT brings none."""
+    from kit.models.bottleneck import BottleneckConfig, projections, register
+
+    register()
+    return BottleneckConfig(
+        bottleneck_size=method.bottleneck_size,
+        target_modules=projections(base, after_attention=method.bottleneck_placement == "houlsby"),
+    )
+
+
 def _oft(base: Any, method: MethodConfig) -> Any:
     """Rotations of every layer's inputs, in blocks (Qiu et al. 2023; 2025)."""
     from peft import OFTConfig
@@ -109,6 +120,7 @@ _ADAPTERS: dict[str, Callable[[Any, MethodConfig], Any]] = {
     "prefix": _prefix,
     "prompt": _prompt,
     "ia3": _ia3,
+    "adapter": _bottleneck,
     "oft": _oft,
 }
 

@@ -73,7 +73,7 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
     )
     if continues := manifest["continues"]:
         console.print(f"goes on from the golden checkpoint of [bold]{continues['run']}[/]")
-    advice = [rate_advice(config)]
+    advice = [rate_advice(config, total)]
     if config.train.stage == "grpo":
         weights = rewards_of(config)
         parts = [name if weight == 1 else f"{weight:g} x {name}" for name, weight in weights.items()]

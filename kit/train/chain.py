@@ -14,7 +14,7 @@ from kit.config.schema import Config, Model
 from kit.config.yaml_lines import load_yaml
 from kit.models.loading import is_adapter, weights_sha256
 from kit.models.soft_prompts import count_positions
-from kit.train.resume import KEEPS_LESS, SHAPES_THE_RUN, differences, told
+from kit.train.resume import KEEPS_LESS, SHAPES_THE_RUN, check_same_settings, differences, told
 from kit.train.runs import find_run, latest_unfinished_run, list_runs, load_manifest
 
 
@@ -104,6 +104,7 @@ def go_on(root: Path, run_id: str | None, configs: Sequence[Config]) -> tuple[Li
     before = _before(root, manifest)
     if before is not None:
         _check_earlier(root, before, configs[:number])
+    check_same_settings(run, configs[number])
     return Link(now, number, before), run
 
 
@@ -163,11 +164,19 @@ def starting_model(config: Config, golden: Path | None) -> Model:
 
 def continue_adapter(base: Any, golden: Path) -> Any:
     """The adapter of a golden checkpoint beside its base, to be trained on."""
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel, get_peft_model
 
-    model = PeftModel.from_pretrained(base, str(golden), is_trainable=True)
-    if model.active_peft_config.is_prompt_learning:
-        count_positions(model)
+    from kit.models.bottleneck import register
+
+    register()
+    settings = PeftConfig.from_pretrained(str(golden))
+    if not settings.is_prompt_learning:
+        return PeftModel.from_pretrained(base, str(golden), is_trainable=True)
+    # PEFT loads virtual tokens to answer with only; as new ones, with the weights set, they are trained.
+    settings.inference_mode = False
+    model = get_peft_model(base, settings)
+    restore_adapter(model, golden)
+    count_positions(model)
     return model
 
 

@@ -13,6 +13,7 @@ from kit.config.schema import Config
 from kit.config.schema_train import Hardware
 from kit.models.loading import model_folder
 from kit.train.checkpoints import ASIDE
+from kit.train.methods import of_reference
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +87,7 @@ def weights_bytes(model: Any) -> int:
 
 def copies_bytes(model: Any) -> int:
     """Bytes of the copy of an adapter that preferences are measured against: checkpoints alone hold it."""
-    copies = [parameter for name, parameter in model.named_parameters() if ".ref." in name]
+    copies = [parameter for name, parameter in model.named_parameters() if of_reference(name)]
     return sum(bytes_of(tensor) + HEADER for tensor in copies)
 
 

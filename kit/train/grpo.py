@@ -25,7 +25,7 @@ from kit.config.grpo import longest_answer
 from kit.config.schema import Config
 from kit.data.render import stop_ids
 from kit.rewards import Reward
-from kit.train.preference import reference_of
+from kit.train.preference import reference_of, settle_copy
 from kit.train.prompts import read_row
 from kit.train.trainer import RunTrainer, length_grouped_order
 
@@ -74,6 +74,7 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
             **kwargs,
         )
         self.beta = args.beta = beta
+        settle_copy(self.model, continued)
         if reference is not None:
             add_fused_lm_head(reference, temperature=self.temperature)
             self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)

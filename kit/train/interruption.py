@@ -24,10 +24,14 @@ class Interruption(TrainerCallback):  # type: ignore[misc]
 
     Outside training there is nothing to save, so it stops at once. A second Ctrl-C always does. A second
     SIGTERM changes nothing: those who send it repeat it, and it would cut off the save.
+
+    Args:
+        called: what a run that is a part of something is called: nobody resumes it, so it saves nothing.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, called: str = "") -> None:
         self.console = console
+        self.called = called
         self.asked = False
         self.terminated = False
         self.training = False
@@ -61,7 +65,7 @@ class Interruption(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """From here on there is something to save."""
-        self.training = True
+        self.training = not self.called
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The last checkpoint is written."""

@@ -99,11 +99,16 @@ def freeze_all_but_last(base: Any, layers: int) -> Any:
     return base
 
 
+def of_reference(name: str) -> bool:
+    """Whether a parameter is of the copy of an adapter that preferences are measured against."""
+    return ".ref." in f"{name}."
+
+
 def parameter_counts(model: Any) -> tuple[int, int]:
     """Trainable and all parameters of `model`; a 4-bit weight counts as one parameter."""
     trainable = total = 0
     for name, parameter in model.named_parameters():
-        if ".ref." in name:  # the copy of an adapter that preferences are measured against
+        if of_reference(name):
             continue
         # bitsandbytes packs two 4-bit weights into a byte.
         count = parameter.numel() * (2 if type(parameter).__name__ == "Params4bit" else 1)

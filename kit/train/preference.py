@@ -23,6 +23,7 @@ from kit.config.preference import REFERENCE_FREE, beta_of, losses_of
 from kit.config.schema import Config
 from kit.data.rows import IGNORED
 from kit.train.lean import LeanTrainer
+from kit.train.methods import of_reference
 from kit.train.processes import world_size
 from kit.train.shares import WEIGHTLESS
 from kit.train.trainer import RunTrainer
@@ -92,8 +93,7 @@ class PairTrainer(ComparingTrainer, LeanTrainer, DPOTrainer):  # type: ignore[mi
 
     def __init__(self, *args: Any, model: Any, continued: bool, **kwargs: Any) -> None:
         super().__init__(*args, model=model, ref_model=self.reference(model), **kwargs)
-        if not continued:
-            forget_copy(self.model)
+        settle_copy(self.model, continued)
 
     def reference(self, model: Any) -> Any:
         """What the model is measured against; see `reference_of`."""
@@ -178,8 +178,7 @@ class LabelTrainer(ComparingTrainer, LeanTrainer, KTOTrainer):  # type: ignore[m
 
     def __init__(self, *args: Any, model: Any, continued: bool, **kwargs: Any) -> None:
         super().__init__(*args, model=model, ref_model=reference_of(model), **kwargs)
-        if not continued:
-            forget_copy(self.model)
+        settle_copy(self.model, continued)
 
     def row_lengths(self, rows: Any) -> list[int]:
         """Tokens of every answer with its prompt."""
@@ -245,12 +244,23 @@ def reference_of(model: Any) -> Any:
     return deepcopy(model).eval().requires_grad_(False)
 
 
-def forget_copy(model: Any) -> None:
-    """Take out the copy that TRL makes of an adapter to refer to, where nothing refers to it: a fresh one
-    adds nothing to its base, so that the base alone is the same reference.
+def settle_copy(model: Any, continued: bool) -> None:
+    """Make the copy that TRL makes of an adapter to refer to what it is for, or take it out.
+
+    A fresh adapter adds nothing to its base, so that the base alone is the same reference. Of one that goes
+    on, TRL leaves out weights whose name ends with the adapter's (IA3), and PEFT leaves the copy of virtual
+    tokens to be trained.
     """
-    if "ref" in getattr(model, "peft_config", {}):
+    if "ref" not in getattr(model, "peft_config", {}):
+        return
+    if not continued:
         model.delete_adapter("ref")
+        return
+    named = dict(model.named_parameters())
+    for name, copy in named.items():
+        if of_reference(name):
+            copy.data.copy_(named[f"{name}.".replace(".ref.", ".default.")[:-1]].data)
+            copy.requires_grad_(False)
 
 
 def preference_arguments(config: Config) -> tuple[type[DPOConfig | KTOConfig], dict[str, Any]]:

@@ -29,17 +29,21 @@ class Bar(TrainerCallback):  # type: ignore[misc]
     """Shows a progress bar with loss, rate, speed, memory and time left; without a terminal it stays silent.
 
     While something else than a step runs, a second bar says what, and that it is alive.
+
+    Args:
+        called: what the bar is called; with a name of its own, nothing is told beside it.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, called: str = "") -> None:
         self.progress = progress
+        self.called = called
         self.task: Any = None
         self.score: float | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Draw the bar, at the step a resumed run continues from."""
         self.task = self.progress.add_task(
-            "training", total=state.max_steps, completed=state.global_step, shown=""
+            self.called or "training", total=state.max_steps, completed=state.global_step, shown=""
         )
 
     @contextmanager
@@ -53,7 +57,8 @@ class Bar(TrainerCallback):  # type: ignore[misc]
 
     def tell(self, line: str) -> None:
         """Print a line above the bar."""
-        self.progress.console.print(line, highlight=False)
+        if not self.called:
+            self.progress.console.print(line, highlight=False)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Move it on."""
@@ -71,8 +76,8 @@ class Bar(TrainerCallback):  # type: ignore[misc]
 class Lines(Bar):
     """For logs, where a bar cannot move: a line a minute says how far the run is and what runs."""
 
-    def __init__(self, progress: Progress) -> None:
-        super().__init__(progress)
+    def __init__(self, progress: Progress, called: str = "") -> None:
+        super().__init__(progress, called)
         self.last = self.began = time.monotonic()
         self.first = 0
         self.state: Any = None
@@ -105,7 +110,9 @@ class Lines(Bar):
         done = state.global_step - self.first
         left = (state.max_steps - state.global_step) * (now - self.began) / done if done else None
         time_left = "" if left is None else f", {left / 60:,.0f} min left"
-        self.tell(f"step {state.global_step:,} of {state.max_steps:,}: {what}{time_left}")
+        begin = f"{self.called}, " if self.called else ""
+        line = f"{begin}step {state.global_step:,} of {state.max_steps:,}: {what}{time_left}"
+        self.progress.console.print(line, highlight=False)
 
 
 def measured(logs: dict[str, float], score: float | None, room: int = 1000) -> str:
@@ -120,10 +127,10 @@ def measured(logs: dict[str, float], score: float | None, room: int = 1000) -> s
 
 
 @contextmanager
-def live(console: Console) -> Iterator[Bar]:
-    """What shows the run on this console."""
+def live(console: Console, called: str = "") -> Iterator[Bar]:
+    """What shows the run on this console; `called` as of `Bar`."""
     with progress_bar(console) as progress:
-        yield Bar(progress) if console.is_terminal else Lines(progress)
+        yield Bar(progress, called) if console.is_terminal else Lines(progress, called)
 
 
 def progress_bar(console: Console) -> Progress:

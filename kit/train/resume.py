@@ -21,6 +21,35 @@ KEEPS_LESS = {"train.save_total_limit"}
 """Settings under those that change only what is left on the disk, which may have become full."""
 
 
+SHAPES_THE_DATA = ["project", "data"]
+"""Settings that change what a run learns from."""
+LEAVES_THE_DATA = {"data.num_proc", "project.name"}
+"""Settings under those that do not."""
+
+
+def check_same_settings(run: Path, config: Config) -> None:
+    """Refuse to continue `run` on other settings than it began with, before anything heavy is loaded.
+
+    Raises:
+        ConfigError: the run is finished, or a setting that shapes it or its data has changed; every
+            difference is named.
+    """
+    refuse_finished(run)
+    _refuse(run, _changed_settings(run, config, [*SHAPES_THE_RUN, *SHAPES_THE_DATA]))
+
+
+def refuse_finished(run: Path) -> None:
+    """Refuse to continue a run that is finished.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if load_manifest(run)["status"] == "finished":
+        raise ConfigError(
+            Problem(where=str(run), message="is finished; there is nothing to resume", hint="start a new run")
+        )
+
+
 def check_resumable(
     run: Path, config: Config, data: Mapping[str, str], golden_choice: Mapping[str, Any]
 ) -> None:
@@ -35,20 +64,28 @@ def check_resumable(
             setting that shapes it has changed (every difference is named), or its model was shared out
             otherwise.
     """
+    refuse_finished(run)
     manifest = load_manifest(run)
-    if manifest["status"] == "finished":
-        raise ConfigError(
-            Problem(where=str(run), message="is finished; there is nothing to resume", hint="start a new run")
-        )
-    settings, _ = load_yaml(run / "config.yaml")
-    shaping = differences(settings, config.model_dump(mode="json"), SHAPES_THE_RUN)
-    found = [difference for difference in shaping if difference[0] not in KEEPS_LESS]
+    found = _changed_settings(run, config, SHAPES_THE_RUN)
     before = manifest["data"]
     if before != data:
         name = "sha256" if before["fingerprint"] == data["fingerprint"] else "fingerprint"
         found.append((f"data {name}", before[name], data[name]))
     scored = {"golden choice": manifest.get("golden_choice")}
     found += differences(scored, {"golden choice": golden_choice}, ["golden choice"])
+    _refuse(run, found)
+    check_same_sharding(run, config.hardware)
+
+
+def _changed_settings(run: Path, config: Config, keys: list[str]) -> list[tuple[str, Any, Any]]:
+    """The settings under these keys that matter to the run and differ: the key, then, now."""
+    settings, _ = load_yaml(run / "config.yaml")
+    found = differences(settings, config.model_dump(mode="json"), keys)
+    return [difference for difference in found if difference[0] not in KEEPS_LESS | LEAVES_THE_DATA]
+
+
+def _refuse(run: Path, found: list[tuple[str, Any, Any]]) -> None:
+    """Name every difference, if there is one."""
     if found:
         problems = [
             Problem(
@@ -61,7 +98,6 @@ def check_resumable(
         hint = "restore these (repeat the words of the command line), or start a new run"
         advice = Problem(where=str(run), message="cannot be resumed as it began", hint=hint)
         raise ConfigError([*problems, advice])
-    check_same_sharding(run, config.hardware)
 
 
 def check_same_base(run: Path, base_sha256: str) -> None:

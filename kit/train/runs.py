@@ -117,10 +117,18 @@ def latest_run(root: Path) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    for run in reversed(list_runs(root)):
+    runs = list_runs(root)
+    for run in reversed(runs):
         if load_manifest(run)["status"] == "finished":
             return run
-    raise _no_run(root, "there is no finished run", "make one with `casekit train`")
+    going_on = f"`casekit train --resume` goes on with {runs[-1].name}" if runs else ""
+    raise _no_run(root, "there is no finished run", going_on or "make one with `casekit train`")
+
+
+def unfinished_since(root: Path, run: Path) -> list[Path]:
+    """The runs that began after this one and did not finish, oldest first."""
+    later = [other for other in list_runs(root) if other.name > run.name]
+    return [other for other in later if load_manifest(other)["status"] != "finished"]
 
 
 def newest_run(root: Path) -> Path:

@@ -20,13 +20,14 @@ from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.yaml_lines import Key
 from kit.files import sha256_json
-from kit.models.loading import load_tokenizer, model_folder, weights_sha256
+from kit.memory import keep_freed_memory
+from kit.models.loading import device, load_tokenizer, model_folder, weights_sha256
 from kit.rewards import Reward
 from kit.train.announce import announce, measure
 from kit.train.chain import ALONE, Link, check_same_start
 from kit.train.checkpoints import step_of, usable_checkpoint
 from kit.train.disk import check_space, full_disk_told
-from kit.train.examples import fingerprint_of, load_rows, tokenise
+from kit.train.examples import fingerprint_of, load_rows, load_samples, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
 from kit.train.processes import is_main, join_processes, same_for_all, tell_launcher
 from kit.train.prompts import refuse_idle, rewarded
@@ -54,6 +55,7 @@ def train(
     link: Link | None = None,
     gives_up: "GivesUp | None" = None,
     rewards: Sequence[Reward] = (),
+    called: str = "",
 ) -> Path:
     """Train as `config` says and return the run's folder.
 
@@ -68,6 +70,8 @@ def train(
         link: which of several stages it is, and whose golden checkpoint it goes on from; None is alone.
         gives_up: told step, score and loss of each validation; true ends the run.
         rewards: what `grpo` learns from.
+        called: what the bar is called where the run is a part of something; nothing else is said of it
+            then, and being stopped leaves nothing.
 
     Raises:
         ConfigError: a launcher started another number of processes than `hardware` says, a tracker is not
@@ -101,12 +105,13 @@ def train(
         check_same_start(resume, place)
 
     tokenizer = load_tokenizer(config.model)
-    examples = {split: tokenise(rows[split], tokenizer, config) for split in rows}
+    known = {split: load_samples(prepared, split, tokenizer, config) for split in rows}
+    examples = {split: tokenise(rows[split], tokenizer, config, known[split]) for split in rows}
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
     checkpoint = same_for_all(lambda: usable_checkpoint(resume, tell_damage)) if resume else None
-    with full_disk_told(root / "runs"), stoppable() as interruption:
+    with full_disk_told(root / "runs"), stoppable(called) as interruption:
         run = resume or same_for_all(lambda: new_run(root, config, origin))
         tell_launcher(run)
         resumed_at = step_of(checkpoint) if resume else None
@@ -114,6 +119,8 @@ def train(
         with closing(run, manifest):
             from kit.train.setup import make_trainer
 
+            if device(config.hardware).type == "cpu":
+                keep_freed_memory()
             start = link.golden if link else None
             trainer, golden = make_trainer(
                 config, run, examples, tokenizer, task_score, checkpoint, base_sha256, start, rewards
@@ -122,7 +129,8 @@ def train(
             manifest |= measure(trainer, config)
             save_manifest(run, manifest)
             check_space(run, manifest["disk"], config.train.save_total_limit)
-            announce(interruption.console, run, manifest, config)
+            if not called:
+                announce(interruption.console, run, manifest, config)
             manifest |= run_trainer(trainer, golden, checkpoint, interruption, manifest)
         if interruption.agree_to_stop():  # within the last step or save: finished, and nothing follows
             interruption.stop()
@@ -137,11 +145,15 @@ def tell_damage(problem: Problem) -> None:
 
 
 @contextmanager
-def stoppable() -> "Iterator[Interruption]":
-    """Ctrl-C and SIGTERM end the block in order, with a checkpoint where there is something to save."""
+def stoppable(called: str = "") -> "Iterator[Interruption]":
+    """Ctrl-C and SIGTERM end the block in order, with a checkpoint where there is something to save.
+
+    Args:
+        called: as of `train`.
+    """
     from kit.train.interruption import Interruption
 
-    interruption = Interruption(Console(stderr=True, quiet=not is_main()))
+    interruption = Interruption(Console(stderr=True, quiet=not is_main()), called)
     with interruption.listening():
         yield interruption
 
@@ -177,7 +189,7 @@ def run_trainer(
     trainer.add_callback(interruption)
     trainer.add_callback(Notice(trainer, manifest, interruption.console))
     trainer.stop_asked = lambda: interruption.asked
-    with live(interruption.console) as shown:
+    with live(interruption.console, interruption.called) as shown:
         trainer.add_callback(shown)
         trainer.doing, trainer.tell = shown.doing, shown.tell
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from kit.config.errors import DataError, ModelError, Problem
+from kit.config.errors import DataError, ModelError, Problem, Terminated
 from kit.config.schema import Config
 from kit.config.schema_train import Train
 from kit.files import new_folder, write_json
@@ -69,6 +69,9 @@ def build_tiny() -> Path:
         if not folder.is_dir():
             console.print("building tiny, the embedded base model: once, a minute or two")
             build_into(folder, corpus(grammar_files(), DIALOGUES, SEED), TRAINING, SEED)
+    except (KeyboardInterrupt, Terminated):
+        console.print("tiny is not built: the next command that needs it begins anew")
+        raise
     finally:
         lock.release()
     return folder
@@ -168,7 +171,7 @@ def build_into(
         prepared = _prepared(workplace / "prepared", dialogues)
         threads_before = torch.get_num_threads()
         try:
-            run = train(config, workplace, prepared, task_score=None)
+            run = train(config, workplace, prepared, task_score=None, called="building tiny")
         finally:
             torch.set_num_threads(threads_before)
         for path in sorted((run / "golden").iterdir()):

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -88,10 +90,81 @@ def test_bad_settings_exit_2_with_every_problem(casekit: Run, project: Path) -> 
     assert "Traceback" not in err
 
 
+EARLY = """
+import contextlib, io, json, sys
+from kit import cli
+
+for words in json.load(sys.stdin):
+    sys.argv = ["casekit", *words]
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+    heavy = sorted({"torch", "transformers", "datasets", "evaluate", "trl", "peft"} & set(sys.modules))
+    print(json.dumps([code, heavy, said.getvalue()]))
+"""
+
+
+def test_what_can_be_told_at_once_is_told_before_anything_heavy_is_imported(project: Path) -> None:
+    """Torch and transformers take seconds: a slip of the pen must not."""
+    of_data = [["data", "check"], ["data", "prepare"], ["data", "show"]]
+    of_model = [["train"], ["run"], ["tune"], *of_data]
+    every = [*of_model, ["evaluate"], ["report"], ["verify"], ["config"]]
+    every.append(["answer", "--base-url", "http://localhost:1", "--model", "m", "--out", "o"])
+    asked = [([*words, "train.lerning_rate=1"], "unknown key `train.lerning_rate`") for words in every]
+    asked += [([*words, "model=/no/such"], "the folder '/no/such' does not exist") for words in of_model]
+    metrics = "evaluate.metrics=[token_f1, tokn_f1]"
+    scoring = (["train"], ["run"], ["tune"], ["evaluate"])
+    asked += [([*words, metrics], "`evaluate.metrics[1]`: unknown metric 'tokn_f1'") for words in scoring]
+    asked += [(words, "the data was not prepared yet") for words in (["train"], ["tune"])]
+    asked += [(["evaluate"], "there is no finished run"), (["watch"], "there is no run")]
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY],
+        input=json.dumps([[*words, "--project", str(project)] for words, _ in asked]),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"},
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(asked), done.stderr
+    for (words, told), (code, heavy, said) in zip(asked, answers, strict=True):
+        assert (code, heavy) == (2, []) and told in said, (words, said)
+
+
 def test_text_in_brackets_is_printed_as_it_is(casekit: Run, project: Path) -> None:
     code, _, err = casekit("config", "--project", str(project), "model.dtype=[bold]x[/bold]")
     assert code == 2
     assert "[bold]x[/bold]" in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "quoted"),
+    [
+        (["train.stages=[sft,", "dpo]"], "'train.stages=[sft, dpo]'"),
+        (
+            ["data.sources=[{path:", "a=b.jsonl},", "{path:", "c.jsonl}]"],
+            "'data.sources=[{path: a=b.jsonl}, {path: c.jsonl}]'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [["config"], ["train"], ["data", "check"], ["data", "show"], ["verify"]])
+def test_a_list_that_the_shell_took_apart_is_one_error_that_says_to_quote_it(
+    command: list[str], typed: list[str], quoted: str, casekit: Run, project: Path
+) -> None:
+    code, _, err = casekit(*command, "--project", str(project), "seed=7", *typed, "tier=null")
+    assert code == 2
+    assert err.splitlines() == [
+        f"error command line: {quoted.strip(chr(39))} the shell took this apart at its spaces, "
+        f"into {len(typed)} words",
+        f"      put it in quotes: {quoted}",
+    ]
+
+
+def test_brackets_that_nothing_closes_are_no_shells_work(casekit: Run, project: Path) -> None:
+    code, _, err = casekit("config", "--project", str(project), "train.stages=[sft,", "seed=7")
+    assert code == 2 and "not valid YAML" in err and "shell" not in err
 
 
 def test_values_in_brackets_are_no_markup(casekit: Run, project: Path) -> None:
@@ -100,16 +173,47 @@ def test_values_in_brackets_are_no_markup(casekit: Run, project: Path) -> None:
     assert '"[bold]x[/] [/y]"' in out
 
 
-def test_ctrl_c_exits_130_and_says_how_to_go_on(
-    casekit: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["train", "seed=3"], None, "no run had begun: the same command begins again"),
+        (["train", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
+        (["train", "--resume", "seed=3"], None, "`casekit train --resume seed=3 {p}` continues it"),
+        (["run", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
+        (["run"], "finished", "done: `casekit evaluate --run 99990101-000000-sft-lora {p}` goes on"),
+        (["evaluate"], "finished", "the same command goes on: answers that were given are kept"),
+        (["data", "prepare"], "interrupted", "the same command begins again"),
+        (["tune"], "interrupted", "the same command goes on with the search"),
+        (["chat"], "interrupted", ""),
+    ],
+)
+def test_ctrl_c_exits_130_and_says_how_to_go_on_where_there_is_something_to(
+    words: list[str],
+    status: str | None,
+    said: str,
+    casekit: Run,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupt(*_: object) -> None:
+        if status:
+            make_run(project, "99990101-000000-sft-lora", status)  # it began while the command ran
         raise KeyboardInterrupt
 
+    make_run(project, "20260101-000000-sft-lora", "interrupted")  # an older one is not meant
     monkeypatch.setattr("kit.config.load_config", interrupt)
-    code, _, err = casekit("train", "--project", str(project))
+    code, _, err = casekit(*words, "--project", str(project))
     assert code == 130
-    assert "--resume" in err
+    told = said.format(p=f"--project {project}")
+    assert err.startswith("interrupted; ") and told in err if told else err.strip() == "interrupted"
+
+
+def make_run(root: Path, name: str, status: str) -> Path:
+    run = root / "runs" / name
+    run.mkdir(parents=True)
+    (run / "manifest.json").write_text(json.dumps({"status": status, "stage": "sft"}))
+    (run / "config.yaml").write_text("model: {name: tiny}\nseed: 8\n")
+    return run
 
 
 def test_a_run_is_named_only_to_resume_it(casekit: Run, project: Path) -> None:
@@ -238,6 +342,26 @@ def test_evaluate_without_a_run_says_what_to_run(casekit: Run, project: Path) ->
     code, _, err = casekit("evaluate", "--project", str(project))
     assert code == 2
     assert "casekit train" in err
+
+
+def test_evaluate_says_which_run_it_takes_and_that_a_newer_one_is_unfinished(
+    casekit: Run, project: Path
+) -> None:
+    def told(*words: str) -> str:
+        return casekit("evaluate", "--project", str(project), "model=other", *words)[2]  # refused right after
+
+    make_run(project, "20260101-000000-sft-lora", "interrupted")
+    assert "`casekit train --resume` goes on with 20260101-000000-sft-lora" in told()
+    taken = make_run(project, "20260102-000000-sft-lora", "finished")
+    said = "run 20260102-000000-sft-lora, the newest that is finished\n"
+    assert told().startswith(said) and "warning" not in told()
+    chain = {"status": "finished", "stage": "sft", "chain": {"stages": ["sft", "dpo"], "number": 1}}
+    (taken / "manifest.json").write_text(json.dumps(chain))
+    assert "warning dpo, the stage after it, has not begun: `casekit train --resume` goes on" in told()
+    make_run(project, "20260103-000000-sft-lora", "interrupted")
+    newer = "warning 20260103-000000-sft-lora began later and is interrupted: `casekit train --resume` goes"
+    assert told().startswith(f"{said}{newer} on with it\n")
+    assert "newest" not in told("--run", "20260102")
 
 
 POLICY = """rules:

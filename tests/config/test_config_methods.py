@@ -21,6 +21,8 @@ OTHER = {
     "double_quantization": "false",
     "num_trainable_layers": "3",
     "num_virtual_tokens": "8",
+    "bottleneck_size": "16",
+    "bottleneck_placement": "pfeiffer",
     "oft_block_size": "16",
 }
 """A value other than the default."""
@@ -42,7 +44,7 @@ def test_every_setting_says_which_methods_it_is_for():
 
 
 @pytest.mark.parametrize("setting", USED_BY)
-@pytest.mark.parametrize("method", [name for name in method_names() if name != "adapter"])
+@pytest.mark.parametrize("method", method_names())
 def test_a_setting_of_another_method_is_refused_with_the_methods_it_is_for(method, setting, tmp_path):
     found = problems(tmp_path, f"method={method}", f"method.{setting}={OTHER[setting]}")
     if method in USED_BY[setting]:

@@ -65,6 +65,36 @@ def test_every_metric_of_the_kit_has_the_range_of_its_card():
             assert math.isinf(RANGES[name][1]), name
 
 
+def test_a_list_of_metrics_that_was_replaced_is_one_error(make_project):
+    recipe = """recipe: {name: a}
+evaluate: {metrics: [exact_match, rouge_l]}
+train: {golden_metric: exact_match}
+gates: [{name: A, metric: exact_match, at_least: 0.5}, {name: B, metric: rouge_l, at_least: 0.5}]
+claims: [{name: C, metric: rouge_1, at_least: 0.5}]
+"""
+    found = problems(make_project(recipe=recipe), "evaluate.metrics=[bleu]")
+    told, misspelt = found
+    assert told.startswith(
+        "command line: evaluate.metrics=[bleu]: `evaluate.metrics` does not list metrics that other settings "
+        "name: exact_match (train.golden_metric, gates[0].metric); rouge_l (gates[1].metric)\n"
+    )
+    assert "list them, or set train.golden_metric and gates for those that are measured" in told
+    assert "`claims[0].metric`: unknown metric 'rouge_1'" in misspelt
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["hardware.num_machines=2", "train.global_batch_size=8"], "`hardware.main_address` is not set"),
+        (["hardware.sharding=fsdp", "hardware.device=cpu"], "there is one process"),
+        (["hardware.num_processes=3", "train.global_batch_size=8"], "3 processes of 8 sequences each"),
+    ],
+)
+def test_what_does_not_fit_a_setting_that_must_change_is_no_second_error(words, said, make_project):
+    (problem,) = problems(make_project(), *words, "train.per_device_train_batch_size=8")
+    assert said in problem
+
+
 def test_a_metric_that_another_layer_took_out_is_told_with_its_place(make_project):
     root = make_project(
         "gates: [{name: A, metric: exact_match, at_least: 0.5}]\n", recipe="recipe: {name: a}\n"

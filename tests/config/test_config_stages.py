@@ -7,6 +7,7 @@ import pytest
 
 from kit.config.errors import ConfigError, Problem
 from kit.config.layers import load_config
+from kit.config.methods import WHOLE, method_names
 
 Make = Callable[..., Path]
 
@@ -88,6 +89,19 @@ def test_what_is_wrong_with_stages_is_told_once_and_at_its_key(
 ) -> None:
     (found,) = problems_of(make_project(), words)
     assert said in found.message and found.where
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_every_method_can_be_continued_and_whole_models_become_reward_models(
+    make_project: Make, method: str
+) -> None:
+    load_config(make_project(), ["train.stages=[sft, dpo]", f"method={method}"])
+    then_reward = ["train.stages=[sft, reward]", f"method={method}"]
+    if method in WHOLE:
+        load_config(make_project(), then_reward)
+    else:
+        said = [found.message for found in problems_of(make_project(), then_reward)]
+        assert "`train.stages`: an adapter of sft cannot become that of a reward model" in said
 
 
 def test_a_source_need_serve_but_one_stage(make_project: Make) -> None:

@@ -170,6 +170,15 @@ def test_length_outside_the_advised_band_is_reported_not_rejected(project) -> No
     assert (length["severity"], length["count"], summary["rows"]["kept"]) == ("report", 2, 2)
 
 
+def test_the_length_of_synthetic_dialogues_is_their_grammars_and_no_fault_of_the_data(project) -> None:
+    rows = [{**dialogue(f"Short {n}?", f"Yes {n}."), "synthetic": True} for n in range(9)]
+    own = project.write("own.jsonl", [dialogue("Mine?", "Yes, it is.")])
+    summary = project.check(project.write("made.jsonl", rows), own)
+    length = next(check for check in summary["checks"] if check["name"] == "length")
+    assert (summary["rows"]["kept"], length["count"]) == (10, 1)
+    assert length["examples"][0]["where"] == "own.jsonl:1"
+
+
 def test_every_file_and_column_problem_comes_at_once(project) -> None:
     sources = [
         {"path": "absent.jsonl"},

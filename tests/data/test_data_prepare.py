@@ -124,8 +124,37 @@ def test_data_that_was_never_prepared_says_what_to_run(project, dialogues) -> No
     assert "casekit data prepare" in caught.value.problems[0].hint
     project.prepare(source)
     project.write("a.jsonl", dialogues[:50])
-    with pytest.raises(DataError, match="changed since it was prepared"):
+    with pytest.raises(DataError, match=r"before this changed: a\.jsonl has other contents \(sha256 "):
         find_prepared(config, project.root, project.hooks, project.tokenizer)
+
+
+def test_what_changed_since_data_was_prepared_is_named_with_both_values(project, dialogues) -> None:
+    source = project.write("a.jsonl", dialogues)
+    project.prepare(source)
+    hook = project.root / "hooks.py"
+    hook.write_text("readers = {}")
+
+    def told(*sources, tokenizer=project.tokenizer, hooks=project.hooks, **settings) -> str:
+        config = project.config(*(sources or [source]), **settings)
+        with pytest.raises(DataError, match="casekit data prepare") as caught:
+            find_prepared(config, project.root, hooks, tokenizer)
+        return caught.value.problems[0].message.removeprefix("was prepared before this changed: ")
+
+    assert told(max_length=256) == "`model.max_length` was 512 and is 256"
+    assert told(stage="pretrain") == "`train.stages` was ['sft'] and is ['pretrain']"
+    assert told(slices=["topic"], split={"test": 0.2}) == (
+        "`data.slices` was [] and is ['topic']; `data.split.test` was 0.1 and is 0.2"
+    )
+    other = project.write("b.jsonl", dialogues[:9])
+    assert told(source, other) == (
+        "`data.sources[1]` was not there and is {'path': 'b.jsonl'}; read now as well: b.jsonl"
+    )
+    assert told(other) == (
+        "`data.sources[0]` was {'path': 'a.jsonl'} and is {'path': 'b.jsonl'}; "
+        "read now as well: b.jsonl; read no more: a.jsonl"
+    )
+    assert "the tokenizer, or its chat template" in told(tokenizer=chat_tokenizer(controls=("<|more|>",)))
+    assert "the project's hooks, casekit's own code" in told(hooks=Hooks(files=(hook,)))
 
 
 def test_check_writes_nothing(project, dialogues) -> None:

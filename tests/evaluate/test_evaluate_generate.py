@@ -309,8 +309,9 @@ def test_a_place_does_not_wait_for_the_longest_answer(model, tokenizer, many_sto
     """Every prompt is read once, no place is empty while prompts wait, and at the end none is left over."""
     watched = Watched(model, monkeypatch)
     answers = answer(model, tokenizer, prompts(60), "sampled", batch_size=8)
-    read = [rows for rows, tokens in watched.given if tokens > 1]
+    begun, *read = [rows for rows, tokens in watched.given if tokens > 1]
     steps = [rows for rows, tokens in watched.given if tokens == 1]
+    assert begun == 1, "what all prompts begin with"
     assert sum(read) == 60 and read[0] == 8 > max(read[1:])
     lengths = sorted(a.new_tokens for a in answers)
     assert lengths[0] == 1 and lengths[-1] > 9

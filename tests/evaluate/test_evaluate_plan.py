@@ -115,6 +115,24 @@ def test_a_gate_that_could_not_be_met_is_told_beforehand(make_plan, gate, count,
     assert (warnings == []) if told is None else (len(warnings) == 1 and told in warnings[0]), warnings
 
 
+def test_gates_that_the_same_stands_in_the_way_of_are_one_warning(make_plan):
+    few = {"metric": "violation_rate", "at_most": 0.05}
+    gates = [{**few, "name": "a"}, {**few, "name": "b"}, {**few, "name": "c"}]
+    assert make_plan(make_prompts(20), gates).warnings == [
+        "3 gates, of each: stays open, with 20 prompts where it asks for 30 (a; b; c)"
+    ]
+    gates += [
+        {"metric": "disclosure_rate", "at_least": 0.9, "name": "d"},
+        {"metric": "disclosure_rate", "at_least": 0.9, "worst": "language", "name": "e"},
+        {"metric": "violation_rate", "non_inferior": {"margin": 0.1}, "min_n": 10, "name": "f"},
+    ]
+    folded, other = make_plan(make_prompts(20), gates).warnings
+    named = [f"{name} (20 prompts where it asks for 30)" for name in "abc"]
+    named += ["d (10 prompts where it asks for 30)", "e (language en: 10 prompts where it asks for 30)"]
+    assert folded == f"5 gates stay open: {'; '.join(named)}"
+    assert other.startswith("gate f: hardly passes")
+
+
 def test_groups_count_and_not_prompts(make_plan):
     (warning,) = make_plan(
         make_prompts(60, per_group=3), [{"metric": "violation_rate", "at_most": 1}]
@@ -156,11 +174,11 @@ def test_the_command_prints_what_so_many_prompts_show(make_plan, capsys):
     gate = {"metric": "violation_rate", "at_most": 0.05, "bound": "upper", "name": "[few]"}
     cli._announce(make_plan(make_prompts(60), [gate], {"violation_rate": (0.1, "r1-1234")}))
     printed = capsys.readouterr()
-    assert "Smallest difference shown in four cases of five" in printed.out
+    assert "How small a difference these prompts would show, in four cases of five" in printed.out
     row = next(line for line in printed.out.splitlines() if line.startswith("violation_rate"))
     assert (
         row.split()[1:3] == ["60", "60"]
-        and "hardly any" in row
+        and "too few prompts" in row
         and "10.0% (measured)" in row
         and "measured in r1-1234" in printed.out
     )

@@ -417,6 +417,18 @@ def test_without_a_network_it_says_what_it_would_have_fetched(hub):
         load_model(Model(name="clinic/small", revision="main"), CPU)
 
 
-def test_a_name_that_is_no_folder_and_no_id_is_refused():
-    with pytest.raises(ModelError, match="neither a folder nor a model"):
-        model_folder(Model(name="/no/such/folder"))
+@pytest.mark.parametrize(
+    "name", ["/no/such/folder", "./no/such", "../no", "~/no-such-folder", "models/no/such", "no-such/"]
+)
+def test_a_path_that_is_not_there_is_no_id_of_the_hub(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "_fetch", lambda *_: pytest.fail("the Hub was asked"))
+    for load in (model_folder, load_tokenizer):
+        with pytest.raises(ModelError, match=r"the folder '/.*' does not exist"):
+            load(Model(name=name))
+
+
+def test_a_file_is_no_folder_of_a_model(tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ModelError, match=r"model\.safetensors' is a file, expected a folder"):
+        model_folder(Model(name=str(tmp_path / "model.safetensors")))

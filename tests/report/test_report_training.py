@@ -154,6 +154,7 @@ def test_every_stage_of_a_chain_has_its_facts_and_curves_in_their_order(sample: 
         ({"name": "qlora", "use_dora": True}, "QDoRA, rank 8"),
         ({"name": "prefix"}, "prefix tuning, 20 virtual tokens"),
         ({"name": "ia3"}, "(IA)³"),
+        ({"name": "adapter", "bottleneck_size": 16}, "bottleneck adapters, size 16"),
         ({"name": "oft"}, "OFT, blocks of 32"),
     ],
 )

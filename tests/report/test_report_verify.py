@@ -52,6 +52,18 @@ def test_a_report_as_it_was_written_is_true(word: str, bank: Path, casekit: Run)
     assert after == before, "verifying writes nothing"
 
 
+def test_without_a_name_the_last_report_is_verified_and_named(bank: Path, casekit: Run) -> None:
+    for words in ((), ("report.tolerance=0.02",)):
+        code, out, err = casekit("verify", *words)
+        assert code == 0 and out.startswith("true "), err
+        assert err == "the last report, first\n"
+    code, _, err = casekit("verify", "first", "second")
+    assert code == 2 and "more than one report is named: first, second" in err
+    shutil.rmtree("reports")
+    code, _, err = casekit("verify")
+    assert code == 2 and "make one with `casekit report`" in err
+
+
 def test_an_edited_number_of_the_json_is_named(bank: Path, casekit: Run) -> None:
     path = bank / "reports/first/report.json"
     report = json.loads(path.read_text())

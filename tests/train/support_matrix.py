@@ -84,7 +84,12 @@ def settings_of(stage: str, method: str, option: str, base: Path, processes: int
     draws = stage == "grpo"
     processes = 2 if option in (*SHARDINGS, PROCESSES) else processes
     own = METHODS[method]
-    small = {"freeze": {"num_trainable_layers": 1}, "prefix": FEW_TOKENS, "prompt": FEW_TOKENS}
+    small = {
+        "freeze": {"num_trainable_layers": 1},
+        "prefix": FEW_TOKENS,
+        "prompt": FEW_TOKENS,
+        "adapter": {"bottleneck_size": 8},
+    }
     return {
         "model": {"name": str(base), "max_length": 256},
         "method": {**own, **small.get(own["name"], {})},

@@ -19,8 +19,9 @@ from kit.config.errors import ConfigError, DataError, InvalidRunError, Terminate
 from kit.data.answers import render_pair
 from kit.data.prepared import find_prepared
 from kit.hooks import load_hooks
-from kit.models.loading import load_base, load_tokenizer, load_tuned
+from kit.models.loading import load_base, load_tokenizer, load_tuned, model_folder, weights_sha256
 from kit.train.examples import load_rows, tokenise
+from kit.train.methods import load_for_training, of_reference
 from kit.train.recorder import Recorder
 from kit.train.runs import list_runs
 from kit.train.saving import ResumableTrainer
@@ -78,11 +79,15 @@ def manifest_of(run: Path) -> dict:
     return json.loads((run / "manifest.json").read_text())
 
 
-def trainer_of_second(project: Path, first: Path, folder: Path, stage: str = "dpo"):
-    """The trainer of stage two before its first step."""
+def trainer_of_second(project: Path, golden: Path, folder: Path, stage: str = "dpo", method: str = ""):
+    """The trainer of stage two before its first step.
+
+    Args:
+        method: in place of the project's.
+    """
     from kit.train.setup import make_trainer
 
-    config = loaded(project).of_stage(1).config
+    config = loaded(project, *([f"method={method}"] if method else [])).of_stage(1).config
     tokenizer = load_tokenizer(config.model)
     prepared = find_prepared(loaded(project).config, project, load_hooks(project), tokenizer)
     rows = {split: load_rows(prepared, split, "dpo") for split in ("train", "valid")}
@@ -93,7 +98,7 @@ def trainer_of_second(project: Path, first: Path, folder: Path, stage: str = "dp
             labels = {"label": True}
             examples[split] = [{**one, "completion_ids": one["chosen_ids"], **labels} for one in pairs]
     (folder / "checkpoints").mkdir(parents=True)
-    trainer, _ = make_trainer(config, folder, examples, tokenizer, None, None, "", first / "golden")
+    trainer, _ = make_trainer(config, folder, examples, tokenizer, None, None, "", golden)
     return trainer, config
 
 
@@ -110,6 +115,14 @@ def log_probabilities(model, tokenizer, number: int) -> torch.Tensor:
 
 
 PISSA = "{name: lora, init_lora_weights: pissa}"
+OTHERS = [
+    "{name: freeze, num_trainable_layers: 1}",
+    "{name: prefix, num_virtual_tokens: 4}",
+    "{name: prompt, num_virtual_tokens: 4}",
+    "{name: adapter, bottleneck_size: 8}",
+    "ia3",
+    "oft",
+]
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "qlora", PISSA])
@@ -118,22 +131,53 @@ def test_a_stage_begins_at_the_golden_weights_and_refers_to_them(method, chains,
         pytest.importorskip("bitsandbytes")
     project, (first, _) = chains(method)
     monkeypatch.setattr("kit.train.setup.mixed_precision", lambda on: None)  # not before: others use the runs
-    trainer, config = trainer_of_second(project, first, tmp_path / "run")
-    trainer.model.save_pretrained(
-        tmp_path / "now", **({} if method == "full" else {"selected_adapters": ["default"]})
+    trainer, config = trainer_of_second(project, first / "golden", tmp_path / "run")
+    assert_begins_at(trainer, first / "golden", config, tmp_path / "now")
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_so_it_does_with_the_other_methods(method, chains, tmp_path, monkeypatch):
+    """The golden checkpoint is a model that was moved, in place of one that was trained."""
+    from kit.train.setup import save_model
+
+    monkeypatch.setattr("kit.train.setup.mixed_precision", lambda on: None)
+    project, _ = chains("lora")
+    config = loaded(project, f"method={method}").of_stage(0).config
+    golden = tmp_path / "golden"
+    golden.mkdir()
+    base = weights_sha256(model_folder(config.model))
+    (golden / "golden.json").write_text(json.dumps({"base_sha256": base}))
+    save_model(
+        moved(load_for_training(config), 0.2), load_tokenizer(config.model), golden, config, state=None
     )
-    (golden,) = (first / "golden").glob("*.safetensors")
-    before, now = load_file(golden), load_file(tmp_path / "now" / golden.name)
+    trainer, config = trainer_of_second(project, golden, tmp_path / "run", method=method)
+    copies = {name for name, _ in trainer.model.named_parameters() if of_reference(name)}
+    assert bool(copies) is (config.method.name != "freeze")
+    assert_begins_at(trainer, golden, config, tmp_path / "now")
+
+
+def moved(model, by: float):
+    """The model with everything it trains moved, as if it had learned."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += by * torch.randn_like(parameter)
+    return model
+
+
+def assert_begins_at(trainer, golden: Path, config, folder: Path) -> None:
+    """Hold its weights to the golden ones tensor by tensor, and its loss to their probabilities."""
+    whole = not hasattr(trainer.model, "peft_config")
+    trainer.model.save_pretrained(folder, **({} if whole else {"selected_adapters": ["default"]}))
+    (weights,) = golden.glob("*.safetensors")
+    before, now = load_file(weights), load_file(folder / weights.name)
     assert before.keys() == now.keys() and all(torch.equal(before[name], now[name]) for name in before)
 
-    torch.manual_seed(0)
-    with torch.no_grad():  # a model that has learned something since
-        for parameter in trainer.model.parameters():
-            if parameter.requires_grad:
-                parameter += 0.05 * torch.randn_like(parameter)
+    moved(trainer.model, 0.05)  # a model that has learned something since
     examples = [trainer.train_dataset[number] for number in range(4)]
     found = trainer.compute_loss(trainer.model.eval(), trainer.data_collator(examples)).item()
-    golden_model = load_tuned(first / "golden", config)
+    golden_model = load_tuned(golden, config)
     base_model = load_base(config)
     ratios, of_base = [], []
     for one in examples:
@@ -159,7 +203,7 @@ def _likely(model, prompt: list[int], answer: list[int]) -> float:
 @pytest.mark.parametrize(("stage", "refers"), [("kto", True), ("orpo", False)])
 def test_a_copy_of_the_adapter_is_there_for_losses_that_refer_to_it(stage, refers, chains, tmp_path):
     project, (first, _) = chains("lora")
-    trainer, _ = trainer_of_second(project, first, tmp_path / "run", stage)
+    trainer, _ = trainer_of_second(project, first / "golden", tmp_path / "run", stage)
     named = dict(trainer.model.named_parameters())
     copies = [name for name in named if ".ref." in name]
     assert bool(copies) is refers and not any(named[name].requires_grad for name in copies)

@@ -32,13 +32,14 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "pissa, rslora": {**PISSA, "use_rslora": True},
     "ia3": {"name": "ia3"},
     "oft": {"name": "oft"},
+    "adapter": {"name": "adapter", "bottleneck_size": 16},
     "prefix": {"name": "prefix", "num_virtual_tokens": 4},
     "prompt": {"name": "prompt", "num_virtual_tokens": 4},
     "qlora": {"name": "qlora"},
     "qdora": {"name": "qlora", "use_dora": True},
     "loftq": {"name": "qlora", "init_lora_weights": "loftq"},
 }
-MERGED = [name for name in ADAPTERS if name not in ("prefix", "prompt", "qlora", "qdora", "loftq")]
+MERGED = [name for name in ADAPTERS if name not in ("adapter", "prefix", "prompt", "qlora", "qdora", "loftq")]
 RATES = {"prefix": 0.1, "prompt": 0.1, "ia3": 0.1}
 IDS = torch.arange(20)[None] + 5
 
@@ -80,7 +81,7 @@ def moved(model: Any, by: float = 0.05) -> Any:
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [(name, "float32") for name in ADAPTERS]
-    + [(name, "bfloat16") for name in ("dora", "pissa", "ia3", "oft", "prefix", "prompt")],
+    + [(name, "bfloat16") for name in ("dora", "pissa", "ia3", "oft", "adapter", "prefix", "prompt")],
 )
 def test_what_was_trained_is_what_loads_and_switched_off_it_is_the_base(
     name, dtype, made, prepared, tmp_path, exact_arithmetic
@@ -133,7 +134,7 @@ class Interruption:
 
 
 RESUMED = {
-    **{name: ADAPTERS[name] for name in ("ia3", "oft", "prefix", "prompt", "loftq")},
+    **{name: ADAPTERS[name] for name in ("ia3", "oft", "adapter", "prefix", "prompt", "loftq")},
     "freeze": {"name": "freeze", "num_trainable_layers": 1},
     "loraplus": {"name": "lora", "loraplus_lr_ratio": 4.0, "dropout": 0.1},
     "pissa_niter": {**PISSA, "init_lora_weights": "pissa_niter_16"},

@@ -11,7 +11,7 @@ from train_project import loaded, write_project
 
 from kit import pipeline
 from kit.config import Config
-from kit.config.errors import ConfigError, InvalidRunError, ModelError, Terminated
+from kit.config.errors import CasekitError, ConfigError, InvalidRunError, ModelError, Terminated
 from kit.config.yaml_lines import load_yaml
 from kit.files import sha256_file, sha256_json
 from kit.models.loading import model_folder, weights_sha256
@@ -53,7 +53,7 @@ def manifest_of(run: Path) -> dict:
 
 def refusal(project: Path, run: Path, *words: str) -> str:
     before = (run / "manifest.json").read_bytes(), (run / "config.yaml").read_bytes()
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(CasekitError) as caught:
         pipeline.resume(loaded(project, SAME, *words))
     after = (run / "manifest.json").read_bytes(), (run / "config.yaml").read_bytes()
     assert before == after, "a refused resume leaves the run as it was"
@@ -72,7 +72,26 @@ def test_a_run_goes_on_only_with_the_same_scoring(project, interrupted):
     assert "golden choice.max_new_tokens: was 4 when the run began and is 5 now" in said
     metrics = "evaluate.metrics=[{name: violation_rate, params: {policy: conf/policy.yaml}}, token_f1]"
     said = refusal(project, interrupted, metrics, "train.golden_metric=token_f1")
-    assert "golden choice.metric: was 'violation_rate' when the run began and is 'token_f1' now" in said
+    assert "train.golden_metric: was 'violation_rate' when the run began and is 'token_f1' now" in said
+
+
+def test_a_setting_or_file_that_changed_since_the_run_began_is_named(project, interrupted, monkeypatch):
+    rows = project / "rows.jsonl"
+    text = rows.read_text()
+    rows.write_text(text.replace("It is number 3.", "It is no number."))
+    began = manifest_of(interrupted)["data"]["fingerprint"]
+    for _ in range(2):  # also where the data was prepared anew since
+        said = refusal(project, interrupted)
+        assert f"{began}: is what the run began on, and this changed since: rows.jsonl has other" in said
+        pipeline.prepare(loaded(project, SAME))
+    rows.write_text(text)
+
+    monkeypatch.setattr(pipeline, "tokenizer", lambda config: pytest.fail("the model was asked for"))
+    said = refusal(project, interrupted, "seed=43", "data.split.column=null", "train.save_total_limit=1")
+    first, second, advice = said.splitlines()[:3]
+    assert first == "seed: was 42 when the run began and is 43 now"
+    assert second == "data.split.column: was 'split' when the run began and is None now"
+    assert advice == f"{interrupted}: cannot be resumed as it began"
 
 
 def test_what_does_not_shape_a_run_may_change_and_is_recorded(project, interrupted):

@@ -4,12 +4,12 @@ import pytest
 
 from kit.config.methods import method_names
 from kit.config.schema import Config
-from kit.train.rates import PREFERENCE_BANDS, SFT_BANDS, rate_advice
+from kit.train.rates import PREFERENCE_BANDS, SFT_BANDS, SMALL, rate_advice
 
 
-def advice(method: str, rate: float, stage: str = "sft", model: str = "Qwen/Qwen3-8B") -> str | None:
-    tree = {"model": model, "method": method, "train": {"stage": stage, "learning_rate": rate}}
-    return rate_advice(Config.model_validate(tree))
+def advice(method: str, rate: float, stage: str = "sft", parameters: int = 8_000_000_000) -> str | None:
+    tree = {"method": method, "train": {"stage": stage, "learning_rate": rate}}
+    return rate_advice(Config.model_validate(tree), parameters)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ def advice(method: str, rate: float, stage: str = "sft", model: str = "Qwen/Qwen
         ("prefix", "sft", 1e-3, 1e-2),
         ("prompt", "sft", 1e-3, 0.3),
         ("ia3", "sft", 1e-3, 1e-2),
+        ("adapter", "sft", 1e-4, 1e-3),
         ("lora", "dpo", 5e-6, 5e-5),
         ("freeze", "kto", 5e-7, 5e-6),
     ],
@@ -41,6 +42,11 @@ def test_newer_rates_of_lora_are_named_where_they_are_reached():
 
 
 def test_every_method_that_trains_has_a_band_and_no_source_no_advice():
-    assert set(SFT_BANDS) == set(method_names()) - {"adapter"}
+    assert set(SFT_BANDS) == set(method_names())
     assert advice("prefix", 1.0, "dpo") is None
-    assert advice("lora", 1.0, "pretrain") is None and advice("lora", 1.0, model="tiny") is None
+    assert advice("lora", 1.0, "pretrain") is None
+
+
+def test_a_small_model_gets_no_advice_meant_for_billions_of_parameters():
+    assert advice("lora", 2e-3, parameters=1_900_000) is None
+    assert "is above the usual" in advice("lora", 2e-3, parameters=SMALL)

@@ -117,3 +117,10 @@ def test_the_table_writes_numbers_as_reports_do_and_lets_no_data_steer_the_termi
     text = shown.get()
     assert "75.0% [" in text and "+25.0\u00a0points" in text
     assert "\x1b" not in text and "topic=a⟦U+001B⟧[31m" in text
+    assert "where the better answer is the shorter one: 100.0% [" in text
+    (tmp_path / "reward.json").write_text(
+        json.dumps(judge_pairs([line(n, 0.5, 9, 5) for n in range(40)], Config()))
+    )
+    with console.capture() as shown:
+        console.print(reward_table(tmp_path))
+    assert "in none of the pairs is the better answer the shorter one" in shown.get()

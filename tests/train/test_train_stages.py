@@ -8,11 +8,10 @@ import pytest
 from train_world import losses_of, write_prepared
 
 from kit.config.errors import ConfigError, DataError, InvalidRunError
-from kit.config.schema import Config, Model
+from kit.config.schema import Config
 from kit.models.loading import load_tokenizer
 from kit.train.examples import tokenise
 from kit.train.metrics import read_metrics
-from kit.train.rates import rate_advice
 from kit.train.stages import train
 from kit.train.trackers import check_trackers
 
@@ -266,17 +265,16 @@ def test_the_terminal_shows_our_lines_only(settings, prepared, tmp_path, capfd: 
     assert len(err.splitlines()) <= 5 and "parameters" in err and "the longest batches fit" in err
 
 
-def test_a_rate_outside_the_usual_band_is_advice(settings, prepared, tmp_path, capfd):
+def test_a_rate_outside_the_usual_band_is_advice_but_for_small_models(
+    settings, prepared, tmp_path, capfd, monkeypatch
+):
+    train(settings("lora", learning_rate=2e-3, max_steps=1), tmp_path, prepared, None)
+    assert "advice" not in capfd.readouterr().err, "60 thousand parameters, given as a folder"
+    monkeypatch.setattr("kit.train.rates.SMALL", 0)
     train(settings("lora", learning_rate=2e-3, max_steps=1), tmp_path, prepared, None)
     assert "advice: learning rate 0.002 is above the usual 3e-05 to 0.0001" in " ".join(
         capfd.readouterr().err.split()
     )
-
-
-def test_tiny_gets_no_advice_meant_for_billions_of_parameters(settings):
-    config = settings("lora", learning_rate=2e-3)
-    assert rate_advice(config)
-    assert rate_advice(config.model_copy(update={"model": Model(name="tiny")})) is None
 
 
 def test_it_is_the_projects_settings_that_are_saved(settings, prepared, tmp_path: Path):

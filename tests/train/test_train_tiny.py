@@ -2,6 +2,10 @@
 
 import json
 import multiprocessing
+import os
+import re
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,6 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from kit import cli
 from kit.config.errors import ModelError
 from kit.config.schema import Model
 from kit.config.schema_train import Hardware
@@ -132,8 +137,59 @@ def test_a_build_that_fails_leaves_nothing_behind(dialogues, tmp_path, monkeypat
     assert not list(tmp_path.glob(".tiny*"))
 
 
+@pytest.fixture
+def short_build(dialogues, tmp_path, monkeypatch) -> Path:
+    """The cache in which `build_tiny` builds one that takes a second."""
+    cache, build = tmp_path / "cache", tiny.build_into
+
+    def build_into(folder: Path, rows: list, training: object, seed: int) -> None:
+        build(folder, rows, SHORT, seed, SHAPE, threads=1)
+
+    monkeypatch.setenv("CASEKIT_CACHE", str(cache))
+    monkeypatch.setattr(tiny, "corpus", lambda *_: dialogues[:80])
+    monkeypatch.setattr(tiny, "build_into", build_into)
+    return cache
+
+
+@pytest.mark.slow
+def test_the_build_says_what_it_does_and_nothing_of_its_run(short_build, monkeypatch, capsys):
+    monkeypatch.setattr("kit.train.progress.EVERY_SECONDS", 0.0)  # as if each step took a minute
+    monkeypatch.setenv("COLUMNS", "200")
+    tiny.build_tiny()
+    first, *steps = capsys.readouterr().err.splitlines()
+    assert first == "building tiny, the embedded base model: once, a minute or two"
+    assert steps and all(re.match(r"building tiny, step \d of 4: ", line) for line in steps)
+
+
+@pytest.mark.slow
+def test_a_build_that_is_stopped_says_what_comes_next_and_leaves_nothing(
+    short_build, tmp_path, monkeypatch, capsys
+):
+    from transformers.trainer_callback import CallbackHandler
+
+    step = CallbackHandler.on_step_begin
+
+    def stopped(*rest):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(*rest)
+
+    project = tmp_path / "project"
+    (project / "conf").mkdir(parents=True)
+    (project / "conf/project.yaml").write_text("data: {sources: [{path: rows.jsonl}]}\n")
+    monkeypatch.setattr(CallbackHandler, "on_step_begin", stopped)
+    for command in (["run"], ["data", "prepare"]):
+        monkeypatch.setattr(sys, "argv", ["casekit", *command, "--project", str(project)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 75
+        said = " ".join(capsys.readouterr().err.split())
+        assert "tiny is not built: the next command that needs it begins anew" in said
+        assert "the same command begins again" in said and "--resume" not in said
+        assert [path.suffix for path in short_build.iterdir()] == [".lock"]
+
+
 def test_what_it_was_made_of_is_written_beside_it(dialogues, tmp_path, monkeypatch):
-    def no_training(config, root, prepared, task_score):
+    def no_training(config, root, prepared, task_score, called):
         golden = root / "golden"
         golden.mkdir()
         (golden / "golden.json").write_text("{}")

@@ -6,6 +6,7 @@ the answer is the exit status, negative for a signal.
 """
 
 import ctypes
+import gc
 import json
 import os
 import re
@@ -238,6 +239,8 @@ def serve() -> None:
     import kit.train.setup
 
     assert kit.cli and kit.pipeline
+    gc.collect()
+    gc.freeze()  # a fork that collects garbage would copy every page of what was imported
     for line in sys.stdin:
         asked = json.loads(line)
         child = os.fork()
