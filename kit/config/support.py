@@ -153,8 +153,7 @@ REFUSALS: tuple[Refusal, ...] = (
         what="`prefix` or `prompt` with `hardware.sharding: zero3`",
         key=("hardware", "sharding"),
         holds=lambda chosen: chosen.hardware.sharding == "zero3" and chosen.method.name in SOFT_PROMPTS,
-        reason="virtual tokens are read outside the module that holds them: tried over two processes, "
-        "training stands still",
+        reason="tried over two processes on CPUs, training stands still",
         hint="set it to zero2 or none (each process then holds the base), or method to lora",
     ),
     Refusal(
