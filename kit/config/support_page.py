@@ -101,12 +101,16 @@ def markdown_page(record: Record) -> str:
     parts += _table("method", plain, [(stage, stage, "") for stage in stages], record)
     parts += ["", "## LoRA with something added", ""]
     parts += _table("`method`", added, [(stage, stage, "") for stage in tried], record)
-    parts += ["", "## Settings that a method may not bear, with sft where no stage is named", "", _SHARDED]
+    parts += ["", "## Settings that a method may not bear, with sft", "", _SHARDED]
     rows = list(dict.fromkeys(cell.method for cell in settings))
-    columns = [(f"`{option}`", "sft", option) for option in options]
-    others = dict.fromkeys((cell.stage, cell.option) for cell in record.trained if cell in settings)
-    columns += [(f"`{option}`, {stage}", stage, option) for stage, option in others if stage != "sft"]
-    parts += _table("method", rows, columns, record)
+    parts += _table("method", rows, [(f"`{option}`", "sft", option) for option in options], record)
+    shared = [cell for cell in record.trained if cell.option and cell.stage != "sft"]
+    columns = [
+        (f"{stage}, `{option}`", stage, option)
+        for stage, option in dict.fromkeys((cell.stage, cell.option) for cell in shared)
+    ]
+    parts += ["", "## Shared out, with other stages", ""]
+    parts += _table("method", list(dict.fromkeys(cell.method for cell in shared)), columns, record)
     parts += ["", "## Refused", ""]
     parts += [
         f"{number}. {refusal.what}: {refusal.reason}. Instead: {refusal.hint}."
