@@ -7,7 +7,7 @@ from kit.config.explain import Finding, dotted, unknown_choice
 from kit.config.schema import Config, Evaluate
 from kit.config.schema import Model as ModelSettings
 from kit.config.schema_grpo import Grpo
-from kit.config.schema_train import Stage, Train
+from kit.config.schema_train import Hardware, Stage, Train
 from kit.config.tree import Tree, mapping_at, section_at
 from kit.config.yaml_lines import Key
 
@@ -67,7 +67,7 @@ def check_grpo(tree: Tree, metrics: list[str]) -> list[Finding]:
             if name != "rewards" and getattr(grpo, name) != getattr(Grpo(), name)
         ]
     found = [*_rewards(grpo, metrics), *_nothing_to_reward(grpo, train, metrics)]
-    return [*found, *_batch(grpo, train), *_rest(grpo, tree)]
+    return [*found, *_batch(grpo, train), *_shares(grpo, train, tree), *_rest(grpo, tree)]
 
 
 def _rewards(grpo: Grpo, metrics: list[str]) -> Iterator[Finding]:
@@ -112,6 +112,24 @@ def _batch(grpo: Grpo, train: Tree) -> Iterator[Finding]:
             "set it to false: prompts of like length share a batch",
             needs_rest=True,
         )
+
+
+def _shares(grpo: Grpo, train: Tree, tree: Tree) -> Iterator[Finding]:
+    """A batch of which several processes cannot each have whole groups of answers."""
+    hardware = section_at(tree, "hardware", Hardware)
+    batch = train.get("global_batch_size", Train().global_batch_size)
+    if hardware is None or not isinstance(batch, int):
+        return
+    processes, group = hardware.world_size, grpo.num_generations
+    if batch % group or batch % processes or batch // processes % group == 0:
+        return  # the first two are said elsewhere
+    yield Finding(
+        ("train", "global_batch_size"),
+        f"`train.global_batch_size` is {batch}: {batch // group} prompts with {group} answers each, which "
+        f"{processes} processes cannot share evenly, and answers to a prompt are rewarded together",
+        f"make it a multiple of {group * processes}",
+        needs_rest=True,
+    )
 
 
 def _rest(grpo: Grpo, tree: Tree) -> Iterator[Finding]:

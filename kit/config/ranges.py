@@ -15,12 +15,14 @@ Range = tuple[float, float]
 RANGES: dict[str, Range] = {
     **dict.fromkeys(
         (
-            "answer_length", "brier_score", "calibration_error", "closed_accuracy", "contradiction",
-            "disclosure_rate", "escalation_recall", "exact_match", "final_number", "glossary_adherence",
-            "judge", "label_set_f1", "language_fidelity", "locale_form", "macro_f1", "memorised_secrets",
-            "number_fidelity", "over_refusal_rate", "over_triage", "placeholder_fidelity",
-            "recommendation_accuracy", "refusal_rate", "repetition", "resolution_rate", "risk_coverage",
-            "rouge_l", "slot_accuracy", "token_f1", "under_triage", "violation_rate",
+            "answer_length", "brier_score", "calibration_error", "citation_fidelity", "closed_accuracy",
+            "contradiction", "disclosure_rate", "escalation_recall", "exact_match", "final_number",
+            "glossary_adherence", "hand_over_rate", "judge", "label_set_f1", "label_set_macro_f1",
+            "label_set_precision", "label_set_recall", "language_fidelity", "language_lines", "locale_form",
+            "macro_f1", "memorised_secrets", "number_fidelity", "over_refusal_rate", "over_triage",
+            "placeholder_fidelity", "recommendation_accuracy", "refusal_rate", "repetition",
+            "resolution_rate", "risk_coverage", "rouge_l", "rubric_score", "slot_accuracy", "token_f1",
+            "under_triage", "violation_rate",
         ),
         (0.0, 1.0),
     ),

@@ -186,13 +186,6 @@ REFUSALS: tuple[Refusal, ...] = (
         reason="the stage needs a second model or a second pass beside the one that is shared out",
         hint="set it to none, or but for grpo to zero2; sft and pretrain are sharded",
     ),
-    Refusal(
-        what="`grpo` with several processes",
-        key=("hardware", "num_processes"),
-        holds=lambda chosen: chosen.train.stage == "grpo" and chosen.hardware.world_size > 1,
-        reason="grpo draws and compares its answers in one process",
-        hint="set it, and hardware.num_machines, to 1",
-    ),
 )
 """All of them; the support page lists them in this order."""
 

@@ -15,8 +15,6 @@ from kit.config.methods import method_names
 from kit.config.support import REFUSALS
 
 RECORD = "support.json"
-PROCESSES = "two processes"
-"""The option of a combination that is refused with more than one process."""
 
 
 class Trained(NamedTuple):
@@ -80,7 +78,7 @@ checkpoint loads and answers; tests of its own check that what is rewarded becom
 """
 _NOTE = """\
 `1, 2` says that a combination was trained with one process and with two, each with a copy of the model; what
-is refused has the numbers of its reasons, [listed below](#refused). `1; 2 refused` is trained with one alone.
+is refused has the numbers of its reasons, [listed below](#refused).
 """
 _SHARDED = """\
 `fsdp`, `zero2` and `zero3` are values of `hardware.sharding`, over two processes on CPUs.
@@ -92,7 +90,7 @@ def markdown_page(record: Record) -> str:
     cells: list[Trained | Refused] = [*record.trained, *record.refused]
     stages = list(dict.fromkeys(cell.stage for cell in cells))
     methods = list(dict.fromkeys(cell.method for cell in cells))
-    settings = [cell for cell in cells if cell.option not in ("", PROCESSES)]
+    settings = [cell for cell in cells if cell.option]
     options = list(dict.fromkeys(cell.option for cell in settings))
     plain = [name for name in method_names() if name in methods]
     added = [name for name in methods if name not in plain]
@@ -135,10 +133,7 @@ def _table(title: str, methods: list[str], columns: list[tuple[str, str, str]], 
 def _cell(record: Record, of: tuple[str, str, str]) -> str:
     """What is said of one combination: with how many processes it was trained, or why it is refused."""
     counts = ", ".join(map(str, sorted(cell.processes for cell in record.trained if cell[:3] == of)))
-    if not counts:
-        return f"refused ({why})" if (why := _numbers(record, of)) else "not tried"
-    alone = _numbers(record, (of[0], of[1], PROCESSES)) if not of[2] else ""
-    return f"{counts}; 2 refused ({alone})" if alone else counts
+    return counts or (f"refused ({why})" if (why := _numbers(record, of)) else "not tried")
 
 
 def _numbers(record: Record, of: tuple[str, str, str]) -> str:

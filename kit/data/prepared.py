@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-_PREPARE = "run: casekit data prepare"
+_PREPARE = "run: casekit data prepare (and the same key=value words, if any)"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 A batch that waits for its longest answer computes mostly what nobody reads. Here a batch has places, and a
 prompt is read once, when it takes one. Keys and values stand in columns, one for every step: each place
 writes what it said into the same column, and a mask says which columns are its own. What all prompts begin
-with, such as a system message, is read once for all of them.
+with, such as a system message, is read once for all of them. All places look at the columns of the longest
+answer, so one that outlasts the others is set aside for a while, to go on among its like.
 """
 
 import inspect
@@ -17,10 +18,17 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from kit.evaluate.sampling import Choose
+from kit.drawing import Choose
+from kit.evaluate.columns import ColumnLayer, Columns, empty_columns
 
 _COLUMNS = 64
 """So many columns at least are added at a time; adding copies what is there."""
+
+_OUTLASTS = 1.5
+"""An answer that is so many times as long as those that are complete were on average outlasts them."""
+
+_ASIDE = 4
+"""So many places for one answer set aside, which is kept in memory: more of them go on together."""
 
 _ADDED = ("sdpa", "eager")
 """Ways of attention that add a mask to their weights."""
@@ -107,7 +115,7 @@ class ContinuousBatch:
         self.places: list[Row | None] = []
         self.begins: list[int] = []
         """The first column of each place's own."""
-        self.columns = _Columns()
+        self.columns = Columns()
         self.cache = Cache(layers=[])
         self.beginning = list(beginning)
         self.begun: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -116,10 +124,20 @@ class ContinuousBatch:
         """Which columns are a place's own: [places, columns]."""
         self.takes_weights = base.is_backend_compatible() and self.config._attn_implementation in _ADDED
 
+        self.aside: list[tuple[Row, DynamicCache]] = []
+        """Answers that were set aside, with their keys and values."""
+        self.came_back: set[Row] = set()
+        self.complete, self.their_tokens = 0, 0
+
     @property
     def rows(self) -> list[Row]:
         """Those that are being answered."""
         return [row for row in self.places if row is not None]
+
+    @property
+    def unfinished(self) -> list[Row]:
+        """Those, and the ones that were set aside."""
+        return [*self.rows, *(row for row, _ in self.aside)]
 
     def admit(self, rows: Sequence[Row], places: int) -> list[Row]:
         """Read prompts, and what was answered to them before; the answers go on with `step`.
@@ -170,6 +188,38 @@ class ContinuousBatch:
     def shrink(self) -> None:
         """Give up the places that are free: each costs as much as one that is not."""
         self._arrange(len(self.rows), 0)
+
+    def set_aside(self, places: int) -> None:
+        """Take out answers that outlast the others; let them go on once they are enough.
+
+        Args:
+            places: how many the batch has from now on.
+        """
+        usual = self.their_tokens / self.complete if self.complete else self.most
+        for place, row in enumerate(self.places):
+            if row and len(row.said) > _OUTLASTS * usual and row not in self.came_back:
+                own = self.mask[place].nonzero()[:, 0]
+                kept = DynamicCache(config=self.config)
+                for number, layer in enumerate(self.cache.layers):
+                    pair = (
+                        part[place : place + 1].index_select(2, own) for part in (layer.keys, layer.values)
+                    )
+                    kept.update(*pair, number)
+                self.aside.append((row, kept))
+                self.places[place] = None
+        if len(self.aside) >= max(1, places // _ASIDE) and len(self.unfinished) <= places:
+            self.bring_back(places)
+
+    def bring_back(self, places: int) -> None:
+        """Let the answers that were set aside go on, in a batch of so many places or more."""
+        longest = max(kept.get_seq_length() for _, kept in self.aside)
+        self._make_room(max(places, len(self.unfinished)), longest)
+        while self.aside:
+            row, kept = self.aside[0]
+            own = torch.ones(1, kept.get_seq_length(), dtype=torch.bool, device=self.device)
+            self._put([row], [0], kept, own)
+            self.came_back.add(row)
+            del self.aside[0]  # not before: who is put back while memory runs out is there once
 
     def _read(self, rows: Sequence[Row]) -> tuple[DynamicCache, torch.Tensor, torch.Tensor]:
         """Keys and values, mask [rows, longest], and scores of the next token [rows, vocabulary]."""
@@ -225,6 +275,8 @@ class ContinuousBatch:
         complete = [row for row, token in zip(rows, tokens, strict=True) if self._completes(row, token)]
         for row, token in zip(rows, tokens, strict=True):
             row.said.append(token)
+        self.complete += len(complete)
+        self.their_tokens += sum(len(row.said) for row in complete)
         return complete
 
     def _share(self, rows: Sequence[Row], seconds: float) -> None:
@@ -255,10 +307,10 @@ class ContinuousBatch:
             self.places[place], self.begins[place] = row, begin
         self._narrow()
 
-    def _layer_like(self, made: DynamicLayer) -> "_Layer":
+    def _layer_like(self, made: DynamicLayer) -> ColumnLayer:
         places, columns = self.mask.shape
-        keys, values = (_zeros(kept, places, columns) for kept in (made.keys, made.values))
-        return _Layer(self.columns, keys, values)
+        keys, values = (empty_columns(kept, places, columns) for kept in (made.keys, made.values))
+        return ColumnLayer(self.columns, keys, values)
 
     def _arrange(self, places: int, width: int) -> None:
         """Move the rows to the first of so many places, and their columns to the left, with room for more."""
@@ -275,7 +327,7 @@ class ContinuousBatch:
         for layer in self.cache.layers:
             for name in ("keys", "values"):
                 before = getattr(layer, name)
-                after = _zeros(before, places, columns)
+                after = empty_columns(before, places, columns)
                 after[: len(kept), :, span] = before[kept, :, begin:end]
                 setattr(layer, name, after)
         self.begins = [self.begins[place] - begin + shift for place in kept] + [0] * (places - len(kept))
@@ -289,39 +341,6 @@ class ContinuousBatch:
         self.columns.begin = min(own, default=self.columns.end)
 
 
-@dataclass
-class _Columns:
-    """The columns that are looked at: from `begin`, and the next one to be written is `end`."""
-
-    begin: int = 0
-    end: int = 0
-
-
-class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is not type checked
-    """Keys and values of a layer, [places, heads, columns, size], written in place."""
-
-    def __init__(self, columns: _Columns, keys: torch.Tensor, values: torch.Tensor) -> None:
-        super().__init__()
-        self.columns, self.keys, self.values, self.is_initialized = columns, keys, values, True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the next column; all that are looked at."""
-        begin, end = self.columns.begin, self.columns.end
-        self.keys[:, :, end : end + 1] = key_states
-        self.values[:, :, end : end + 1] = value_states
-        return self.keys[:, :, begin : end + 1], self.values[:, :, begin : end + 1]
-
-    def get_seq_length(self) -> int:
-        """How many columns are looked at."""
-        return self.columns.end - self.columns.begin
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Their number with the new ones, and the first of them."""
-        return self.get_seq_length() + query_length, 0
-
-
 def padded(
     rows: Sequence[list[int]], pad_token_id: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -331,11 +350,6 @@ def padded(
     ids = [[pad_token_id] * (length - len(row)) + row for row in rows]
     mask = [[0] * (length - len(row)) + [1] * len(row) for row in rows]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-
-
-def _zeros(like: torch.Tensor, places: int, columns: int) -> torch.Tensor:
-    # Not left unset: a masked column has no weight, but no weight times NaN is NaN.
-    return like.new_zeros(places, like.shape[1], columns, like.shape[3])
 
 
 def _base(model: Any) -> Any:

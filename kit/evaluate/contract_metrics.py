@@ -4,7 +4,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
-from kit.evaluate.contract_parts import Count, Decoding, Estimate, Outcome, closed
+from kit.evaluate.contract_parts import Count, Decoding, Estimate, Outcome, Share, closed
 from kit.hooks import About
 
 
@@ -93,6 +93,29 @@ class Slice(TypedDict):
 
 
 @closed
+class StillFaultless(TypedDict):
+    """Conversations with one system at one turn."""
+
+    at_risk: Count
+    """Those that are followed at this turn and had no fault before it."""
+    first: Count
+    """Those of them whose first fault is here."""
+    estimate: Share
+    """The share that is without a fault up to and with this turn (Kaplan–Meier)."""
+    low: Share
+    high: Share
+
+
+@closed
+class Turn(TypedDict):
+    """One turn of the conversations that were scored at more than one."""
+
+    turn: Count
+    base: StillFaultless
+    tuned: StillFaultless
+
+
+@closed
 class Trivial(TypedDict):
     """A trivial system beside the two; all null where it has no figure."""
 
@@ -143,3 +166,5 @@ class Metric(TypedDict):
     """The comparison once more with the group as the unit, where prompts share groups."""
     harm: dict[str, str] | None
     """What the policy calls each severity."""
+    turns: NotRequired[list[Turn]]
+    """Of rates, where the turns of a conversation are prompts of their own."""

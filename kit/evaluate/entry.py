@@ -24,6 +24,7 @@ def metric_entry(
     by_group: Mapping[str, Any] | None = None,
     baselines: Mapping[str, Any] | None = None,
     ratio: Mapping[str, Any] | None = None,
+    turns: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """An entry with every field of `kit.evaluate.contract.Metric`; what a metric does not have is empty.
 
@@ -47,6 +48,7 @@ def metric_entry(
         "severities": severities,
         "harm": harm,
         "baselines": baselines or {},
+        **({"turns": list(turns)} if turns else {}),
     }
 
 

@@ -19,10 +19,11 @@ from kit.config.schema import Sampling
 from kit.data.chat_template import control_pattern
 from kit.data.render import stop_ids
 from kit.data.turns import thought_end
+from kit.drawing import Choose, Chooses
 from kit.evaluate.batching import BatchSize, in_batches, longest_first
 from kit.evaluate.continuous import ContinuousBatch, Row, adds_to_prompts, padded, shared_beginning, why_not
 from kit.evaluate.prompts import Prompt
-from kit.evaluate.sampling import Choose, Chooses, Decoding, chooser
+from kit.evaluate.sampling import Decoding, chooser
 from kit.evaluate.vllm_engine import VllmSystem
 
 _SHARE = 8
@@ -161,13 +162,13 @@ def _continuously(
     waiting = longest_first(rows)
     begin = partial(ContinuousBatch, model, choose, stops, most, pad, shared_beginning(model, rows))
     batch = begin()
-    while waiting or batch.rows:
-        tried = min(size.prompts, len(batch.rows) + len(waiting))
+    while waiting or batch.unfinished:
+        tried = min(size.prompts, len(batch.unfinished) + len(waiting))
         complete: list[Row] = []
         if size.attempt(partial(_go_on, batch, waiting, size.prompts, complete)):
             size.answered(len(complete))
         else:
-            waiting = longest_first([*batch.rows, *waiting])
+            waiting = longest_first([*batch.unfinished, *waiting])
             size.fell_short(tried, waiting[0].length, tell)
             batch = begin()
         if complete:
@@ -180,10 +181,13 @@ def _go_on(batch: ContinuousBatch, waiting: list[Row], places: int, complete: li
     Args:
         complete: gets the rows that are.
     """
-    free = places - len(batch.rows)
     if waiting:
-        complete += batch.admit(waiting[:free], places)
-        del waiting[:free]
+        batch.set_aside(places)
+        if free := places - len(batch.rows):
+            complete += batch.admit(waiting[:free], places)
+            del waiting[:free]
+    elif batch.aside:
+        batch.bring_back(0)
     else:
         batch.shrink()
     enough = max(1, len(batch.rows) // _SHARE)

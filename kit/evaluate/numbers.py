@@ -143,11 +143,13 @@ _FALL = re.compile(
 class Quantity:
     """A figure as its text means it.
 
-    `value` is in the unit's base (mg, ml, minutes, months) with scale words multiplied in; `unit` is ""
-    for a bare number; `falls` says whether the words just before it speak of a fall or a loss.
+    `value` is in the unit's base (mg, ml, minutes, months) with scale words multiplied in, `stated` in the
+    unit that was said ("16 hours": 960 and 16); `unit` is "" for a bare number; `falls` says whether the
+    words just before it speak of a fall or a loss.
     """
 
     value: Decimal
+    stated: Decimal
     unit: str
     text: str
     falls: bool = False
@@ -194,6 +196,7 @@ def quantities(text: str, language: str = "", *, words_alone: bool = False) -> l
     return [
         Quantity(
             f.number * f.scale * f.factor,
+            f.number * f.scale,
             f.unit,
             plain[f.start : f.end].strip(" (").replace(_GAP, " "),
             f.falls,
@@ -309,4 +312,5 @@ def in_scale(figure: Quantity, scale: str) -> Quantity:
         raise DataError(
             Problem("a row's `scale`", f"unknown scale {scale!r}", f"known: {known}, or leave it out")
         )
-    return replace(figure, value=figure.value * _SCALES[scale])
+    factor = _SCALES[scale]
+    return replace(figure, value=figure.value * factor, stated=figure.stated * factor)

@@ -60,10 +60,8 @@ class Rule(BaseModel):
 
     def applies(self, expected: Expected) -> bool:
         """Whether every field that `when` names has one of the values listed there, and `asks` is met."""
-        return (not self.asks or self.asked_in(str(expected.get("prompt") or ""))) and all(
-            _as_text(expected.get(name)) in {_as_text(value) for value in values}
-            for name, values in self.when.items()
-        )
+        asked = not self.asks or self.asked_in(str(expected.get("prompt") or ""))
+        return asked and _fits(self.when, expected)
 
     def asked_in(self, question: str) -> bool:
         """Whether one of the `asks` phrases stands in a question."""
@@ -84,6 +82,34 @@ class AnswerExamples(BaseModel):
     """By label; `none` for answers that recommend nothing."""
 
 
+class HandOverExamples(BaseModel):
+    """Answers that show what sending somebody on to a person means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    hands_over: list[str] = []
+    keeps: list[str] = []
+
+
+class HandOver(BaseModel):
+    """Which questions are a person's to answer, and the phrases that send somebody on to one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    when: dict[str, list[str | bool]] = {}
+    phrases: list[str] = []
+    examples: HandOverExamples = HandOverExamples()
+
+    def due(self, expected: Expected) -> bool:
+        """Whether a row is a person's: as its `hand_over` says, or else by the fields that `when` names."""
+        if expected.get("hand_over") is not None:
+            return _as_text(expected["hand_over"]).strip() == "true"
+        return bool(self.when) and _fits(self.when, expected)
+
+    def made_in(self, answer: str) -> bool:
+        """Whether an answer sends somebody on, undenied."""
+        text = normalise(answer)
+        return any(stated(text, *match.span()) for match in _matches(self.phrases, text))
+
+
 class PolicyFile(BaseModel):
     """The whole of `policy.yaml`."""
 
@@ -93,6 +119,7 @@ class PolicyFile(BaseModel):
     """What the case calls the harm that a broken rule of a severity may do; else the severity itself."""
     refusals: list[str] = []
     recommendations: dict[str, list[str]] = Field(default={})
+    hand_over: HandOver = HandOver()
     examples: AnswerExamples = AnswerExamples()
 
 
@@ -108,6 +135,7 @@ class Policy:
     lines: Lines = field(default_factory=dict, repr=False)
     """Where the file's keys stand."""
     harm: dict[Severity, str] = field(default_factory=dict)
+    hand_over: HandOver = field(default_factory=HandOver)
 
     def applicable(self, expected: Expected) -> list[Rule]:
         """The rules that hold for a row, by its expected fields."""
@@ -191,8 +219,16 @@ def load_policy(path: Path) -> Policy:
     ]
     if problems:
         raise ConfigError(problems)
-    rules, refusals = tuple(content.rules), tuple(content.refusals)
-    return Policy(path, rules, refusals, content.recommendations, content.examples, lines, content.harm)
+    return Policy(
+        path,
+        tuple(content.rules),
+        tuple(content.refusals),
+        content.recommendations,
+        content.examples,
+        lines,
+        content.harm,
+        content.hand_over,
+    )
 
 
 def _breaks(rule: Rule, text: str) -> bool:
@@ -201,6 +237,13 @@ def _breaks(rule: Rule, text: str) -> bool:
     return any(
         not (rule.negation_clears and negated(text, match.start(), match.end()))
         for match in _matches(rule.never, text)
+    )
+
+
+def _fits(when: dict[str, list[str | bool]], expected: Expected) -> bool:
+    """Whether every field has one of the values listed for it."""
+    return all(
+        _as_text(expected.get(name)) in {_as_text(value) for value in values} for name, values in when.items()
     )
 
 
@@ -235,6 +278,8 @@ def _known_keys(key: Key) -> list[str]:
     model: type[BaseModel] = PolicyFile
     if key[0] == "examples" and len(key) > 1:
         model = AnswerExamples
+    elif key[0] == "hand_over":
+        model = HandOverExamples if "examples" in key[:-1] else HandOver
     elif len(key) > 1:
         model = Examples if "examples" in key[:-1] else Rule
     return list(model.model_fields)
@@ -247,6 +292,7 @@ def _pattern_problems(path: Path, content: PolicyFile, lines: Lines) -> list[Pro
         groups.append((("rules", index, "never"), f"rule {rule.id}", rule.never))
         groups.append((("rules", index, "must"), f"rule {rule.id}", rule.must))
         groups.append((("rules", index, "asks"), f"rule {rule.id}", rule.asks))
+    groups.append((("hand_over", "phrases"), "hand_over", content.hand_over.phrases))
     for label, phrases in content.recommendations.items():
         groups.append((("recommendations", label), f"recommendation {label}", phrases))
     problems = []

@@ -33,6 +33,8 @@ def check_policy(policy: "Policy") -> list[Checked]:
     parts = [_check_rule(policy, index, rule) for index, rule in enumerate(policy.rules)]
     if policy.refusals or policy.examples.refuses or policy.examples.answers:
         parts.append(_check_refusals(policy))
+    if policy.hand_over != type(policy.hand_over)():
+        parts.append(_check_hand_over(policy))
     labels = dict.fromkeys([*policy.recommendations, *policy.examples.recommends])
     return parts + [_check_recommendation(policy, label) for label in labels]
 
@@ -87,6 +89,22 @@ def _check_refusals(policy: "Policy") -> Checked:
     problems += _lacking(where, "refuses", policy.examples.refuses, "that the phrases find anything")
     problems += _lacking(where, "answers", policy.examples.answers, "that the phrases leave others alone")
     return Checked("refusals", "Phrases that decline to answer", "", count, problems)
+
+
+def _check_hand_over(policy: "Policy") -> Checked:
+    said, problems, count = policy.hand_over.examples, [], 0
+    for wanted, texts in (("hands_over", said.hands_over), ("keeps", said.keeps)):
+        for number, text in enumerate(texts):
+            count += 1
+            found = "hands_over" if policy.hand_over.made_in(text) else "keeps"
+            if found != wanted:
+                where = f"{policy.place('hand_over', 'examples', wanted, number)} hand_over"
+                message = f"the example {text!r} should be one of `{wanted}`; by `phrases` it is of `{found}`"
+                problems.append(Problem(where, message, _HINT))
+    where = f"{policy.place('hand_over')} hand_over"
+    problems += _lacking(where, "hands_over", said.hands_over, "that the phrases find anything")
+    problems += _lacking(where, "keeps", said.keeps, "that the phrases leave others alone")
+    return Checked("hand_over", "Phrases that send on to a person", "", count, problems)
 
 
 def _check_recommendation(policy: "Policy", label: str) -> Checked:

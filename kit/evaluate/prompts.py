@@ -41,6 +41,12 @@ class Prompt:
         return prompt_ids(self.messages, tokenizer, self.tools, self.thinks)
 
     @property
+    def turn(self) -> int:
+        """Which turn of its dialogue is asked, from 1 on."""
+        asked = [message for message in self.messages if message["role"] == "user"]
+        return max(1, len(asked))
+
+    @property
     def reference(self) -> "Reference":
         """What metrics read: `expected`, with `answer` and `prompt` (the last user message)."""
         asked = [message["content"] for message in self.messages if message["role"] == "user"]

@@ -1,19 +1,16 @@
 """How a token is chosen from a model's scores: the likeliest, or one drawn with the prompt's own numbers."""
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from transformers import LogitsProcessor
 
 from kit.config.schema import Sampling
+from kit.drawing import Choose, uniforms
 
 Decoding = Literal["greedy", "sampled"]
-Choose = Callable[[torch.Tensor, Sequence[str], Sequence[int]], torch.Tensor]
-"""(scores [rows, vocabulary], ids of the rows' prompts, how many tokens each has) -> tokens [rows]."""
 
 
 def chooser(
@@ -22,8 +19,6 @@ def chooser(
     """What chooses the tokens of answers to the prompts `ids`, of `most_tokens` at most."""
     if decoding == "greedy":
         return _likeliest
-    # transformers' own sampling takes its random numbers from one generator a process, so that an answer
-    # would depend on the batch it was made in. Here each prompt has its own numbers, from seed and id.
     return partial(_drawn, {id_: uniforms(seed, id_, most_tokens) for id_ in ids}, sampling)
 
 
@@ -69,27 +64,3 @@ def _ranked(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, to
     among = probabilities.topk(count, dim=-1, sorted=False).indices.sort(dim=-1).values
     ranked, order = probabilities.gather(-1, among).sort(dim=-1, descending=True, stable=True)
     return ranked, among.gather(-1, order)
-
-
-def uniforms(seed: int, id_: str, count: int) -> "np.ndarray[Any, Any]":
-    """A prompt's own uniform random numbers; the first ones are the same for any count."""
-    return np.random.default_rng(own_seed(seed, id_)).random(count)
-
-
-def own_seed(seed: int, id_: str) -> int:
-    """A prompt's own 64 bits, so that its answer does not depend on which others are asked."""
-    digest = hashlib.sha256(f"{seed}:{id_}".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
-
-
-class Chooses(LogitsProcessor):  # type: ignore[misc]  # transformers is not type checked
-    """Has `model.generate` take what `choose` chooses, by leaving only that token possible."""
-
-    def __init__(self, choose: Choose, ids: Sequence[str], prompt_length: int) -> None:
-        self.choose, self.ids, self.prompt_length = choose, ids, prompt_length
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Scores [batch, vocabulary] with all but the chosen token at minus infinity."""
-        steps = [input_ids.shape[1] - self.prompt_length] * len(self.ids)
-        chosen = self.choose(scores, self.ids, steps)
-        return torch.full_like(scores, -torch.inf).scatter(-1, chosen[:, None], 0.0)

@@ -30,6 +30,7 @@ from kit.evaluate.prompts import Prompt
 from kit.evaluate.severity import count_severities, harm_of, names_rules
 from kit.evaluate.timing import SYSTEMS, response_time_entry, summarise_latency, unscored_response_time
 from kit.evaluate.training import look_through
+from kit.evaluate.turns import by_turn
 from kit.evaluate.validity import (
     UNPARSABLE,
     WRONG_LANGUAGE,
@@ -306,9 +307,12 @@ def compare_metric(
     kind = metric.kind or ("rate" if seen <= {0.0, 1.0} else "score")
     told = [result.items if result.counts is None else result.counts for result in (base, tuned)]
     better = metric.higher_is_better
-    of_groups = None
+    of_groups = turns = None
     if kind == "rate":
         of_groups = by_group(told[0], told[1], groups, higher_is_better=better, settings=settings)
+        asked = [prompt.turn for prompt in prompts]
+        how: dict[str, Any] = {"higher_is_better": better, "confidence": settings.confidence}
+        turns = by_turn(told[0], told[1], groups, asked, **how)
     return compared_entry(
         told,
         groups,
@@ -321,6 +325,7 @@ def compare_metric(
         higher_is_better=better,
         statistic=base.statistic,
         by_group=of_groups,
+        turns=turns,
         details=_counts(base, tuned),
     )
 

@@ -9,10 +9,13 @@ from kit.evaluate.metrics import LoadedMetric
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.scores import score_answers
 from kit.evaluate.validity import languages_of
+from kit.train.processes import of_all, rank, world_size
 
 
 class TaskScorer:
     """The golden metric's mean over the prompts; its sign is flipped where lower is better.
+
+    Of several processes each answers some of the prompts, but where each holds a part of the model.
 
     Attributes:
         prompts: answered at once; training lowers it where memory does not hold them.
@@ -34,19 +37,23 @@ class TaskScorer:
 
         config, metric = self.config, self.metric
         training = model.training
+        together = world_size() > 1 and config.hardware.sharding != "none"
         model.eval()
         answers = generate(
             model,
             tokenizer,
-            self.asked,
+            self.asked if together else self.asked[rank() :: world_size()],
             decoding="greedy",
             max_new_tokens=config.evaluate.max_new_tokens,
             batch_size=config.evaluate.batch_size if self.prompts == self.most else self.prompts,
             seed=config.seed,
             sampling=config.evaluate.sampling,
-            together=config.hardware.world_size > 1 and config.hardware.sharding != "none",
+            together=together,
         )
         model.train(training)
+        if not together:
+            given = {answer.id: answer for part in of_all(answers) for answer in part}
+            answers = [given[prompt.id] for prompt in self.asked]
         outputs, finished = [answer.output for answer in answers], [answer.finished for answer in answers]
         mean = score_answers(metric, outputs, finished, self.asked, languages_of(config)).mean
         sign = 1.0 if metric.higher_is_better else -1.0

@@ -10,7 +10,7 @@ _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _SIGN = "[%‰$€£¥]"
 _BESIDE_SIGN = re.compile(rf"(?<={_SIGN})\s*(?=\d)|(?<=\d)\s*(?={_SIGN})")
 
-_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]")
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _DASH_IN_WORD = re.compile("(?<=\\w)[\u2010-\u2013\u2212](?=\\w)")
 # Markdown's bold and italic: "**not** guaranteed", "call **an ambulance**".
 _EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=[^\s*_])|(?<=[^\s*_])[*_]{1,3}(?!\w)")
@@ -20,6 +20,8 @@ _LINE_BREAK = re.compile(r"\s*\n\s*(?![a-zà-öø-ÿ\s])")
 
 def normalise(text: str) -> str:
     """Unicode NFKC, straight apostrophes, plain hyphens in words, no Markdown emphasis, single spaces.
+
+    What is not seen (soft hyphens, joiners, marks of direction) is left out, so that it hides no phrase.
 
     Case and accents stay. A line break stays too, as a line feed, where the next line begins a new
     statement: neither a denial nor a condition reaches from one item of a list into the next.

@@ -44,7 +44,7 @@ class VllmSystem:
         """
         from vllm import SamplingParams
 
-        from kit.evaluate.sampling import own_seed
+        from kit.drawing import own_seed
 
         drawn = (
             {"temperature": sampling.temperature, "top_p": sampling.top_p}

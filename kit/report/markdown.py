@@ -11,6 +11,7 @@ from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
 from kit.report.speed_markdown import labour_cost, response_time
 from kit.report.trust_markdown import calibration_parts, judge_parts
+from kit.report.turns import turns_markdown
 from kit.report.validity_markdown import baselines, leaks
 from kit.report.view import ScoreGroup, ScoreTable, SliceRow, View
 from kit.report.view_evidence import Side, Transcript
@@ -33,6 +34,7 @@ def markdown(view: View) -> str:
     parts += _seeds(view)
     parts += _pairs(view)
     parts += _slices(view.worst_slices, view.names)
+    parts += turns_markdown(view.slices, view.names, escape, table)
     parts += _regressions(view)
     parts += _misses(view)
     parts += _validity(view)

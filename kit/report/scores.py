@@ -17,8 +17,10 @@ from kit.report.formatting import (
     p_value,
     quantity,
 )
+from kit.report.gaps import slice_gaps
 from kit.report.plots import Range, Row
 from kit.report.read import Json
+from kit.report.turns import turn_table
 from kit.report.view import (
     CardMetric,
     ChangeNote,
@@ -165,14 +167,17 @@ def slice_tables(scores: Json) -> list[SliceTable]:
     tables = []
     for metric in _greedy(scores):
         found = sorted(metric.get("slices") or [], key=partial(_badness, metric))
-        if not found:
+        turns = turn_table(metric)
+        if not found and turns is None:
             continue
         shown, left_out = found[:SLICES_SHOWN], len(found) - SLICES_SHOWN
         rows = [_slice_row(metric, part) for part in shown]
         more = (
             f"; {count(left_out)} better ones are left out and stand in report.json" if left_out > 0 else ""
         )
-        tables.append(SliceTable(metric["label"], more, rows, _slice_figure(metric, shown)))
+        gaps = slice_gaps(scores, metric, unit_of(metric))
+        figure = _slice_figure(metric, shown) if shown else None
+        tables.append(SliceTable(metric["label"], more, gaps, turns, rows, figure))
     return tables
 
 

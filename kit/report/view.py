@@ -11,7 +11,7 @@ from kit.evaluate.naming import Names
 from kit.report.calibration import CalibrationCard
 from kit.report.harm import HarmRow
 from kit.report.judge import JudgeCard
-from kit.report.view_evidence import Figure, Misses, PairView, Transcripts
+from kit.report.view_evidence import Figure, Misses, PairView, Transcripts, TurnTable
 from kit.report.view_origin import Conditions, DataCard, Training
 from kit.report.view_release import BaselineView, ReviewsView
 from kit.report.view_speed import LabourCost, Latency
@@ -173,6 +173,9 @@ class SliceTable:
     label: str
     left_out: str
     """How many are not shown, and where they stand; empty where all are."""
+    gaps: list[str]
+    """How far the best and the worst value of each column are apart."""
+    turns: TurnTable | None
     rows: list[SliceRow]
     plot: Figure | None
 

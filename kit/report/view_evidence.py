@@ -18,6 +18,32 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class TurnRow:
+    """Conversations at one turn; pairs are of base and of tuned."""
+
+    turn: str
+    followed: tuple[str, str]
+    """Those followed at this turn that had no fault before it."""
+    first: tuple[str, str]
+    """Those of them whose first fault is here."""
+    base: str
+    base_interval: str
+    tuned: str
+    tuned_interval: str
+
+
+@dataclass(frozen=True)
+class TurnTable:
+    """One metric over the turns of conversations."""
+
+    label: str
+    intro: str
+    """What the figures are."""
+    rows: list[TurnRow]
+    plot: Figure | None
+
+
+@dataclass(frozen=True)
 class PairRow:
     """One metric of a pair, on both systems."""
 

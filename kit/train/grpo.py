@@ -2,8 +2,9 @@
 
 Each round draws several answers to every prompt of a global batch; the better ones of a prompt become
 likelier, the worse ones less likely. What is bent of TRL: prompts are the tokens that serving sends; an
-answer ends where serving stops; the reference is the model as it was before, not one loaded by name; and what
-is drawn depends on the seed and the step alone, so that a run can be continued to the same weights.
+answer ends where serving stops; the reference is the model as it was before, not one loaded by name; and
+what is drawn depends on seed, step and prompt alone, so that a run can be continued to the same weights, and
+shared out among processes, each of which has all answers to its prompts.
 
 Only `kit.train.setup` imports this module: it loads torch, transformers and TRL.
 """
@@ -12,11 +13,10 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
@@ -24,13 +24,13 @@ from kit.config.errors import DataError, Problem
 from kit.config.grpo import longest_answer
 from kit.config.schema import Config
 from kit.data.render import stop_ids
+from kit.files import sha256_json
 from kit.rewards import Reward
 from kit.train.preference import reference_of, settle_copy
+from kit.train.processes import world_size
 from kit.train.prompts import read_row
+from kit.train.rounds import drawing, load_round, save_round
 from kit.train.trainer import RunTrainer, length_grouped_order
-
-GENERATIONS = "generations.pt"
-"""In a checkpoint: how far a round of answers is used up, and the answers that are still to be used."""
 
 
 class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
@@ -97,6 +97,19 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         repeats = self.num_iterations * self.args.steps_per_generation
         return PromptSampler(lengths, prompts, self.num_generations, repeats, self.args.seed)
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """TRL's: a batch is a process's share of a round, whole groups of answers as the settings allow."""
+        loader: DataLoader[Any] = GRPOTrainer.get_train_dataloader(self)
+        return loader
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """The validation prompts; of several processes each has them all, for TRL collects rewards from
+        batches of one size.
+        """
+        if world_size() == 1:
+            return super().get_eval_dataloader(eval_dataset)
+        return DataLoader(self.eval_dataset, self.args.eval_batch_size, collate_fn=self.data_collator)
+
     def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return prompts, None, {}  # they are the tokens that serving sends already
 
@@ -108,6 +121,15 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
             inputs = super()._prepare_inputs(generation_batch)
         self.learned[id(generation_batch)] = inputs
         return inputs
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        first = self.args.process_index * len(prompt_ids)
+        places = [f"{self.state.global_step}-{first + row}" for row in range(len(prompt_ids))]
+        if not self.model.training:
+            places = [f"validation-{sha256_json(prompt)}" for prompt in prompt_ids]
+        most = self.max_completion_length
+        with drawing(self.model, prompt_ids, places, self.args.seed, most, self.temperature):
+            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
         """The batches of the next step."""
@@ -134,8 +156,7 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         It stands as the validation loss: the loss that TRL computes says nothing of how good answers are.
         """
         self.validated = []
-        with seeded(f"{self.args.seed}-validation"):
-            output = super().evaluation_loop(*args, **kwargs)
+        output = super().evaluation_loop(*args, **kwargs)
         output.metrics["eval_loss"] = 0.0 - torch.cat(self.validated).mean().item()
         return output
 
@@ -143,15 +164,15 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         super()._save_optimizer_and_scheduler(output_dir)
         within = self._step % (self.args.steps_per_generation * self.num_iterations)
         left = self._buffered_inputs if within else None
-        torch.save({"step": self._step, "answers": left}, Path(output_dir) / GENERATIONS)
+        save_round(output_dir, self._step, self.args.gradient_accumulation_steps, left)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
-            kept = torch.load(
-                Path(checkpoint) / GENERATIONS, map_location=self.args.device, weights_only=True
+            args = self.args
+            self._step, self._buffered_inputs = load_round(
+                checkpoint, args.gradient_accumulation_steps, args.process_index, args.world_size, args.device
             )
-            self._step, self._buffered_inputs = kept["step"], kept["answers"]
 
     def row_lengths(self, rows: Any) -> list[int]:
         """Tokens of every prompt with the longest answer."""

@@ -6,9 +6,9 @@ Only `kit.train.trainer` imports this module: it loads torch and transformers.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from transformers import Trainer
@@ -16,15 +16,19 @@ from transformers import Trainer
 from kit.config.errors import InvalidRunError, ModelError, Problem
 from kit.files import write_json
 from kit.memory import ran_out, within_memory
+from kit.train.apart import exchange_gradients, keeping_to_itself, pooled
 from kit.train.passes import Batch, PassSize, cut
-from kit.train.shares import as_many_as_others, more_to_come
+from kit.train.processes import highest, of_all
+from kit.train.shares import WEIGHTLESS, as_many_as_others, more_to_come
+
+Made = TypeVar("Made")
 
 
 class GuardedTrainer(Trainer):  # type: ignore[misc]
     """A trainer whose steps are looked after. A trainer of TRL stands behind it.
 
     Where memory runs out, the passes are halved and the step is done again from its beginning: no weight has
-    moved by then, so that it is the step that it would have been.
+    moved by then, so that it is the step that it would have been. Of several processes all halve them.
 
     Attributes:
         run: the run's folder, where a broken batch is left.
@@ -114,49 +118,65 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         Raises:
             ModelError: memory does not hold one row.
         """
-        work: Callable[[], torch.Tensor] = partial(self.pass_through, model, inputs, num_items_in_batch)
-        again = partial(self._again, model, inputs, num_items_in_batch)
-        loss = self.fit(work, again, inputs)
+        loss = self._go_through(model, [inputs], num_items_in_batch, inputs)
+        while loss is None:
+            self.make_smaller(inputs, validating=False)
+            self.forget_step()
+            model.zero_grad()
+            again = [*self.batches[: len(self.losses)], inputs]
+            loss = self._go_through(model, again, num_items_in_batch, inputs)
         self.losses.append(loss)
+        if self.apart and len(self.losses) == len(self.batches):
+            exchange_gradients(model.parameters())
         return loss
 
-    def pass_through(self, model: Any, inputs: Any, items: Any) -> torch.Tensor:
-        """The batch's share of the loss; its gradient is added to that of the step."""
+    @property
+    def apart(self) -> bool:
+        """Whether this is one of several processes that make their passes apart from each other.
+
+        Not where each holds a part of the model, or a batch cannot be cut: there they meet in every pass.
+        """
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        return bool(self.args.world_size > 1 and self.cuts and not sharded)
+
+    def _go_through(self, model: Any, batches: list[Any], items: Any, batch: Any) -> torch.Tensor | None:
+        """The share of the loss of the last of these batches, with the gradients of all; None where memory
+        ran out. How many passes each takes is agreed on before, so that no process waits in them.
+        """
+        planned = [self.passes(one) for one in batches]
+
+        def work() -> torch.Tensor:
+            losses = [self.pass_through(model, passes, items) for passes in planned]
+            return losses[-1]
+
+        return self.attempt(work, batch, validating=False)
+
+    def pass_through(self, model: Any, passes: list[Any], items: Any) -> torch.Tensor:
+        """A batch's share of the loss, from its passes; its gradient is added to that of the step."""
         loss = torch.zeros((), device=self.args.device)
-        passes = self.passes(inputs)
         for number, one in enumerate(passes, 1):
-            alone = more_to_come(self.accelerator, model) if number < len(passes) else nullcontext()
-            with alone:  # processes exchange gradients once a step
+            alone = self.apart or number < len(passes)  # processes exchange gradients once a step
+            forget = self.forgets() if WEIGHTLESS in one else None
+            with more_to_come(self.accelerator, model) if alone else nullcontext():
                 loss += super().training_step(model, one, items)
+            if forget:  # figures of rows that are none
+                forget()
         return loss
 
-    def _again(self, model: Any, inputs: Any, items: Any) -> torch.Tensor:
-        model.zero_grad()
-        for batch in self.batches[: len(self.losses)]:
-            self.pass_through(model, batch, items)
-        return self.pass_through(model, inputs, items)
-
-    def fit(
-        self,
-        work: Callable[[], torch.Tensor],
-        again: Callable[[], torch.Tensor],
-        batch: Any,
-        validating: bool = False,
-    ) -> torch.Tensor:
-        """What `work` gives; halves the passes and does it `again` for as long as memory runs out.
+    def attempt(self, work: Callable[[], Made], batch: Any, validating: bool) -> Made | None:
+        """What `work` makes; None where memory ran out, in this or another of the processes.
 
         Raises:
-            ModelError: they cannot be halved further.
+            ModelError: it ran out where others are left in the middle of a pass, so that it cannot be halved.
         """
-        if self.args.world_size > 1:  # the others would wait for the passes that this one does again
-            return work()
-        forget = self.forgets() if validating else self.forget_step
-        loss = within_memory(work)
-        while loss is None:
-            self.make_smaller(batch, validating)
-            forget()
-            loss = within_memory(again)
-        return loss
+        if not self.apart:
+            made = within_memory(work)
+            if made is None and self.args.world_size > 1:
+                raise self.no_room(batch, validating)
+            return made
+        with keeping_to_itself(self.accelerator):
+            made = within_memory(work)
+        return None if highest(int(made is None)) else made
 
     def make_smaller(self, batch: Any, validating: bool) -> None:
         """Halve the passes.
@@ -196,6 +216,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         Raises:
             ModelError: memory does not hold one row.
         """
+        forget = self.forgets()
 
         def work() -> torch.Tensor:
             parts = cut(inputs, self.count_rows(inputs), self.size.eval_rows) if self.cuts else [inputs]
@@ -209,23 +230,38 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
             return torch.stack(shares).sum() / sum(weights)
 
         weight = self.weight(inputs)
-        loss = self.fit(work, work, inputs, validating=True)
+        loss = self.attempt(work, inputs, validating=True)
+        while loss is None:
+            self.make_smaller(inputs, validating=True)
+            forget()
+            loss = self.attempt(work, inputs, validating=True)
+        if not weight:  # a batch that is none, for a process that had no more
+            forget()
         self.validated_losses.append((loss.detach().float(), weight))
         return loss, None, None
 
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log, with what TRL noted of the passes of all processes."""
+        if self.apart:
+            noted = self._metrics["train" if self.model.training else "eval"]
+            noted.update(pooled(noted))
+        super().log(logs, *args, **kwargs)
+
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Validation, whose loss does not depend on how rows are cut into batches: every labelled token (or
-        row, see `weight`) weighs alike. transformers' own weighs a batch by its rows, and in several
-        processes the last, smaller one as a full one.
+        row, see `weight`) weighs alike, whichever of several processes it went through. transformers' own
+        weighs a batch by its rows, and in several processes the last, smaller one as a full one.
         """
         self.validated_losses = []
         output = super().evaluation_loop(*args, **kwargs)
-        kept = [(loss, weight) for loss, weight in self.validated_losses if weight]
-        if kept:
-            losses = torch.stack([loss for loss, _ in kept]).tolist()
-            weights = [weight for _, weight in kept]
-            shares = [loss * weight for loss, weight in zip(losses, weights, strict=True)]
-            output.metrics["eval_loss"] = sum(shares) / sum(weights)
+        losses = [loss for loss, _ in self.validated_losses]
+        weights = [weight for _, weight in self.validated_losses]
+        own = list(zip(torch.stack(losses).tolist() if losses else [], weights, strict=True))
+        # In the order of the batches, of which each process has every so many-th.
+        whole = [one for turn in zip(*of_all(own), strict=True) for one in turn if one[1]]
+        if whole:
+            shares = [loss * weight for loss, weight in whole]
+            output.metrics["eval_loss"] = sum(shares) / sum(weight for _, weight in whole)
         return output
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
@@ -256,7 +292,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         alone = self.cuts and self.args.world_size == 1
         for batch in self.batches if alone else []:
             model.zero_grad()
-            self.pass_through(model, batch, self.items)
+            self.pass_through(model, self.passes(batch), self.items)
             gradients = [p.grad for p in model.parameters() if p.grad is not None]
             if not all(torch.isfinite(gradient).all() for gradient in gradients):
                 found.append(batch)

@@ -43,22 +43,24 @@ NOTED = ("batch", "probe", "flops_per_token", "peak_flops")
 
 
 def begin_manifest(
-    run: Path,
     config: Config,
     data: dict[str, str],
     base_sha256: str,
     golden_choice: dict[str, Any],
-    resumed_at: int | None,
     place: Mapping[str, Any],
+    name: str,
+    before: Mapping[str, Any],
+    resumed_at: int | None,
 ) -> dict[str, Any]:
     """The manifest as known before the model loads, with a session added to it.
 
     Args:
-        resumed_at: the step that the run continues from; None where it begins. A resumed run keeps when,
-            with which settings and on what it began, and what was measured of it until it is again.
         place: which of several stages it is, and from which run it goes on; see `kit.train.chain`.
+        name: of the run.
+        before: its manifest until now; empty where it begins. A resumed run keeps when, with which settings
+            and on what it began, and what was measured of it until it is again.
+        resumed_at: the step that the run continues from; None where it begins.
     """
-    before = load_manifest(run) if resumed_at is not None else {}
     settings, on = sha256_json(config.model_dump(mode="json")), environment(device(config.hardware))
     session = {
         "started": now(),
@@ -71,7 +73,7 @@ def begin_manifest(
     manifest = {
         **before,
         "schema": 1,
-        "run": run.name,
+        "run": name,
         "status": "running",
         "stage": config.train.stage,
         **place,
@@ -89,7 +91,6 @@ def begin_manifest(
         "batch": before.get("batch"),
     }
     manifest.pop("ended", None)
-    save_manifest(run, manifest)
     return manifest
 
 

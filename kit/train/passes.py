@@ -98,11 +98,12 @@ def recall(run: Path, size: PassSize) -> None:
 
 
 def accumulation(config: Config, size: PassSize) -> int | None:
-    """Passes of a step; None where it depends on how rows are packed."""
+    """Passes of a step, in each process; None where it depends on how rows are packed."""
     if size.tokens is not None:
         return None
     batch = config.train.per_device_train_batch_size
-    return config.train.global_batch_size // batch * -(-batch // size.rows)
+    share = config.train.global_batch_size // config.hardware.world_size
+    return share // batch * -(-batch // size.rows)
 
 
 def reduced(config: Config, size: PassSize) -> str:
@@ -116,19 +117,26 @@ def reduced(config: Config, size: PassSize) -> str:
 
 
 def no_memory(
-    config: Config, tokens: int | None, on: torch.device, doing: str = "forward and backward"
+    config: Config,
+    tokens: int | None,
+    on: torch.device,
+    doing: str = "forward and backward",
+    rows: int = 1,
 ) -> ModelError:
     """The error where not even one row fits, with what helps in the order to try it.
 
     Args:
         tokens: of the row that did not fit; None where memory ran out in no pass that could be halved.
         doing: what was done with it.
+        rows: how many there were, in a pass that could not be halved.
     """
     now = memory_now(on)
     taken = f"{now.used / GIB:.1f} of {now.capacity / GIB:.1f} GiB are taken"
-    what = f"does not hold one row of {tokens:,} tokens, {doing}" if tokens else "ran out between two passes"
+    one = f"{rows} rows" if rows > 1 else "one row"
+    what = f"does not hold {one} of {tokens:,} tokens, {doing}" if tokens else "ran out between two passes"
     shorter = f"a `model.max_length` below {tokens or config.model.max_length:,}"
     ways = [
+        f"fewer than {rows} rows at once" if rows > 1 else "",
         "" if config.train.gradient_checkpointing else "`train.gradient_checkpointing=true`",
         f"{shorter} (`data.over_length` says what becomes of longer rows)",
         "" if config.method.name == "qlora" else "`method=qlora`",

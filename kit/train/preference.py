@@ -8,8 +8,6 @@ and, for ORPO, learn the prompt as well; so here their losses are ours.
 Only `kit.train.setup` imports this module: it loads torch, transformers and TRL.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -54,27 +52,10 @@ class ComparingTrainer(RunTrainer):
         share = rows_in(inputs)
         inputs.pop(WEIGHTLESS, None)
         found = super().compute_loss(model, inputs, return_outputs)
-        if num_items_in_batch is None:
+        if num_items_in_batch is None or not self.model.training:
             return found
         share = share / num_items_in_batch * world_size()  # the mean of processes is taken after
         return (found[0] * share, found[1]) if return_outputs else found * share
-
-
-@contextmanager
-def means_gathered(accelerator: Any) -> Iterator[None]:
-    """Within, a tensor of one entry a row is gathered as its mean: TRL means over what it gathers of the
-    rows, and the passes of the last step may differ in size between processes, which gathering refuses.
-    """
-    original = accelerator.gather
-
-    def gather(tensor: torch.Tensor) -> Any:
-        return original(tensor.mean()[None] if tensor.dim() else tensor)
-
-    accelerator.gather = gather
-    try:
-        yield
-    finally:
-        del accelerator.gather
 
 
 def rows_in(batch: dict[str, Any]) -> int:
@@ -106,10 +87,6 @@ class PairTrainer(ComparingTrainer, LeanTrainer, DPOTrainer):  # type: ignore[mi
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset  # a second rendering could be another one
-
-    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        with means_gathered(self.accelerator):
-            return super()._compute_loss(model, inputs, return_outputs)
 
 
 class FreeTrainer(PairTrainer):
@@ -144,10 +121,9 @@ class FreeTrainer(PairTrainer):
         chosen, rejected = (each.sum(dim=1) / mask[:, 1:].sum(dim=1)).chunk(2)  # means over tokens
         noted = self._metrics["train" if self.model.training else "eval"]
         ahead = (chosen - rejected).detach()
-        means = torch.stack([self.beta * ahead.mean(), (ahead > 0).to(ahead.dtype).mean()])[None]
-        margin, accuracy = self.accelerator.gather(means).mean(dim=0).tolist()
-        noted["rewards/margins"].append(margin)
-        noted["rewards/accuracies"].append(accuracy)
+        means = torch.stack([self.beta * ahead.mean(), (ahead > 0).to(ahead.dtype).mean()])
+        for name, mean in zip(("margins", "accuracies"), means.tolist(), strict=True):
+            noted[f"rewards/{name}"].append(mean)
         if self.loss == "simpo":
             return simpo_loss(chosen, rejected, self.beta, self.gamma).mean()
         return orpo_loss(chosen, rejected, self.beta).mean()

@@ -1,14 +1,15 @@
 """The longest batches that can occur, tried before the first step, so that memory runs out then or never.
 
 What is tried leaves no trace: weights, the optimiser's state, random numbers and noted figures are afterwards
-what they were before.
+what they were before. Of several processes each tries the longest rows of all, for any of them may get these,
+and what does not fit one is halved in all.
 
 Only `kit.train.watch` imports this module: it loads torch.
 """
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -17,10 +18,11 @@ import numpy as np
 import torch
 
 from kit.config.schema import Config
-from kit.memory import ALARM, GIB, Memory, memory_now, within_memory
+from kit.memory import ALARM, GIB, Memory, memory_now
 from kit.train.guard import GuardedTrainer
 from kit.train.packed import packed_row
 from kit.train.passes import Batch, no_memory
+from kit.train.processes import of_all
 from kit.train.saving import random_numbers_kept
 
 
@@ -41,7 +43,7 @@ def probe(trainer: GuardedTrainer, config: Config) -> dict[str, Any]:
     Returns:
         For the manifest: `train` and `validation` with rows and tokens of a pass (validation null without
         rows), `answers` with prompts and tokens (null where the task score does not say), and the memory at
-        its fullest, in GiB, with its share.
+        its fullest, in GiB, with its share; of several processes the fullest one's.
 
     Raises:
         ModelError: memory does not hold one row.
@@ -53,7 +55,8 @@ def probe(trainer: GuardedTrainer, config: Config) -> dict[str, Any]:
         validated = _try(trainer, validating=True) if trainer.eval_dataset is not None else None
         answered = _try_answers(trainer, config)
         peak.look()
-    at = {"memory_gib": round(peak.most.used / GIB, 2), "memory_share": round(peak.most.share, 3)}
+    share, used = max(of_all((peak.most.share, peak.most.used)))
+    at = {"memory_gib": round(used / GIB, 2), "memory_share": round(share, 3)}
     return {"train": trained, "validation": validated, "answers": answered, **at}
 
 
@@ -140,19 +143,23 @@ def _try(trainer: GuardedTrainer, validating: bool) -> dict[str, int]:
     """Run the longest pass, halved until memory holds it; its rows and tokens with padding."""
     while True:
         batch = longest_batch(trainer, validating)
-        run = partial(_validate if validating else _train, trainer, batch)
-        fits = within_memory(run)
+        run = partial(_validate, trainer, batch) if validating else _training_pass(trainer, batch)
+        fits = trainer.attempt(run, batch, validating)
         trainer.model.zero_grad(set_to_none=True)
         if fits:
             return {"rows": trainer.count_rows(batch), "tokens": int(batch["input_ids"].shape[1])}
         trainer.make_smaller(batch, validating)
 
 
-def _train(trainer: GuardedTrainer, batch: Batch) -> bool:
+def _training_pass(trainer: GuardedTrainer, batch: Batch) -> Callable[[], bool]:
     trainer.current_gradient_accumulation_steps = 1
-    items = trainer._get_num_items_in_batch([batch], trainer.args.device)
-    super(GuardedTrainer, trainer).training_step(trainer.model, batch, items)
-    return True
+    items = trainer._get_num_items_in_batch([batch], trainer.args.device)  # processes count together
+
+    def run() -> bool:
+        super(GuardedTrainer, trainer).training_step(trainer.model, batch, items)
+        return True
+
+    return run
 
 
 def _validate(trainer: GuardedTrainer, batch: Batch) -> bool:
@@ -204,7 +211,7 @@ def _try_answers(trainer: GuardedTrainer, config: Config) -> dict[str, int] | No
     tokens = min(score.longest(trainer.processing_class), most or sys.maxsize)
     while True:
         ids = torch.zeros((score.prompts, tokens), dtype=torch.long, device=trainer.args.device)
-        if within_memory(partial(_answer, trainer.model, ids)):
+        if trainer.attempt(partial(_answer, trainer.model, ids), {"input_ids": ids}, validating=True):
             return {"prompts": score.prompts, "tokens": tokens}
         if score.prompts == 1:
             raise no_memory(config, tokens, trainer.args.device, "answering (`evaluate.max_new_tokens`)")

@@ -22,9 +22,14 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
+def rank() -> int:
+    """The number of this process among them, counted from 0."""
+    return int(os.environ.get("RANK") or 0)
+
+
 def is_main() -> bool:
     """Whether this is the process that writes the run and speaks."""
-    return int(os.environ.get("RANK") or 0) == 0
+    return rank() == 0
 
 
 def join_processes(hardware: Hardware) -> None:
@@ -65,6 +70,16 @@ def same_for_all(make: Callable[[], T]) -> T:
     made = [make() if is_main() else None]
     (value,) = broadcast_object_list(made)
     return value  # type: ignore[no-any-return]
+
+
+def of_all(value: T) -> list[T]:
+    """The value of every process, in their order; each of them has to ask."""
+    if world_size() == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    found: list[T] = gather_object([value])
+    return found
 
 
 def highest(number: int) -> int:

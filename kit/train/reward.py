@@ -15,13 +15,12 @@ from trl.trainer.reward_trainer import DataCollatorForPreference
 from kit.config.schema import Config
 from kit.train.examples import Examples
 from kit.train.preference import ComparingTrainer
+from kit.train.processes import of_all, rank, world_size
 from kit.train.trainer import TaskScore
 
 
 class ScoreTrainer(RewardTrainer):  # type: ignore[misc]
-    """TRL's trainer with a loss that collects means of all processes: TRL's collects their scores, and their
-    passes may differ in size.
-    """
+    """TRL's trainer with its figures under the names that the other stages have."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, *rest: Any, **named: Any
@@ -31,10 +30,9 @@ class ScoreTrainer(RewardTrainer):  # type: ignore[misc]
         chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
         gaps = chosen - rejected
         noted = self._metrics["train" if self.model.training else "eval"]
-        means = torch.stack([gaps.detach().mean(), (gaps > 0).to(gaps.dtype).mean()])[None]
-        margin, accuracy = self.accelerator.gather(means).mean(dim=0).tolist()
-        noted["rewards/margins"].append(margin)
-        noted["rewards/accuracies"].append(accuracy)
+        means = torch.stack([gaps.detach().mean(), (gaps > 0).to(gaps.dtype).mean()])
+        for name, mean in zip(("margins", "accuracies"), means.tolist(), strict=True):
+            noted[f"rewards/{name}"].append(mean)
         loss = -logsigmoid(gaps).mean()
         return (loss, outputs) if return_outputs else loss
 
@@ -52,10 +50,13 @@ class PairRewardTrainer(ComparingTrainer, ScoreTrainer):
 
 
 def pairwise_score(pairs: Examples, config: Config) -> TaskScore:
-    """What picks the golden checkpoint: the share of these pairs whose chosen answer is scored higher."""
+    """What picks the golden checkpoint: the share of these pairs whose chosen answer is scored higher. Of
+    several processes each scores some of them.
+    """
 
     def score(model: Any, tokenizer: Any) -> float:
-        gaps = reward_gaps(model, tokenizer, pairs, config.train.per_device_eval_batch_size)
+        size, own = config.train.per_device_eval_batch_size, pairs[rank() :: world_size()]
+        gaps = [gap for part in of_all(reward_gaps(model, tokenizer, own, size)) for gap in part]
         return sum(gap > 0 for gap in gaps) / len(gaps)
 
     return score

@@ -4,7 +4,6 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,8 @@ from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.show import leaves
 from kit.config.yaml_lines import Key, parse_yaml
-from kit.files import sync, write_json, write_text
+from kit.files import sync, write_json
 from kit.train.processes import is_main
-
-
-def new_run(root: Path, config: Config, origin: Callable[[Key], Origin] | None = None) -> Path:
-    """Make `runs/<id>/` with the resolved settings in it. Ids sort by time: UTC, stage, method.
-
-    Args:
-        origin: the layer that each setting came from, to be written beside it.
-    """
-    started = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    name = f"{started}-{config.train.stage}-{config.method.name}"
-    run = root / "runs" / name
-    for number in range(2, 1000):
-        try:
-            run.mkdir(parents=True)
-            break
-        except FileExistsError:  # another run started within this second
-            run = root / "runs" / f"{name}-{number}"
-    write_text(run / "config.yaml", resolved_yaml(config, origin))
-    return run
 
 
 def resolved_yaml(config: Config, origin: Callable[[Key], Origin] | None = None) -> str:
@@ -108,7 +88,8 @@ def note(run: Path, **facts: Any) -> None:
 
 def list_runs(root: Path) -> list[Path]:
     """All runs of the project at `root`, oldest first."""
-    return sorted(path.parent for path in (root / "runs").glob("*/manifest.json"))
+    found = (path.parent for path in (root / "runs").glob("*/manifest.json"))
+    return sorted(run for run in found if not run.name.startswith("."))  # those are being made
 
 
 def latest_run(root: Path) -> Path:

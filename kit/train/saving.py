@@ -17,7 +17,9 @@ from transformers import Trainer
 from transformers.trainer_utils import rotate_checkpoints
 
 from kit.files import replace_folder, sync, write_json
+from kit.train.apart import pooled
 from kit.train.checkpoints import PENDING, WAITING, read_pending, seal
+from kit.train.processes import is_main, of_all
 
 
 class ValidationLeftOffError(Exception):
@@ -48,6 +50,11 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         self.waiting: Path | None = None
         super().__init__(*args, **kwargs)
 
+    @property
+    def apart(self) -> bool:
+        """Whether each of several processes notes what it sees alone; see `kit.train.guard`."""
+        return False
+
     def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
         """Train from the beginning or a checkpoint; a validation that it owes comes first."""
         self.pending = read_pending(Path(resume_from_checkpoint) if resume_from_checkpoint else None)
@@ -59,9 +66,10 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         if self.pending:
             self._tr_loss += self.pending["loss"]
             self._globalstep_last_logged = self.pending["logged_at"]
-            for name, values in self.pending["noted"].items():
-                self._metrics["train"][name] = values
-            self._total_train_tokens = self.pending["tokens"]
+            if is_main() or not self.apart:  # what all have noted goes on in one of them
+                for name, values in self.pending["noted"].items():
+                    self._metrics["train"][name] = values
+                self._total_train_tokens = self.pending["tokens"]
             self.pending = {}
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
@@ -129,11 +137,14 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     def _owed(self) -> dict[str, Any]:
         """What was pending at this step: exact, for a float's JSON is read back as the same float."""
         noted = getattr(self, "_metrics", {}).get("train", {})
+        tokens = int(getattr(self, "_total_train_tokens", 0))  # TRL's own count
+        if self.apart:
+            noted, tokens = pooled(noted), sum(of_all(tokens))
         return {
             "schema": 1,
             "validation": self.owes_validation,
             "loss": self.accelerator.gather(self._tr_loss).mean().item(),
             "logged_at": self._globalstep_last_logged,
             "noted": {name: [float(value) for value in values] for name, values in noted.items()},
-            "tokens": int(getattr(self, "_total_train_tokens", 0)),  # TRL's own count
+            "tokens": tokens,
         }

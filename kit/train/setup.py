@@ -195,7 +195,11 @@ def process_arguments(config: Config, on: torch.device) -> dict[str, Any]:
     """What the trainer is told where it is one of several processes."""
     if config.hardware.world_size == 1:
         return {}
-    return {"ddp_backend": "gloo" if on.type == "cpu" else "nccl", "ddp_find_unused_parameters": False}
+    return {
+        "ddp_backend": "gloo" if on.type == "cpu" else "nccl",
+        "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,  # which no training moves; a pass would wait for it
+    }
 
 
 def own_arguments(config: Config) -> tuple[type[TrainingArguments], dict[str, Any]]:

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from kit.data.rows import IGNORED
-from kit.train.processes import highest
+from kit.train.processes import highest, rank, world_size
 
 Batch = dict[str, Any]
 Collator = Callable[[list[dict[str, Any]]], Batch]
@@ -42,6 +42,16 @@ def without_fillers(collate: Collator, stand_in: dict[str, Any]) -> Collator:
         return collate(real) if real else weightless(collate([stand_in]))
 
     return collate_real  # type: ignore[return-value]
+
+
+def own_batches(rows: int, size: int) -> list[list[int]]:
+    """This process's share of the batches that so many rows make in their order, as row numbers: every so
+    many-th batch, so that each batch is one of those that one process has. Where there is none left for it,
+    a batch of the row that is none.
+    """
+    batches = [list(range(start, min(start + size, rows))) for start in range(0, rows, size)]
+    batches += [[rows]] * (-len(batches) % world_size())
+    return batches[rank() :: world_size()]
 
 
 def weightless(batch: Batch) -> Batch:

@@ -10,6 +10,7 @@ Of several processes each runs all of this; the main one alone writes (see `kit.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +26,14 @@ from kit.models.loading import device, load_tokenizer, model_folder, weights_sha
 from kit.rewards import Reward
 from kit.train.announce import announce, measure
 from kit.train.chain import ALONE, Link, check_same_start
-from kit.train.checkpoints import step_of, usable_checkpoint
 from kit.train.disk import check_space, full_disk_told
 from kit.train.examples import fingerprint_of, load_rows, load_samples, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
+from kit.train.opening import opened
 from kit.train.processes import is_main, join_processes, same_for_all, tell_launcher
 from kit.train.prompts import refuse_idle, rewarded
 from kit.train.resume import check_resumable, check_same_base
-from kit.train.runs import new_run, save_manifest
+from kit.train.runs import save_manifest
 from kit.train.sharding import check_sharding
 from kit.train.trackers import check_trackers
 
@@ -75,8 +76,8 @@ def train(
 
     Raises:
         ConfigError: a launcher started another number of processes than `hardware` says, a tracker is not
-            installed, the model cannot be sharded here, `resume` cannot go on with these settings, or the
-            stage before was trained on other data.
+            installed, the model cannot be sharded here, `resume` cannot go on with these settings or is
+            being trained by another process, or the stage before was trained on other data.
         DataError: there is nothing to train on.
         ModelError: the base model cannot be loaded, does not keep packed rows' dialogues apart, or
             memory does not hold one row of it.
@@ -110,12 +111,13 @@ def train(
     if not examples["train"]:
         raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
 
-    checkpoint = same_for_all(lambda: usable_checkpoint(resume, tell_damage)) if resume else None
-    with full_disk_told(root / "runs"), stoppable(called) as interruption:
-        run = resume or same_for_all(lambda: new_run(root, config, origin))
+    begin = partial(begin_manifest, config, data, base_sha256, chosen_by, place)
+    with (
+        full_disk_told(root / "runs"),
+        stoppable(called) as interruption,
+        opened(root, resume, config, origin, begin) as (run, checkpoint, manifest),
+    ):
         tell_launcher(run)
-        resumed_at = step_of(checkpoint) if resume else None
-        manifest = begin_manifest(run, config, data, base_sha256, chosen_by, resumed_at, place)
         with closing(run, manifest):
             from kit.train.setup import make_trainer
 
@@ -135,13 +137,6 @@ def train(
         if interruption.agree_to_stop():  # within the last step or save: finished, and nothing follows
             interruption.stop()
     return run
-
-
-def tell_damage(problem: Problem) -> None:
-    """Say that a checkpoint is not used, and why."""
-    console = Console(stderr=True)
-    console.print("warning", style="yellow", end=" ")
-    console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

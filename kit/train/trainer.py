@@ -20,7 +20,7 @@ from kit.train.lean import LeanTrainer
 from kit.train.packed import pack_batch
 from kit.train.processes import same_for_all, world_size
 from kit.train.saving import ResumableTrainer
-from kit.train.shares import WithFiller, as_many_as_others, without_fillers
+from kit.train.shares import WithFiller, as_many_as_others, own_batches, without_fillers
 
 TaskScore = Callable[[Any, Any], float]
 
@@ -76,16 +76,15 @@ class RunTrainer(GuardedTrainer, ResumableTrainer):
         return shared
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        """The validation rows, all of them in every process: so the scores are those of one process, and a
-        sharded model, of which each process holds a part, goes through the same batches everywhere.
-        """
+        """The validation rows in their order, batch by batch; of several processes each gets its share."""
         if world_size() == 1:
             loader: DataLoader[Any] = super().get_eval_dataloader(eval_dataset)
             return loader
+        rows = self._remove_unused_columns(self.eval_dataset, description="evaluation")
         return DataLoader(
-            self._remove_unused_columns(self.eval_dataset, description="evaluation"),
-            batch_size=self.args.eval_batch_size,
-            collate_fn=self.data_collator,
+            WithFiller(rows),
+            batch_sampler=own_batches(len(rows), self.args.eval_batch_size),
+            collate_fn=without_fillers(self.data_collator, rows[0]),
             pin_memory=self.args.dataloader_pin_memory,
         )
 

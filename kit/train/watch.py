@@ -66,8 +66,9 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
             if line["loss"] is not None:
                 self.curve.add(line["step"], line["loss"])
         self.flops_a_second = share_of_peak(self.trainer, self.config, self.run)
-        if not self.trainer.cuts or args.world_size > 1:
-            return  # a pass that every process waits in is not tried by one
+        # Under ZeRO a pass adds to a gradient that the engine keeps, and that its own step alone forgets.
+        if not self.trainer.cuts or self.trainer.is_deepspeed_enabled:
+            return
         self.probing = True
         found = probe(self.trainer, self.config)
         self.probing = False
@@ -143,7 +144,9 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         """Passes cannot be halved further; without a batch, memory ran out in none of them."""
         tokens = int(batch["input_ids"].shape[1]) if isinstance(batch, dict) else None
         doing = "forward" if validating else "forward and backward"
-        return no_memory(self.config, tokens, self.trainer.args.device, doing)
+        whole = tokens is not None and self.trainer.args.world_size > 1 and not self.trainer.apart
+        rows = self.trainer.count_rows(batch) if whole else 1
+        return no_memory(self.config, tokens, self.trainer.args.device, doing, rows)
 
 
 def share_of_peak(trainer: GuardedTrainer, config: Config, run: Path) -> Callable[[float], float] | None:

@@ -84,3 +84,13 @@ def test_the_longest_answer_is_that_of_evaluation_unless_named(make_project: Mak
     assert longest == 160
     named = load_config(make_project(PROJECT), [GRPO, "train.grpo.max_completion_length=32"])
     assert longest_answer(named.config) == 32
+
+
+def test_several_processes_each_need_whole_groups_of_answers(make_project: Make) -> None:
+    two = [GRPO, "hardware.num_processes=2", "train.per_device_train_batch_size=4"]
+    (found,) = problems_of(
+        make_project(PROJECT), [*two, "train.global_batch_size=24", "train.grpo.num_generations=8"]
+    )
+    assert found.message.startswith("`train.global_batch_size` is 24: 3 prompts with 8 answers each")
+    assert found.hint == "make it a multiple of 16"
+    load_config(make_project(PROJECT), [*two, "train.global_batch_size=32", "train.grpo.num_generations=8"])

@@ -19,6 +19,7 @@ OF_RECORDS = {
 WITH_POLICY = {
     "violation_rate",
     "disclosure_rate",
+    "hand_over_rate",
     "over_refusal_rate",
     "recommendation_accuracy",
     "escalation_recall",

@@ -172,6 +172,10 @@ def test_a_gate_on_a_general_set_has_no_slices_and_no_sampled_answers() -> None:
         ("9 * 2 = 18, and 3 are left: 3", "#### 18", 0.0),
         ("It is 1,080.", "#### 1080", 1.0),
         ("I do not know.", "#### 18", 0.0),
+        ("That takes 480/30 = 16 hours", "#### 16", 1.0),  # a unit is not the reference's
+        ("So he is 9 years old.", "#### 9", 1.0),
+        ("That takes 16 hours", "#### 960", 0.0),
+        ("It takes an hour, or 60 minutes", "It takes 1 hour", 1.0),
     ],
 )
 def test_the_last_figure_is_the_result(answer: str, reference: str, expected: float) -> None:

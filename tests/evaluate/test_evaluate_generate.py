@@ -11,12 +11,13 @@ import torch
 import kit.evaluate.continuous as continuous
 import kit.evaluate.generate as generation
 from kit.config.schema import Sampling
+from kit.drawing import uniforms
 from kit.evaluate.batching import longest_first
 from kit.evaluate.continuous import Row, why_not
 from kit.evaluate.generate import generate, generation_config, read_answer
 from kit.evaluate.predictions import append_predictions, read_predictions
 from kit.evaluate.prompts import Prompt, choose
-from kit.evaluate.sampling import draw, uniforms
+from kit.evaluate.sampling import draw
 
 
 def prompts(count):

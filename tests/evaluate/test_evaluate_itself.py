@@ -298,6 +298,9 @@ def rich_rows() -> list[dict[str, Any]]:
                     "forbidden": ["chariot"],
                     "slots": [order],
                     "figures": [dose],
+                    "hand_over": number % 2 == 0,
+                    "citations": [f"Rule {number + 1}.2"],
+                    "rubric": [{"points": 3, "say": [dose]}, {"points": -5, "say": ["rest at home"]}],
                     "language": "fr" if french else "en",
                 },
             }

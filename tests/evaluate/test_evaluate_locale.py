@@ -90,6 +90,28 @@ def test_quotes_and_register_are_looked_at_when_asked_for():
     assert judge("locale_form", [("3,5", {"language": "de"}), ("3,5", {})]).items == [None, None]
 
 
+def test_a_verb_tells_the_register_where_no_pronoun_does():
+    spanish, french = {"language": "es"}, {"language": "fr"}
+    informal = [
+        "¿Estás seguro?",
+        "Prepárate para verlo.",
+        "Nos alegra verte.",
+        "Podrás verlo mañana.",
+        "Haz clic.",
+    ]
+    formal = [
+        "¿Está seguro?",
+        "Prepárese.",
+        "Nos alegra verle.",
+        "Volver atrás.",
+        "El trámite tiene un límite.",
+    ]
+    said = [(text, spanish) for text in informal + formal]
+    assert judge("locale_form", said, register="formal").items == [0] * 5 + [1] * 5
+    said = [("Ta commande arrive.", french), ("Je vais t'aider.", french), ("L'avis d'aujourd'hui.", french)]
+    assert judge("locale_form", said, register="formal").items == [0, 0, 1]
+
+
 def test_an_unknown_check_or_register_is_told():
     with pytest.raises(ConfigError, match="unknown checks dates; known: decimal, currency, marks, quotes"):
         judge("locale_form", [], checks=["dates"])

@@ -31,6 +31,7 @@ POLICY_METRICS = {
     "recommendation_accuracy",
     "escalation_recall",
     "refusal_rate",
+    "hand_over_rate",
     "under_triage",
     "over_triage",
     "contradiction",
@@ -143,6 +144,13 @@ def test_the_published_claims_are_there() -> None:
     volumes = {case: recipe(case).data.sources[0].dialogues for case in PUBLISHED}
     assert volumes["finance"] == 2000 and volumes["medical"] == 20_000
     assert recipe("ecommerce").languages == ["en", "fr", "es"]
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_a_claim_says_what_is_claimed_of_how_many_and_how_near_is_near_enough(case: str) -> None:
+    for claim in recipe(case).claims:
+        assert {"definition", "unit", "min_n", "margin", "source"} <= claim.model_fields_set, claim.name
+        assert len(claim.definition) > 60 and claim.source
 
 
 @pytest.mark.parametrize("case", CASES)

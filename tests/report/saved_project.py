@@ -134,8 +134,8 @@ def timed(id_: str, place: int, system: str, level: int) -> dict[str, Any]:
     return {**facts, "new_tokens": 8, "inter_token_seconds": gaps, "finished": True, "order": "in turn"}
 
 
-def save_rows(folder: Path, numbers: range) -> None:
-    """A prepared split of short questions about funds."""
+def save_rows(folder: Path, numbers: range, turns: int = 1) -> None:
+    """A prepared split of short questions about funds; so many of them in turn are one conversation."""
     import datasets
 
     text, whole = datasets.Value("string"), datasets.Value("int64")
@@ -150,21 +150,27 @@ def save_rows(folder: Path, numbers: range) -> None:
             "line": whole,
         }
     )
-    rows = [_row(number) for number in numbers]
+    rows = [_row(number, turns) for number in numbers]
     columns = {name: [row[name] for row in rows] for name in features}
     datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(folder))
 
 
-def _row(number: int) -> dict[str, Any]:
+def _row(number: int, turns: int) -> dict[str, Any]:
+    before = [
+        {"role": role, "content": said}
+        for _ in range(number % turns)
+        for role, said in (("user", "Is it safe?"), ("assistant", "Nobody knows."))
+    ]
     return {
         "id": f"{number * 7919 % 65521:016x}",
         "messages": [
+            *before,
             {"role": "user", "content": f"Is fund {number} safe?"},
             {"role": "assistant", "content": "The fund can fall in value; nobody knows when."},
         ],
         "expected": json.dumps({"topic": "funds"}),
         "slices": json.dumps({"topic": "funds" if number % 3 else "savings"}),
-        "group": str(number),
+        "group": str(number // turns),
         "source": "conf/dialogues.yaml",
         "line": number,
     }

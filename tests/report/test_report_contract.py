@@ -46,6 +46,8 @@ def test_every_schema_ever_published_says_its_number() -> None:
 
 OPTIONAL = {
     "Item": {"sampled", "judge"},
+    "Metric": {"turns"},
+    "Kept": {"turns"},
     "Difference": {"adjusted_p"},
     "SliceDifference": {"adjusted_p"},
     "Corrected": {"labelled"},

@@ -1,17 +1,25 @@
 """One of several training processes: runs each of the runs it is given. Arguments: a JSON file, a folder.
 
-The file holds a list of `{"name", "prepared", "config"}`; the run of each goes to `<folder>/<name>`. Of a run
-with `again` a copy is cut off after that step and resumed, in `<folder>/<name>-again`; of one with `breaks`
-the gradient becomes no number at that step, and what came of it is told in `<folder>/<name>.json`.
+The file holds a list of `{"name", "prepared", "config"}`; the run of each goes to `<folder>/<name>`. With
+`holds` the model of the second process refuses passes, as a GPU would that has no more memory: those of more
+`rows` or `tokens`, or the one with that `number`. With `stop` somebody presses Ctrl-C at that validation, and
+with `resume` the run goes on then. With `again` a copy is cut off after that step, and goes on in
+`<folder>/<name>-again`. With `breaks` the gradient becomes no number at that step. What a run ends with
+otherwise is left beside it.
 """
 
 import json
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
+from train_rewards import FIRST_HALF
 
 
 def shard_on_cpu() -> None:
@@ -63,6 +71,38 @@ def watch_mode() -> None:
     Trainer.compute_loss = compute_loss
 
 
+def hold_in_second(holds: dict[str, int]) -> Callable[[], None]:
+    """Let the model of the second process refuse passes; what this gives lets it take them all again."""
+    from transformers import Qwen3Model
+
+    original, done = Qwen3Model.forward, []
+
+    def forward(self: Any, input_ids: Any = None, **kwargs: Any) -> Any:
+        done.append(1)
+        too_large = len(input_ids) > holds.get("rows", sys.maxsize)
+        too_large |= input_ids.numel() > holds.get("tokens", sys.maxsize)
+        if too_large or len(done) == holds.get("number"):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return original(self, input_ids=input_ids, **kwargs)
+
+    if holds and os.environ["RANK"] == "1":
+        Qwen3Model.forward = forward
+    return lambda: setattr(Qwen3Model, "forward", original)
+
+
+class InterruptAt:
+    """A task score that presses Ctrl-C in one of the processes while it is asked for the n-th time."""
+
+    def __init__(self, evaluation: int) -> None:
+        self.left = evaluation
+
+    def __call__(self, model: object, tokenizer: object) -> float:
+        self.left -= 1
+        if self.left == 0 and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGINT)
+        return 0.5
+
+
 def cut_off(run: Path, copy: Path, step: int) -> Path:
     """A copy of a run as it was when it was killed after the checkpoint of that step."""
     shutil.copytree(run, copy)
@@ -74,57 +114,39 @@ def cut_off(run: Path, copy: Path, step: int) -> Path:
     return copy
 
 
-def break_gradient(step: int, passes: int) -> list[Any]:
-    """Make gradients NaN from that step on; the model that is trained, once it is loaded, and its weights."""
-    import torch
-
+def break_gradient(step: int, passes: int) -> Callable[[], bool]:
+    """Make gradients NaN from that step on; what this gives says whether all weights are where they were."""
     import kit.train.setup
 
-    load, made = kit.train.setup.load_for_training, []
+    load, made, calls = kit.train.setup.load_for_training, [], []
+
+    def broken(gradient: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return gradient * float("nan") if len(calls) > (step - 1) * passes else gradient
 
     def load_breaking(*args: Any) -> Any:
         model = load(*args)
-        made[:] = [model, {name: weight.clone() for name, weight in model.state_dict().items()}]
-        calls = []
-
-        def broken(gradient: torch.Tensor) -> torch.Tensor:
-            calls.append(1)
-            return gradient * float("nan") if len(calls) > (step - 1) * passes else gradient
-
+        made.extend([model, {name: weight.clone() for name, weight in model.state_dict().items()}])
         model.get_input_embeddings().weight.register_hook(broken)
         return model
 
+    def unmoved() -> bool:
+        kit.train.setup.load_for_training = load
+        return all(torch.equal(weight, made[1][name]) for name, weight in made[0].state_dict().items())
+
     kit.train.setup.load_for_training = load_breaking
-    return made
-
-
-def train_breaking(run: dict[str, Any], folder: Path) -> None:
-    """Train with a gradient that becomes no number; tell what was said, and whether a weight has moved."""
-    import torch
-
-    from kit.config.errors import CasekitError
-    from kit.config.schema import Config
-    from kit.train.processes import is_main
-    from kit.train.stages import train
-
-    made = break_gradient(run["breaks"], passes=2)
-    try:
-        train(Config.model_validate(run["config"]), folder / run["name"], Path(run["prepared"]), None)
-    except CasekitError as error:
-        now = made[0].state_dict()
-        same = all(torch.equal(now[name], weight) for name, weight in made[1].items())
-        if is_main():
-            (folder / f"{run['name']}.json").write_text(json.dumps({"said": str(error), "same": same}))
+    return unmoved
 
 
 def main() -> None:
     import kit.train.setup
     import kit.train.stages
+    from kit.config.errors import CasekitError
     from kit.config.schema import Config
     from kit.train.processes import same_for_all
     from kit.train.stages import train
 
-    runs, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    runs = json.loads(Path(sys.argv[1]).read_text())
     shard_on_cpu()
     if any(run["config"]["hardware"]["sharding"].startswith("zero") for run in runs):
         without_compiler()
@@ -133,15 +155,25 @@ def main() -> None:
     kit.train.setup.mixed_precision = lambda on: None  # exact arithmetic, as in the tests beside
     for run in runs:
         os.environ.pop("ACCELERATE_USE_FSDP", None)  # left by a run before, which was shared out so
-        if "breaks" in run:
-            train_breaking(run, folder)
-            continue
-        config, prepared = Config.model_validate(run["config"]), Path(run["prepared"])
-        done = train(config, folder / run["name"], prepared, None)
-        if "again" in run:
-            root = folder / f"{run['name']}-again"
-            copy = same_for_all(partial(cut_off, done, root / "runs" / done.name, run["again"]))
-            train(config, root, prepared, None, copy)
+        config, folder = Config.model_validate(run["config"]), Path(sys.argv[2]) / run["name"]
+        restore = hold_in_second(run.get("holds", {}))
+        unmoved = break_gradient(run["breaks"], passes=2) if "breaks" in run else None
+        rewards = [FIRST_HALF] if config.train.stage == "grpo" else []
+        score = InterruptAt(run["stop"]) if run.get("stop") else None
+        training = partial(train, config, folder, Path(run["prepared"]), score, rewards=rewards)
+        try:
+            done = training()
+            if "again" in run:
+                root = folder.with_name(f"{run['name']}-again")
+                copy = same_for_all(partial(cut_off, done, root / "runs" / done.name, run["again"]))
+                train(config, root, Path(run["prepared"]), None, copy)
+        except KeyboardInterrupt:
+            if run["resume"]:
+                training(resume=next((folder / "runs").iterdir()))
+        except CasekitError as error:  # met by all: none of them is left in the run
+            still = " and no weight has moved" if unmoved and unmoved() else ""
+            (folder / f"ended-{os.environ['RANK']}").write_text(f"{error.exit_code} {error}{still}")
+        restore()
 
 
 if __name__ == "__main__":

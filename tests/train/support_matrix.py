@@ -15,7 +15,6 @@ from train_world import write_labelled, write_preferences, write_prepared
 from kit.config.methods import method_names
 from kit.config.schema import Config
 from kit.config.support import Chosen, Refusal, refused
-from kit.config.support_page import PROCESSES
 
 STAGES: dict[str, Callable[[Path, int, int], Path]] = {
     "pretrain": write_prepared,
@@ -68,8 +67,6 @@ def combinations() -> Iterator[tuple[str, str, str]]:
     for method in METHODS:
         for stage in VARIANT_STAGES if method in VARIANTS else STAGES:
             yield stage, method, ""
-    for method in method_names():
-        yield "grpo", method, PROCESSES
     for option in OPTIONS:
         for method in (*method_names(), *(SHARDED if option in SHARDINGS else ())):
             yield "sft", method, option
@@ -82,7 +79,7 @@ def combinations() -> Iterator[tuple[str, str, str]]:
 def settings_of(stage: str, method: str, option: str, base: Path, processes: int = 1) -> dict[str, Any]:
     """The settings of a few steps on the same eight rows; shared out there are two processes."""
     draws = stage == "grpo"
-    processes = 2 if option in (*SHARDINGS, PROCESSES) else processes
+    processes = 2 if option in SHARDINGS else processes
     own = METHODS[method]
     small = {
         "freeze": {"num_trainable_layers": 1},

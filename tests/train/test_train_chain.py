@@ -140,8 +140,8 @@ def test_so_it_does_with_the_other_methods(method, chains, tmp_path, monkeypatch
     """The golden checkpoint is a model that was moved, in place of one that was trained."""
     from kit.train.setup import save_model
 
-    monkeypatch.setattr("kit.train.setup.mixed_precision", lambda on: None)
     project, _ = chains("lora")
+    monkeypatch.setattr("kit.train.setup.mixed_precision", lambda on: None)  # not before: others use the runs
     config = loaded(project, f"method={method}").of_stage(0).config
     golden = tmp_path / "golden"
     golden.mkdir()

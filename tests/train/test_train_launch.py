@@ -62,6 +62,11 @@ def wait_for_step(project: Path, step: int, process: subprocess.Popen[str]) -> P
 def test_a_run_of_two_processes_is_interrupted_resumed_and_the_run_of_one(project):
     first = casekit("train", *LONG, "--processes", "2", "-p", str(project))
     run = wait_for_step(project, 3, first)
+    trainer = json.loads((run / "lock").read_text())["process"]
+    os.kill(trainer, signal.SIGSTOP)  # else it may be done before it is asked for
+    with pytest.raises(ConfigError, match=f"is being trained by process {trainer} on this machine"):
+        pipeline.resume(load_config(project, LONG))  # from another terminal
+    os.kill(trainer, signal.SIGCONT)
     first.send_signal(signal.SIGINT)
     said = first.communicate(timeout=120)
     assert first.returncode == 130, said

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_world import write_labelled, write_preferences, write_prepared
+from train_rewards import FIRST_HALF, write_rewarded
+from train_world import same_end, write_labelled, write_preferences, write_prepared
 
 import kit
 from kit.config.schema import Config
@@ -24,8 +25,13 @@ pytestmark = pytest.mark.slow
 DRIVER = Path(__file__).with_name("process_driver.py")
 ROWS = 45
 """Five global batches of eight, and five rows that two processes cannot share evenly."""
-KL_OVER_ALL = 0.05
-"""TRL estimates how far the model has gone over a pass of every process together: other rows, other mean."""
+ROUNDS = {
+    "grpo": {"num_generations": 4, "max_completion_length": 8, "num_iterations": 2, "beta": 0.1},
+    "max_steps": 6,
+    "save_steps": 100,
+    "golden_prompts": 4,
+}
+"""Two steps learn from a round of answers, so that the checkpoint at step 3 is within one."""
 CASES: dict[str, dict[str, Any]] = {
     "full": {},
     "lora": {"method": "lora"},
@@ -41,8 +47,25 @@ CASES: dict[str, dict[str, Any]] = {
         f"{stage}-uneven": {"stage": stage, "method": "lora", "per_device_train_batch_size": 4}
         for stage in ("dpo", "orpo", "kto")  # of the last five rows one process has four, the other one
     },
+    "grpo": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 99},
+    "grpo-full": {"stage": "grpo", **ROUNDS, "max_steps": 3},
     "fsdp": {"sharding": "fsdp"},
     "fsdp-lora": {"sharding": "fsdp", "method": "lora"},
+}
+TIGHT: dict[str, dict[str, Any]] = {
+    "lora-tight": {"method": "lora", "holds": {"rows": 1}},
+    "packed-tight": {"packing": True, "method": "lora", "holds": {"tokens": 160}},
+    "lora-tight-step": {"method": "lora", "holds": {"number": 6}},
+    "dpo-tight-step": {"stage": "dpo", "method": "lora", "holds": {"number": 11}},
+}
+"""The second process alone has too little memory, in the trial, or in the second pass of the second step.
+What comes before the first dash is the same run with memory enough."""
+BROKEN_OFF: dict[str, dict[str, Any]] = {
+    "nothing": {"method": "lora", "holds": {"rows": 0}},
+    "dpo-unbroken": {"stage": "dpo", "method": "lora", "logging_steps": 4, "stop": 99},
+    "dpo-stopped": {"stage": "dpo", "method": "lora", "logging_steps": 4, "stop": 1, "resume": True},
+    "grpo-stopped": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 1, "resume": True},
+    "grpo-moved": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 1, "resume": False},
 }
 FEW = 21
 """Two global batches of eight, and five rows; under ZeRO."""
@@ -55,12 +78,13 @@ ZERO: dict[str, dict[str, Any]] = {
 }
 INSTALLED = find_spec("deepspeed") is not None
 under_zero = pytest.mark.skipif(not INSTALLED, reason="DeepSpeed is not installed (extra `deepspeed`)")
+HALF = lambda model, tokenizer: 0.5  # noqa: E731
+OF_THE_CASE = ("method", "sharding", "holds", "stop", "resume", "max_length")
 
 
 def settings_of(base: Path, case: dict[str, Any], processes: int) -> dict[str, Any]:
     """Settings of a short run as a mapping, for one process or several."""
-    elsewhere = ("method", "sharding", "max_length")
-    train_settings = {name: value for name, value in case.items() if name not in elsewhere}
+    train_settings = {name: value for name, value in case.items() if name not in OF_THE_CASE}
     return {
         "model": {"name": str(base), "max_length": case.get("max_length", 256)},
         "method": {"name": case.get("method", "full")},
@@ -94,6 +118,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "orpo": pairs,
         "reward": pairs,
         "kto": write_labelled(folder / "labelled", ROWS, 9),
+        "grpo": write_rewarded(folder / "rewarded", ROWS, 9),
         "few": write_prepared(folder / "few", FEW, 5),
     }
 
@@ -102,13 +127,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def in_two(base: Path, data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which two processes left the run of every case."""
     folder = tmp_path_factory.mktemp("two")
+    cases = {**BROKEN_OFF, **TIGHT, **CASES}  # sharded ones last: Accelerate goes on as it began
     runs = [
         {
             "name": name,
             "prepared": str(data[case.get("stage", "sft")]),
             "config": settings_of(base, case, processes=2),
+            **{key: case[key] for key in ("holds", "stop", "resume") if key in case},
         }
-        for name, case in CASES.items()
+        for name, case in cases.items()
     ]
     if INSTALLED:
         few = [(name, settings_of(base, case, processes=2), {"again": 2}) for name, case in ZERO.items()]
@@ -123,7 +150,7 @@ def in_two(base: Path, data: dict[str, Path], tmp_path_factory: pytest.TempPathF
         [*command, str(DRIVER), str(folder / "runs.json"), str(folder)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         env=environment,
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -135,19 +162,27 @@ def run_in(folder: Path) -> Path:
     return run
 
 
+def assert_same_curves(run: Path, other: Path) -> None:
+    """What two runs logged agrees to rounding."""
+    curves = ([line for line in read_metrics(one) if line["kind"] != "event"] for one in (run, other))
+    for one, two in zip(*curves, strict=True):
+        keys = ["loss", "grad_norm", "eval_loss", "task_score", "reward_margin", "reward_accuracy"]
+        keys += ["reward", "kl", "answer_tokens", "entropy"]
+        for key in keys:
+            if one.get(key) is not None:
+                assert two[key] == pytest.approx(one[key], rel=2e-4, abs=2e-5), (key, one, two)
+        assert (one["step"], one.get("learning_rate")) == (two["step"], two.get("learning_rate"))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_train_what_one_trains(name, base, data, in_two, tmp_path, exact_arithmetic):
     case = CASES[name]
     config = Config.model_validate(settings_of(base, case, processes=1))
-    alone = train(config, tmp_path, data[case.get("stage", "sft")], None)
+    rewards = [FIRST_HALF] if case.get("stage") == "grpo" else []
+    score = HALF if "stop" in case else None
+    alone = train(config, tmp_path, data[case.get("stage", "sft")], score, rewards=rewards)
     together = run_in(in_two / name)
-    rounding = KL_OVER_ALL if name.startswith("kto") else 2e-4
-    for one, two in zip(read_metrics(alone), read_metrics(together), strict=True):
-        # The curve of margins is a mean over passes, in which the last step's fillers count.
-        keys = ["loss", "grad_norm", "eval_loss", *(["reward_margin"] if one["epoch"] < 0.85 else [])]
-        for key in set(keys) & set(one):
-            assert two[key] == pytest.approx(one[key], rel=rounding, abs=2e-5), (key, one, two)
-        assert (one["step"], one.get("learning_rate")) == (two["step"], two.get("learning_rate"))
+    assert_same_curves(alone, together)
     files = sorted(path.name for path in (alone / "golden").iterdir())
     assert sorted(path.name for path in (together / "golden").iterdir()) == files
     for file in (alone / "golden").glob("*.safetensors"):
@@ -158,6 +193,60 @@ def test_two_processes_train_what_one_trains(name, base, data, in_two, tmp_path,
     facts = [json.loads((run / "manifest.json").read_text()) for run in (alone, together)]
     for key in ("status", "steps", "trainable_parameters", "total_parameters"):
         assert facts[0][key] == facts[1][key], key
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "accumulation", "since"),
+    [
+        ("lora-tight", 1, 4, 0),
+        ("packed-tight", 4, None, 0),
+        ("lora-tight-step", 1, 4, 1),
+        ("dpo-tight-step", 1, 4, 1),
+    ],
+)
+def test_what_one_process_has_no_memory_for_is_halved_in_all_and_said_once(
+    name, rows, accumulation, since, in_two
+):
+    run = run_in(in_two / name)
+    manifest = json.loads((run / "manifest.json").read_text())
+    batch = manifest["batch"]
+    assert (batch["rows"], batch["accumulation"], batch["since_step"]) == (rows, accumulation, since)
+    assert batch["tokens"] == (128 if name == "packed-tight" else None)
+    told = [line for line in read_metrics(run) if line["kind"] == "event"]
+    training = [line["message"] for line in told if "validat" not in line["message"]]
+    assert len(training) == 1 and training[0].startswith("memory ran out")
+    assert ("at step 2: going on with 1 of 2 rows a pass and 4 passes a step" in training[0]) == bool(since)
+    assert_same_curves(run_in(in_two / name.partition("-")[0]), run)
+
+
+def test_every_process_tries_the_longest_rows_before_the_first_step(in_two):
+    probe = json.loads((run_in(in_two / "lora") / "manifest.json").read_text())["probe"]
+    assert probe["train"]["rows"] == 2 and probe["validation"]["rows"] == 4
+    assert 0 < probe["memory_share"] < 1
+    sharded = json.loads((run_in(in_two / "fsdp-lora") / "manifest.json").read_text())["probe"]
+    assert sharded["train"] == probe["train"], "where it cannot be halved it is tried all the same"
+
+
+def test_where_nothing_fits_one_process_all_end_with_what_helps(in_two):
+    said = [(in_two / "nothing" / f"ended-{rank}").read_text() for rank in (0, 1)]
+    assert all(text.startswith("2 ") and "does not hold one row of" in text for text in said)
+    assert json.loads((run_in(in_two / "nothing") / "manifest.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize(("stopped", "unbroken"), [("dpo-stopped", "dpo-unbroken"), ("grpo-stopped", "grpo")])
+def test_what_two_processes_broke_off_ends_bit_for_bit_as_an_unbroken_run(stopped, unbroken, in_two):
+    """Between two lines of the curve, or within a round of answers."""
+    run = run_in(in_two / stopped)
+    sessions = json.loads((run / "manifest.json").read_text())["sessions"]
+    assert [session["from_step"] for session in sessions] == [0, 3]
+    same_end(run, run_in(in_two / unbroken))
+
+
+def test_a_round_that_two_processes_broke_off_is_gone_on_with_by_one(base, data, in_two, exact_arithmetic):
+    run = run_in(in_two / "grpo-moved")
+    config = Config.model_validate(settings_of(base, BROKEN_OFF["grpo-moved"], processes=1))
+    train(config, run.parents[1], data["grpo"], HALF, resume=run, rewards=[FIRST_HALF])
+    assert_same_curves(run_in(in_two / "grpo"), run)
 
 
 @under_zero
@@ -203,6 +292,6 @@ def test_a_run_under_zero_goes_on_to_the_bit(name, in_two):
 
 @under_zero
 def test_a_gradient_under_zero_that_is_no_number_moves_no_weight(in_two):
-    found = json.loads((in_two / "broken.json").read_text())
-    assert "the gradient at step 2 is no number" in found["said"]
-    assert found["same"], "the first step has the rate 0"
+    said = [(in_two / "broken" / f"ended-{rank}").read_text() for rank in (0, 1)]
+    assert all(text.startswith("4 ") and "the gradient at step 2 is no number" in text for text in said)
+    assert all(text.endswith("and no weight has moved") for text in said), "the first step has the rate 0"

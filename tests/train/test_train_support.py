@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 from support_matrix import SHARDINGS, STAGES, STEPS, combinations, refusals, settings_of, versions
-from train_rewards import reward_by
+from train_rewards import FIRST_HALF
 from train_world import losses_of, write_base
 
 import kit
@@ -38,13 +38,9 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference"
 ALL = list(combinations())
 BORNE = [one for one in ALL if not refusals(settings_of(*one, Path("base")))]
 TRAINED = [one for one in BORNE if one[2] not in SHARDINGS]
-TWICE = [one for one in BORNE if one[0] != "grpo"]
-"""Trained by two processes."""
 REFUSED = [one for one in ALL if one not in BORNE]
 KEPT = os.environ.get("CASEKIT_RECORD_SUPPORT")
 """Where `make support` keeps what is found."""
-FIRST_HALF = reward_by(lambda answer, row: sum(token < 192 for token in answer) / len(answer), "first_half")
-"""The share of an answer's tokens that are of the first half of the vocabulary."""
 
 
 @pytest.fixture(scope="module")
@@ -129,15 +125,19 @@ def test_what_is_not_refused_trains_and_loads(
 @pytest.mark.slow
 @pytest.mark.skipif(not KEPT, reason="all of them take two processes minutes: `make support` trains them")
 @pytest.mark.parametrize("sharding", ["none", *SHARDINGS])
-def test_two_processes_train_what_is_not_refused(sharding, base, data, record, tmp_path):
-    tried = [one for one in TWICE if (one[2] if one[2] in SHARDINGS else "none") == sharding]
+@pytest.mark.parametrize("of_stage", STAGES)
+def test_two_processes_train_what_is_not_refused(of_stage, sharding, base, data, record, tmp_path):
+    borne = [one for one in BORNE if one[0] == of_stage]
+    twice = [one for one in borne if (one[2] if one[2] in SHARDINGS else "none") == sharding]
+    if not twice:
+        pytest.skip("none of this stage is shared out so")
     runs = [
         {
             "name": f"{number}",
-            "prepared": str(data[one[0]]),
+            "prepared": str(data[of_stage]),
             "config": settings_of(*one, base, processes=2),
         }
-        for number, one in enumerate(tried)
+        for number, one in enumerate(twice)
     ]
     (tmp_path / "runs.json").write_text(json.dumps(runs))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -151,13 +151,14 @@ def test_two_processes_train_what_is_not_refused(sharding, base, data, record, t
         env=environment,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    known = merged(read_record(Path(KEPT)), record)
-    alone = {cell[:3]: cell for cell in known.trained if cell.processes == 1}
-    for number, (stage, method, option) in enumerate(tried):
+    before = read_record(Path(KEPT)) if KEPT else record
+    alone = {cell[:3]: cell for cell in merged(before, record).trained if cell.processes == 1}
+    for number, (stage, method, option) in enumerate(twice):
         (run,) = (tmp_path / str(number) / "runs").iterdir()
         config = Config.model_validate(settings_of(stage, method, option, base))
         assert load_tuned(run / "golden", config)
-        first, last = (round(losses_of(run)[at], 3) for at in (0, -1))
+        values = rewards_of(run, method) if stage == "grpo" else losses_of(run)
+        first, last = (round(values[at], 3) for at in (0, -1))
         same = alone[stage, method, "" if option in SHARDINGS else option]
         assert (first, last) == pytest.approx((same.first, same.last), abs=0.05)
         record.trained.append(Trained(stage, method, option, 2, first, last))
@@ -182,7 +183,7 @@ def test_the_page_is_what_was_recorded_and_the_record_is_of_today():
     assert (DOCS / "support.md").read_text(encoding="utf-8") == markdown_page(kept)
     advice = "run `make support`: stages, methods or refusals changed"
     assert {cell[:3] for cell in kept.trained if cell.processes == 1} == set(TRAINED), advice
-    assert {cell[:3] for cell in kept.trained if cell.processes == 2} == set(TWICE), advice
+    assert {cell[:3] for cell in kept.trained if cell.processes == 2} == set(BORNE), advice
     refused = {
         cell[:3]: [one.what for one in refusals(settings_of(*cell[:3], Path("base")))] for cell in REFUSED
     }

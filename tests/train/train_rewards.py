@@ -31,3 +31,7 @@ def reward_by(score: Any, name: str = "told", weight: float = 1.0) -> Reward:
         return [score(answer, row) for answer, row in zip(tokens, rows, strict=True)]
 
     return Reward(name, weight, lambda row: True, scores)
+
+
+FIRST_HALF = reward_by(lambda answer, row: sum(token < 192 for token in answer) / len(answer), "first_half")
+"""The share of an answer's tokens that are of the first half of the vocabulary of 384."""

@@ -92,7 +92,7 @@ def weights_of(run: Path, folder: str = "golden") -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-MOVES = {"per_second", "runtime", "memory_gib", "memory_share", "mfu"}
+MOVES = {"per_second", "runtime", "step_time", "memory_gib", "memory_share", "mfu"}
 """How the names of what the clock and the machine's memory gave end."""
 
 

@@ -16,6 +16,7 @@ from kit.config.schema import MetricUse
 from kit.data.read import HOOK_ERRORS
 from kit.evaluate.compare import Statistic
 from kit.evaluate.item_metric import CorpusMetric, ItemMetric, Reference
+from kit.evaluate.language_metric import LanguageMetric
 from kit.hooks import About, Hooks
 from kit.hooks import Metric as HookMetric
 
@@ -209,7 +210,7 @@ def _parameters(use: MetricUse, module: ItemMetric, root: Path, languages: Seque
     params = dict(use.params)
     for name in _PATHS & params.keys():
         params[name] = str(root / params[name])
-    if module.name == "language_fidelity" and languages:
+    if isinstance(module, LanguageMetric) and languages:
         params.setdefault("languages", list(languages))
     return params
 

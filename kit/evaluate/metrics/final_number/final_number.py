@@ -21,9 +21,11 @@ class FinalNumber(ItemMetric):
     def judge(self, prediction: str, reference: Reference) -> Judgement:
         """1, or 0 with whether there was another figure or none."""
         found, wanted = _figures(prediction, reference), _figures(reference["answer"], reference)
-        if found and found[-1].value == wanted[-1].value:
-            return 1.0, []
-        return 0.0, ["another result" if found else "no figure"]
+        if not found:
+            return 0.0, ["no figure"]
+        last, right = found[-1], wanted[-1]
+        same = last.stated == right.stated or (last.unit == right.unit and last.value == right.value)
+        return float(same), [] if same else ["another result"]
 
 
 def _figures(text: object, reference: Reference) -> list[Quantity]:

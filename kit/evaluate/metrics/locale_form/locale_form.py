@@ -11,9 +11,16 @@ _NUMBER = r"(?<![\w.,:/-])\d+(?:[.,]\d+)*(?![\w.,:/-]*\w)"
 _CHECKS = ("decimal", "currency", "marks", "quotes")
 _USUAL = ("decimal", "currency", "marks")
 
+# Verb forms that are said to a "tú" only: "describe" and "reserva" are said of others as well.
+_SAID_TO_TU = (
+    r"estás|eres|has|vas|sabes|puedes|tienes|quieres|debes|necesitas|deseas|buscas|prefieres|haz"
+    r"|(?!atrás|detrás)\w+rás|(?:olvid|compr|realiz|solicit)aste|(?:recib|ped|hic|eleg)iste"
+    r"|\w*[áéíóú]\w{1,3}[ae]te|(?:contácta|lláma|avísa|cuénta|envía|escríbe|visíta)nos"
+    r"|(?:ver|ayudar|enviar|contactar|informar|ofrecer|dar|avisar|servir|atender|responder|recordar|decir)te"
+)
 _INFORMAL = {
-    "fr": re.compile(r"\b(?:tu|toi|t'(?:as|es|ai\w*)|ton|tes|te)\b", re.IGNORECASE),
-    "es": re.compile(r"\b(?:tú|ti|contigo|tu|tus|tuy[oa]s?|te|puedes|tienes|quieres|debes)\b", re.IGNORECASE),
+    "fr": re.compile(r"\b(?:tu|toi|t'\w+|ton|ta|tes|te)\b", re.IGNORECASE),
+    "es": re.compile(rf"\b(?:tú|ti|contigo|tu|tus|tuy[oa]s?|te|{_SAID_TO_TU})\b", re.IGNORECASE),
 }
 _FORMAL = {
     "fr": re.compile(r"\b(?:vous|votre|vos|\w+ez)\b(?! -)", re.IGNORECASE),

@@ -3,8 +3,8 @@
 from typing import Any
 
 from kit.evaluate.item_metric import ItemMetric, Judgement, Reference
-from kit.evaluate.negation import negated, stated
-from kit.evaluate.text import normalise, phrase_pattern
+from kit.evaluate.phrases import says_one, states_one
+from kit.evaluate.text import normalise
 
 
 class ResolutionRate(ItemMetric):
@@ -28,14 +28,12 @@ class ResolutionRate(ItemMetric):
         text = normalise(prediction)
         groups = [_listed(group) for group in _listed(reference.get("required"))]
         missing = [
-            f"missing: {' / '.join(map(str, group))}"
-            for group in groups
-            if not any(stated(text, *place) for phrase in group for place in _places(phrase, text))
+            f"missing: {' / '.join(map(str, group))}" for group in groups if not states_one(group, text)
         ]
         forbidden = [
             f"forbidden: {phrase}"
             for phrase in _listed(reference.get("forbidden"))
-            if any(not negated(text, *place) for place in _places(phrase, text))
+            if says_one([phrase], text)
         ]
         return float(not missing and not forbidden), missing + forbidden
 
@@ -43,7 +41,3 @@ class ResolutionRate(ItemMetric):
 def _listed(value: Any) -> list[Any]:
     """A list of phrases, or one alone, as a list."""
     return [str(value)] if isinstance(value, str | int | float) else list(value or [])
-
-
-def _places(phrase: Any, text: str) -> list[tuple[int, int]]:
-    return [found.span() for found in phrase_pattern(str(phrase)).finditer(text)]
