@@ -25,7 +25,7 @@ ROWS = 45
 """Five global batches of eight, and five rows that two processes cannot share evenly."""
 ROUNDS = {
     "grpo": {"num_generations": 4, "max_completion_length": 8, "num_iterations": 2, "beta": 0.1},
-    "max_steps": 6,
+    "max_steps": 4,
     "save_steps": 100,
     "golden_prompts": 4,
 }
@@ -36,7 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
     "qlora": {"method": "qlora"},
     "packed": {"packing": True, "method": "lora"},
     "checkpointed": {"gradient_checkpointing": True, "method": "lora"},
-    "dpo": {"stage": "dpo", "method": "lora"},
+    "dpo": {"stage": "dpo", "method": "lora", "logging_steps": 4, "stop": 99},
     "dpo-full": {"stage": "dpo"},
     "orpo": {"stage": "orpo", "method": "lora"},
     "reward": {"stage": "reward", "method": "lora"},
@@ -46,7 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
         for stage in ("dpo", "orpo", "kto")  # of the last five rows one process has four, the other one
     },
     "grpo": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 99},
-    "grpo-full": {"stage": "grpo", **ROUNDS, "max_steps": 3},
+    "grpo-full": {"stage": "grpo", **ROUNDS, "max_steps": 2},
     "fsdp": {"sharding": "fsdp"},
     "fsdp-lora": {"sharding": "fsdp", "method": "lora"},
 }
@@ -54,13 +54,13 @@ TIGHT: dict[str, dict[str, Any]] = {
     "lora-tight": {"method": "lora", "holds": {"rows": 1}},
     "packed-tight": {"packing": True, "method": "lora", "holds": {"tokens": 160}},
     "lora-tight-step": {"method": "lora", "holds": {"number": 6}},
-    "dpo-tight-step": {"stage": "dpo", "method": "lora", "holds": {"number": 11}},
+    "dpo-tight-step": {"stage": "dpo", "method": "lora", "logging_steps": 4, "stop": 99}
+    | {"holds": {"number": 11}},
 }
 """The second process alone has too little memory, in the trial, or in the second pass of the second step.
 What comes before the first dash is the same run with memory enough."""
 BROKEN_OFF: dict[str, dict[str, Any]] = {
     "nothing": {"method": "lora", "holds": {"rows": 0}},
-    "dpo-unbroken": {"stage": "dpo", "method": "lora", "logging_steps": 4, "stop": 99},
     "dpo-stopped": {"stage": "dpo", "method": "lora", "logging_steps": 4, "stop": 1, "resume": True},
     "grpo-stopped": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 1, "resume": True},
     "grpo-moved": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 1, "resume": False},
@@ -142,12 +142,16 @@ def run_in(folder: Path) -> Path:
     return run
 
 
-def assert_same_curves(run: Path, other: Path) -> None:
-    """What two runs logged agrees to rounding."""
+def assert_same_curves(run: Path, other: Path, cut_alike: bool = True) -> None:
+    """What two runs logged agrees to rounding.
+
+    Args:
+        cut_alike: whether their passes hold the same rows: the curve of margins is a mean over passes.
+    """
     curves = ([line for line in read_metrics(one) if line["kind"] != "event"] for one in (run, other))
     for one, two in zip(*curves, strict=True):
-        keys = ["loss", "grad_norm", "eval_loss", "task_score", "reward_margin", "reward_accuracy"]
-        keys += ["reward", "kl", "answer_tokens", "entropy"]
+        keys = ["loss", "grad_norm", "eval_loss", "task_score", "reward", "kl", "answer_tokens", "entropy"]
+        keys += ["reward_margin", "reward_accuracy"] if cut_alike else []
         for key in keys:
             if one.get(key) is not None:
                 assert two[key] == pytest.approx(one[key], rel=2e-4, abs=2e-5), (key, one, two)
@@ -196,7 +200,7 @@ def test_what_one_process_has_no_memory_for_is_halved_in_all_and_said_once(
     training = [line["message"] for line in told if "validat" not in line["message"]]
     assert len(training) == 1 and training[0].startswith("memory ran out")
     assert ("at step 2: going on with 1 of 2 rows a pass and 4 passes a step" in training[0]) == bool(since)
-    assert_same_curves(run_in(in_two / name.partition("-")[0]), run)
+    assert_same_curves(run_in(in_two / name.partition("-")[0]), run, cut_alike=False)
 
 
 def test_every_process_tries_the_longest_rows_before_the_first_step(in_two):
@@ -213,7 +217,7 @@ def test_where_nothing_fits_one_process_all_end_with_what_helps(in_two):
     assert json.loads((run_in(in_two / "nothing") / "manifest.json").read_text())["status"] == "failed"
 
 
-@pytest.mark.parametrize(("stopped", "unbroken"), [("dpo-stopped", "dpo-unbroken"), ("grpo-stopped", "grpo")])
+@pytest.mark.parametrize(("stopped", "unbroken"), [("dpo-stopped", "dpo"), ("grpo-stopped", "grpo")])
 def test_what_two_processes_broke_off_ends_bit_for_bit_as_an_unbroken_run(stopped, unbroken, in_two):
     """Between two lines of the curve, or within a round of answers."""
     run = run_in(in_two / stopped)
