@@ -349,13 +349,13 @@ def test_a_base_in_four_bits_learns_from_rewards(drawing, asked, tmp_path):
         "qlora",
         {"beta": 0.01},
         learning_rate=3e-2,
-        num_train_epochs=3,
-        eval_steps=18,
+        num_train_epochs=5,
+        eval_steps=30,
         lr_scheduler_type="constant",
     )
     run = train(config, tmp_path, asked, None, rewards=[LOW_TOKENS])
-    drawn = lines_of(run, "train")
-    assert drawn[-1]["reward"] > drawn[0]["reward"] + 0.2
+    drawn = [line["reward"] for line in lines_of(run, "train")]
+    assert sum(drawn[-3:]) / 3 > sum(drawn[:3]) / 3 + 0.2
 
 
 def test_a_loss_that_is_no_number_leaves_its_answers(drawing, asked, tmp_path, monkeypatch):
