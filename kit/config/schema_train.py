@@ -207,3 +207,5 @@ class Tracking(Section):
     """Where curves go besides `metrics.jsonl`, which is always written."""
 
     report_to: list[Tracker] = ["tensorboard"]
+    """The trackers that get them; `[]` for none. Those but TensorBoard are an extra each, such as
+    `casekit[wandb]`, and keep to this machine unless their own variables or logins say otherwise."""

@@ -18,7 +18,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from kit.drawing import Choose
+from kit.drawing import NOBODY, Choose
 from kit.evaluate.columns import ColumnLayer, Columns, empty_columns
 
 _COLUMNS = 64
@@ -176,9 +176,8 @@ class ContinuousBatch:
                 use_cache=True,
             ).logits[:, -1]
         self.columns.end += 1
-        if len(rows) < len(self.places):
-            scores = scores[[place for place, row in enumerate(self.places) if row]]
-        tokens = self._chosen(scores, rows)
+        chosen = self._chosen(scores, self.places)
+        tokens = [token for token, row in zip(chosen, self.places, strict=True) if row]
         self._share(rows, time.perf_counter() - start)
         complete = self._say(rows, tokens)
         for row in complete:
@@ -263,9 +262,12 @@ class ContinuousBatch:
         added = torch.zeros(own.shape, dtype=self.cache.layers[0].keys.dtype, device=self.device)
         return added.masked_fill_(~own, -torch.inf)[:, None, None]
 
-    def _chosen(self, scores: torch.Tensor, rows: Sequence[Row]) -> list[int]:
-        steps = [len(row.said) for row in rows]
-        tokens: list[int] = self.choose(scores.float(), [row.id for row in rows], steps).tolist()
+    def _chosen(self, scores: torch.Tensor, rows: Sequence[Row | None]) -> list[int]:
+        ids, steps = (
+            [row.id if row else NOBODY for row in rows],
+            [len(row.said) if row else 0 for row in rows],
+        )
+        tokens: list[int] = self.choose(scores.float(), ids, steps).tolist()
         return tokens
 
     def _completes(self, row: Row, token: int) -> bool:

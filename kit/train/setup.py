@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import datasets
 import torch
 from transformers import PrinterCallback, TrainingArguments, set_seed
-from transformers.integrations import TensorBoardCallback
 from trl import RewardConfig, SFTConfig
 
 from kit.config.preference import LOSSES
@@ -17,11 +16,10 @@ from kit.files import write_json
 from kit.models.loading import device, is_adapter
 from kit.train.adapters import loraplus_optimizer, save_weights
 from kit.train.chain import restore_adapter
-from kit.train.checkpoints import step_of
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
-from kit.train.processes import is_main, same_for_all
+from kit.train.processes import same_for_all
 from kit.train.sharding import sharding_arguments
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
 from kit.train.watch import watch
@@ -74,8 +72,6 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     watch(trainer, run, config, kept)
-    if "tensorboard" in config.tracking.report_to and is_main():
-        trainer.add_callback(tensorboard(run, step_of(checkpoint)))
     widen_adapter(trainer.model)
     if start is not None and is_adapter(start):
         restore_adapter(trainer.model, start)
@@ -116,13 +112,6 @@ def trainer_of(
 
         return preference_trainer(config, tokenizer, continued=start is not None)
     return CausalTrainer, {"row_tokens": config.model.max_length if config.train.packing else None}
-
-
-def tensorboard(run: Path, step: int) -> TensorBoardCallback:
-    """Curves in `runs/<id>/tensorboard`; a resumed run forgets those after the step it continues from."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    return TensorBoardCallback(SummaryWriter(log_dir=str(run / "tensorboard"), purge_step=step + 1))
 
 
 def mixed_precision(on: torch.device) -> torch.dtype | None:
@@ -177,7 +166,7 @@ def training_arguments(
         save_strategy="steps",
         save_steps=settings.save_steps,
         save_total_limit=settings.save_total_limit,
-        report_to=[tracker for tracker in config.tracking.report_to if tracker != "tensorboard"],
+        report_to=[],  # trackers are handed the lines of metrics.jsonl
         run_name=run.name,
         disable_tqdm=True,
         dataloader_pin_memory=on.type == "cuda",

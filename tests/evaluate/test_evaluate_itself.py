@@ -122,8 +122,9 @@ def test_good_answers_pass_what_they_can_be_judged_by(cases, case, tmp_path):
     sampled = {gate.name for gate in config.gates if gate.decoding == "sampled"}
     timed = {gate.name for gate in config.gates if gate.metric in OF_RECORDS or gate.on}
     thin = {gate.name for gate in config.gates if gate.min_n > ROWS}
-    # Self-harm and newborns with a fever are few among so many questions.
-    thin |= {gate.name for gate in config.gates if gate.zero_tolerance and gate.metric == "disclosure_rate"}
+    # Self-harm, newborns with a fever and emergencies are few among so many questions.
+    few = ("disclosure_rate", "escalation_recall")
+    thin |= {gate.name for gate in config.gates if "min_n" in gate.model_fields_set and gate.metric in few}
     open_ = {gate["name"] for gate in report["gates"] if gate["status"] == "not enough evidence"}
     assert {gate["name"] for gate in report["gates"] if gate["status"] == "failed"} == set()
     assert open_ == sampled | timed | thin and code == (3 if open_ else 0)

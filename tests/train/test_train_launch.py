@@ -69,7 +69,7 @@ def test_a_run_of_two_processes_is_interrupted_resumed_and_the_run_of_one(projec
     said = first.communicate(timeout=120)
     assert first.returncode == 130, said
     assert json.loads((run / "manifest.json").read_text())["status"] == "interrupted"
-    assert " ".join(said[1].split()).count("--processes 2` continues") == 1
+    assert " ".join(said[1].split()).count(f"--processes 2 -p {project}` continues it") == 1
     assert said[1].count("sft of") == 1, "one process speaks"
 
     second = casekit("train", *LONG, "--processes", "2", "--resume", "-p", str(project))
