@@ -311,7 +311,8 @@ def compare_metric(
     if kind == "rate":
         of_groups = by_group(told[0], told[1], groups, higher_is_better=better, settings=settings)
         turns = by_turn(
-            *told,
+            told[0],
+            told[1],
             [prompt.conversation for prompt in prompts],
             [prompt.turn for prompt in prompts],
             higher_is_better=better,
