@@ -101,6 +101,7 @@ def test_rubric_points_by_hand():
     ("rubric", "told"),
     [
         ([{"points": 0, "say": ["a"]}], "has `points`, not 0, and `say`"),
+        ([{"points": 3, "say": ["a"]}, {"points": float("nan"), "say": ["b"]}], "has `points`, not 0"),
         ([{"points": 3, "say": []}], "has `points`, not 0, and `say`"),
         ("be kind", "has `points`, not 0, and `say`"),
         ([{"points": -3, "say": ["a"]}], "no criterion of `rubric` has points above 0"),

@@ -1,5 +1,6 @@
 """Points of a row's rubric that an answer earns, as in HealthBench, with phrases in the place of a judge."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,9 @@ def _whole(criterion: Any) -> bool:
     if not isinstance(criterion, dict):
         return False
     points = criterion.get("points")
-    counts = isinstance(points, int | float) and not isinstance(points, bool) and points != 0
+    if not isinstance(points, int | float) or isinstance(points, bool):
+        return False
+    counts = points != 0 and math.isfinite(points)  # JSON as Python reads it knows NaN
     return counts and any(str(phrase).strip() for phrase in _phrases(criterion))
 
 
