@@ -60,7 +60,7 @@ def _ranked(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, to
     """
     # Tokens less likely than this are together less likely than what the nucleus leaves out, and are last.
     least = (1 - top_p) / probabilities.shape[-1] / 2
-    count = int((probabilities >= least).sum(dim=-1).max())
+    count = max(1, int((probabilities >= least).sum(dim=-1).max()))  # none is where a model says NaN
     among = probabilities.topk(count, dim=-1, sorted=False).indices.sort(dim=-1).values
     ranked, order = probabilities.gather(-1, among).sort(dim=-1, descending=True, stable=True)
     return ranked, among.gather(-1, order)

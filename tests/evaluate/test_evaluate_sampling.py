@@ -31,3 +31,8 @@ def test_the_drawn_token_is_that_of_the_whole_vocabulary(top_p, spread):
     points = torch.rand(12, dtype=torch.float64)
     sampling = Sampling(temperature=0.7, top_p=top_p)
     assert draw(scores, points, sampling).tolist() == drawn_from_all(scores, points, sampling)
+
+
+def test_a_model_that_says_nothing_but_nan_draws_some_token():
+    tokens = draw(torch.full((2, 90), torch.nan), torch.tensor([0.1, 0.9]).double(), Sampling(top_p=0.9))
+    assert all(0 <= token < 90 for token in tokens.tolist())
