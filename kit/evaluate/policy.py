@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kit.config.errors import ConfigError, Problem
+from kit.config.errors import ConfigError, DataError, Problem
 from kit.config.explain import suggest
 from kit.config.yaml_lines import Key, Lines, load_yaml
 from kit.evaluate.advice import standing
@@ -99,9 +99,17 @@ class HandOver(BaseModel):
     examples: HandOverExamples = HandOverExamples()
 
     def due(self, expected: Expected) -> bool:
-        """Whether a row is a person's: as its `hand_over` says, or else by the fields that `when` names."""
-        if expected.get("hand_over") is not None:
-            return _as_text(expected["hand_over"]).strip() == "true"
+        """Whether a row is a person's: as its `hand_over` says, or else by the fields that `when` names.
+
+        Raises:
+            DataError: the row's `hand_over` is neither true nor false.
+        """
+        own = expected.get("hand_over")
+        if given := "" if own is None else _as_text(own).strip():
+            if given not in ("true", "false"):  # a row that a gate looks for would be left out unseen
+                hint = "write true or false, or leave it out"
+                raise DataError(Problem("a row's `hand_over`", f"is {given!r:.80}", hint))
+            return given == "true"
         return bool(self.when) and _fits(self.when, expected)
 
     def made_in(self, answer: str) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from metric_samples import ROOM
 
-from kit.config.errors import ConfigError
+from kit.config.errors import ConfigError, DataError
 from kit.config.schema import MetricUse
 from kit.data.grammar_load import load_grammar
 from kit.data.synth import synthesize
@@ -49,6 +49,13 @@ def test_hand_overs_by_hand(tmp_path):
     found = hand_overs(written(tmp_path, POLICY), cases)
     assert found.items == [1, 0, 0, None, 1, 0, None]
     assert found.details[1] == ["sends nobody on"] and found.details[0] == []
+
+
+def test_a_row_that_says_neither_true_nor_false_is_not_left_out_unseen(tmp_path):
+    path = written(tmp_path, POLICY)
+    assert hand_overs(path, [("Ask a colleague.", {"topic": "tax", "hand_over": ""})]).items == [1]
+    with pytest.raises(DataError, match=r"(?s)`hand_over`: is 'yes'.*true or false"):
+        hand_overs(path, [("Ask a colleague.", {"hand_over": "Yes"})])
 
 
 def test_without_phrases_or_fields_only_the_rows_say_what_is_a_persons(tmp_path):
