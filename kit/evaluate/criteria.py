@@ -13,6 +13,9 @@ import numpy as np
 
 from kit.evaluate.statistics import Floats
 
+WANTED, FAULT = "above 0", "below 0"
+"""What the points of a criterion are."""
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -21,6 +24,11 @@ class Criterion:
     text: str
     points: float
     axis: str
+
+    @property
+    def sign(self) -> str:
+        """Whether it is wanted or a fault: a judge may err otherwise with the one than with the other."""
+        return WANTED if self.points > 0 else FAULT
 
     def reason(self, met: bool) -> str:
         """What it takes from an answer, for people; empty where it takes nothing."""

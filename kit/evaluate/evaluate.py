@@ -49,7 +49,7 @@ from kit.evaluate.vllm_engine import refuse_missing_vllm
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 7
+_METHOD = 8
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]

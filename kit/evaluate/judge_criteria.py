@@ -10,6 +10,8 @@ from kit.evaluate.judge_questions import Asking, Question
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.timing import SYSTEMS
 
+SIGN = "points"
+"""The column that tells labels of wanted criteria from those of faults."""
 _MOST_PROBLEMS = 20
 _HINT = "see the card of rubric_score, or set `evaluate.judge.row_rubrics: false`"
 
@@ -129,6 +131,7 @@ def ask_criteria(
         criterion = _named(row, rubrics[place])
         about = f"label {row.where.rpartition(':')[2]}"
         conversation = prompts[place].messages
+        row = replace(row, slices={**row.slices, SIGN: criterion.sign})
         found.append((row, asking.criterion(criterion.text, conversation, text, about) if text else None))
     return AskedCriteria(rubrics, asked, found)
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from kit.evaluate.agreement import LabelCounts, contrast, drawn_accuracy, resampled, why_it_tells_nothing
 from kit.evaluate.compare import Settings, explore
-from kit.evaluate.criteria import Criterion, mean_held, share_earned
+from kit.evaluate.criteria import FAULT, WANTED, Criterion, mean_held, share_earned
 from kit.evaluate.entry import compared_entry, metric_entry
 from kit.evaluate.judge_calibration import calibration_of, label_counts
-from kit.evaluate.judge_criteria import JudgedCriteria
+from kit.evaluate.judge_criteria import SIGN, JudgedCriteria
+from kit.evaluate.judge_labels import Labelled
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.rubric import CRITERION, MET, NOT_MET, UNPARSABLE
 from kit.evaluate.statistics import Floats
@@ -137,26 +138,25 @@ def _corrected(
     """The points with the judge's errors taken out; `entry` is None where `why` says why there is none."""
     if calibration["why"]:
         return {"why": calibration["why"], "entry": None}
-    # A reply that could not be read leaves its answer out of the figure, and so its label.
-    rows = [row for row in judged.labelled if row.verdict != UNPARSABLE]
-    labelled = {s: label_counts([row for row in rows if row.system == s], CRITERION) for s in SYSTEMS}
-    why = []
-    for system in SYSTEMS:
-        nothing = why_it_tells_nothing(labelled[system], settings.draws, settings.confidence, settings.seed)
-        why += [f"{system}: {nothing}"] if nothing else []
     shares = {system: _shares(judged, system) for system in SYSTEMS}
     kept = [n for n in range(len(groups)) if all(shares[system][n] is not None for system in SYSTEMS)]
-    why += [] if kept else ["no prompt has all its verdicts on both answers"]
+    signs = {criterion.sign for n in kept for criterion in judged.rubrics[n]}
+    # A reply that could not be read leaves its answer out of the figure, and so its label.
+    rows = [row for row in judged.labelled if row.verdict != UNPARSABLE]
+    labelled = {
+        system: {sign: _counts_of(rows, system, sign) for sign in (FAULT, WANTED) if sign in signs}
+        for system in SYSTEMS
+    }
+    why = [] if kept else ["no prompt has all its verdicts on both answers"]
+    for system in SYSTEMS:
+        for sign, counts in labelled[system].items():
+            nothing = why_it_tells_nothing(counts, settings.draws, settings.confidence, settings.seed)
+            why += [f"{system}, criteria of points {sign}: {nothing}"] if nothing else []
     if why:
         return {"why": "; ".join(why), "entry": None}
-    observed = {}
-    for system in SYSTEMS:
-        whole = [_whole(judged.rubrics[n], judged.verdicts[system][n] is not None) for n in kept]
-        observed[system] = np.array(
-            [[shares[system][n], each, 1.0] for n, each in zip(kept, whole, strict=True)]
-        )
+    observed = {system: _observed(judged, system, kept, list(labelled[system])) for system in SYSTEMS}
     of_kept = [groups[n] for n in kept]
-    figures = corrected_points(observed, labelled, of_kept, settings)
+    figures = corrected_points(observed, {s: list(labelled[s].values()) for s in SYSTEMS}, of_kept, settings)
     gap = figures["difference"]
     shown = (gap["low"] > 0 or gap["high"] < 0) and 1 - gap["p_value"] > settings.confidence
     verdict = ("improved" if gap["estimate"] > 0 else "worse") if shown else "not shown"
@@ -175,17 +175,33 @@ def _corrected(
             "verdict": verdict,
         },
     )
-    return {"why": "", "entry": entry, "labelled": {s: labelled[s].as_json() for s in SYSTEMS}}
+    of_all = {s: label_counts([row for row in rows if row.system == s], CRITERION) for s in SYSTEMS}
+    return {"why": "", "entry": entry, "labelled": {s: of_all[s].as_json() for s in SYSTEMS}}
 
 
-def _whole(rubric: Sequence[Criterion], valid: bool) -> float:
-    """What an answer that meets every criterion, the faults too, would earn; of an invalid one nothing."""
-    return share_earned((criterion.points, True) for criterion in rubric) if valid else 0.0
+def _counts_of(rows: Sequence[Labelled], system: str, sign: str) -> LabelCounts:
+    own = [row for row in rows if row.system == system and row.slices.get(SIGN) == sign]
+    return label_counts(own, CRITERION)
+
+
+def _observed(judged: JudgedCriteria, system: str, kept: Sequence[int], signs: Sequence[str]) -> Floats:
+    """What each answer earns and would earn if it met everything, for each sign; an invalid one nothing.
+
+    Returns:
+        (answers, signs, [share observed, share if all were met]).
+    """
+    found = np.zeros((len(kept), len(signs), 2))
+    for row, n in enumerate(kept):
+        due = sum(max(criterion.points, 0.0) for criterion in judged.rubrics[n])
+        for criterion, said in zip(judged.rubrics[n], _first(judged, system, n) or [], strict=False):
+            found[row, signs.index(criterion.sign)] += [criterion.points * (said == MET), criterion.points]
+        found[row] /= due
+    return found
 
 
 def corrected_points(
     observed: Mapping[str, Floats],
-    labelled: Mapping[str, LabelCounts],
+    labelled: Mapping[str, Sequence[LabelCounts]],
     groups: Sequence[str],
     settings: Settings,
 ) -> dict[str, Any]:
@@ -193,14 +209,14 @@ def corrected_points(
 
     Rogan and Gladen's estimate of whether a criterion is met is linear in what the judge says, and points are
     linear in that: with the sensitivity se to what is not met, the specificity sp, the observed mean x and
-    the mean w of answers that meet everything, the points are (x - (1 - se)·w) / (se + sp - 1), held within 0
-    and 1. The errors are taken to be alike over criteria of any points. Intervals are percentiles of draws
-    over groups of prompts (the same for both systems) and labels; a draw in which the judge tells nothing may
-    be any figure from 0 to 1.
+    the mean w of answers that meet everything, criteria come to (x - (1 - se)·w) / (se + sp - 1). That is
+    done apart for wanted criteria and for faults, each with errors of its own, which are taken to be alike
+    among them; the sum is held within 0 and 1. Intervals are percentiles of draws over groups of prompts (the
+    same for both systems) and labels; a draw in which the judge tells nothing may be any figure from 0 to 1.
 
     Args:
-        observed: `base` and `tuned`, (answers, [share observed, share if all were met, 1]).
-        labelled: the same systems, a fault being a criterion that is not met.
+        observed: `base` and `tuned`, (answers, signs, [share observed, share if all were met]).
+        labelled: the same systems and signs, a fault being a criterion that is not met.
         groups: the group of each answer's prompt.
 
     Returns:
@@ -208,19 +224,23 @@ def corrected_points(
     """
     found, lows, highs = {}, {}, {}
     names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    for place, (system, answers) in enumerate(observed.items()):
-        counts = labelled[system]
-        share, whole = answers[:, 0].mean(), answers[:, 1].mean()
-        power = counts.sensitivity + counts.specificity - 1
-        found[system] = float(np.clip((share - (1 - counts.sensitivity) * whole) / power, 0, 1))
-        sensitivity, specificity = drawn_accuracy(counts, settings.draws, settings.seed + place)
-        of_groups = np.zeros((len(names), 3))
-        np.add.at(of_groups, index, answers)
+    for place, (system, shares) in enumerate(observed.items()):
+        of_groups = np.zeros((len(names), shares[0].size + 1))
+        np.add.at(of_groups, index, np.column_stack([shares.reshape(len(shares), -1), np.ones(len(shares))]))
         sums = resampled(of_groups, settings.draws, settings.seed)
-        drawn = sensitivity + specificity - 1
-        tells = drawn > _NO_POWER
-        values = (sums[:, 0] - (1 - sensitivity) * sums[:, 1]) / sums[:, 2] / np.where(tells, drawn, 1.0)
-        lows[system] = np.where(tells, np.clip(values, 0, 1), 0.0)
-        highs[system] = np.where(tells, np.clip(values, 0, 1), 1.0)
+        figure, drawn, tells = 0.0, np.zeros(settings.draws), np.full(settings.draws, True)
+        for sign, counts in enumerate(labelled[system]):
+            x, w = shares[:, sign].mean(axis=0)
+            se, sp = counts.sensitivity, counts.specificity
+            figure += (x - (1 - se) * w) / (se + sp - 1)
+            seed = settings.seed + place + len(observed) * sign
+            sensitivity, specificity = drawn_accuracy(counts, settings.draws, seed)
+            power = sensitivity + specificity - 1
+            tells &= power > _NO_POWER
+            earned = sums[:, 2 * sign] - (1 - sensitivity) * sums[:, 2 * sign + 1]
+            drawn += earned / sums[:, -1] / np.where(power > _NO_POWER, power, 1.0)
+        found[system] = float(np.clip(figure, 0, 1))
+        lows[system] = np.where(tells, np.clip(drawn, 0, 1), 0.0)
+        highs[system] = np.where(tells, np.clip(drawn, 0, 1), 1.0)
     method = f"Rogan-Gladen by criterion, bootstrap over prompts and labels, {settings.draws:,} draws"
     return contrast(found, lows, highs, groups, settings.confidence, method)

@@ -25,6 +25,7 @@ WORDS = {
     "Sends the person to emergency care": "112",
     "Asks since when it hurts": "hurt",
     "Names a dose": "mg",
+    "Is short": ".",
 }
 GOOD, HALF, HARM = "Call 112. Since when does it hurt?", "Since when does it hurt?", "Take 500 mg."
 
@@ -95,7 +96,7 @@ def test_the_judge_sees_criterion_conversation_and_answer_but_no_points(tmp_path
     stub = judge_criteria(
         tmp_path, ["No."] * 2, ["No."] * 2, lambda *_: verdict("not met"), rubric, retries=0
     )[0]
-    (first, second) = about_criteria(stub)
+    first, second = sorted(about_criteria(stub), key=lambda content: "fund 1" in content)
     assert judged_answer(first, "criterion") == hostile and judged_answer(first) == "No."
     assert "Is fund 0 safe?" in judged_answer(first, "conversation") and "7.25" not in first
     assert "Is fund 1 safe?" in second, "the same answer to the same prompt is asked about once"
@@ -140,7 +141,6 @@ def test_a_second_run_asks_nothing_and_another_criterion_asks_anew(tmp_path):
     assert stub.asked == [], "points are no part of the question"
     other = [{"criterion": "Names a dose", "points": 1}, {"name": "Asks since when it hurts", "points": 2}]
     assert judge_criteria(tmp_path, [HARM] * 4, [GOOD] * 4, rubric=other)[0].asked == []
-    WORDS["Is short"] = "."
     stub = judge_criteria(tmp_path, [HARM] * 4, [GOOD] * 4, rubric=[{"criterion": "Is short", "points": 1}])[
         0
     ]
@@ -286,28 +286,51 @@ def test_the_points_are_corrected_for_the_judges_errors(tmp_path):
 
 def test_a_judge_that_says_met_to_everything_tells_nothing(tmp_path):
     scores = labelled(tmp_path, overlooked=50)
-    assert "base: the judge tells nothing: it sees 0 of 50 faults" in scores["corrected"]["why"]
+    assert (
+        "base, criteria of points above 0: the judge tells nothing: it sees 0 of 50 faults"
+        in scores["corrected"]["why"]
+    )
     assert scores["corrected"]["entry"] is None and scores["calibration"]["status"] == "calibrated"
 
 
-def test_the_correction_takes_faults_and_their_points_into_account():
-    """Half of the criteria met, of which one in ten is read wrongly, with points 6, 4 and -5."""
-    counts = LabelCounts(faults=1000, found=900, sound=1000, passed=800)
-    points, positive = [6.0, 4.0, -5.0], 10.0
-    said = {"base": [0.8, 0.8, 0.1], "tuned": [0.8, 0.8, 0.8]}  # met: [1, 1, 0] and [1, 1, 1]
+def test_wanted_criteria_and_faults_are_corrected_each_by_their_own_errors():
+    """Points 6, 4 and -5 by 10; truth of base [met, met, not], of tuned all met.
+
+    Of what is not met the judge sees 0.9 (wanted) and 0.8 (faults); of what is met it lets 0.8 pass, and all.
+    """
+    counts = [LabelCounts(1000, 900, 1000, 800), LabelCounts(1000, 800, 1000, 1000)]
+    said = {"base": [0.8, 0.8, 0.2], "tuned": [0.8, 0.8, 1.0]}
     observed = {
-        system: [[sum(p * m for p, m in zip(points, met, strict=True)) / positive, 0.5, 1.0]] * 200
-        for system, met in said.items()
+        system: np.array([[[0.6 * one + 0.4 * two, 1.0], [-0.5 * fault, -0.5]]] * 200)
+        for system, (one, two, fault) in said.items()
     }
-    found = corrected_points(
-        {system: np.array(rows) for system, rows in observed.items()},
-        {"base": counts, "tuned": counts},
-        [str(n) for n in range(200)],
-        Settings(0.95, 500, 0),
-    )
+    labels = {"base": counts, "tuned": counts}
+    found = corrected_points(observed, labels, [str(n) for n in range(200)], Settings(0.95, 500, 0))
     assert found["base"]["estimate"] == pytest.approx(1.0)
     assert found["tuned"]["estimate"] == pytest.approx(0.5)
-    assert found["tuned"]["low"] < 0.5 < found["tuned"]["high"]
+    assert found["tuned"]["low"] < 0.5 < found["tuned"]["high"] < found["base"]["high"]
+
+
+def test_points_of_faults_are_not_corrected_without_labels_of_faults(tmp_path):
+    rows = [
+        {
+            "id": prompt.id,
+            "system": system,
+            "criterion": RUBRIC[0]["criterion"],
+            "output": text,
+            "label": label,
+        }
+        for prompt in asked(100)
+        for system in ("base", "tuned")
+        for text, label in ((GOOD, "met"), (HALF, "not met"))
+    ]
+    write_labels(tmp_path, rows)
+    scores = judge_criteria(tmp_path, [HALF] * 100, [GOOD] * 100, labels="labels.jsonl")[2]["rubrics"]
+    assert scores["calibration"]["why"] == ""
+    signs = [part["value"] for part in scores["calibration"]["parts"] if part["column"] == "points"]
+    assert signs == ["above 0"]
+    assert "tuned, criteria of points below 0: people found no fault in any" in scores["corrected"]["why"]
+    assert scores["corrected"]["entry"] is None
 
 
 @pytest.mark.parametrize(
