@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--method", choices=["full", "lora", "qlora"], default="full")
     parser.add_argument("--shape", choices=OURS, default="small")
-    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--rows", type=int, default=64, help="a multiple of 32, so that every step is whole")
     parser.add_argument("--limit", type=int, default=512)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument(

@@ -199,7 +199,8 @@ def overheads(contestants: list[Contestant]) -> str:
                 f"- {way}: the kit's trainer adds {added:.1%} to the bare loop; "
                 f"whole epochs differ by {whole:+.1%}"
             )
-    return "\n" + "\n".join(lines) if lines else ""
+    faults = ", ".join(f"{one.name} {one.facts['faults']:,}" for one in contestants)
+    return "\n" + "\n".join([*lines, f"- page faults in the last epoch: {faults}"])
 
 
 def ratio(other: list[float], own: list[float]) -> str:

@@ -7,6 +7,7 @@ with other versions. This file imports no more than Python has.
 
 import json
 import os
+import resource
 import sys
 import time
 from functools import wraps
@@ -30,7 +31,7 @@ class Turns:
         self.answers = answers
         self.device = device
         self.since = self.inside = 0.0
-        self.before = 0
+        self.before = self.faults = 0
 
     def imported(self) -> None:
         """Libraries are loaded, the model is not: memory counts from here."""
@@ -42,12 +43,14 @@ class Turns:
             self.answers.flush()
             os._exit(0)
         self.inside = 0.0
+        self.faults = page_faults()
         self.since = self.now()
 
     def end(self) -> None:
         """Tell what the epoch took, and how much of it was not the work that every loop has."""
         spent = self.now() - self.since
-        told = {"seconds": spent, "outside": spent - self.inside, **self.memory()}
+        faults = page_faults() - self.faults
+        told = {"seconds": spent, "outside": spent - self.inside, "faults": faults, **self.memory()}
         self.answers.write(json.dumps(told) + "\n")
         self.answers.flush()
 
@@ -100,6 +103,11 @@ def resident(field: str = "VmRSS") -> int:
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="ascii").splitlines() if status.is_file() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)
+
+
+def page_faults() -> int:
+    """How often this process was given memory anew, page by page."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def take_turns(device: str = "cpu") -> Turns:

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from kit.cli_words import errors
 
@@ -43,14 +44,19 @@ def _of_training(command: str, words: Sequence[str]) -> str:
     from kit.train.runs import list_runs, load_manifest
 
     began = [run for run in list_runs(_project(words)) if run.name >= f"{STARTED:%Y%m%d-%H%M%S}"]
-    finished = [run for run in began if load_manifest(run)["status"] == "finished"]
     if "--resume" not in words and not began:
         return "no run had begun: the same command begins again"
-    if command == "run" and finished and began[-1] == finished[-1]:
-        after = shlex.join(["casekit", "evaluate", "--run", finished[-1].name, *words])
-        return f"the training is done: `{after}` goes on, then `casekit report`"
+    if began and _is_done(load_manifest(began[-1])):
+        after = shlex.join(["casekit", "evaluate", "--run", began[-1].name, *words])
+        return f"the training is done: `{after}` goes on" + ", then `casekit report`" * (command == "run")
     again = shlex.join(["casekit", "train", "--resume", *(word for word in words if word != "--resume")])
     return f"`{again}` continues it"
+
+
+def _is_done(manifest: dict[str, Any]) -> bool:
+    """Whether a run is finished, and no stage follows it."""
+    chain = manifest.get("chain") or {"stages": [], "number": 0}
+    return bool(manifest["status"] == "finished" and chain["number"] >= len(chain["stages"]))
 
 
 def _project(words: Sequence[str]) -> Path:

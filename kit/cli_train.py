@@ -50,7 +50,10 @@ def watch(
     run: Annotated[str | None, typer.Argument(help="Which run; the newest one if not given.")] = None,
     project: Root = HERE,
 ) -> None:
-    """Follow a run: its curves, its speed, what was found; Ctrl-C ends the watching, not the run."""
+    """Follow a run: its curves, its speed, what was found; Ctrl-C ends the watching, not the run.
+
+    Where there is no terminal (a pipe, a log) it says once how the run stands, and ends.
+    """
     from kit.terminal_run import follow
     from kit.train.runs import find_run, newest_run
 

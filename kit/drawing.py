@@ -16,6 +16,8 @@ from transformers import LogitsProcessor
 
 Choose = Callable[[torch.Tensor, Sequence[str], Sequence[int]], torch.Tensor]
 """(scores [rows, vocabulary], ids of the rows' prompts, how many tokens each has) -> tokens [rows]."""
+NOBODY = ""
+"""The id of a row that no prompt has: any token will do. To leave such rows out would copy all scores."""
 
 
 def uniforms(seed: int, id_: str, count: int) -> "np.ndarray[Any, Any]":

@@ -84,7 +84,7 @@ def keep_freed_memory() -> bool:
     """Have this process keep what its tensors give back, for the next ones.
 
     Left to itself, glibc hands large blocks back to the system, which every pass then takes anew, page by
-    page: measured, a fifth of a training step on a CPU. The most that is taken does not grow by it.
+    page: measured, up to a fifth of a training step on a CPU. The most that is taken does not grow by it.
 
     Returns:
         False where the C library is another one; nothing is changed there.

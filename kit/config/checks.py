@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kit.config.engine import check_engine
-from kit.config.explain import Finding, dotted, unknown_choice
+from kit.config.explain import Finding, dotted, nearest, unknown_choice
 from kit.config.grpo import check_grpo
 from kit.config.hardware import check_hardware
 from kit.config.labour import Labour
@@ -119,14 +119,15 @@ def _metrics(settings: _Settings) -> Iterator[Finding]:
     yield from _metrics_given_twice(settings)
     if settings.stands("evaluate", "metrics"):
         found = list(_unmeasured(settings))
-        known = [(finding, name) for finding, name in found if name in RANGES]
+        can_be_listed = RANGES.keys() - {"judge", "response_time"}
+        known = [(finding, name) for finding, name in found if name in can_be_listed]
         if len(known) < 2 or settings.get("evaluate", "metrics") is None:
             known = []
-        yield from _not_listed(known)
+        yield from _not_listed(known, [name for _, name in settings.metrics])
         yield from (finding for finding, name in found if (finding, name) not in known)
 
 
-def _not_listed(known: list[tuple[Finding, str]]) -> Iterator[Finding]:
+def _not_listed(known: list[tuple[Finding, str]], listed: list[str]) -> Iterator[Finding]:
     """One finding for several metrics of the kit's that are named, rightly spelled, and not listed: it is the
     list that was replaced."""
     if not known:
@@ -136,10 +137,16 @@ def _not_listed(known: list[tuple[Finding, str]]) -> Iterator[Finding]:
         named.setdefault(name, []).append(dotted(finding.key))
     each = "; ".join(f"{name} ({', '.join(keys)})" for name, keys in named.items())
     where = dict.fromkeys(dotted(finding.key).partition("[")[0] for finding, _ in known)
+    meant = [
+        f"`{name}`: did you mean `{near}`?"
+        for name in listed
+        if name not in RANGES and (near := nearest(name, RANGES))
+    ]
+    hint = f"list them, or set {' and '.join(where)} for those that are measured"
     yield Finding(
         ("evaluate", "metrics"),
         f"`evaluate.metrics` does not list metrics that other settings name: {each}",
-        f"list them, or set {' and '.join(where)} for those that are measured",
+        "; ".join([*meant, hint]),
         needs_rest=True,
     )
 

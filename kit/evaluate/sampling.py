@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from kit.config.schema import Sampling
-from kit.drawing import Choose, uniforms
+from kit.drawing import NOBODY, Choose, uniforms
 
 Decoding = Literal["greedy", "sampled"]
 
@@ -33,7 +33,7 @@ def _drawn(
     ids: Sequence[str],
     steps: Sequence[int],
 ) -> torch.Tensor:
-    points = [numbers[id_][step] for id_, step in zip(ids, steps, strict=True)]
+    points = [0.0 if id_ == NOBODY else numbers[id_][step] for id_, step in zip(ids, steps, strict=True)]
     return draw(scores, torch.tensor(points, dtype=torch.float64, device=scores.device), sampling)
 
 

@@ -1,9 +1,11 @@
 """What is said of a run before its first step, and kept in its manifest."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from kit.config.grpo import one_sided, rewards_of
 from kit.config.methods import LORA
@@ -64,29 +66,30 @@ def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
 
 def announce(console: Console, run: Path, manifest: dict[str, Any], config: Config) -> None:
     """Say what is about to be trained, and give advice where the rate is unusual."""
+    say = partial(console.print, soft_wrap=True)  # in a log a line is a line, whatever a terminal's width
     trainable, total = manifest["trainable_parameters"], manifest["total_parameters"]
     rule = f"; rule of thumb for LoRA: under {LORA_SHARE:.0%}" if manifest["trainable_rule"] else ""
-    console.print(
-        f"[bold]{manifest['run']}[/]: {config.train.stage} of {config.model.name} by {config.method.name} "
-        f"on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
+    say(
+        f"[bold]{manifest['run']}[/]: {config.train.stage} of {escape(config.model.name)} by "
+        f"{config.method.name} on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
         f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%}{rule})"
     )
     if continues := manifest["continues"]:
-        console.print(f"goes on from the golden checkpoint of [bold]{continues['run']}[/]")
+        say(f"goes on from the golden checkpoint of [bold]{continues['run']}[/]")
     advice = [rate_advice(config, total)]
     if config.train.stage == "grpo":
         weights = rewards_of(config)
         parts = [name if weight == 1 else f"{weight:g} x {name}" for name, weight in weights.items()]
         drawn = f"{config.train.grpo.num_generations} answers to each prompt"
-        console.print(f"{drawn}, rewarded by {' + '.join(parts)}")
+        say(f"{drawn}, rewarded by {' + '.join(parts)}")
         advice += one_sided(weights)
     if packing := manifest["packing"]:
         from kit.train.packed import attention_advice
 
-        console.print(
+        say(
             f"packed: {packing['samples']:,} samples an epoch in {packing['rows']:,} rows of up to "
             f"{config.model.max_length:,} tokens, {packing['fill']:.0%} full; none sees another"
         )
         advice.append(attention_advice(config, packing["attention"]))
     for text in filter(None, advice):
-        console.print(f"[dim]advice: {text}[/]")
+        say(f"[dim]advice: {text}[/]")

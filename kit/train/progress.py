@@ -58,7 +58,7 @@ class Bar(TrainerCallback):  # type: ignore[misc]
     def tell(self, line: str) -> None:
         """Print a line above the bar."""
         if not self.called:
-            self.progress.console.print(line, highlight=False)
+            self.progress.console.print(line, highlight=False, soft_wrap=True)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Move it on."""
@@ -112,7 +112,7 @@ class Lines(Bar):
         time_left = "" if left is None else f", {left / 60:,.0f} min left"
         begin = f"{self.called}, " if self.called else ""
         line = f"{begin}step {state.global_step:,} of {state.max_steps:,}: {what}{time_left}"
-        self.progress.console.print(line, highlight=False)
+        self.progress.console.print(line, highlight=False, soft_wrap=True)
 
 
 def measured(logs: dict[str, float], score: float | None, room: int = 1000) -> str:

@@ -1,4 +1,4 @@
-"""Writes a run's `metrics.jsonl`."""
+"""Writes a run's `metrics.jsonl`, and hands on what stands there."""
 
 import math
 import time
@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from kit.train.metrics import append
+from kit.train.trackers import Trackers
 
 
 class Recorder(TrainerCallback):  # type: ignore[misc]
@@ -58,6 +59,18 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         else:
             return
         append(self.run, line)
+
+
+class Sender(TrainerCallback):  # type: ignore[misc]
+    """Hands the lines of `metrics.jsonl` to the run's trackers; added last, when a step's are all there."""
+
+    def __init__(self, trackers: Trackers) -> None:
+        self.trackers = trackers
+        trackers.begin()
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Hand over what is new."""
+        self.trackers.hand_over()
 
 
 def _rewards(logs: dict[str, float], prefix: str) -> dict[str, float | None]:

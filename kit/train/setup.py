@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import datasets
 import torch
 from transformers import PrinterCallback, TrainingArguments, set_seed
-from transformers.integrations import TensorBoardCallback
 from trl import RewardConfig, SFTConfig
 
 from kit.config.preference import LOSSES
@@ -17,14 +16,14 @@ from kit.files import write_json
 from kit.models.loading import device, is_adapter
 from kit.train.adapters import loraplus_optimizer, save_weights
 from kit.train.chain import restore_adapter
-from kit.train.checkpoints import step_of
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
-from kit.train.processes import is_main, same_for_all
-from kit.train.sharding import sharding_arguments
+from kit.train.processes import same_for_all
+from kit.train.sharding import ZERO_STAGES, sharding_arguments
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
 from kit.train.watch import watch
+from kit.train.zero import ZeroStep, loaded_whole, prepare_process
 
 if TYPE_CHECKING:
     from kit.rewards import Reward
@@ -57,7 +56,8 @@ def make_trainer(
     set_seed(config.seed)  # before the adapter draws its first weights
     mixed = mixed_precision(device(config.hardware))
     arguments = training_arguments(config, run, mixed, validates)
-    model = load_for_training(config, start)
+    with loaded_whole():
+        model = load_for_training(config, start)
     kept = same_for_all(lambda: forget_after(run, checkpoint))
     kind, own = trainer_of(config, tokenizer, start, rewards)
     trainer = kind(
@@ -72,10 +72,11 @@ def make_trainer(
         task_score=task_score,
         autocast=mixed if mixed == torch.bfloat16 else None,
     )
+    if config.hardware.sharding in ZERO_STAGES:
+        prepare_process()
+        trainer.add_callback(ZeroStep(trainer))
     trainer.remove_callback(PrinterCallback)
     watch(trainer, run, config, kept)
-    if "tensorboard" in config.tracking.report_to and is_main():
-        trainer.add_callback(tensorboard(run, step_of(checkpoint)))
     widen_adapter(trainer.model)
     if start is not None and is_adapter(start):
         restore_adapter(trainer.model, start)
@@ -116,13 +117,6 @@ def trainer_of(
 
         return preference_trainer(config, tokenizer, continued=start is not None)
     return CausalTrainer, {"row_tokens": config.model.max_length if config.train.packing else None}
-
-
-def tensorboard(run: Path, step: int) -> TensorBoardCallback:
-    """Curves in `runs/<id>/tensorboard`; a resumed run forgets those after the step it continues from."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    return TensorBoardCallback(SummaryWriter(log_dir=str(run / "tensorboard"), purge_step=step + 1))
 
 
 def mixed_precision(on: torch.device) -> torch.dtype | None:
@@ -177,7 +171,7 @@ def training_arguments(
         save_strategy="steps",
         save_steps=settings.save_steps,
         save_total_limit=settings.save_total_limit,
-        report_to=[tracker for tracker in config.tracking.report_to if tracker != "tensorboard"],
+        report_to=[],  # trackers are handed the lines of metrics.jsonl
         run_name=run.name,
         disable_tqdm=True,
         dataloader_pin_memory=on.type == "cuda",
@@ -232,7 +226,7 @@ def widen_adapter(model: Any) -> None:
 
 def whole_weights(trainer: RunTrainer) -> dict[str, Any]:
     """The weights of a model that is shared out, whole, in the main process; every process takes part."""
-    weights: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model)
+    weights: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model_wrapped) or {}
     tied = getattr(trainer.model, "all_tied_weights_keys", {})  # one tensor until they were shared out
     return {name: tensor for name, tensor in weights.items() if name not in tied}
 

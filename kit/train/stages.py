@@ -35,7 +35,7 @@ from kit.train.prompts import refuse_idle, rewarded
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import save_manifest
 from kit.train.sharding import check_sharding
-from kit.train.trackers import check_trackers
+from kit.train.trackers import Trackers, check_trackers, tracked
 
 if TYPE_CHECKING:
     from kit.train.golden import GivesUp, Golden
@@ -89,7 +89,7 @@ def train(
         Terminated: SIGTERM; the same.
     """
     join_processes(config.hardware)
-    check_trackers(config.tracking.report_to)
+    check_trackers(config.tracking.report_to if is_main() else [])
     check_sharding(config)
     rows = {split: load_rows(prepared, split, config.train.stage) for split in ("train", "valid")}
     if config.train.stage == "grpo":
@@ -118,7 +118,7 @@ def train(
         opened(root, resume, config, origin, begin) as (run, checkpoint, manifest),
     ):
         tell_launcher(run)
-        with closing(run, manifest):
+        with closing(run, manifest), tracked(config, root, run, manifest, interruption.console) as trackers:
             from kit.train.setup import make_trainer
 
             if device(config.hardware).type == "cpu":
@@ -133,7 +133,7 @@ def train(
             check_space(run, manifest["disk"], config.train.save_total_limit)
             if not called:
                 announce(interruption.console, run, manifest, config)
-            manifest |= run_trainer(trainer, golden, checkpoint, interruption, manifest)
+            manifest |= run_trainer(trainer, golden, checkpoint, interruption, manifest, trackers)
         if interruption.agree_to_stop():  # within the last step or save: finished, and nothing follows
             interruption.stop()
     return run
@@ -172,6 +172,7 @@ def run_trainer(
     checkpoint: Path | None,
     interruption: "Interruption",
     manifest: dict[str, Any],
+    trackers: Trackers,
 ) -> dict[str, Any]:
     """Train to the end or to an early stop; how it ended, for the manifest.
 
@@ -180,13 +181,16 @@ def run_trainer(
     """
     from kit.train.interruption import Notice
     from kit.train.progress import live
+    from kit.train.recorder import Sender
 
     trainer.add_callback(interruption)
     trainer.add_callback(Notice(trainer, manifest, interruption.console))
     trainer.stop_asked = lambda: interruption.asked
+    trainer.add_callback(Sender(trackers))
     with live(interruption.console, interruption.called) as shown:
         trainer.add_callback(shown)
         trainer.doing, trainer.tell = shown.doing, shown.tell
+        trackers.tell = shown.tell
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     done = trainer.state.global_step
     at_its_end = (golden.stopped_early or done >= trainer.state.max_steps) and not trainer.owes_validation

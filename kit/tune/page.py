@@ -1,7 +1,7 @@
 """What a search found: `tuning.json` for machines, `tuning.html` with the curve for people."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 640.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 620.0, 16.0, 216.0
+APART = 5.0
+"""The highest value by the lowest from which on a log scale shows more."""
 
 
 def write_results(folder: Path, study: "optuna.Study", config: Config) -> None:
@@ -66,19 +68,26 @@ def page(found: dict[str, Any]) -> str:
     rates = "learning_rate" in found["searched"]
     drawn = [trial for trial in found["trials"] if trial["state"] != "failed"]
     named = {"score": "Score by learning rate", "eval_loss": "Lowest loss by learning rate"}
-    plots = [
-        Markup(rate_plot(drawn, name, title))  # noqa: S704 - our own shapes, their text escaped by `svg`
+    plots = {
+        title: Markup(rate_plot(drawn, name, title))  # noqa: S704 - our own shapes, text escaped by `svg`
         for name, title in named.items()
         if rates and drawn
-    ]
+    }
     return environment.get_template("tuning.html.j2").render(found=found, plots=plots)
 
 
 def rate_plot(trials: Sequence[dict[str, Any]], name: str, title: str) -> str:
-    """A dot a trial over its learning rate, on a log scale; hollow where it was given up."""
+    """A dot a trial over its learning rate, on a log scale; hollow where it was given up.
+
+    Losses far apart are on a log scale too: of a rate at which nothing is learned it is fifty times that of a
+    good one, and the good ones would be one line.
+    """
     points = [(trial["settings"]["learning_rate"], trial[name], trial["state"]) for trial in trials]
-    marks = svg.ticks(min(value for _, value, _ in points), max(value for _, value, _ in points), "")
-    low, high = marks[0][0], marks[-1][0]
+    least, most = min(value for _, value, _ in points), max(value for _, value, _ in points)
+    far = least > 0 and most > APART * least
+    marks = log_ticks(least, most) if far else svg.ticks(least, most, "")
+    scale: Callable[[float], float] = math.log10 if far else float
+    low, high = scale(marks[0][0]), scale(marks[-1][0])
     rates = [math.log10(rate) for rate, _, _ in points]
     first, last = math.floor(min(rates)), math.ceil(max(rates))
     last = max(last, first + 1)
@@ -87,7 +96,7 @@ def rate_plot(trials: Sequence[dict[str, Any]], name: str, title: str) -> str:
         return LEFT + (RIGHT - LEFT) * (math.log10(rate) - first) / (last - first)
 
     def down(value: float) -> float:
-        return BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low or 1.0)
+        return BOTTOM - (BOTTOM - TOP) * (scale(value) - low) / (high - low or 1.0)
 
     shapes = []
     for value, text in marks:
@@ -99,4 +108,15 @@ def rate_plot(trials: Sequence[dict[str, Any]], name: str, title: str) -> str:
     for rate, value, state in points:
         kind = "dot hollow" if state == "given up" else "dot"
         shapes.append(f'<circle class="{kind}" cx="{across(rate):.1f}" cy="{down(value):.1f}" r="4.5"/>')
-    return svg.drawing(shapes, WIDTH, HEIGHT - 20, title)
+    return svg.drawing(shapes, WIDTH, HEIGHT - 20, f"{title}, both on a log scale" if far else title)
+
+
+def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Axis marks at 1, 2 and 5 times the powers of ten, from the one below `low` to the one above `high`;
+    `low` is above 0. Over more than three powers only these."""
+    first, last = math.floor(math.log10(low)), math.floor(math.log10(high)) + 1
+    steps = (1, 2, 5) if last - first <= 4 else (1,)
+    marks = sorted({m * 10.0**power for power in range(first, last + 1) for m in steps})
+    begin = max(mark for mark in marks if mark <= low * (1 + 1e-9))
+    end = min(mark for mark in marks if mark >= high * (1 - 1e-9))
+    return [(mark, f"{mark:g}") for mark in marks if begin <= mark <= end]

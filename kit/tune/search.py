@@ -64,6 +64,10 @@ def search(
         trial = study.ask()
         try:
             try_out(study, trial, config, folder, run_trial)
+        except (KeyboardInterrupt, Terminated):
+            done = len(ended(study))
+            tell(f"stopped with {done} of {config.tune.trials} trials done: {folder / 'tuning.html'}")
+            raise
         finally:
             tidy(study, config, folder)
         tell(f"trial {trial.number}: {outcome(study.trials[trial.number])}")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import re
 import subprocess
@@ -56,6 +57,18 @@ def test_help_lists_the_commands(casekit: Run) -> None:
         "review",
         "verify",
     } <= set(out.split())
+
+
+def test_no_command_lets_libraries_complain_while_they_are_imported(
+    casekit: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = logging.getLogger("bitsandbytes")
+    library.setLevel(logging.NOTSET)
+    kernel = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    assert kernel.isEnabledFor(logging.WARNING)
+    casekit("recipes")  # which imports nothing heavy: what a later import warns of is silenced beforehand
+    kernel.warning("Failed to load CPU gemm_4bit_forward")
+    assert not kernel.isEnabledFor(logging.WARNING) and capsys.readouterr().err == ""
 
 
 def test_version(casekit: Run) -> None:
@@ -181,6 +194,7 @@ def test_values_in_brackets_are_no_markup(casekit: Run, project: Path) -> None:
         (["train", "--resume", "seed=3"], None, "`casekit train --resume seed=3 {p}` continues it"),
         (["run", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
         (["run"], "finished", "done: `casekit evaluate --run 99990101-000000-sft-lora {p}` goes on"),
+        (["run"], "between two stages", "`casekit train --resume {p}` continues it"),
         (["evaluate"], "finished", "the same command goes on: answers that were given are kept"),
         (["data", "prepare"], "interrupted", "the same command begins again"),
         (["tune"], "interrupted", "the same command goes on with the search"),
@@ -211,7 +225,9 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on_where_there_is_something_to(
 def make_run(root: Path, name: str, status: str) -> Path:
     run = root / "runs" / name
     run.mkdir(parents=True)
-    (run / "manifest.json").write_text(json.dumps({"status": status, "stage": "sft"}))
+    chain = {"stages": ["sft", "dpo"], "number": 1} if status == "between two stages" else None
+    facts = {"status": "finished" if chain else status, "stage": "sft", "chain": chain}
+    (run / "manifest.json").write_text(json.dumps(facts))
     (run / "config.yaml").write_text("model: {name: tiny}\nseed: 8\n")
     return run
 

@@ -80,6 +80,8 @@ claims: [{name: C, metric: rouge_1, at_least: 0.5}]
     )
     assert "list them, or set train.golden_metric and gates for those that are measured" in told
     assert "`claims[0].metric`: unknown metric 'rouge_1'" in misspelt
+    told, _ = problems(make_project(recipe=recipe), "evaluate.metrics=[tokn_f1]")
+    assert "`tokn_f1`: did you mean `token_f1`?; list them" in told
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def few_are_long(tokenizer, monkeypatch):
 
     def choose(scores, ids, steps):
         scores[:, stop] = -torch.inf
-        wanted = [LONG if int(id_, 16) % 11 == 3 else SHORT for id_ in ids]
+        wanted = [LONG if int(id_ or "0", 16) % 11 == 3 else SHORT for id_ in ids]
         ends = [step + 1 == length for length, step in zip(wanted, steps, strict=True)]
         return torch.where(torch.tensor(ends), stop, scores.argmax(dim=-1))
 

@@ -95,7 +95,8 @@ def test_every_answer_gives_exactly_the_expected_project(recipe: str, scaffold: 
         assert {name: files[f"conf/{name}"] for name in VERBATIM} == verbatim, given
         assert yaml.safe_load(files["conf/project.yaml"]) == expected_settings(given), given
         dependencies = tomllib.loads(files["pyproject.toml"].decode())["project"]["dependencies"]
-        assert dependencies[1:] == [name for name in [given["tracking"]] if name != "tensorboard"], given
+        extra = [f"casekit[{name}]" for name in [given["tracking"]] if name != "tensorboard"]
+        assert dependencies[1:] == extra, given
         assert recorded(files) == recorded_of(given), given
 
 

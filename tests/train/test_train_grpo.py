@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -349,13 +350,13 @@ def test_a_base_in_four_bits_learns_from_rewards(drawing, asked, tmp_path):
         "qlora",
         {"beta": 0.01},
         learning_rate=3e-2,
-        num_train_epochs=3,
-        eval_steps=18,
+        num_train_epochs=4,
+        eval_steps=24,
         lr_scheduler_type="constant",
     )
     run = train(config, tmp_path, asked, None, rewards=[LOW_TOKENS])
-    drawn = lines_of(run, "train")
-    assert drawn[-1]["reward"] > drawn[0]["reward"] + 0.2
+    rewards = [line["reward"] for line in lines_of(run, "train")]
+    assert mean(rewards[-3:]) > mean(rewards[:3]) + 0.2
 
 
 def test_a_loss_that_is_no_number_leaves_its_answers(drawing, asked, tmp_path, monkeypatch):

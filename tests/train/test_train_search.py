@@ -1,6 +1,7 @@
 """The search around its trials, with runs that only leave the files of a run."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from kit.config.errors import ConfigError, InvalidRunError, ModelError, Problem
 from kit.config.schema import Config
-from kit.tune.page import results
+from kit.tune.page import log_ticks, rate_plot, results
 from kit.tune.search import open_study, search
 
 pytest.importorskip("optuna", reason="the extra `tune` is not installed")
@@ -81,6 +82,30 @@ def test_a_trial_that_its_own_words_made_fail_is_a_result_and_leaves_only_its_cu
     assert [trial["failed"] for trial in trials] == ["the loss is no number"] * 3
     assert {trial["run"] for trial in trials} == {path.name for path in (tmp_path / "runs").iterdir()}
     assert kept(tmp_path, "golden") == kept(tmp_path, "checkpoints") == []
+
+
+@pytest.mark.parametrize(("least", "most"), [(0.117, 5.12), (0.1, 1.0), (1e-4, 9e3)])
+def test_good_rates_can_be_told_apart_though_bad_ones_are_far_off(least, most):
+    """On a linear scale 0.117 and 0.146 beside 5.12 are one pixel apart."""
+    losses = [least, least * 1.25, most]
+    trials = [
+        {"settings": {"learning_rate": rate}, "eval_loss": loss, "state": "complete"}
+        for rate, loss in zip((7e-3, 3e-3, 1e-5), losses, strict=True)
+    ]
+    drawn = rate_plot(trials, "eval_loss", "Lowest loss")
+    best, next_best, worst = (float(y) for y in re.findall(r'<circle [^>]*cy="([0-9.]+)"', drawn))
+    assert 216.0 >= best > next_best + 2 and next_best > worst >= 16.0 and "log scale" in drawn
+    marks = [mark for mark, _ in log_ticks(least, most)]
+    assert marks == sorted(marks) and marks[0] <= least and marks[-1] >= most and len(marks) <= 10
+
+
+def test_scores_and_losses_close_together_keep_a_linear_scale():
+    scores = {7e-3: 0.0, 3e-3: -0.4}
+    trials = [
+        {"settings": {"learning_rate": rate}, "score": score, "state": "complete"}
+        for rate, score in scores.items()
+    ]
+    assert "log scale" not in rate_plot(trials, "score", "Score by learning rate")
 
 
 KILLED = """

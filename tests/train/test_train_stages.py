@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from train_world import losses_of, write_prepared
 
-from kit.config.errors import ConfigError, DataError, InvalidRunError
+from kit.config.errors import DataError, InvalidRunError
 from kit.config.schema import Config
 from kit.models.loading import load_tokenizer
 from kit.train.examples import tokenise
 from kit.train.metrics import read_metrics
 from kit.train.stages import train
-from kit.train.trackers import check_trackers
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +48,7 @@ def test_manifest_and_folder_follow_the_contract(settings, prepared, tmp_path):
         "checkpoints",
         "config.yaml",
         "golden",
+        "lock",
         "manifest.json",
         "metrics.jsonl",
     ]
@@ -230,26 +230,6 @@ def test_a_broken_loss_ends_the_run_and_leaves_its_batch(settings, prepared, tmp
     assert json.loads((run / "manifest.json").read_text())["status"] == "failed"
     broken_batch = json.loads((run / "broken_batch.json").read_text())
     assert broken_batch["step"] == 3 and "Where is my order" in broken_batch["text"][0]
-
-
-def test_a_tracker_that_is_not_installed_is_refused_before_anything_loads(prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError) as caught:
-        check_trackers(["wandb", "mlflow"])
-    assert [problem.where for problem in caught.value.problems] == ["tracking.report_to"] * 2
-    config = Config.model_validate({"model": "nowhere/at-all", "tracking": {"report_to": ["wandb"]}})
-    with pytest.raises(ConfigError, match="pip install wandb"):
-        train(config, tmp_path, prepared, None)
-    assert not (tmp_path / "runs").exists()
-
-
-def test_tensorboard_curves_lie_in_the_run(settings, prepared, tmp_path):
-    config = settings(max_steps=2)
-    config = config.model_copy(
-        update={"tracking": config.tracking.model_copy(update={"report_to": ["tensorboard"]})}
-    )
-    run = train(config, tmp_path, prepared, None)
-    assert list((run / "tensorboard").glob("events.out.tfevents.*"))
 
 
 def test_unprepared_data_names_the_command_that_prepares_it(settings, tmp_path):

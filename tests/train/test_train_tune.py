@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -119,6 +120,26 @@ def test_a_search_that_was_interrupted_goes_on_with_its_trial(step, sessions, pr
     assert manifest["status"] == "finished" and [one["from_step"] for one in manifest["sessions"]] == sessions
     (trial,) = found_in(folder)["trials"]
     assert trial["state"] == "complete" and math.isfinite(trial["score"])
+
+
+def test_a_search_stopped_by_sigterm_says_how_to_go_on_and_does(pristine, warm, tmp_path):
+    project = shutil.copytree(pristine, tmp_path / "project")
+    words = ["tune.learning_rate=[1e-3, 9e-3]", "tune.trials=1", *SHORT]
+    done = warm.casekit(project, "tune", *words, plot=("send", "step", int(signal.SIGTERM), 1))
+    assert done.code == 75, done.said
+    assert "stopped with 0 of 1 trials done" in done.said
+    assert "the same command goes on with the search" in done.said
+    assert "--resume" not in done.said and "Traceback" not in done.said
+    (folder,) = (project / "tuning").iterdir()
+    assert found_in(folder)["trials"] == [] and "No trial ran" in (folder / "tuning.html").read_text()
+    (begun,) = (folder / "runs").iterdir()
+
+    again = warm.casekit(project, "tune", *words)
+    assert again.code == 0, again.said
+    (trial,) = found_in(folder)["trials"]
+    assert trial["run"] == begun.name and trial["state"] == "complete"
+    sessions = json.loads((begun / "manifest.json").read_text())["sessions"]
+    assert [session["from_step"] for session in sessions] == [0, 1]
 
 
 def test_a_rate_at_which_the_loss_explodes_is_a_failed_trial(project, monkeypatch):
