@@ -311,6 +311,34 @@ def test_wanted_criteria_and_faults_are_corrected_each_by_their_own_errors():
     assert found["tuned"]["low"] < 0.5 < found["tuned"]["high"] < found["base"]["high"]
 
 
+def test_the_corrected_interval_covers():
+    """Points 10 and -5, errors of each sign and system its own: the interval holds the truth, while what the
+    judge says is off."""
+    dice, hits, raw, runs, n = np.random.default_rng(1), 0, [], 80, 150
+    met = {"base": (0.45, 0.3), "tuned": (0.6, 0.2)}
+    errors = {"base": ((0.75, 0.9), (0.7, 0.95)), "tuned": ((0.95, 0.85), (0.8, 0.9))}
+    points = (1.0, -0.5)
+    truth = {
+        system: sum(p * rate for p, rate in zip(points, rates, strict=True)) for system, rates in met.items()
+    }
+    for run_ in range(runs):
+        observed, labels = {}, {}
+        for system in met:
+            observed[system], labels[system] = np.zeros((n, 2, 2)), []
+            for sign, (se, sp) in enumerate(errors[system]):
+                really = dice.random(n) < met[system][sign]
+                said = np.where(really, dice.random(n) < sp, dice.random(n) >= se)
+                observed[system][:, sign] = np.column_stack([points[sign] * said, np.full(n, points[sign])])
+                hits_of = (int(dice.binomial(80, se)), int(dice.binomial(60, sp)))
+                labels[system].append(LabelCounts(80, hits_of[0], 60, hits_of[1]))
+        groups = [str(place) for place in range(n)]
+        gap = corrected_points(observed, labels, groups, Settings(0.95, 400, run_))["difference"]
+        hits += gap["low"] <= truth["tuned"] - truth["base"] <= gap["high"]
+        raw.append(np.mean(observed["tuned"][..., 0].sum(axis=1) - observed["base"][..., 0].sum(axis=1)))
+    assert hits / runs >= 0.92
+    assert abs(np.mean(raw) - (truth["tuned"] - truth["base"])) > 0.05
+
+
 def test_points_of_faults_are_not_corrected_without_labels_of_faults(tmp_path):
     rows = [
         {
