@@ -35,7 +35,7 @@ from kit.train.prompts import refuse_idle, rewarded
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import save_manifest
 from kit.train.sharding import check_sharding
-from kit.train.trackers import Trackers, check_trackers, tracked
+from kit.train.trackers import Trackers, check_trackers, open_trackers, tracked
 
 if TYPE_CHECKING:
     from kit.train.golden import GivesUp, Golden
@@ -118,7 +118,8 @@ def train(
         opened(root, resume, config, origin, begin) as (run, checkpoint, manifest),
     ):
         tell_launcher(run)
-        with closing(run, manifest), tracked(config, root, run, manifest, interruption.console) as trackers:
+        with tracked(run, manifest, interruption.console) as trackers, closing(run, manifest):
+            open_trackers(trackers, config, root, run, manifest, interruption.console)
             from kit.train.setup import make_trainer
 
             if device(config.hardware).type == "cpu":
