@@ -175,7 +175,7 @@ def open_trackers(
     Raises:
         ConfigError: names every one that refuses a new run. A resumed one goes on without it.
     """
-    names = config.tracking.report_to if is_main() else []
+    names: Sequence[str] = config.tracking.report_to if is_main() else []
     told = opening(config, root, run, manifest)
     failed: dict[str, Exception] = {}
     for name in names:
