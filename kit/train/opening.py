@@ -23,7 +23,7 @@ from kit.config.errors import ConfigError, Problem
 from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.yaml_lines import Key
-from kit.files import sync, write_json, write_text
+from kit.files import aside, sync, write_json, write_text
 from kit.train.checkpoints import step_of, usable_checkpoint
 from kit.train.manifest import now
 from kit.train.processes import is_main, same_for_all
@@ -85,7 +85,7 @@ def new_run(
     runs, started = root / "runs", datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     stem = f"{started}-{config.train.stage}-{config.method.name}"
     sweep(runs)
-    made = runs / f".{stem}.{os.getpid()}"
+    made = aside(runs / stem)
     try:
         write_text(made / "config.yaml", resolved_yaml(config, origin))
         for number in range(1, 1000):

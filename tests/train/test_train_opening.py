@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from test_train_resume import interrupted, status
 
 import kit
 from kit.config.errors import ConfigError
+from kit.config.yaml_lines import load_yaml
 from kit.train.opening import LOCK, held, new_run
 from kit.train.runs import list_runs
 from kit.train.stages import train
@@ -95,15 +97,34 @@ def test_a_run_killed_before_its_folder_is_whole_leaves_none(pristine, warm, tmp
     assert list_runs(project) == [run] and status(run) == "finished", "at first sight it is a run"
 
 
-def test_runs_that_begin_in_the_same_second_have_names_of_their_own(settings, tmp_path, monkeypatch):
+@pytest.fixture
+def same_second(monkeypatch: pytest.MonkeyPatch) -> None:
     class Once:
         @staticmethod
         def now(zone: object) -> object:
-            from datetime import UTC, datetime
-
             return datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
     monkeypatch.setattr("kit.train.opening.datetime", Once)
+
+
+def test_containers_that_share_a_disk_and_a_process_number_make_a_folder_each(
+    settings, tmp_path, same_second
+):
+    """In each of them the command is process 7, say; here both are this one."""
+    other: list[Path] = []
+
+    def begin(name: str, before: object, step: object) -> dict[str, object]:
+        if not other:
+            other.append(tmp_path)
+            other.append(new_run(tmp_path, settings(seed=2), None, begin)[0])
+        return {"run": name}
+
+    run, _ = new_run(tmp_path, settings(seed=1), None, begin)
+    seeds = [load_yaml(one / "config.yaml")[0]["seed"] for one in (run, other[1])]
+    assert seeds == [1, 2] and list_runs(tmp_path) == sorted([run, other[1]])
+
+
+def test_runs_that_begin_in_the_same_second_have_names_of_their_own(settings, tmp_path, same_second):
     left = tmp_path / "runs" / ".20260101-000000-sft-full.7"
     left.mkdir(parents=True)
     os.utime(left, (0, 0))
