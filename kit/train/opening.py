@@ -123,7 +123,7 @@ def sweep(runs: Path) -> None:
 
 @contextmanager
 def held(run: Path) -> Iterator[None]:
-    """Keep other processes from a run within the block.
+    """Keep other processes from a run, or a search, within the block.
 
     Raises:
         ConfigError: one of them works on it; which one.
