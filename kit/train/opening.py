@@ -154,9 +154,10 @@ def in_use(run: Path) -> Problem:
     who, stop = "another process", "stop it"
     try:
         holder = json.loads((run / LOCK).read_text(encoding="utf-8"))
-        where = "on this machine" if holder["host"] == socket.gethostname() else f"on {holder['host']}"
+        here = holder["host"] == socket.gethostname()
+        where = "on this machine" if here else f"on {holder['host']}"
         who = f"process {holder['process']} {where}, since {holder['since']}"
-        stop = f"stop it (`kill {holder['process']}`; it saves first)"
+        stop = f"stop it {'' if here else 'there '}(`kill {holder['process']}`; it saves first)"
     except (OSError, ValueError, KeyError, TypeError):  # Windows lets nobody read what is locked
         pass
     hint = f"wait until it is done, or {stop} and resume then"

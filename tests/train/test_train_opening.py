@@ -71,6 +71,16 @@ def test_a_lock_is_given_back_however_the_work_ends(tmp_path):
         pass
 
 
+def test_a_process_of_another_machine_is_to_be_stopped_there(tmp_path, monkeypatch):
+    with held(tmp_path):
+        monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+        with pytest.raises(ConfigError) as caught, held(tmp_path):
+            pass
+    (problem,) = caught.value.problems
+    assert "on this machine" not in problem.message
+    assert f"stop it there (`kill {os.getpid()}`" in problem.hint, "here that number is another's"
+
+
 def test_where_nothing_can_be_locked_the_run_goes_on_and_says_so(tmp_path, monkeypatch, capsys):
     def no_locks(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
