@@ -38,15 +38,14 @@ def _machines(hardware: Hardware) -> Iterator[Finding]:
 
 
 def _sharding(hardware: Hardware) -> Iterator[Finding]:
-    if hardware.sharding == "deepspeed":
-        message = "is deepspeed, and this release has not trained with it"
-        yield _finding("sharding", message, "set it to fsdp, which shares the same parts out among GPUs")
-        return
     if hardware.sharding == "none":
         if hardware.cpu_offload:
             message = "moves parts of a sharded model, and hardware.sharding is none"
             yield _finding("cpu_offload", message, "set hardware.sharding to fsdp, or take it out")
         return
+    if hardware.cpu_offload and hardware.sharding != "fsdp":
+        message = f"is for fsdp, and this release has not tried it with {hardware.sharding}"
+        yield _finding("cpu_offload", message, "set hardware.sharding to fsdp, or take it out")
     if hardware.world_size == 1:
         message = f"is {hardware.sharding}, and there is one process: nothing to share out"
         yield _finding("sharding", message, "set hardware.num_processes, or sharding to none")

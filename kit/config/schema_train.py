@@ -191,9 +191,10 @@ class Hardware(Section):
     """Which of the machines this is. The one with 0 writes the run."""
     main_address: str | None = None
     """Of several machines: `host:port` of the one with rank 0, a port that the others can reach."""
-    sharding: Literal["none", "fsdp", "deepspeed"] = "none"
+    sharding: Literal["none", "fsdp", "zero2", "zero3"] = "none"
     """`none` holds the whole model in every process; `fsdp` (FSDP2) shares weights, gradients and optimizer
-    state out among the GPUs. `deepspeed` is refused: this release has not trained with it."""
+    state out among the GPUs, as `zero3` does (DeepSpeed's ZeRO, extra `deepspeed`); under `zero2` weights
+    stay whole."""
     cpu_offload: bool = False
     """Sharded only: keep in the machine's memory what a GPU does not need just now. Slow."""
 

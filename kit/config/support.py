@@ -27,8 +27,13 @@ class Chosen:
 
     @property
     def shared_out(self) -> bool:
-        """Whether each process holds a part of the model only."""
+        """Whether each process holds a part of the model, or of what trains it."""
         return self.hardware.sharding != "none"
+
+    @property
+    def weights_shared_out(self) -> bool:
+        """Whether no process holds all the weights; `zero2` leaves them whole."""
+        return self.hardware.sharding in ("fsdp", "zero3")
 
     @property
     def has_reference(self) -> bool:
@@ -128,37 +133,58 @@ REFUSALS: tuple[Refusal, ...] = (
         hint="use `default`",
     ),
     Refusal(
-        what="`qlora` with `hardware.sharding`",
+        what="`qlora` with `hardware.sharding: fsdp` or `zero3`",
         key=("hardware", "sharding"),
-        holds=lambda chosen: chosen.shared_out and chosen.method.name == "qlora",
+        holds=lambda chosen: chosen.weights_shared_out and chosen.method.name == "qlora",
         reason="4-bit weights are not shared out by this release",
-        hint="set method to lora, or sharding to none",
+        hint="set it to zero2 or none, or method to lora",
     ),
     Refusal(
-        what="`prefix`, `prompt` or `ia3` with `hardware.sharding`",
-        key=("hardware", "sharding"),
-        holds=lambda chosen: chosen.shared_out and chosen.method.name in (*SOFT_PROMPTS, "ia3"),
-        reason="PEFT does not gather what this method trains from several processes: tried with FSDP2, "
-        "training or saving fails",
-        hint="set it to none (each process then holds the base), or method to lora",
-    ),
-    Refusal(
-        what="`init_lora_weights: pissa` or `loraplus_lr_ratio` with `hardware.sharding`",
+        what="`prefix`, `prompt` or `ia3` with `hardware.sharding: fsdp`",
         key=("hardware", "sharding"),
         holds=lambda chosen: (
-            chosen.shared_out
-            and chosen.method.name in LORA
-            and (is_pissa(chosen.method) or chosen.method.loraplus_lr_ratio is not None)
+            chosen.hardware.sharding == "fsdp" and chosen.method.name in (*SOFT_PROMPTS, "ia3")
         ),
-        reason="the conversion of PiSSA and the optimiser of LoRA+ need the whole adapter in one process",
+        reason="PEFT does not gather what this method trains from several processes: tried with FSDP2, "
+        "training or saving fails",
+        hint="set it to zero2 or none (each process then holds the base), or method to lora",
+    ),
+    Refusal(
+        what="`prefix` or `prompt` with `hardware.sharding: zero3`",
+        key=("hardware", "sharding"),
+        holds=lambda chosen: chosen.hardware.sharding == "zero3" and chosen.method.name in SOFT_PROMPTS,
+        reason="tried over two processes on CPUs, training stands still",
+        hint="set it to zero2 or none (each process then holds the base), or method to lora",
+    ),
+    Refusal(
+        what="`init_lora_weights: pissa` with `hardware.sharding: fsdp` or `zero3`",
+        key=("hardware", "sharding"),
+        holds=lambda chosen: (
+            chosen.weights_shared_out and chosen.method.name in LORA and is_pissa(chosen.method)
+        ),
+        reason="the conversion of PiSSA needs the whole adapter in one process",
+        hint="set it to zero2 or none, or take the setting of `method` out",
+    ),
+    Refusal(
+        what="`loraplus_lr_ratio` with `hardware.sharding`",
+        key=("hardware", "sharding"),
+        holds=lambda chosen: (
+            chosen.shared_out and chosen.method.name in LORA and chosen.method.loraplus_lr_ratio is not None
+        ),
+        reason="the optimiser of LoRA+ is made before the model is shared out: FSDP2 needs the whole adapter "
+        "in one process, and under ZeRO transformers makes its own instead",
         hint="set it to none, or take the setting of `method` out",
     ),
     Refusal(
-        what="another stage than `sft` or `pretrain` with `hardware.sharding`",
+        what="another stage than `sft` or `pretrain` with `hardware.sharding`, but for `zero2` (`grpo`: with "
+        "any)",
         key=("hardware", "sharding"),
-        holds=lambda chosen: chosen.shared_out and chosen.train.stage not in ("sft", "pretrain"),
+        holds=lambda chosen: (
+            chosen.train.stage not in ("sft", "pretrain")
+            and (chosen.weights_shared_out or (chosen.shared_out and chosen.train.stage == "grpo"))
+        ),
         reason="the stage needs a second model or a second pass beside the one that is shared out",
-        hint="set it to none; sft and pretrain are sharded",
+        hint="set it to none, or but for grpo to zero2; sft and pretrain are sharded",
     ),
 )
 """All of them; the support page lists them in this order."""

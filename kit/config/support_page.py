@@ -81,8 +81,7 @@ _NOTE = """\
 is refused has the numbers of its reasons, [listed below](#refused).
 """
 _SHARDED = """\
-`sharding` is `hardware.sharding: fsdp`, over two processes on CPUs; `deepspeed` is refused, for this release
-has not trained with it.
+`fsdp`, `zero2` and `zero3` are values of `hardware.sharding`, over two processes on CPUs.
 """
 
 
@@ -103,6 +102,13 @@ def markdown_page(record: Record) -> str:
     parts += ["", "## Settings that a method may not bear, with sft", "", _SHARDED]
     rows = list(dict.fromkeys(cell.method for cell in settings))
     parts += _table("method", rows, [(f"`{option}`", "sft", option) for option in options], record)
+    shared = [cell for cell in record.trained if cell.option and cell.stage != "sft"]
+    columns = [
+        (f"{stage}, `{option}`", stage, option)
+        for stage, option in dict.fromkeys((cell.stage, cell.option) for cell in shared)
+    ]
+    parts += ["", "## Shared out, with other stages", ""]
+    parts += _table("method", list(dict.fromkeys(cell.method for cell in shared)), columns, record)
     parts += ["", "## Refused", ""]
     parts += [
         f"{number}. {refusal.what}: {refusal.reason}. Instead: {refusal.hint}."

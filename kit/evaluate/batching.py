@@ -1,9 +1,10 @@
 """How many prompts are answered at once: as many as memory holds.
 
 The longest prompts come first, so that memory runs out at once or not at all. Then half as many are tried;
-where the device says how much of its memory was used, `auto` also tries twice as many. In float32 answers
-do not depend on it; in half precision a batch's shape moves logits by rounding, which may turn a near tie,
-so `auto` is not the default.
+where the device says how much of its memory was used, `auto` also tries twice as many. A batch's shape moves
+logits by rounding. In float32 that turned no greedy answer wherever it was looked for, and about one sampled
+one in a thousand, whose drawn number lay within rounding of another token's; in half precision it may turn a
+near tie, so `auto` is not the default.
 """
 
 from collections.abc import Callable, Iterator, Sequence

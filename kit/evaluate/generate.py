@@ -183,7 +183,10 @@ def _go_on(batch: ContinuousBatch, waiting: list[Row], places: int, complete: li
     """
     if waiting:
         batch.set_aside(places)
-        if free := places - len(batch.rows):
+        if batch.no_more_aside(places) and len(batch.unfinished) <= places:
+            batch.bring_back(places)
+        free = places - len(batch.rows)
+        if free and not batch.no_more_aside(places):  # else they wait for room, and nobody is let in
             complete += batch.admit(waiting[:free], places)
             del waiting[:free]
     elif batch.aside:

@@ -11,11 +11,12 @@ def quiet_imports() -> None:
     """
     for name in ("bitsandbytes", "peft", "trl", "accelerate"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("DeepSpeed").addFilter(is_error)  # it sets its level itself, and writes to stdout
     warnings.filterwarnings("ignore", module=r"(transformers|trl|peft|bitsandbytes|accelerate|torch)\b.*")
 
 
 def quiet_libraries() -> None:
-    """Silence the progress bars and warnings of transformers, datasets, peft and bitsandbytes.
+    """Silence the progress bars and warnings of transformers, datasets, peft, bitsandbytes and DeepSpeed.
 
     Downloads keep their bar: those are long, and only their library knows how long.
     """
@@ -27,3 +28,8 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()
     datasets.utils.logging.set_verbosity_error()
     datasets.disable_progress_bars()
+
+
+def is_error(record: logging.LogRecord) -> bool:
+    """Whether a line of a log says that something failed."""
+    return record.levelno >= logging.ERROR

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config.errors import DiskError, Problem
 from kit.config.schema import Config
+from kit.config.schema_train import Hardware
 from kit.models.loading import model_folder
 from kit.train.checkpoints import ASIDE
 from kit.train.methods import of_reference
@@ -30,6 +31,9 @@ HEADER = 110
 
 SMALL = 40_000
 """Bytes of a checkpoint's other files: arguments, schedule, random numbers, settings of model and adapter."""
+
+ZERO_SMALL = 35_000
+"""Bytes of a process under ZeRO beside its tensors: random numbers, shapes, DeepSpeed's scripts."""
 
 LINE = 400
 """Bytes that a logged line takes in `metrics.jsonl`, in curves, and in the state of each checkpoint."""
@@ -61,6 +65,7 @@ def disk_budget(trainer: "RunTrainer", config: Config, steps: int) -> dict[str, 
     if getattr(trainer.model, "initial_adapter", None) is not None:  # PiSSA: see `save_weights`
         golden += weights
     checkpoint = weights + copies_bytes(trainer.model) + moments + words + SMALL + lines * LINE
+    checkpoint += zero_bytes(trainer.model, config.hardware)
     saves = -(-steps // int(settings.save_steps)) + 1  # and one more where the run is interrupted
     kept = min(settings.save_total_limit + 1, saves)
     parts = {
@@ -89,6 +94,24 @@ def copies_bytes(model: Any) -> int:
 def moments_bytes(model: Any) -> int:
     """Bytes of AdamW's state: its moments, and a count of steps, for every trained tensor."""
     return sum(MOMENTS * (bytes_of(tensor) + TENSOR) + TENSOR for tensor in trained(model))
+
+
+def zero_bytes(model: Any, hardware: Hardware) -> int:
+    """Bytes that a checkpoint has more under DeepSpeed, 0 without it.
+
+    Its own copy of what is trained; what is frozen, but for an adapter's base; of stage 2 all of this once
+    more, and tied weights by each of their names.
+    """
+    if not hardware.sharding.startswith("zero"):
+        return 0
+    moved, adapter = sum(bytes_of(tensor) for tensor in trained(model)), getattr(model, "peft_config", None)
+    everything = sum(bytes_of(parameter) for parameter in model.parameters())
+    frozen = 0 if adapter else everything - moved
+    own = ZERO_SMALL * hardware.world_size + moved + frozen
+    if hardware.sharding == "zero2":
+        named = sum(bytes_of(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
+        own += moved + frozen + named - everything
+    return own
 
 
 def trained(model: Any) -> "list[torch.Tensor]":

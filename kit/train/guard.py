@@ -19,7 +19,7 @@ from kit.memory import ran_out, within_memory
 from kit.train.apart import exchange_gradients, keeping_to_itself, pooled
 from kit.train.passes import Batch, PassSize, cut
 from kit.train.processes import highest, of_all
-from kit.train.shares import WEIGHTLESS, as_many_as_others
+from kit.train.shares import WEIGHTLESS, as_many_as_others, more_to_come
 
 Made = TypeVar("Made")
 
@@ -157,7 +157,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         for number, one in enumerate(passes, 1):
             alone = self.apart or number < len(passes)  # processes exchange gradients once a step
             forget = self.forgets() if WEIGHTLESS in one else None
-            with self.accelerator.no_sync(model) if alone else nullcontext():
+            with more_to_come(self.accelerator, model) if alone else nullcontext():
                 loss += super().training_step(model, one, items)
             if forget:  # figures of rows that are none
                 forget()

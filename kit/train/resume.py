@@ -12,6 +12,7 @@ from kit.config.errors import ConfigError, InvalidRunError, Problem
 from kit.config.schema import Config
 from kit.config.yaml_lines import load_yaml
 from kit.train.runs import load_manifest
+from kit.train.sharding import check_same_sharding
 
 # Settings that change what a run computes; gates, trackers and the machine may change between its parts.
 SHAPES_THE_RUN = ["seed", "model", "method", "train"]
@@ -60,7 +61,8 @@ def check_resumable(
 
     Raises:
         ConfigError: the run is finished, or its data, the metric that picks its golden checkpoint or a
-            setting that shapes it has changed; every difference is named.
+            setting that shapes it has changed (every difference is named), or its model was shared out
+            otherwise.
     """
     refuse_finished(run)
     manifest = load_manifest(run)
@@ -72,6 +74,7 @@ def check_resumable(
     scored = {"golden choice": manifest.get("golden_choice")}
     found += differences(scored, {"golden choice": golden_choice}, ["golden choice"])
     _refuse(run, found)
+    check_same_sharding(run, config.hardware)
 
 
 def _changed_settings(run: Path, config: Config, keys: list[str]) -> list[tuple[str, Any, Any]]:

@@ -20,9 +20,10 @@ from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
 from kit.train.processes import same_for_all
-from kit.train.sharding import sharding_arguments
+from kit.train.sharding import ZERO_STAGES, sharding_arguments
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
 from kit.train.watch import watch
+from kit.train.zero import ZeroStep, loaded_whole, prepare_process
 
 if TYPE_CHECKING:
     from kit.rewards import Reward
@@ -55,7 +56,8 @@ def make_trainer(
     set_seed(config.seed)  # before the adapter draws its first weights
     mixed = mixed_precision(device(config.hardware))
     arguments = training_arguments(config, run, mixed, validates)
-    model = load_for_training(config, start)
+    with loaded_whole():
+        model = load_for_training(config, start)
     kept = same_for_all(lambda: forget_after(run, checkpoint))
     kind, own = trainer_of(config, tokenizer, start, rewards)
     trainer = kind(
@@ -70,6 +72,9 @@ def make_trainer(
         task_score=task_score,
         autocast=mixed if mixed == torch.bfloat16 else None,
     )
+    if config.hardware.sharding in ZERO_STAGES:
+        prepare_process()
+        trainer.add_callback(ZeroStep(trainer))
     trainer.remove_callback(PrinterCallback)
     watch(trainer, run, config, kept)
     widen_adapter(trainer.model)
@@ -221,7 +226,7 @@ def widen_adapter(model: Any) -> None:
 
 def whole_weights(trainer: RunTrainer) -> dict[str, Any]:
     """The weights of a model that is shared out, whole, in the main process; every process takes part."""
-    weights: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model)
+    weights: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model_wrapped) or {}
     tied = getattr(trainer.model, "all_tied_weights_keys", {})  # one tensor until they were shared out
     return {name: tensor for name, tensor in weights.items() if name not in tied}
 

@@ -1,6 +1,7 @@
 """How several processes share a batch: by rows that mean nothing, where it does not divide."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -64,3 +65,18 @@ def as_many_as_others(passes: list[Batch]) -> list[Batch]:
     """The passes, and before them as many without weight as other processes need more for their share."""
     missing = highest(len(passes)) - len(passes)
     return [*(weightless(passes[-1]) for _ in range(missing)), *passes]
+
+
+@contextmanager
+def more_to_come(accelerator: Any, model: Any) -> Iterator[None]:
+    """A pass within, and its gradient, is not the last of its step: processes exchange gradients after that.
+
+    Accelerate's own `no_sync` says so to the model alone; DeepSpeed is told by what the accelerator says.
+    """
+    state, last = accelerator.gradient_state, accelerator.sync_gradients
+    state._set_sync_gradients(False)
+    try:
+        with accelerator.no_sync(model):
+            yield
+    finally:
+        state._set_sync_gradients(last)

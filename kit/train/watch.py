@@ -66,7 +66,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
             if line["loss"] is not None:
                 self.curve.add(line["step"], line["loss"])
         self.flops_a_second = share_of_peak(self.trainer, self.config, self.run)
-        if not self.trainer.cuts:
+        # Under ZeRO a pass adds to a gradient that the engine keeps, and that its own step alone forgets.
+        if not self.trainer.cuts or self.trainer.is_deepspeed_enabled:
             return
         self.probing = True
         found = probe(self.trainer, self.config)

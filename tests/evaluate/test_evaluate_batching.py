@@ -84,15 +84,25 @@ def test_auto_stays_where_processes_answer_together(monkeypatch: pytest.MonkeyPa
     assert seen == [32, 32, 32, 4], "each would look at its own memory"
 
 
+def says_nothing(noted: list, name: str):
+    """Stands for `generate`: empty answers; what it was given as `name` is noted."""
+
+    def generate(model, tokenizer, asked, **given):
+        noted.append(given[name])
+        return [SimpleNamespace(id=prompt.id, output="", finished=True) for prompt in asked]
+
+    return generate
+
+
 @pytest.mark.parametrize(("sharding", "together"), [("none", False), ("fsdp", True)])
 def test_a_checkpoint_is_scored_together_where_the_model_is_sharded(monkeypatch, sharding, together):
-    asked = [SimpleNamespace(ids=lambda tokenizer: [0])]
+    asked = [SimpleNamespace(id="a", ids=lambda tokenizer: [0])]
     hardware = {"num_processes": 2, "sharding": sharding}
     config = Config.model_validate({"model": "tiny", "hardware": hardware})
     given: list[bool] = []
-    monkeypatch.setattr(
-        "kit.evaluate.generate.generate", lambda *_, together, **__: given.append(together) or []
-    )
+    monkeypatch.setattr("kit.evaluate.task_score.world_size", lambda: 2)
+    monkeypatch.setattr("kit.evaluate.task_score.of_all", lambda answers: [answers])
+    monkeypatch.setattr("kit.evaluate.generate.generate", says_nothing(given, "together"))
     monkeypatch.setattr("kit.evaluate.task_score.score_answers", lambda *_: SimpleNamespace(mean=0.25))
     metric = SimpleNamespace(higher_is_better=True, invalid_item=0.0)
     TaskScorer(config, asked, metric)(torch.nn.Linear(1, 1), None)
@@ -116,12 +126,10 @@ def test_what_was_learned_of_the_memory_stays_learned() -> None:
 
 
 def test_training_learns_what_the_longest_answers_are_and_may_ask_fewer_at_once(monkeypatch):
-    asked = [SimpleNamespace(ids=lambda tokenizer, n=n: [0] * n) for n in (3, 9, 5)]
+    asked = [SimpleNamespace(id=str(n), ids=lambda tokenizer, n=n: [0] * n) for n in (3, 9, 5)]
     config = Config.model_validate({"model": "tiny", "evaluate": {"max_new_tokens": 7, "batch_size": 2}})
     given: list[int] = []
-    monkeypatch.setattr(
-        "kit.evaluate.generate.generate", lambda *_, batch_size, **__: given.append(batch_size) or []
-    )
+    monkeypatch.setattr("kit.evaluate.generate.generate", says_nothing(given, "batch_size"))
     monkeypatch.setattr("kit.evaluate.task_score.score_answers", lambda *_: SimpleNamespace(mean=0.25))
     model = torch.nn.Linear(1, 1)
     metric = SimpleNamespace(higher_is_better=False, invalid_item=1.0)

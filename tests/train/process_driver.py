@@ -3,11 +3,14 @@
 The file holds a list of `{"name", "prepared", "config"}`; the run of each goes to `<folder>/<name>`. With
 `holds` the model of the second process refuses passes, as a GPU would that has no more memory: those of more
 `rows` or `tokens`, or the one with that `number`. With `stop` somebody presses Ctrl-C at that validation, and
-with `resume` the run goes on then. What a run ends with otherwise is left beside it.
+with `resume` the run goes on then. With `again` a copy is cut off after that step, and goes on in
+`<folder>/<name>-again`. With `breaks` the gradient becomes no number at that step. What a run ends with
+otherwise is left beside it.
 """
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -20,19 +23,34 @@ from train_rewards import FIRST_HALF
 
 
 def shard_on_cpu() -> None:
-    """Let Accelerate share a model out on CPUs too: torch does, Accelerate does it on GPUs only."""
+    """Let Accelerate share a model out on CPUs too, as torch and DeepSpeed do: it does it on GPUs only."""
     from accelerate.state import AcceleratorState, PartialState
     from accelerate.utils import DistributedType
 
     original = AcceleratorState.__init__
 
-    def init(self: AcceleratorState, *args: object, fsdp_plugin: object = None, **kwargs: object) -> None:
-        original(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+    def init(
+        self: Any, *args: object, fsdp_plugin: Any = None, deepspeed_plugin: Any = None, **kwargs: object
+    ) -> None:
+        original(self, *args, fsdp_plugin=fsdp_plugin, deepspeed_plugin=deepspeed_plugin, **kwargs)
         if fsdp_plugin is not None:
             self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
-            PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+        elif deepspeed_plugin is not None:
+            self.distributed_type, self.deepspeed_plugins = DistributedType.DEEPSPEED, deepspeed_plugin
+            deepspeed_plugin.set_mixed_precision("no")
+            deepspeed_plugin.select(_from_accelerator_state=True)
+        else:
+            return
+        PartialState._shared_state["distributed_type"] = self.distributed_type
 
     AcceleratorState.__init__ = init
+
+
+def without_compiler() -> None:
+    """Keep DeepSpeed from compiling its own way between CPU processes, which takes minutes: gloo is one."""
+    from importlib import import_module
+
+    import_module("deepspeed.comm.torch").build_shm_op = lambda: None  # its package calls torch by that name
 
 
 def watch_mode() -> None:
@@ -85,30 +103,76 @@ class InterruptAt:
         return 0.5
 
 
+def cut_off(run: Path, copy: Path, step: int) -> Path:
+    """A copy of a run as it was when it was killed after the checkpoint of that step."""
+    shutil.copytree(run, copy)
+    for checkpoint in copy.glob("checkpoints/checkpoint-*"):
+        if int(checkpoint.name.rsplit("-", 1)[1]) > step:
+            shutil.rmtree(checkpoint)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "status": "interrupted"}))
+    return copy
+
+
+def break_gradient(step: int, passes: int) -> Callable[[], bool]:
+    """Make gradients NaN from that step on; what this gives says whether all weights are where they were."""
+    import kit.train.setup
+
+    load, made, calls = kit.train.setup.load_for_training, [], []
+
+    def broken(gradient: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return gradient * float("nan") if len(calls) > (step - 1) * passes else gradient
+
+    def load_breaking(*args: Any) -> Any:
+        model = load(*args)
+        made.extend([model, {name: weight.clone() for name, weight in model.state_dict().items()}])
+        model.get_input_embeddings().weight.register_hook(broken)
+        return model
+
+    def unmoved() -> bool:
+        kit.train.setup.load_for_training = load
+        return all(torch.equal(weight, made[1][name]) for name, weight in made[0].state_dict().items())
+
+    kit.train.setup.load_for_training = load_breaking
+    return unmoved
+
+
 def main() -> None:
     import kit.train.setup
     import kit.train.stages
     from kit.config.errors import CasekitError
     from kit.config.schema import Config
+    from kit.train.processes import same_for_all
     from kit.train.stages import train
 
+    runs = json.loads(Path(sys.argv[1]).read_text())
     shard_on_cpu()
+    if any(run["config"]["hardware"]["sharding"].startswith("zero") for run in runs):
+        without_compiler()
     watch_mode()
     kit.train.stages.check_sharding = lambda config: None
     kit.train.setup.mixed_precision = lambda on: None  # exact arithmetic, as in the tests beside
-    for run in json.loads(Path(sys.argv[1]).read_text()):
+    for run in runs:
+        os.environ.pop("ACCELERATE_USE_FSDP", None)  # left by a run before, which was shared out so
         config, folder = Config.model_validate(run["config"]), Path(sys.argv[2]) / run["name"]
         restore = hold_in_second(run.get("holds", {}))
+        unmoved = break_gradient(run["breaks"], passes=2) if "breaks" in run else None
         rewards = [FIRST_HALF] if config.train.stage == "grpo" else []
         score = InterruptAt(run["stop"]) if run.get("stop") else None
         training = partial(train, config, folder, Path(run["prepared"]), score, rewards=rewards)
         try:
-            training()
+            done = training()
+            if "again" in run:
+                root = folder.with_name(f"{run['name']}-again")
+                copy = same_for_all(partial(cut_off, done, root / "runs" / done.name, run["again"]))
+                train(config, root, Path(run["prepared"]), None, copy)
         except KeyboardInterrupt:
             if run["resume"]:
                 training(resume=next((folder / "runs").iterdir()))
         except CasekitError as error:  # met by all: none of them is left in the run
-            (folder / f"ended-{os.environ['RANK']}").write_text(f"{error.exit_code} {error}")
+            still = " and no weight has moved" if unmoved and unmoved() else ""
+            (folder / f"ended-{os.environ['RANK']}").write_text(f"{error.exit_code} {error}{still}")
         restore()
 
 

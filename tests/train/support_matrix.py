@@ -5,6 +5,7 @@ A new stage is one line of `STAGES`. `make support` runs the tests of it and kee
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 METHODS: dict[str, dict[str, Any]] = {**{name: {"name": name} for name in method_names()}, **VARIANTS}
 
-OPTIONS = ("packing", "gradient_checkpointing", "sharding")
-"""Settings of `train` or `hardware` that a method may not bear; tried with sft, and `sharding` with every
-stage that it is refused for."""
+SHARDINGS = ("fsdp", "zero2", "zero3")
+OPTIONS = ("packing", "gradient_checkpointing", *SHARDINGS)
+"""Settings of `train`, or values of `hardware.sharding`, that a method may not bear; tried with sft, and the
+latter with every stage that they are refused for."""
 SHARDED = ("lora, use_rslora", "lora, use_dora", "lora, loraplus_lr_ratio", "lora, pissa")
 """Variants that are tried shared out over two processes as well."""
 
@@ -66,17 +68,18 @@ def combinations() -> Iterator[tuple[str, str, str]]:
         for stage in VARIANT_STAGES if method in VARIANTS else STAGES:
             yield stage, method, ""
     for option in OPTIONS:
-        for method in (*method_names(), *(SHARDED if option == "sharding" else ())):
+        for method in (*method_names(), *(SHARDED if option in SHARDINGS else ())):
             yield "sft", method, option
     for stage in STAGES:
         if stage not in ("sft", "pretrain"):
-            yield stage, "full", "sharding"
+            for sharding in SHARDINGS:
+                yield from ((stage, method, sharding) for method in ("full", "lora"))
 
 
 def settings_of(stage: str, method: str, option: str, base: Path, processes: int = 1) -> dict[str, Any]:
     """The settings of a few steps on the same eight rows; shared out there are two processes."""
-    shared_out, draws = option == "sharding", stage == "grpo"
-    processes = 2 if option == "sharding" else processes
+    draws = stage == "grpo"
+    processes = 2 if option in SHARDINGS else processes
     own = METHODS[method]
     small = {
         "freeze": {"num_trainable_layers": 1},
@@ -104,7 +107,7 @@ def settings_of(stage: str, method: str, option: str, base: Path, processes: int
         "hardware": {
             "num_threads": 1,
             "num_processes": processes,
-            "sharding": "fsdp" if shared_out else "none",
+            "sharding": option if option in SHARDINGS else "none",
         },
         "tracking": {"report_to": []},
     }
@@ -118,6 +121,5 @@ def refusals(settings: dict[str, Any]) -> list[Refusal]:
 
 def versions() -> dict[str, str]:
     """What the matrix was made with."""
-    return {
-        name: version(name) for name in ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
-    }
+    made_with = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "deepspeed")
+    return {name: version(name) if find_spec(name) else "not installed" for name in made_with}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from train_project import loaded, write_project
 
@@ -18,8 +19,9 @@ import kit
 from kit import pipeline
 from kit.config import load_config
 from kit.config.errors import ConfigError
+from kit.config.schema_train import Hardware
 from kit.launch.processes import launch_settings, needs_launch, threads_each
-from kit.train.sharding import check_sharding
+from kit.train.sharding import check_same_sharding, check_sharding, sharding_arguments
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +125,9 @@ def test_what_goes_wrong_in_the_processes_is_said_once_with_its_code(project):
         (["hardware.sharding=fsdp", "hardware.num_processes=2", "hardware.device=cpu"], "on GPUs only"),
         (["hardware.sharding=fsdp", "hardware.num_processes=2", "method=qlora"], "4-bit weights"),
         (["hardware.sharding=fsdp", "hardware.num_processes=2", "train.stage=dpo"], "a second pass"),
-        (["hardware.sharding=deepspeed", "hardware.num_processes=2"], "this release has not trained with it"),
+        (["hardware.sharding=zero3", "hardware.num_processes=2", "method=qlora"], "4-bit weights"),
+        (["hardware.sharding=zero2", "hardware.num_processes=2", "hardware.device=cpu"], "on GPUs only"),
+        (["hardware.sharding=zero2", "hardware.cpu_offload=true"], "has not tried it with zero2"),
         (["hardware.cpu_offload=true"], "hardware.sharding is none"),
     ],
 )
@@ -140,12 +144,61 @@ def test_sharding_is_refused_where_there_is_nothing_to_shard_over(project):
         check_sharding(loaded(project, *words).config)
 
 
-def test_deepspeed_is_refused_however_it_is_asked_for(project, monkeypatch):
-    """Under ZeRO-3 transformers loads no model to a device, which read as if its weights were broken."""
+def test_deepspeed_is_not_asked_for_behind_the_settings_of_the_run(project, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(ConfigError, match="has not trained with it") as refused:
+    with pytest.raises(ConfigError, match="a configuration that the run would not know of") as refused:
         check_sharding(loaded(project).config)
-    assert "fsdp" in str(refused.value) and "delete" not in str(refused.value)
+    assert "hardware.sharding: zero2 or zero3" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("installed", "capability", "said"),
+    [(False, (9, 0), r"pip install 'casekit\[deepspeed\]'"), (True, (7, 5), "does not compute in bfloat16")],
+)
+def test_zero_is_refused_where_it_cannot_train(project, monkeypatch, installed, capability, said):
+    monkeypatch.setattr("kit.train.sharding.device", lambda hardware: torch.device("cuda", 0))
+    monkeypatch.setattr("kit.train.sharding.find_spec", lambda name: installed or None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: capability)
+    config = loaded(project, SHARED, "hardware.sharding=zero2", "hardware.num_processes=2").config
+    with pytest.raises(ConfigError, match=said):
+        check_sharding(config)
+
+
+def test_the_settings_of_a_run_become_those_of_deepspeed(project, monkeypatch):
+    words = [SHARED, "hardware.sharding=zero3", "hardware.num_processes=2", "method=lora"]
+    config = loaded(project, *words).config
+    on_cpu = sharding_arguments(config)["deepspeed"]
+    assert not on_cpu["torch_autocast"]["enabled"], "it would not see that of a CPU"
+    monkeypatch.setattr("kit.train.sharding.device", lambda hardware: torch.device("cuda", 0))
+    made = sharding_arguments(config)["deepspeed"]
+    assert made["zero_optimization"]["stage"] == 3
+    assert made["torch_autocast"] == {
+        "enabled": True,
+        "dtype": "bfloat16",
+        "lower_precision_safe_modules": [],
+    }
+    taken = {name for name, value in made.items() if value == "auto"}  # from transformers' arguments
+    assert taken == {
+        "train_batch_size",
+        "train_micro_batch_size_per_gpu",
+        "gradient_accumulation_steps",
+        "gradient_clipping",
+    }
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"sharding": "zero3", "num_processes": 2}, "was 'zero2' when the run began and is 'zero3' now"),
+        ({"sharding": "zero2", "num_processes": 4}, "2 processes wrote the checkpoints, and there are 4 now"),
+    ],
+)
+def test_a_run_under_zero_is_resumed_as_it_was_shared_out(tmp_path, now, said):
+    settings = {"hardware": {"sharding": "zero2", "num_processes": 2}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    check_same_sharding(tmp_path, Hardware.model_validate(settings["hardware"]))
+    with pytest.raises(ConfigError, match=said):
+        check_same_sharding(tmp_path, Hardware.model_validate(now))
 
 
 def test_settings_become_those_of_the_launcher(project, monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from train_world import same_end, write_labelled, write_preferences, write_prepa
 
 import kit
 from kit.config.schema import Config
+from kit.train.disk import folder_bytes
 from kit.train.metrics import read_metrics
 from kit.train.stages import train
 
@@ -65,15 +67,26 @@ BROKEN_OFF: dict[str, dict[str, Any]] = {
     "grpo-stopped": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 1, "resume": True},
     "grpo-moved": {"stage": "grpo", "method": "lora", **ROUNDS, "stop": 1, "resume": False},
 }
+FEW = 21
+"""Two global batches of eight, and five rows; under ZeRO."""
+ROW = 96
+"""Tokens of a packed row, so few that a process makes several passes a step."""
+PASSES = {"packing": True, "max_length": ROW, "eval_steps": 2, "save_steps": 2}
+ZERO: dict[str, dict[str, Any]] = {
+    "zero2": {"sharding": "zero2", **PASSES},
+    "zero3": {"sharding": "zero3", "method": "lora", "gradient_checkpointing": True, **PASSES},
+}
+INSTALLED = find_spec("deepspeed") is not None
+under_zero = pytest.mark.skipif(not INSTALLED, reason="DeepSpeed is not installed (extra `deepspeed`)")
 HALF = lambda model, tokenizer: 0.5  # noqa: E731
-OF_THE_CASE = ("method", "sharding", "holds", "stop", "resume")
+OF_THE_CASE = ("method", "sharding", "holds", "stop", "resume", "max_length")
 
 
 def settings_of(base: Path, case: dict[str, Any], processes: int) -> dict[str, Any]:
     """Settings of a short run as a mapping, for one process or several."""
     train_settings = {name: value for name, value in case.items() if name not in OF_THE_CASE}
     return {
-        "model": {"name": str(base), "max_length": 256},
+        "model": {"name": str(base), "max_length": case.get("max_length", 256)},
         "method": {"name": case.get("method", "full")},
         "train": {
             "learning_rate": 3e-3,
@@ -106,6 +119,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "reward": pairs,
         "kto": write_labelled(folder / "labelled", ROWS, 9),
         "grpo": write_rewarded(folder / "rewarded", ROWS, 9),
+        "few": write_prepared(folder / "few", FEW, 5),
     }
 
 
@@ -123,9 +137,15 @@ def in_two(base: Path, data: dict[str, Path], tmp_path_factory: pytest.TempPathF
         }
         for name, case in cases.items()
     ]
+    if INSTALLED:
+        few = [(name, settings_of(base, case, processes=2), {"again": 2}) for name, case in ZERO.items()]
+        few.append(("broken", settings_of(base, {"sharding": "zero2", "save_steps": 9}, 2), {"breaks": 2}))
+        prepared = str(data["few"])
+        runs += [{"name": name, "prepared": prepared, "config": config, **how} for name, config, how in few]
     (folder / "runs.json").write_text(json.dumps(runs))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(kit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(Path(kit.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
     done = subprocess.run(
         [*command, str(DRIVER), str(folder / "runs.json"), str(folder)],
         capture_output=True,
@@ -231,3 +251,51 @@ def test_a_round_that_two_processes_broke_off_is_gone_on_with_by_one(base, data,
     config = Config.model_validate(settings_of(base, BROKEN_OFF["grpo-moved"], processes=1))
     train(config, run.parents[1], data["grpo"], HALF, resume=run, rewards=[FIRST_HALF])
     assert_same_curves(run_in(in_two / "grpo"), run)
+
+
+@under_zero
+@pytest.mark.parametrize("name", ZERO)
+def test_two_processes_under_zero_train_what_one_trains(name, base, data, in_two, tmp_path, exact_arithmetic):
+    alone = train(Config.model_validate(settings_of(base, ZERO[name], 1)), tmp_path, data["few"], None)
+    together = run_in(in_two / name)
+    ours, theirs = read_metrics(alone), read_metrics(together)
+    assert [line["step"] for line in theirs if line["kind"] == "train"] == [1, 2, 3]
+    for one, two in zip(ours, theirs, strict=True):
+        for key in {"loss", "grad_norm", "eval_loss", "learning_rate"} & set(one):
+            assert two[key] == pytest.approx(one[key], rel=1e-5, abs=1e-6), (key, one, two)
+    files = sorted(path.name for path in (alone / "golden").iterdir())
+    assert sorted(path.name for path in (together / "golden").iterdir()) == files
+    (weights,) = (alone / "golden").glob("*.safetensors")
+    first, second = load_file(weights), load_file(together / "golden" / weights.name)
+    assert first.keys() == second.keys()
+    assert all(torch.allclose(first[key], second[key], atol=1e-5) for key in first)
+    facts = json.loads((together / "manifest.json").read_text())
+    assert facts["sessions"][0]["processes"] == 2 and facts["sessions"][0]["sharding"] == name
+    assert facts["disk"]["checkpoint"] == pytest.approx(
+        folder_bytes(together / "checkpoints" / "checkpoint-3"), rel=0.05
+    )
+
+
+@under_zero
+@pytest.mark.parametrize("name", ZERO)
+def test_a_run_under_zero_goes_on_to_the_bit(name, in_two):
+    whole, again = (run_in(in_two / folder) for folder in (name, f"{name}-again"))
+    timed = {"tokens_per_second", "memory_gib", "memory_share"}
+    ours, theirs = (
+        [{key: value for key, value in line.items() if key not in timed} for line in read_metrics(run)]
+        for run in (whole, again)
+    )
+    assert ours == theirs
+    assert [
+        session["from_step"] for session in json.loads((again / "manifest.json").read_text())["sessions"]
+    ] == [0, 2]
+    for folder in ("golden", "checkpoints/checkpoint-3"):
+        (weights,) = (whole / folder).glob("*.safetensors")
+        assert weights.read_bytes() == (again / folder / weights.name).read_bytes(), folder
+
+
+@under_zero
+def test_a_gradient_under_zero_that_is_no_number_moves_no_weight(in_two):
+    said = [(in_two / "broken" / f"ended-{rank}").read_text() for rank in (0, 1)]
+    assert all(text.startswith("4 ") and "the gradient at step 2 is no number" in text for text in said)
+    assert all(text.endswith("and no weight has moved") for text in said), "the first step has the rate 0"

@@ -48,6 +48,7 @@ def test_manifest_and_folder_follow_the_contract(settings, prepared, tmp_path):
         "checkpoints",
         "config.yaml",
         "golden",
+        "lock",
         "manifest.json",
         "metrics.jsonl",
     ]

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import pytest
 import torch
 import yaml
-from support_matrix import STAGES, STEPS, combinations, refusals, settings_of, versions
+from support_matrix import SHARDINGS, STAGES, STEPS, combinations, refusals, settings_of, versions
 from train_rewards import FIRST_HALF
 from train_world import losses_of, write_base
 
@@ -37,7 +37,7 @@ from kit.train.stages import train
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 ALL = list(combinations())
 BORNE = [one for one in ALL if not refusals(settings_of(*one, Path("base")))]
-TRAINED = [one for one in BORNE if one[2] != "sharding"]
+TRAINED = [one for one in BORNE if one[2] not in SHARDINGS]
 REFUSED = [one for one in ALL if one not in BORNE]
 KEPT = os.environ.get("CASEKIT_RECORD_SUPPORT")
 """Where `make support` keeps what is found."""
@@ -124,9 +124,13 @@ def test_what_is_not_refused_trains_and_loads(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not KEPT, reason="all of them take two processes minutes: `make support` trains them")
+@pytest.mark.parametrize("sharding", ["none", *SHARDINGS])
 @pytest.mark.parametrize("of_stage", STAGES)
-def test_two_processes_train_what_is_not_refused(of_stage, base, data, record, tmp_path):
-    twice = [one for one in BORNE if one[0] == of_stage]
+def test_two_processes_train_what_is_not_refused(of_stage, sharding, base, data, record, tmp_path):
+    borne = [one for one in BORNE if one[0] == of_stage]
+    twice = [one for one in borne if (one[2] if one[2] in SHARDINGS else "none") == sharding]
+    if not twice:
+        pytest.skip("none of this stage is shared out so")
     runs = [
         {
             "name": f"{number}",
@@ -138,7 +142,8 @@ def test_two_processes_train_what_is_not_refused(of_stage, base, data, record, t
     (tmp_path / "runs.json").write_text(json.dumps(runs))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     driver = Path(__file__).with_name("process_driver.py")
-    environment = {**os.environ, "PYTHONPATH": str(Path(kit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(Path(kit.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
     done = subprocess.run(
         [*launcher, str(driver), str(tmp_path / "runs.json"), str(tmp_path)],
         capture_output=True,
@@ -154,7 +159,7 @@ def test_two_processes_train_what_is_not_refused(of_stage, base, data, record, t
         assert load_tuned(run / "golden", config)
         values = rewards_of(run, method) if stage == "grpo" else losses_of(run)
         first, last = (round(values[at], 3) for at in (0, -1))
-        same = alone[stage, method, "" if option == "sharding" else option]
+        same = alone[stage, method, "" if option in SHARDINGS else option]
         assert (first, last) == pytest.approx((same.first, same.last), abs=0.05)
         record.trained.append(Trained(stage, method, option, 2, first, last))
 
@@ -185,10 +190,10 @@ def test_the_page_is_what_was_recorded_and_the_record_is_of_today():
     assert {cell[:3]: cell.what for cell in kept.refused} == refused, advice
     assert set(kept.made_with) == set(versions())
     assert all(cell.last < cell.first for cell in kept.trained if cell.stage != "grpo")
-    plain = {cell.method: cell for cell in kept.trained if cell.stage == "sft" and not cell.option}
+    plain = {(cell.stage, cell.method): cell for cell in kept.trained if not cell.option}
     for cell in kept.trained:
-        if cell.option:  # packed and checkpointed rows learn what plain ones do
-            assert cell.last == pytest.approx(plain[cell.method].last, abs=2e-3)
+        if cell.option:  # packed, checkpointed and shared out they learn what they do plainly
+            assert cell.last == pytest.approx(plain[cell.stage, cell.method].last, abs=2e-3)
 
 
 def test_every_refusal_of_the_table_is_met():

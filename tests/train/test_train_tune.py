@@ -124,10 +124,10 @@ def test_a_search_that_was_interrupted_goes_on_with_its_trial(step, sessions, pr
 
 def test_a_search_stopped_by_sigterm_says_how_to_go_on_and_does(pristine, warm, tmp_path):
     project = shutil.copytree(pristine, tmp_path / "project")
-    words = ["tune.learning_rate=[1e-3, 9e-3]", "tune.trials=2", *SHORT, "-p", "."]
+    words = ["tune.learning_rate=[1e-3, 9e-3]", "tune.trials=1", *SHORT]
     done = warm.casekit(project, "tune", *words, plot=("send", "step", int(signal.SIGTERM), 1))
     assert done.code == 75, done.said
-    assert "stopped with 0 of 2 trials done" in done.said
+    assert "stopped with 0 of 1 trials done" in done.said
     assert "the same command goes on with the search" in done.said
     assert "--resume" not in done.said and "Traceback" not in done.said
     (folder,) = (project / "tuning").iterdir()
@@ -136,8 +136,8 @@ def test_a_search_stopped_by_sigterm_says_how_to_go_on_and_does(pristine, warm, 
 
     again = warm.casekit(project, "tune", *words)
     assert again.code == 0, again.said
-    first, second = found_in(folder)["trials"]
-    assert first["run"] == begun.name and second["run"] != begun.name
+    (trial,) = found_in(folder)["trials"]
+    assert trial["run"] == begun.name and trial["state"] == "complete"
     sessions = json.loads((begun / "manifest.json").read_text())["sessions"]
     assert [session["from_step"] for session in sessions] == [0, 1]
 
