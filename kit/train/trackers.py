@@ -80,14 +80,15 @@ class Trackers:
     def __init__(self, run: Path, tell: Callable[[str], None]) -> None:
         self.lines, self.tell = run / "metrics.jsonl", tell
         self.opened: dict[str, Tracker] = {}
-        self.begin()
+        self.at: dict[str, int] = {}
+        """By tracker the byte of the lines that it gets next."""
         self.again: dict[str, float] = {}
         self.told: set[str] = set()
 
     def begin(self) -> None:
         """Take the lines that are there as known: an earlier session of the run handed them on."""
         size = self.lines.stat().st_size if self.lines.is_file() else 0
-        self.at: dict[str, int] = dict.fromkeys(self.opened, size)
+        self.at = dict.fromkeys(self.opened, size)
 
     def hand_over(self, at_end: bool = False) -> None:
         """Hand every new line to every tracker, but for those that failed a short while ago."""
