@@ -12,7 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -117,8 +117,9 @@ def moved(made: Path, run: Path) -> bool:
 def sweep(runs: Path) -> None:
     """Take away what processes left that were killed while they made a run's folder."""
     for left in runs.glob(".[0-9]*"):
-        if left.is_dir() and time.time() - left.stat().st_mtime > SECONDS_TO_MAKE:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # moved into place meanwhile, by whoever made it
+            if time.time() - left.stat().st_mtime > SECONDS_TO_MAKE:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_train_resume import interrupted, status
@@ -132,6 +133,20 @@ def test_containers_that_share_a_disk_and_a_process_number_make_a_folder_each(
     run, _ = new_run(tmp_path, settings(seed=1), None, begin)
     seeds = [load_yaml(one / "config.yaml")[0]["seed"] for one in (run, other[1])]
     assert seeds == [1, 2] and list_runs(tmp_path) == sorted([run, other[1]])
+
+
+def test_a_run_that_another_process_has_just_made_stops_none_that_begins(settings, tmp_path, monkeypatch):
+    other = tmp_path / "runs" / ".20260131-093000-sft-full.7"
+    other.mkdir(parents=True)
+
+    def time() -> float:
+        if other.exists():
+            other.rename(tmp_path / "runs" / "20260131-093000-sft-full")
+        return 0.0
+
+    monkeypatch.setattr("kit.train.opening.time", SimpleNamespace(time=time))
+    run, _ = new_run(tmp_path, settings(), None, lambda name, before, step: {"run": name})
+    assert list_runs(tmp_path) == [run]
 
 
 def test_runs_that_begin_in_the_same_second_have_names_of_their_own(settings, tmp_path, same_second):
