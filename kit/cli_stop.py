@@ -1,14 +1,17 @@
 """What is said when a command was stopped, by Ctrl-C or SIGTERM: how to go on, if there is something to."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kit.cli_words import errors
 
-STARTED = datetime.now(UTC)
+STARTED = datetime.now(UTC).isoformat(timespec="seconds")
+"""As a manifest writes it."""
+_TRAINING_ALONE = {"--resume": False, "--run": True, "--processes": True}
+"""Options of `train` that no other command has, and whether each takes a value."""
 
 _GO_ON = {
     "evaluate": "the same command goes on: answers that were given are kept",
@@ -43,14 +46,32 @@ def _of_training(command: str, words: Sequence[str]) -> str:
     """A run goes on only with the settings it began with, so they are part of the command."""
     from kit.train.runs import list_runs, load_manifest
 
-    began = [run for run in list_runs(_project(words)) if run.name >= f"{STARTED:%Y%m%d-%H%M%S}"]
-    if "--resume" not in words and not began:
+    found = [(run, load_manifest(run)) for run in list_runs(_project(words))]
+    ours = [(_began(manifest), run.name, manifest) for run, manifest in found if _began(manifest) >= STARTED]
+    if "--resume" not in words and not ours:
         return "no run had begun: the same command begins again"
-    if began and _is_done(load_manifest(began[-1])):
-        after = shlex.join(["casekit", "evaluate", "--run", began[-1].name, *words])
+    _, run_id, manifest = max(ours, key=lambda one: one[:2], default=("", "", {}))
+    if manifest and _is_done(manifest):
+        after = shlex.join(["casekit", "evaluate", "--run", run_id, *_without(words, _TRAINING_ALONE)])
         return f"the training is done: `{after}` goes on" + ", then `casekit report`" * (command == "run")
     again = shlex.join(["casekit", "train", "--resume", *(word for word in words if word != "--resume")])
     return f"`{again}` continues it"
+
+
+def _began(manifest: dict[str, Any]) -> str:
+    """When a process last took a run up, or began it."""
+    return str(manifest["sessions"][-1]["started"])
+
+
+def _without(words: Sequence[str], options: Mapping[str, bool]) -> list[str]:
+    """The words but for these options, and the word after one that takes a value."""
+    kept, values = [], False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if not values and name not in options:
+            kept.append(word)
+        values = not values and not equals and options.get(name, False)
+    return kept
 
 
 def _is_done(manifest: dict[str, Any]) -> bool:

@@ -19,7 +19,7 @@ def write_text(path: Path, text: str) -> None:
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines, which bring their own ends, as they come; moved into place like a text."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    temporary = aside(path)
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             file.writelines(lines)
@@ -40,7 +40,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     An existing `path` is replaced only then; on an error it stays as it was.
     """
-    temporary = _temporary(path)
+    temporary = aside(path)
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -52,7 +52,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def replace_folder(made: Path, path: Path) -> None:
     """Move the folder `made` to `path`, on the same file system; what was there goes once it is replaced."""
-    before = _temporary(path)
+    before = aside(path)
     if path.exists():  # a folder cannot be moved over another: there is a moment without either
         path.replace(before)
     made.replace(path)
@@ -79,8 +79,10 @@ def _flush(path: Path) -> None:
         os.close(opened)
 
 
-def _temporary(path: Path) -> Path:
-    """A hidden name beside `path`, on the same file system so that moving it is atomic."""
+def aside(path: Path) -> Path:
+    """A hidden name beside `path` that no other process takes, also of another machine; on the same file
+    system, so that moving it is atomic.
+    """
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
 
 

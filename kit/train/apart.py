@@ -68,12 +68,13 @@ def exchange_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
 def _parts(gradients: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
     """Gradients of one type in turn, as many together as `TOGETHER` says."""
     part: list[torch.Tensor] = []
+    numbers = 0
     for one in gradients:
-        numbers = sum(other.numel() for other in part) + one.numel()
-        if part and (numbers > TOGETHER or one.dtype != part[0].dtype):
+        if part and (numbers + one.numel() > TOGETHER or one.dtype != part[0].dtype):
             yield part
-            part = []
+            part, numbers = [], 0
         part.append(one)
+        numbers += one.numel()
     if part:
         yield part
 

@@ -273,7 +273,7 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         norm = super()._get_grad_norm(model, grad_norm)
         loss = torch.stack(self.losses).sum() if self.losses else torch.zeros(())
         whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-        # One wait for the device a step, whatever the number of its passes.
+        # One wait for the device a step, whatever the number of its passes (several processes agree in each).
         finite = [math.isfinite(value) for value in torch.stack([loss, _on(whole, loss)]).tolist()]
         if not finite[0]:
             self._refuse("loss", [batch for batch, one in self._done() if not math.isfinite(one.item())])

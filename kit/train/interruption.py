@@ -23,7 +23,8 @@ class Interruption(TrainerCallback):  # type: ignore[misc]
     """Turns a signal into a checkpoint after the step or save that runs; a validation is left off.
 
     Outside training there is nothing to save, so it stops at once. A second Ctrl-C always does. A second
-    SIGTERM changes nothing: those who send it repeat it, and it would cut off the save.
+    SIGTERM changes nothing: those who send it repeat it, and it would cut off the save, or what the first one
+    left to be written after it.
 
     Args:
         called: what a run that is a part of something is called: nobody resumes it, so it saves nothing.
@@ -38,11 +39,10 @@ class Interruption(TrainerCallback):  # type: ignore[misc]
 
     def ask(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
-        again = self.asked
+        again, self.asked = self.asked, True
         self.terminated |= number == signal.SIGTERM
-        if not self.training or (again and number == signal.SIGINT):
+        if (again and number == signal.SIGINT) or not (again or self.training):
             self.stop()
-        self.asked = True
         if again:
             return
         after = "stopped by SIGTERM" if number == signal.SIGTERM else "press Ctrl-C again to stop at once"

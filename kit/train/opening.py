@@ -12,7 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from kit.config.errors import ConfigError, Problem
 from kit.config.layers import Origin
 from kit.config.schema import Config
 from kit.config.yaml_lines import Key
-from kit.files import sync, write_json, write_text
+from kit.files import aside, sync, write_json, write_text
 from kit.train.checkpoints import step_of, usable_checkpoint
 from kit.train.manifest import now
 from kit.train.processes import is_main, same_for_all
@@ -85,7 +85,7 @@ def new_run(
     runs, started = root / "runs", datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     stem = f"{started}-{config.train.stage}-{config.method.name}"
     sweep(runs)
-    made = runs / f".{stem}.{os.getpid()}"
+    made = aside(runs / stem)
     try:
         write_text(made / "config.yaml", resolved_yaml(config, origin))
         for number in range(1, 1000):
@@ -117,13 +117,14 @@ def moved(made: Path, run: Path) -> bool:
 def sweep(runs: Path) -> None:
     """Take away what processes left that were killed while they made a run's folder."""
     for left in runs.glob(".[0-9]*"):
-        if left.is_dir() and time.time() - left.stat().st_mtime > SECONDS_TO_MAKE:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # moved into place meanwhile, by whoever made it
+            if time.time() - left.stat().st_mtime > SECONDS_TO_MAKE:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
 def held(run: Path) -> Iterator[None]:
-    """Keep other processes from a run within the block.
+    """Keep other processes from a run, or a search, within the block.
 
     Raises:
         ConfigError: one of them works on it; which one.
@@ -154,9 +155,10 @@ def in_use(run: Path) -> Problem:
     who, stop = "another process", "stop it"
     try:
         holder = json.loads((run / LOCK).read_text(encoding="utf-8"))
-        where = "on this machine" if holder["host"] == socket.gethostname() else f"on {holder['host']}"
+        here = holder["host"] == socket.gethostname()
+        where = "on this machine" if here else f"on {holder['host']}"
         who = f"process {holder['process']} {where}, since {holder['since']}"
-        stop = f"stop it (`kill {holder['process']}`; it saves first)"
+        stop = f"stop it {'' if here else 'there '}(`kill {holder['process']}`; it saves first)"
     except (OSError, ValueError, KeyError, TypeError):  # Windows lets nobody read what is locked
         pass
     hint = f"wait until it is done, or {stop} and resume then"

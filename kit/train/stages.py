@@ -27,7 +27,7 @@ from kit.rewards import Reward
 from kit.train.announce import announce, measure
 from kit.train.chain import ALONE, Link, check_same_start
 from kit.train.disk import check_space, full_disk_told
-from kit.train.examples import fingerprint_of, load_rows, load_samples, tokenise
+from kit.train.examples import Examples, Row, fingerprint_of, load_rows, load_samples, tokenise
 from kit.train.manifest import begin_manifest, close_manifest
 from kit.train.opening import opened
 from kit.train.processes import is_main, join_processes, same_for_all, tell_launcher
@@ -35,7 +35,7 @@ from kit.train.prompts import refuse_idle, rewarded
 from kit.train.resume import check_resumable, check_same_base
 from kit.train.runs import save_manifest
 from kit.train.sharding import check_sharding
-from kit.train.trackers import Trackers, check_trackers, tracked
+from kit.train.trackers import Trackers, check_trackers, open_trackers, tracked
 
 if TYPE_CHECKING:
     from kit.train.golden import GivesUp, Golden
@@ -106,10 +106,7 @@ def train(
         check_same_start(resume, place)
 
     tokenizer = load_tokenizer(config.model)
-    known = {split: load_samples(prepared, split, tokenizer, config) for split in rows}
-    examples = {split: tokenise(rows[split], tokenizer, config, known[split]) for split in rows}
-    if not examples["train"]:
-        raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
+    examples = examples_of(rows, prepared, tokenizer, config)
 
     begin = partial(begin_manifest, config, data, base_sha256, chosen_by, place)
     with (
@@ -118,7 +115,8 @@ def train(
         opened(root, resume, config, origin, begin) as (run, checkpoint, manifest),
     ):
         tell_launcher(run)
-        with closing(run, manifest), tracked(config, root, run, manifest, interruption.console) as trackers:
+        with tracked(run, manifest, interruption.console) as trackers, closing(run, manifest):
+            open_trackers(trackers, config, root, run, manifest, interruption.console)
             from kit.train.setup import make_trainer
 
             if device(config.hardware).type == "cpu":
@@ -137,6 +135,21 @@ def train(
         if interruption.agree_to_stop():  # within the last step or save: finished, and nothing follows
             interruption.stop()
     return run
+
+
+def examples_of(
+    rows: dict[str, list[Row]], prepared: Path, tokenizer: Any, config: Config
+) -> dict[str, Examples]:
+    """The rows of each split as tokens, those that preparing has found among them.
+
+    Raises:
+        DataError: there is none to train on.
+    """
+    known = {split: load_samples(prepared, split, tokenizer, config) for split in rows}
+    examples = {split: tokenise(rows[split], tokenizer, config, known[split]) for split in rows}
+    if not examples["train"]:
+        raise DataError(Problem(where=str(prepared), message="there is no row to train on"))
+    return examples
 
 
 @contextmanager

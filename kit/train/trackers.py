@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from kit.config.errors import ConfigError, Problem, Terminated
+from kit.config.errors import ConfigError, Problem
 from kit.config.preference import LOSSES
 from kit.config.schema import Config
 from kit.config.show import leaves
@@ -74,25 +74,26 @@ class Trackers:
 
     Args:
         run: the run's folder.
-        opened: by name.
         tell: is given a sentence, with rich's markup, when one of them fails.
     """
 
-    def __init__(self, run: Path, opened: Mapping[str, Tracker], tell: Callable[[str], None]) -> None:
-        self.lines, self.opened, self.tell = run / "metrics.jsonl", opened, tell
-        self.begin()
-        self.again = dict.fromkeys(opened, 0.0)
+    def __init__(self, run: Path, tell: Callable[[str], None]) -> None:
+        self.lines, self.tell = run / "metrics.jsonl", tell
+        self.opened: dict[str, Tracker] = {}
+        self.at: dict[str, int] = {}
+        """By tracker the byte of the lines that it gets next."""
+        self.again: dict[str, float] = {}
         self.told: set[str] = set()
 
     def begin(self) -> None:
         """Take the lines that are there as known: an earlier session of the run handed them on."""
         size = self.lines.stat().st_size if self.lines.is_file() else 0
-        self.at: dict[str, int] = dict.fromkeys(self.opened, size)
+        self.at = dict.fromkeys(self.opened, size)
 
     def hand_over(self, at_end: bool = False) -> None:
         """Hand every new line to every tracker, but for those that failed a short while ago."""
         for name, tracker in self.opened.items():
-            if not at_end and time.monotonic() < self.again[name]:
+            if not at_end and time.monotonic() < self.again.get(name, 0.0):
                 continue
             try:
                 for line, after in lines_from(self.lines, self.at[name]):
@@ -150,33 +151,52 @@ def values_of(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 @contextmanager
-def tracked(
-    config: Config, root: Path, run: Path, manifest: dict[str, Any], console: Console
-) -> Iterator[Trackers]:
-    """Open the run's trackers, and close them however the block ends; the main process alone does.
+def tracked(run: Path, manifest: Mapping[str, Any], console: Console) -> Iterator[Trackers]:
+    """The trackers that the block opens for a run; closed however it ends, and told how by the manifest.
+
+    The block ends when the manifest is on the disk: what is left may take minutes to send, and whoever does
+    not wait for it has a run that is finished all the same.
+    """
+    trackers = Trackers(run, lambda line: console.print(line, highlight=False))
+    try:
+        yield trackers
+    finally:
+        trackers.end(manifest["status"])
+
+
+def open_trackers(
+    trackers: Trackers, config: Config, root: Path, run: Path, manifest: dict[str, Any], console: Console
+) -> None:
+    """Open each tracker that is set, and say where its curves are; of several processes the main one does.
 
     Args:
         manifest: of the run; `trackers` becomes what each tracker calls it, by which a resumed run goes on
             with the same one.
 
     Raises:
-        ConfigError: a tracker refuses a new run. A resumed one goes on without it.
+        ConfigError: names every one that refuses a new run. A resumed one goes on without it.
     """
-    names = config.tracking.report_to if is_main() else []
-    trackers = open_trackers(names, opening(config, root, run, manifest), console)
-    status = "failed"
-    try:
-        if names:
-            known = {name: tracker.id for name, tracker in trackers.opened.items() if tracker.id}
-            manifest["trackers"] = {**manifest.get("trackers", {}), **known}
-            save_manifest(run, manifest)
-        yield trackers
-        status = "finished"
-    except (KeyboardInterrupt, Terminated):
-        status = "interrupted"
-        raise
-    finally:
-        trackers.end(status)
+    names: Sequence[str] = config.tracking.report_to if is_main() else []
+    told = opening(config, root, run, manifest)
+    failed: dict[str, Exception] = {}
+    for name in names:
+        try:
+            trackers.opened[name] = OPEN[name](told)
+        except Exception as error:
+            failed[name] = error
+    trackers.begin()
+    if failed and len(manifest["sessions"]) == 1:
+        said = {name: f"{name!r} refuses the run: {brief(error)}" for name, error in failed.items()}
+        raise ConfigError([refused(words, "set it right") for words in said.values()])
+    for name, reason in failed.items():
+        console.print(f"[yellow]{name} failed:[/] {escape(brief(reason))}; the run goes on without it")
+    for name, tracker in trackers.opened.items():
+        if tracker.said:
+            console.print(f"{name}: {escape(tracker.said)}", style="dim", highlight=False, soft_wrap=True)
+    if names:
+        known = {name: tracker.id for name, tracker in trackers.opened.items() if tracker.id}
+        manifest["trackers"] = {**manifest.get("trackers", {}), **known}
+        save_manifest(run, manifest)
 
 
 def opening(config: Config, root: Path, run: Path, manifest: Mapping[str, Any]) -> Opening:
@@ -205,32 +225,6 @@ def settings_of(config: Config) -> dict[str, Any]:
     settings["train"] = {name: value for name, value in settings["train"].items() if name not in other}
     flat = {".".join(map(str, key)): value for key, value in leaves(settings)}
     return {name: value for name, value in flat.items() if value not in (None, [], {})}
-
-
-def open_trackers(names: Sequence[str], told: Opening, console: Console) -> Trackers:
-    """Open each tracker, and say where its curves are.
-
-    Raises:
-        ConfigError: names every one that refuses the run, unless the run goes on from an earlier session.
-    """
-    opened: dict[str, Tracker] = {}
-    failed: dict[str, Exception] = {}
-    for name in names:
-        try:
-            opened[name] = OPEN[name](told)
-        except Exception as error:
-            failed[name] = error
-    trackers = Trackers(told.run, opened, lambda line: console.print(line, highlight=False))
-    if failed and not told.step:
-        trackers.end("failed")
-        said = {name: f"{name!r} refuses the run: {brief(error)}" for name, error in failed.items()}
-        raise ConfigError([refused(words, "set it right") for words in said.values()])
-    for name, reason in failed.items():
-        console.print(f"[yellow]{name} failed:[/] {escape(brief(reason))}; the run goes on without it")
-    for name, tracker in opened.items():
-        if tracker.said:
-            console.print(f"{name}: {escape(tracker.said)}", style="dim", highlight=False, soft_wrap=True)
-    return trackers
 
 
 def brief(error: Exception) -> str:

@@ -194,6 +194,16 @@ def test_values_in_brackets_are_no_markup(casekit: Run, project: Path) -> None:
         (["train", "--resume", "seed=3"], None, "`casekit train --resume seed=3 {p}` continues it"),
         (["run", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
         (["run"], "finished", "done: `casekit evaluate --run 99990101-000000-sft-lora {p}` goes on"),
+        (
+            ["train", "--processes", "2", "hardware.num_threads=1"],
+            "finished",
+            "`casekit evaluate --run 99990101-000000-sft-lora hardware.num_threads=1 {p}` goes on",
+        ),
+        (
+            ["train", "--resume", "--run=9999", "seed=3"],
+            "finished",
+            "`casekit evaluate --run 99990101-000000-sft-lora seed=3 {p}` goes on",
+        ),
         (["run"], "between two stages", "`casekit train --resume {p}` continues it"),
         (["evaluate"], "finished", "the same command goes on: answers that were given are kept"),
         (["data", "prepare"], "interrupted", "the same command begins again"),
@@ -226,7 +236,9 @@ def make_run(root: Path, name: str, status: str) -> Path:
     run = root / "runs" / name
     run.mkdir(parents=True)
     chain = {"stages": ["sft", "dpo"], "number": 1} if status == "between two stages" else None
+    began = f"{name[:4]}-{name[4:6]}-{name[6:8]}T00:00:00+00:00"
     facts = {"status": "finished" if chain else status, "stage": "sft", "chain": chain}
+    facts |= {"sessions": [{"started": began}]}
     (run / "manifest.json").write_text(json.dumps(facts))
     (run / "config.yaml").write_text("model: {name: tiny}\nseed: 8\n")
     return run

@@ -8,13 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_train_resume import interrupted, status
 
 import kit
 from kit.config.errors import ConfigError
+from kit.config.yaml_lines import load_yaml
 from kit.train.opening import LOCK, held, new_run
 from kit.train.runs import list_runs
 from kit.train.stages import train
@@ -69,6 +72,16 @@ def test_a_lock_is_given_back_however_the_work_ends(tmp_path):
         pass
 
 
+def test_a_process_of_another_machine_is_to_be_stopped_there(tmp_path, monkeypatch):
+    with held(tmp_path):
+        monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+        with pytest.raises(ConfigError) as caught, held(tmp_path):
+            pass
+    (problem,) = caught.value.problems
+    assert "on this machine" not in problem.message
+    assert f"stop it there (`kill {os.getpid()}`" in problem.hint, "here that number is another's"
+
+
 def test_where_nothing_can_be_locked_the_run_goes_on_and_says_so(tmp_path, monkeypatch, capsys):
     def no_locks(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
@@ -95,15 +108,48 @@ def test_a_run_killed_before_its_folder_is_whole_leaves_none(pristine, warm, tmp
     assert list_runs(project) == [run] and status(run) == "finished", "at first sight it is a run"
 
 
-def test_runs_that_begin_in_the_same_second_have_names_of_their_own(settings, tmp_path, monkeypatch):
+@pytest.fixture
+def same_second(monkeypatch: pytest.MonkeyPatch) -> None:
     class Once:
         @staticmethod
         def now(zone: object) -> object:
-            from datetime import UTC, datetime
-
             return datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
     monkeypatch.setattr("kit.train.opening.datetime", Once)
+
+
+def test_containers_that_share_a_disk_and_a_process_number_make_a_folder_each(
+    settings, tmp_path, same_second
+):
+    """In each of them the command is process 7, say; here both are this one."""
+    other: list[Path] = []
+
+    def begin(name: str, before: object, step: object) -> dict[str, object]:
+        if not other:
+            other.append(tmp_path)
+            other.append(new_run(tmp_path, settings(seed=2), None, begin)[0])
+        return {"run": name}
+
+    run, _ = new_run(tmp_path, settings(seed=1), None, begin)
+    seeds = [load_yaml(one / "config.yaml")[0]["seed"] for one in (run, other[1])]
+    assert seeds == [1, 2] and list_runs(tmp_path) == sorted([run, other[1]])
+
+
+def test_a_run_that_another_process_has_just_made_stops_none_that_begins(settings, tmp_path, monkeypatch):
+    other = tmp_path / "runs" / ".20260131-093000-sft-full.7"
+    other.mkdir(parents=True)
+
+    def time() -> float:
+        if other.exists():
+            other.rename(tmp_path / "runs" / "20260131-093000-sft-full")
+        return 0.0
+
+    monkeypatch.setattr("kit.train.opening.time", SimpleNamespace(time=time))
+    run, _ = new_run(tmp_path, settings(), None, lambda name, before, step: {"run": name})
+    assert list_runs(tmp_path) == [run]
+
+
+def test_runs_that_begin_in_the_same_second_have_names_of_their_own(settings, tmp_path, same_second):
     left = tmp_path / "runs" / ".20260101-000000-sft-full.7"
     left.mkdir(parents=True)
     os.utime(left, (0, 0))

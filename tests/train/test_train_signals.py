@@ -6,11 +6,14 @@ import signal
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from train_project import loaded
 from train_world import same_end
 
+from kit.config.errors import Terminated
 from kit.models.loading import load_tuned
 from kit.train.checkpoints import read_pending, usable_checkpoint
+from kit.train.interruption import Interruption
 
 pytestmark = pytest.mark.slow
 
@@ -89,3 +92,20 @@ def test_a_step_and_a_save_that_outlast_the_notice_are_warned_of_once(capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert manifest == {"seconds_to_save": 14.5}
     assert said.count("gives 30 s' notice") == 1 and "17 s and a save 14" in said
+
+
+def test_a_second_sigterm_cuts_off_nothing_that_the_first_one_left_to_be_written():
+    """Before the first step, and behind the last one; a second Ctrl-C stops at once wherever it comes."""
+    early = Interruption(Console(quiet=True))
+    with pytest.raises(Terminated):
+        early.ask(TERM, None)
+    early.ask(TERM, None)  # while the manifest is closed, say
+
+    late = Interruption(Console(quiet=True))
+    late.on_train_begin(None, None, None)
+    late.ask(TERM, None)
+    late.on_train_end(None, None, None)
+    late.ask(TERM, None)
+    assert late.agree_to_stop() and late.terminated, "it is heeded all the same"
+    with pytest.raises(Terminated):
+        late.ask(INT, None)

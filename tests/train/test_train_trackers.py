@@ -7,13 +7,17 @@ has to fail, a stand-in for one does, and is called so.
 import json
 import os
 import re
+import signal
 import tomllib
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from rich.console import Console
 from test_train_resume import InterruptAt, interrupted
 from tracker_readers import READERS
 
@@ -24,7 +28,7 @@ from kit.train import tracker_kinds, trackers
 from kit.train.metrics import read_metrics
 from kit.train.stages import train
 from kit.train.tracker_kinds import Opening, Tracker
-from kit.train.trackers import PACKAGES, check_trackers, settings_of, values_of
+from kit.train.trackers import PACKAGES, check_trackers, open_trackers, settings_of, values_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDS = {
@@ -174,20 +178,63 @@ def test_a_tracker_that_refuses_stops_a_new_run_before_its_model_loads_and_not_a
 
 
 def test_of_several_processes_the_main_one_alone_has_trackers(settings, tmp_path, monkeypatch):
-    from rich.console import Console
-
     got: list[tuple[str, Any]] = []
     monkeypatch.setitem(tracker_kinds.OPEN, "wandb", stand_in(lambda call: False, got))
     monkeypatch.setenv("RANK", "1")
-    manifest = {
+    manifest = begun(sessions=1)
+    with trackers.tracked(tmp_path, manifest, Console()) as found:
+        open_trackers(found, tracked_by(settings(), "wandb"), tmp_path, tmp_path, manifest, Console())
+        assert found.opened == {}
+    assert got == [] and "trackers" not in manifest
+
+
+def test_a_tracker_that_refuses_is_gone_on_without_where_a_run_was_killed_before_a_checkpoint(
+    settings, tmp_path, monkeypatch, capsys
+):
+    def refuses(told: Opening) -> Tracker:
+        raise PermissionError("no login")
+
+    monkeypatch.setitem(tracker_kinds.OPEN, "wandb", refuses)
+    config = tracked_by(settings(), "wandb")
+    for sessions in (1, 2):
+        manifest = begun(sessions)
+        with trackers.tracked(tmp_path, manifest, Console()) as found:
+            new = pytest.raises(ConfigError, match="'wandb' refuses the run: PermissionError: no login")
+            with new if sessions == 1 else nullcontext():
+                open_trackers(found, config, tmp_path, tmp_path, manifest, Console())
+    assert "the run goes on without it" in " ".join(capsys.readouterr().out.split())
+
+
+def begun(sessions: int) -> dict[str, Any]:
+    """What is looked at of a manifest before the first step."""
+    return {
+        "status": "running",
         "data": {"fingerprint": ""},
         "model": {"sha256": ""},
         "environment": {"kit_version": ""},
-        "sessions": [{"from_step": 0}],
+        "sessions": [{"from_step": 0}] * sessions,
     }
-    with trackers.tracked(tracked_by(settings(), "wandb"), tmp_path, tmp_path, manifest, Console()) as found:
-        assert found.opened == {}
-    assert got == [] and "trackers" not in manifest
+
+
+@pytest.mark.slow
+def test_a_run_is_finished_also_where_nobody_waits_for_what_its_tracker_still_sends(
+    settings, prepared, tmp_path, monkeypatch
+):
+    def slow(told: Opening) -> Tracker:
+        def end(status: str) -> None:
+            left.append(status)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        return replace(stand_in(lambda call: False, [])(told), end=end)
+
+    left: list[str] = []
+    monkeypatch.setattr(trackers, "why_not", lambda tracker: None)
+    monkeypatch.setitem(tracker_kinds.OPEN, "wandb", slow)
+    with pytest.raises(KeyboardInterrupt):
+        train(tracked_by(settings(max_steps=1), "wandb"), tmp_path, prepared, None)
+    (run,) = (tmp_path / "runs").iterdir()
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["status"] == "finished" and manifest["ended"] and left == ["finished"]
 
 
 @pytest.mark.parametrize("tracker", ["wandb", "mlflow", "trackio"])
