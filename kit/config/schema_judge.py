@@ -118,6 +118,8 @@ class Judge(Section):
     rubric: Annotated[Rubric, BeforeValidator(_file_only, json_schema_input_type=str | Rubric)]
     pairwise: bool = True
     """Ask as well which of the two answers is better, in both orders."""
+    row_rubrics: bool = False
+    """Ask as well of each criterion of a row's own `rubric` whether the answer meets it; off by default."""
     runs: int = Field(default=1, ge=1, le=20)
     """How often each answer is judged. The first verdict counts; the others show how often it changes."""
     labels: str | None = None

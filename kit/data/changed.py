@@ -12,7 +12,6 @@ from kit.config.show import leaves
 from kit.config.yaml_lines import Key
 from kit.data.fingerprint import settings, tokenizer_hash
 from kit.data.places import find_places, name_of
-from kit.data.prepared import load_summary
 from kit.files import sha256_file
 
 if TYPE_CHECKING:
@@ -29,16 +28,12 @@ _REST = "the project's hooks, casekit's own code or a library that its checks re
 
 
 def what_changed(
-    prepared: Path, config: Config, root: Path, tokenizer: "PreTrainedTokenizerBase"
+    summary: dict[str, Any], config: Config, root: Path, tokenizer: "PreTrainedTokenizerBase"
 ) -> list[str]:
-    """A few words for each thing that is otherwise now than for this prepared folder, six at most.
+    """A few words for each thing that is otherwise now than where `data.json` says `summary`, six at most.
 
     Hooks and code leave no trace in `data.json`; they are named where nothing else is found.
-
-    Raises:
-        DataError: the folder holds no readable `data.json`.
     """
-    summary = load_summary(prepared)
     found = list(_settings(summary, config))
     found += _files(_hashes(summary["sources"]), _sources(config, root))
     found += _files(_hashes(summary.get("benchmarks", [])), _benchmarks(config, root))

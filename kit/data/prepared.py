@@ -92,7 +92,7 @@ def find_prepared(
     if began is not None and (began / "data.json").is_file():
         from kit.data.changed import what_changed
 
-        changed = "; ".join(what_changed(began, config, root, tokenizer))
+        changed = "; ".join(what_changed(load_summary(began), config, root, tokenizer))
         message = f"is what the run began on, and this changed since: {changed}"
         raise DataError(Problem(str(began), message, "restore it, or start a new run: casekit data prepare"))
     if problems := never_prepared(root):
@@ -100,7 +100,7 @@ def find_prepared(
     from kit.data.changed import what_changed
 
     others = _sets(root)
-    changed = "; ".join(what_changed(others[-1].parent, config, root, tokenizer))
+    changed = "; ".join(what_changed(load_summary(others[-1].parent), config, root, tokenizer))
     raise DataError(Problem(str(others[-1].parent), f"was prepared before this changed: {changed}", _PREPARE))
 
 

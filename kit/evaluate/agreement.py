@@ -3,7 +3,7 @@
 Rows of a matrix are people's labels, columns the judge's verdicts. Needs numpy only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -127,7 +127,7 @@ def kappa_interval(
     estimate = float(cohen_kappa(counted.sum(axis=0).reshape(size, size), weights))
     if np.isnan(estimate):
         return {"estimate": None, "low": None, "high": None, "method": "both use one label only"}
-    drawn = _resampled(counted, draws, seed)
+    drawn = resampled(counted, draws, seed)
     kappas = cohen_kappa(drawn.reshape(-1, size, size), weights)
     low, high = np.nanquantile(kappas, [(1 - confidence) / 2, (1 + confidence) / 2])
     return asdict(Interval(estimate, float(low), float(high), method))
@@ -154,7 +154,7 @@ def why_it_tells_nothing(counts: LabelCounts, draws: int, confidence: float, see
         return "people found no fault in any labelled answer: how many the judge would see is not known"
     if not counts.sound:
         return "people found a fault in every labelled answer: how many sound ones pass is not known"
-    sensitivity, specificity = _drawn_accuracy(counts, draws, seed)
+    sensitivity, specificity = drawn_accuracy(counts, draws, seed)
     power = np.nan_to_num(sensitivity + specificity - 1, nan=-1.0)
     low = float(np.quantile(power, (1 - confidence) / 2))
     if low > 0:
@@ -200,7 +200,7 @@ def corrected(
         judged = sum(seen.judged) / len(seen.judged)
         share = rogan_gladen(among_judged, counts.sensitivity, counts.specificity) or 0.0
         found[system] = share * judged + 1 - judged
-        sensitivity, specificity = _drawn_accuracy(counts, draws, seed + place)
+        sensitivity, specificity = drawn_accuracy(counts, draws, seed + place)
         among_judged_drawn, judged_drawn = _drawn_shares(seen, groups, draws, seed)
         power = sensitivity + specificity - 1
         tells = power > _NO_POWER
@@ -208,17 +208,40 @@ def corrected(
         lows[system] = np.where(tells, values, 0.0) * judged_drawn + 1 - judged_drawn
         highs[system] = np.where(tells, values, 1.0) * judged_drawn + 1 - judged_drawn
     method = f"Rogan-Gladen, bootstrap over prompts and labels, {draws:,} draws"
+    return {
+        **contrast(found, lows, highs, groups, confidence, method),
+        "reduction": _reduction(found, lows, highs, tails, method),
+    }
+
+
+def contrast(
+    found: Mapping[str, float],
+    lows: Mapping[str, Floats],
+    highs: Mapping[str, Floats],
+    groups: Sequence[str],
+    confidence: float,
+    method: str,
+) -> dict[str, Any]:
+    """Both systems' figures and their difference, with intervals and p-value from draws.
+
+    Args:
+        found: `base` and `tuned`, the figures themselves.
+        lows, highs: what the figures may be in each draw, (draws,) each; the same where the draw tells it.
+
+    Returns:
+        `{"base", "tuned", "difference"}` as in the entry of a metric.
+    """
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     result: dict[str, Any] = {}
     for system in ("base", "tuned"):
         low, high = float(np.quantile(lows[system], tails[0])), float(np.quantile(highs[system], tails[1]))
         result[system] = asdict(Interval(found[system], low, high, method))
     least, most = lows["tuned"] - highs["base"], highs["tuned"] - lows["base"]
     beyond = min(int(np.sum(least <= 0)), int(np.sum(most >= 0)))
-    p_value = max(min(1.0, 2 * (beyond + 1) / (draws + 1)), smallest_p_value(groups))
+    p_value = max(min(1.0, 2 * (beyond + 1) / (len(least) + 1)), smallest_p_value(groups))
     low, high = float(np.quantile(least, tails[0])), float(np.quantile(most, tails[1]))
     gap = Interval(found["tuned"] - found["base"], low, high, method)
     result["difference"] = {**asdict(gap), "p_value": p_value}
-    result["reduction"] = _reduction(found, lows, highs, tails, method)
     return result
 
 
@@ -264,10 +287,10 @@ def accuracy(
     }
 
 
-def _drawn_accuracy(counts: LabelCounts, draws: int, seed: int) -> tuple[Floats, Floats]:
+def drawn_accuracy(counts: LabelCounts, draws: int, seed: int) -> tuple[Floats, Floats]:
     """Sensitivity and specificity, (draws,) each; NaN where a draw of groups has no answer to show them."""
     generator = np.random.default_rng(seed)
-    sums = _resampled(np.array(counts.by_group, dtype=np.float64), draws, seed) if counts.by_group else None
+    sums = resampled(np.array(counts.by_group, dtype=np.float64), draws, seed) if counts.by_group else None
 
     def drawn(n: int, right: int, place: int) -> Floats:
         shares: Floats
@@ -295,11 +318,11 @@ def _drawn_shares(seen: Observed, groups: Sequence[str], draws: int, seed: int) 
     counted = np.zeros((len(names), 3))
     answers = [seen.fault, seen.judged, [True] * len(seen.judged)]
     np.add.at(counted, index, np.array(answers, dtype=np.float64).T)
-    faults, judged, n = _resampled(counted, draws, seed).T
+    faults, judged, n = resampled(counted, draws, seed).T
     return faults / np.maximum(judged, 1), judged / n
 
 
-def _resampled(counted: Floats, draws: int, seed: int) -> Floats:
+def resampled(counted: Floats, draws: int, seed: int) -> Floats:
     """Sums over groups drawn with replacement, (groups, c) -> (draws, c); a seed draws the same groups."""
     generator, groups = np.random.default_rng(seed), len(counted)
     parts = []

@@ -143,6 +143,22 @@ class Corrected(TypedDict):
 
 
 @closed
+class RowRubrics(TypedDict):
+    """Points of rows' own rubrics that answers earn, as the judge says of each criterion."""
+
+    prompts: Count
+    """Those whose row has a rubric."""
+    verdicts: VerdictsBySystem
+    """Of criteria; `invalid` counts answers that could not be used: they meet nothing."""
+    metric: Metric | None
+    """The verdicts as they are: points of the criteria met by all above 0, the mean held within 0 and 1."""
+    calibration: JudgeCalibration
+    """Of labelled criteria; a fault is one that is not met."""
+    corrected: Corrected
+    """The points with the judge's errors taken out."""
+
+
+@closed
 class Judge(TypedDict):
     """What a judge says of both systems' greedy answers."""
 
@@ -160,6 +176,18 @@ class Judge(TypedDict):
     pairwise: Preferences | None
     calibration: JudgeCalibration
     corrected: Corrected
+    rubrics: NotRequired[RowRubrics]
+    """Where `evaluate.judge.row_rubrics` asks for them."""
+
+
+@closed
+class SaidOfCriterion(TypedDict):
+    """What a judge said of one criterion; null of invalid answers."""
+
+    criterion: str
+    points: float
+    base: str | None
+    tuned: str | None
 
 
 @closed
@@ -169,6 +197,8 @@ class Said(TypedDict):
     base: str | None
     tuned: str | None
     pairwise: NotRequired[str]
+    criteria: NotRequired[list[SaidOfCriterion]]
+    """Of the row's own rubric."""
 
 
 @closed

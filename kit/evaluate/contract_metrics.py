@@ -97,7 +97,7 @@ class StillFaultless(TypedDict):
     """Conversations with one system at one turn."""
 
     at_risk: Count
-    """Those that are followed at this turn and had no fault before it."""
+    """Those that were scored at this turn and had no fault before it."""
     first: Count
     """Those of them whose first fault is here."""
     estimate: Share

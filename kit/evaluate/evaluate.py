@@ -35,6 +35,7 @@ from kit.evaluate.general import General, load_general
 from kit.evaluate.general_scores import general_scores
 from kit.evaluate.harness import given_by, harness_scores, refuse_missing_harness
 from kit.evaluate.judge import ReadyJudge, judge_answers, judge_hash, ready_judge
+from kit.evaluate.judge_criteria import read_rubrics
 from kit.evaluate.judge_scores import add_judge
 from kit.evaluate.memorisation import MEMORISATION, find_secrets
 from kit.evaluate.memorisation import NAME as MEMORISED
@@ -48,7 +49,7 @@ from kit.evaluate.vllm_engine import refuse_missing_vllm
 from kit.files import sha256_file, sha256_json, write_json
 from kit.hooks import Hooks
 
-_METHOD = 7
+_METHOD = 8
 """Raised when scores are made otherwise from the same answers, so that old ones are made anew."""
 
 TaskScore = Callable[[Any, Any], float]
@@ -76,7 +77,7 @@ def evaluate(
 
     Raises:
         ConfigError: a metric is unknown or its parameters do not fit; a judge's rubric or key is missing.
-        DataError: there is no test row; a general set or a judge's labels cannot be used.
+        DataError: there is no test row; a general set, a judge's labels or a rubric for it cannot be used.
         EndpointError: a judge's endpoint failed; what it answered is kept.
         InvalidRunError: base and tuned would answer under unlike conditions, the base is not the one the
             run started from, or there is no golden checkpoint (exit code 4). Broken answers are not an
@@ -89,6 +90,8 @@ def evaluate(
     refuse_missing_harness(config.evaluate.harness, root)
     refuse_missing_vllm(config)
     prompts = choose(load_prompts(prepared / "test"), config.evaluate.max_prompts)
+    if judge is not None and judge.settings.row_rubrics:
+        read_rubrics(prompts)
     base_weights = refuse_changed_base(config, run)
     generation = _generation_settings(config, prepared, run, base_weights)
     folder = root / "evaluations" / f"{run.name}-{sha256_json(generation)[:8]}"

@@ -190,7 +190,8 @@ def _go_on(batch: ContinuousBatch, waiting: list[Row], places: int, complete: li
             complete += batch.admit(waiting[:free], places)
             del waiting[:free]
     elif batch.aside:
-        batch.bring_back(0)
+        if len(batch.unfinished) <= places:  # else they wait until so many are complete
+            batch.bring_back(0)
     else:
         batch.shrink()
     enough = max(1, len(batch.rows) // _SHARE)

@@ -10,22 +10,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from kit.config.errors import CasekitError, DataError, Problem
 from kit.config.schema import Config, Model
 from kit.config.schema_judge import Judge, Rubric
 from kit.evaluate.endpoint import Endpoint, Reply, ask_all, read_key
-from kit.evaluate.judge_labels import LabelRow, read_labels
+from kit.evaluate.judge_criteria import JudgedCriteria, ask_criteria
+from kit.evaluate.judge_labels import Labelled, LabelRow, labelled, read_labels
+from kit.evaluate.judge_questions import Asking, Pair, Question, settle
 from kit.evaluate.predictions import Key, Line, append_predictions, read_appended
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.rubric import (
-    FIRST,
-    SECOND,
-    TIE,
     UNPARSABLE,
-    ask_of_one,
-    ask_of_two,
     load_rubric,
     read_verdict,
 )
@@ -35,7 +32,6 @@ from kit.files import sha256_file, sha256_json, write_json
 
 FILE = "judge.jsonl"
 WHO = "judge.json"
-Winner = Literal["base", "tuned", "tie", "changed with the order", "unparsable"]
 _KEPT = 2_000
 """Characters of a reply that are kept for people; the verdict was read from all of it."""
 
@@ -57,39 +53,6 @@ class ReadyJudge:
 
 
 @dataclass(frozen=True)
-class Question:
-    """One thing to ask the judge."""
-
-    about: str
-    """Of which prompt and system, for people who read `judge.jsonl`."""
-    content: str
-    allowed: tuple[str, ...]
-    key: str
-    """The hash that its reply is kept under."""
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """A labelled answer with what the judge made of it."""
-
-    system: str | None
-    group: str
-    slices: Mapping[str, str]
-    label: str
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Which of a prompt's two answers the judge prefers; in `orders` what it said in either order."""
-
-    winner: Winner
-    asked: bool
-    """False where validity decided, or the answers were the same."""
-    orders: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Judged:
     """Everything the judge said."""
 
@@ -103,6 +66,8 @@ class Judged:
     """Labels of answers that are not in this evaluation, or are invalid."""
     repeated: dict[str, list[list[str]]] = field(default_factory=dict)
     """For each system and judged answer all its verdicts, where each is asked for more than once."""
+    criteria: JudgedCriteria | None = None
+    """What it said of the criteria of rows' rubrics, where it is asked about them."""
 
 
 def ready_judge(config: Config, root: Path, ask: bool = True) -> ReadyJudge | None:
@@ -119,7 +84,10 @@ def ready_judge(config: Config, root: Path, ask: bool = True) -> ReadyJudge | No
     if settings is None:
         return None
     rubric = load_rubric(settings.rubric, root)
-    labels = read_labels(root / settings.labels, rubric, config.data.slices) if settings.labels else []
+    labels = []
+    if settings.labels:
+        path = root / settings.labels
+        labels = read_labels(path, rubric, config.data.slices, settings.row_rubrics)
     key = read_key(endpoint_of(settings)) if ask and settings.base_url else ""
     return ReadyJudge(settings, rubric, labels, key, ask)
 
@@ -133,6 +101,7 @@ def judge_hash(config: Config, root: Path) -> str | None:
     told = settings.model_dump(
         mode="json", include={"model", "base_url", "revision", "rubric", "request", "pairwise", "runs"}
     )
+    told |= {"row_rubrics": True} if settings.row_rubrics else {}
     return sha256_json([told, [sha256_file(path) for path in files if path.is_file()]])
 
 
@@ -150,12 +119,13 @@ def judge_answers(
         folder: the evaluation's, which holds the replies.
 
     Raises:
-        DataError: nobody is to be asked, and it is not known who gave the saved replies.
+        DataError: nobody is to be asked, and it is not known who gave the saved replies; a row's rubric, or
+            the label of a criterion, cannot be used.
         EndpointError: the endpoint failed; what it answered is kept.
         MissingRepliesError: nobody is to be asked, and replies are not there.
         ModelError: a local judge cannot be loaded.
     """
-    asking = _Asking(ready.rubric, _who(ready, folder))
+    asking = Asking(ready.rubric, _who(ready, folder))
     answers = {system: [_answer(predictions, prompt, system) for prompt in prompts] for system in SYSTEMS}
     single = {
         system: [
@@ -168,7 +138,11 @@ def judge_answers(
     if ready.settings.pairwise:
         both = zip(prompts, answers["base"], answers["tuned"], strict=True)
         pairs = [asking.two(prompt, base, tuned) for prompt, base, tuned in both]
-    labels = [(row, asking.label(row, prompts, answers)) for row in ready.labels]
+    labels = [(row, asking.label(row, prompts, answers)) for row in ready.labels if row.criterion is None]
+    criteria = None
+    if ready.settings.row_rubrics:
+        of_criteria = [row for row in ready.labels if row.criterion is not None]
+        criteria = ask_criteria(asking, prompts, answers, of_criteria, ready.settings.runs)
     runs = range(1, ready.settings.runs)
     again = {
         system: [[q, *(asking.again(q, run) for run in runs)] for q in single[system] if q and runs]
@@ -176,18 +150,22 @@ def judge_answers(
     }
     replies = _replies(ready, asking.questions, folder, config)
 
+    def said(question: Question) -> str:
+        return replies[question.key] or UNPARSABLE
+
     def verdict(question: Question | None) -> str | None:
-        return None if question is None else replies[question.key] or UNPARSABLE
+        return None if question is None else said(question)
 
     by_id = {prompt.id: prompt for prompt in prompts}
-    labelled = [_labelled(row, by_id, verdict(question)) for row, question in labels if question is not None]
+    rows = [labelled(row, by_id, said(question)) for row, question in labels if question is not None]
     return Judged(
         ready=ready,
         verdicts={system: [verdict(question) for question in single[system]] for system in SYSTEMS},
-        pairs=[pair if isinstance(pair, Pair) else _settle(*(verdict(q) for q in pair)) for pair in pairs],
-        labelled=labelled,
-        labels_left_out=len(labels) - len(labelled),
-        repeated={s: [[replies[q.key] or UNPARSABLE for q in each] for each in again[s]] for s in SYSTEMS},
+        pairs=[pair if isinstance(pair, Pair) else settle(*(verdict(q) for q in pair)) for pair in pairs],
+        labelled=rows,
+        labels_left_out=len(labels) - len(rows),
+        repeated={s: [[said(q) for q in each] for each in again[s]] for s in SYSTEMS},
+        criteria=criteria.settle(said, prompts) if criteria else None,
     )
 
 
@@ -195,62 +173,6 @@ def _answer(predictions: Mapping[Key, Line], prompt: Prompt, system: str) -> str
     """A system's greedy answer; None for an invalid one, which is not for a judge to call good."""
     line = predictions[prompt.id, system, "greedy"]
     return None if invalid_reason(line["output"], line["finished"]) else str(line["output"])
-
-
-class _Asking:
-    """Collects the questions of an evaluation, each once."""
-
-    def __init__(self, rubric: Rubric, who: Mapping[str, Any]) -> None:
-        self.rubric = rubric
-        self.who = who
-        self.questions: dict[str, Question] = {}
-
-    def _add(self, about: str, content: str, allowed: Sequence[str]) -> Question:
-        key = sha256_json([self.who, content])
-        return self.questions.setdefault(key, Question(about, content, tuple(allowed), key))
-
-    def one(self, conversation: Sequence[Any], answer: str | None, about: str) -> Question | None:
-        if answer is None:
-            return None
-        return self._add(about, ask_of_one(self.rubric, conversation, answer), self.rubric.verdicts)
-
-    def again(self, question: Question, run: int) -> Question:
-        """The same question once more; its reply is kept apart."""
-        key = sha256_json([self.who, question.content, run])
-        about = f"{question.about}, run {run + 1}"
-        return self.questions.setdefault(key, Question(about, question.content, question.allowed, key))
-
-    def two(self, prompt: Prompt, base: str | None, tuned: str | None) -> Pair | tuple[Question, Question]:
-        if base == tuned:  # both may be invalid
-            return Pair("tie", asked=False)
-        if base is None or tuned is None:
-            return Pair("tuned" if base is None else "base", asked=False)
-        orders = ((base, tuned, "base first"), (tuned, base, "tuned first"))
-        one, other = (
-            self._add(
-                f"{prompt.id} {about}",
-                ask_of_two(self.rubric, prompt.messages, first, second),
-                (FIRST, SECOND, TIE),
-            )
-            for first, second, about in orders
-        )
-        return one, other
-
-    def label(
-        self, row: LabelRow, prompts: Sequence[Prompt], answers: Mapping[str, Sequence[str | None]]
-    ) -> Question | None:
-        """What to ask about a labelled answer; None for one of a prompt that is not in this evaluation."""
-        place = next((place for place, prompt in enumerate(prompts) if prompt.id == row.id), None)
-        if row.prompt is not None:
-            conversation: Sequence[Any] = [{"role": "user", "content": row.prompt}]
-        elif place is not None:
-            conversation = prompts[place].messages
-        else:
-            return None
-        text = row.output
-        if text is None and row.system is not None and place is not None:
-            text = answers[row.system][place]
-        return self.one(conversation, text, f"label {row.where.rpartition(':')[2]}")
 
 
 def _who(ready: ReadyJudge, folder: Path) -> dict[str, Any]:
@@ -279,31 +201,6 @@ def _saved_weights(path: Path) -> str:
 
 def _model(settings: Judge) -> Model:
     return Model(name=settings.model, revision=settings.revision)
-
-
-def _labelled(row: LabelRow, prompts: Mapping[str, Prompt], verdict: str | None) -> Labelled:
-    assert verdict is not None  # noqa: S101  # only questions have a verdict, and this one is asked
-    known = prompts.get(row.id or "")
-    return Labelled(
-        system=row.system,
-        group=known.group if known else row.prompt or row.where,
-        slices={**(known.slices if known else {}), **row.slices},
-        label=row.label,
-        verdict=verdict,
-    )
-
-
-def _settle(base_first: str | None, tuned_first: str | None) -> Pair:
-    """One verdict from both orders: a preference that changes with the order is a tie, and told apart."""
-    orders = (base_first or UNPARSABLE, tuned_first or UNPARSABLE)
-    if UNPARSABLE in orders:
-        return Pair("unparsable", True, orders)
-    winners: dict[tuple[str, str], Winner] = {
-        (FIRST, SECOND): "base",
-        (SECOND, FIRST): "tuned",
-        (TIE, TIE): "tie",
-    }
-    return Pair(winners.get(orders, "changed with the order"), True, orders)
 
 
 def _replies(

@@ -3,10 +3,11 @@
 One JSON object a line. `{"id", "system", "label"}` labels a system's greedy answer to a test prompt; with
 `output` it is that text which was labelled, whatever the system says today. `{"prompt", "output", "label"}`,
 with or without `system`, is an answer made elsewhere; columns named by `data.slices` may stand beside.
+With `criterion` the label, `met` or `not met`, is of that criterion of the row's own rubric.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from kit.config.errors import DataError, Problem
 from kit.config.schema_judge import Rubric
 from kit.data.json_text import not_json
+from kit.evaluate.prompts import Prompt
+from kit.evaluate.rubric import CRITERION
 from kit.evaluate.timing import SYSTEMS
 
 _MOST_PROBLEMS = 20
@@ -32,14 +35,30 @@ class LabelRow:
     """None: the system's own answer to the test prompt `id`."""
     label: str
     slices: dict[str, str]
+    criterion: str | None = None
+    """The criterion of the row's rubric that the label is of, in its words; None: of the whole answer."""
 
 
-def read_labels(path: Path, rubric: Rubric, slices: Sequence[str]) -> list[LabelRow]:
+@dataclass(frozen=True)
+class Labelled:
+    """A labelled answer with what the judge made of it."""
+
+    system: str | None
+    group: str
+    slices: Mapping[str, str]
+    label: str
+    verdict: str
+
+
+def read_labels(
+    path: Path, rubric: Rubric, slices: Sequence[str], row_rubrics: bool = False
+) -> list[LabelRow]:
     """The labelled answers of a file.
 
     Args:
         rubric: its verdicts are the labels that may be given.
         slices: columns that say which slice an answer made elsewhere is of.
+        row_rubrics: whether criteria of rows' rubrics are judged, so that they may be labelled.
 
     Raises:
         DataError: the file is not there or holds none; lines that cannot be used, all at once.
@@ -51,14 +70,14 @@ def read_labels(path: Path, rubric: Rubric, slices: Sequence[str]) -> list[Label
         raise DataError(Problem(str(path), "no such file, named by `evaluate.judge.labels`", hint))
     rows: list[LabelRow] = []
     problems: list[Problem] = []
-    names = {verdict.casefold(): verdict for verdict in rubric.verdicts}
+    asked = {False: rubric, True: CRITERION if row_rubrics else None}
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
         try:
-            rows.append(_row(where, json.loads(line), names, slices))
+            rows.append(_row(where, json.loads(line), asked, slices))
         except json.JSONDecodeError as error:
             problems.append(Problem(where, not_json(error), hint))
         except ValueError as error:
@@ -73,21 +92,30 @@ def read_labels(path: Path, rubric: Rubric, slices: Sequence[str]) -> list[Label
     return rows
 
 
-def _row(where: str, record: Any, names: dict[str, str], slices: Sequence[str]) -> LabelRow:
+def _row(where: str, record: Any, asked: Mapping[bool, Rubric | None], slices: Sequence[str]) -> LabelRow:
     """A line as a row.
+
+    Args:
+        asked: by which rubric whole answers (False) and criteria (True) are labelled; None: they are not.
 
     Raises:
         ValueError: what is wrong with it.
     """
     if not isinstance(record, dict):
         raise ValueError(f"found {type(record).__name__}, expected an object")
-    texts = {key: _text(record, key) for key in ("id", "prompt", "system", "output")}
+    texts = {key: _text(record, key) for key in ("id", "prompt", "system", "output", "criterion")}
+    rubric = asked[texts["criterion"] is not None]
+    if rubric is None:
+        raise ValueError("labels a `criterion`, which is judged with `evaluate.judge.row_rubrics: true` only")
+    names = {verdict.casefold(): verdict for verdict in rubric.verdicts}
     label = record.get("label")
     given = str(label).strip().casefold()
     if isinstance(label, bool) or not isinstance(label, str | int) or given not in names:
         raise ValueError(f"`label` is {json.dumps(label)}; the rubric has {', '.join(names.values())}")
     if texts["system"] not in (None, *SYSTEMS):
         raise ValueError(f"`system` is {texts['system']!r}; it is base or tuned")
+    if texts["criterion"] is not None and (texts["id"] is None or texts["system"] is None):
+        raise ValueError("a labelled `criterion` takes the `id` of its test prompt and the `system`")
     if texts["output"] is None and (texts["id"] is None or texts["system"] is None):
         raise ValueError("without `output` it takes `id` and `system` to say which answer was labelled")
     if texts["output"] is not None and texts["id"] is None and texts["prompt"] is None:
@@ -108,9 +136,25 @@ def _contradictions(rows: Sequence[LabelRow]) -> list[Problem]:
     first: dict[tuple[str | None, ...], LabelRow] = {}
     problems = []
     for row in rows:
-        key = (row.id, row.prompt, row.system, row.output)
+        key = (row.id, row.prompt, row.system, row.output, row.criterion)
         before = first.setdefault(key, row)
         if before is not row:
             message = f"labels the answer of {before.where} again, {row.label!r} after {before.label!r}"
             problems.append(Problem(row.where, message, "keep the label that people agreed on"))
     return problems
+
+
+def labelled(row: LabelRow, prompts: Mapping[str, Prompt], verdict: str) -> Labelled:
+    """A label with what the judge said of its answer.
+
+    Args:
+        prompts: those of the evaluation, by id.
+    """
+    known = prompts.get(row.id or "")
+    return Labelled(
+        system=row.system,
+        group=known.group if known else row.prompt or row.where,
+        slices={**(known.slices if known else {}), **row.slices},
+        label=row.label,
+        verdict=verdict,
+    )

@@ -8,27 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kit.evaluate.agreement import (
-    LabelCounts,
-    Observed,
-    accuracy,
-    corrected,
-    count_labels,
-    kappa_interval,
-    why_it_tells_nothing,
-)
+from kit.evaluate.agreement import Observed, corrected, why_it_tells_nothing
 from kit.evaluate.compare import Settings, compare, explore
 from kit.evaluate.entry import compared_entry, metric_entry
-from kit.evaluate.judge import Judged, Labelled
+from kit.evaluate.judge import Judged
+from kit.evaluate.judge_calibration import calibration_of, finds_fault, label_counts
+from kit.evaluate.judge_criteria_scores import criteria_items, criteria_scores
 from kit.evaluate.judge_gate import NAME
 from kit.evaluate.prompts import Prompt
 from kit.evaluate.rubric import FIRST, SECOND, UNPARSABLE
 from kit.evaluate.timing import SYSTEMS
 
 LABEL = "Faults found by the judge"
-FEWEST_LABELS = 100
-"""Groups of prompts with labelled answers of each system: answers to one group are one witness. With fewer a
-judge is not calibrated."""
 
 
 def add_judge(scores: dict[str, Any], judged: Judged, prompts: Sequence[Prompt], settings: Settings) -> None:
@@ -59,6 +50,7 @@ def _on(judged: Judged, places: Sequence[int]) -> Judged:
         verdicts={s: [verdicts[place] for place in places] for s, verdicts in judged.verdicts.items()},
         pairs=[judged.pairs[place] for place in places] if judged.pairs else [],
         repeated=repeated,
+        criteria=judged.criteria.on(places) if judged.criteria else None,
     )
 
 
@@ -66,7 +58,8 @@ def judge_scores(judged: Judged, prompts: Sequence[Prompt], settings: Settings) 
     """Everything of `scores.json`'s `judge` (docs/explanation/architecture.md)."""
     ready, rubric = judged.ready, judged.ready.rubric
     groups = [prompt.group for prompt in prompts]
-    calibration = _calibration(judged, settings)
+    named = ready.settings.labels is not None
+    calibration = calibration_of(rubric, judged.labelled, judged.labels_left_out, named, settings)
     return {
         "model": ready.settings.model,
         "revision": ready.settings.revision,
@@ -79,16 +72,22 @@ def judge_scores(judged: Judged, prompts: Sequence[Prompt], settings: Settings) 
         "pairwise": _pairwise(judged, groups, settings) if judged.pairs else None,
         "calibration": calibration,
         "corrected": _corrected(judged, groups, calibration, settings),
+        **(
+            {"rubrics": criteria_scores(judged.criteria, prompts, named, settings)} if judged.criteria else {}
+        ),
     }
 
 
 def verdict_items(judged: Judged) -> list[dict[str, Any]]:
     """For every prompt what the judge said of either answer, and of both."""
     items = []
+    of_criteria = criteria_items(judged.criteria) if judged.criteria else []
     for place in range(len(judged.verdicts["base"])):
         said: dict[str, Any] = {system: judged.verdicts[system][place] for system in SYSTEMS}
         if judged.pairs:
             said["pairwise"] = judged.pairs[place].winner
+        if of_criteria and of_criteria[place]:
+            said["criteria"] = of_criteria[place]
         items.append(said)
     return items
 
@@ -176,85 +175,6 @@ def _pairwise(judged: Judged, groups: Sequence[str], settings: Settings) -> dict
     }
 
 
-def _calibration(judged: Judged, settings: Settings) -> dict[str, Any]:
-    """The judge beside people's labels: over all, by system, by slice."""
-    rows = judged.labelled
-    numbers = {system: sum(row.system == system for row in rows) for system in SYSTEMS}
-    groups = {system: len({row.group for row in rows if row.system == system}) for system in SYSTEMS}
-    thin = [f"{groups[system]} of {system}" for system in SYSTEMS if groups[system] < FEWEST_LABELS]
-    why = ""
-    if judged.ready.settings.labels is None:
-        why = "no answers labelled by people are named in `evaluate.judge.labels`"
-    elif thin:
-        why = (
-            f"it takes labelled answers of each system to {FEWEST_LABELS} groups of prompts, and there are "
-            f"{' and '.join(thin)}"
-        )
-    parts = [("all", "", rows)] if rows else []
-    parts += [("system", s, [row for row in rows if row.system == s]) for s in SYSTEMS if numbers[s]]
-    for column, value in sorted({pair for row in rows for pair in row.slices.items()}):
-        parts.append((column, value, [row for row in rows if row.slices.get(column) == value]))
-    return {
-        "status": "not calibrated" if why else "calibrated",
-        "why": why,
-        "labelled": {"n": len(rows), **numbers, "left_out": judged.labels_left_out},
-        "parts": [
-            {"column": column, "value": value, **_agreement(part, judged, settings)}
-            for column, value, part in parts
-        ],
-    }
-
-
-def _agreement(rows: Sequence[Labelled], judged: Judged, settings: Settings) -> dict[str, Any]:
-    """Confusion matrix, agreement, kappa, sensitivity and specificity over some labelled answers."""
-    rubric = judged.ready.rubric
-    names = [*rubric.verdicts, UNPARSABLE]
-    counts = Counter((row.label, row.verdict) for row in rows)
-    # Between grades and `unparsable` there is no distance: weighted kappa is of the replies that were read.
-    compared = [row for row in rows if row.verdict != UNPARSABLE] if rubric.scale else rows
-    kappa: dict[str, Any] = {"estimate": None, "low": None, "high": None, "method": "no reply could be read"}
-    if compared:
-        kappa = kappa_interval(
-            [(names.index(row.label), names.index(row.verdict)) for row in compared],
-            [row.group for row in compared],
-            len(names),
-            "quadratic" if rubric.scale else "none",
-            draws=settings.draws,
-            confidence=settings.confidence,
-            seed=settings.seed,
-        )
-    return {
-        "n": len(rows),
-        "groups": len({row.group for row in rows}),
-        "matrix": {
-            label: {name: counts[label, name] for name in names if counts[label, name]}
-            for label in rubric.verdicts
-        },
-        "unparsable": sum(row.verdict == UNPARSABLE for row in rows),
-        "agreement": sum(row.label == row.verdict for row in rows) / len(rows),
-        "kappa": kappa,
-        **accuracy(
-            _label_counts(rows, judged),
-            draws=settings.draws,
-            confidence=settings.confidence,
-            seed=settings.seed,
-        ),
-    }
-
-
-def _label_counts(rows: Sequence[Labelled], judged: Judged) -> LabelCounts:
-    """People's faults and the judge's; a reply that could not be read found no fault."""
-    return count_labels(
-        [judged.ready.rubric.is_fault(row.label) for row in rows],
-        [_finds_fault(judged, row.verdict) for row in rows],
-        [row.group for row in rows],
-    )
-
-
-def _finds_fault(judged: Judged, verdict: str | None) -> bool:
-    return verdict not in (None, UNPARSABLE) and judged.ready.rubric.is_fault(str(verdict))
-
-
 def _corrected(
     judged: Judged, groups: Sequence[str], calibration: Mapping[str, Any], settings: Settings
 ) -> dict[str, Any]:
@@ -265,13 +185,13 @@ def _corrected(
     if calibration["why"]:
         return {"why": calibration["why"], "entry": None}
     labelled = {
-        system: _label_counts([row for row in judged.labelled if row.system == system], judged)
+        system: label_counts([row for row in judged.labelled if row.system == system], judged.ready.rubric)
         for system in SYSTEMS
     }
     observed = {
         system: Observed(
             judged=[verdict is not None for verdict in judged.verdicts[system]],
-            fault=[_finds_fault(judged, verdict) for verdict in judged.verdicts[system]],
+            fault=[finds_fault(judged.ready.rubric, verdict) for verdict in judged.verdicts[system]],
         )
         for system in SYSTEMS
     }

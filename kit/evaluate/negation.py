@@ -4,6 +4,7 @@ Rules after NegEx (Chapman et al., J. Biomed. Inform. 2001, 34:301), for English
 a negation holds within its clause and for a few words onward; "no" and "without" stop at an "and";
 some phrases look like negations and are none ("not only"); and a word between the negation and the
 phrase may turn it around ("don't miss these guaranteed returns", "nothing beats a guaranteed return").
+What clinicians deny ("denies fever, cough and diabetes", "negative for diabetes") runs on through a list.
 """
 
 import re
@@ -135,6 +136,30 @@ _LIMIT = re.compile(
 )
 
 
+# How a finding is denied in a clinical note.
+_FINDING_DENIED = re.compile(
+    r"\b(?:denies|denying|(?<!is )(?<!are )(?<!was )(?<!were )(?<!be )(?<!been )(?<!got )denied"
+    r"|no (?:\w+ ){0,2}?(?:history|evidence|signs?|symptoms?) of|without (?:\w+ )?(?:evidence|signs?) of"
+    r"|negative for|rule[sd] out|absence of"
+    r"|nie|nient|négati(?:f|ve) pour|absence d[e']"
+    r"|niegan?|negativ[oa] (?:para|por)|descartan?|ausencia de)\b",
+    re.IGNORECASE,
+)
+_DENIES_A_DENIAL = re.compile(
+    r"(?:\b(?:not|never|nobody|no one|cannot|ne|n'|no|nunca|nadie)|n't)\s*(?:\w+ )?$", re.IGNORECASE
+)
+_CONDITION = re.compile(r"\b(?:if|when|unless|should|si|quand|cuando)\b", re.IGNORECASE)
+_THAT_IT_IS = re.compile(r"\s*that (?:\w+ ){1,3}?(?:has|have|had|is|was)\b", re.IGNORECASE)
+# They end the list of what is denied: another verb, or somebody who does something.
+_LIST_ENDS = re.compile(
+    r"[.;:!?\n()\u2013\u2014¿¡]"
+    r"|\b(?:but|however|although|though|because|since|except|admits?|reports?|endorses?|complains?|positive"
+    r"|has|have|had|is|are|was|were|will|can|takes?|i|you|we|he|she|it|they|who|which|that|call|go|please"
+    r"|mais|sauf|car|est|était|rapporte|signale|se plaint|il|elle|vous|nous|qui"
+    r"|pero|salvo|porque|tiene|tenía|es|era|refiere|presenta|que|usted)\b",
+    re.IGNORECASE,
+)
+
 _END = re.compile(r"[!?\n]|\.(?!\d)")
 
 
@@ -157,12 +182,29 @@ def negated(text: str, start: int, end: int, *, strict: bool = False) -> bool:
     after = tail[: clause_end.start()] if clause_end else tail
     if not strict and (in_question(text, end) or _NO_EQUAL.match(after)):
         return False
+    if _finding_denied(head):
+        return True
     before = _SECOND_HALF.sub(r"\1\2", _NO_NEGATION.sub(" ", head[clause_start:]))
     if _NOT.search(text[start:end]) or _NO.search(text[start:end]):
         # The phrase holds its own negation, whose first half may stand before it: "n'est | pas garanti".
         before = _FIRST_HALF.sub(" ", before)
     between = [before[cue.end() :] for cues in (_NOT, _NO) for cue in cues.finditer(before)]
     return any(_reaches(words, strict) for words in between) or bool(_DENIED_AFTER.match(after))
+
+
+def _finding_denied(head: str) -> bool:
+    """Whether what follows stands in a list of findings that a note denies."""
+    for cue in _FINDING_DENIED.finditer(head):
+        sentence = re.split(r"[!?;:\n]|\.(?!\d)", head[: cue.start()])[-1]
+        if _DENIES_A_DENIAL.search(sentence) or _CONDITION.search(sentence):
+            continue
+        listed = head[cue.end() :]
+        said = _THAT_IT_IS.match(listed)
+        listed = listed[said.end() :] if said else listed
+        items = re.split(r",|\b(?:and|or|nor|et|ou|ni|y|o)\b", listed)
+        if not _LIST_ENDS.search(listed) and all(len(item.split()) < REACH for item in items):
+            return True
+    return False
 
 
 def stated(text: str, start: int, end: int) -> bool:
@@ -189,5 +231,9 @@ def denials(clause: str) -> list[int]:
     known = _NO_NEGATION.sub(lambda found: " " * len(found.group()), clause)
     known = _SECOND_HALF.sub(lambda found: (found[1] + found[2]).ljust(len(found.group())), known)
     return sorted(
-        {cue.start(): cue.end() for cues in (_NOT, _ANY_NO) for cue in cues.finditer(known)}.values()
+        {
+            cue.start(): cue.end()
+            for cues in (_NOT, _ANY_NO, _FINDING_DENIED)
+            for cue in cues.finditer(known)
+        }.values()
     )

@@ -24,7 +24,7 @@ Expected = dict[str, Any]
 
 
 class Examples(BaseModel):
-    """Sentences that show what a rule means; `check_examples` holds the rule to them."""
+    """Sentences that show what a rule means; `kit.evaluate.policy_examples` holds the rule to them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     violates: list[str] = []
@@ -192,12 +192,6 @@ class Policy:
     def place(self, *key: str | int) -> str:
         """`file:line` of a key of the policy file, such as `("rules", 0)`, or of the nearest around it."""
         return _place(self.path, key, self.lines)
-
-    def check_examples(self) -> list[Problem]:
-        """Every example that the policy's own phrases judge otherwise than the policy says."""
-        from kit.evaluate.policy_examples import check_policy
-
-        return [problem for part in check_policy(self) for problem in part.problems]
 
 
 def load_policy(path: Path) -> Policy:

@@ -5,13 +5,10 @@ misjudges an example.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from kit.config.errors import Problem
 from kit.config.yaml_lines import Key
-
-if TYPE_CHECKING:
-    from kit.evaluate.policy import Policy, Rule
+from kit.evaluate.policy import HandOver, Policy, Rule
 
 _HINT = "change the phrases or the example"
 
@@ -28,18 +25,23 @@ class Checked:
     problems: list[Problem]
 
 
-def check_policy(policy: "Policy") -> list[Checked]:
+def check_policy(policy: Policy) -> list[Checked]:
     """Every part of the policy that has phrases, in the order of the file, with what its examples show."""
     parts = [_check_rule(policy, index, rule) for index, rule in enumerate(policy.rules)]
     if policy.refusals or policy.examples.refuses or policy.examples.answers:
         parts.append(_check_refusals(policy))
-    if policy.hand_over != type(policy.hand_over)():
+    if policy.hand_over != HandOver():
         parts.append(_check_hand_over(policy))
     labels = dict.fromkeys([*policy.recommendations, *policy.examples.recommends])
     return parts + [_check_recommendation(policy, label) for label in labels]
 
 
-def _check_rule(policy: "Policy", index: int, rule: "Rule") -> Checked:
+def problems_of(policy: Policy) -> list[Problem]:
+    """Every example that the phrases judge otherwise than the policy says, and every part that lacks one."""
+    return [problem for part in check_policy(policy) for problem in part.problems]
+
+
+def _check_rule(policy: Policy, index: int, rule: Rule) -> Checked:
     said = [(text, "violates") for text in rule.examples.violates]
     said += [(text, "complies") for text in rule.examples.complies]
     problems = []
@@ -60,7 +62,7 @@ def _check_rule(policy: "Policy", index: int, rule: "Rule") -> Checked:
     return Checked(rule.id, rule.title, rule.severity, len(said), problems)
 
 
-def _check_questions(policy: "Policy", index: int, rule: "Rule") -> list[Problem]:
+def _check_questions(policy: Policy, index: int, rule: Rule) -> list[Problem]:
     """The questions that `asks` takes for its own and should not, or the reverse."""
     problems = []
     for wanted, texts in (("asked", rule.examples.asked), ("not_asked", rule.examples.not_asked)):
@@ -76,7 +78,7 @@ def _check_questions(policy: "Policy", index: int, rule: "Rule") -> list[Problem
     return problems
 
 
-def _check_refusals(policy: "Policy") -> Checked:
+def _check_refusals(policy: Policy) -> Checked:
     problems, count = [], 0
     for wanted, texts in (("refuses", policy.examples.refuses), ("answers", policy.examples.answers)):
         for number, text in enumerate(texts):
@@ -91,7 +93,7 @@ def _check_refusals(policy: "Policy") -> Checked:
     return Checked("refusals", "Phrases that decline to answer", "", count, problems)
 
 
-def _check_hand_over(policy: "Policy") -> Checked:
+def _check_hand_over(policy: Policy) -> Checked:
     said, problems, count = policy.hand_over.examples, [], 0
     for wanted, texts in (("hands_over", said.hands_over), ("keeps", said.keeps)):
         for number, text in enumerate(texts):
@@ -107,7 +109,7 @@ def _check_hand_over(policy: "Policy") -> Checked:
     return Checked("hand_over", "Phrases that send on to a person", "", count, problems)
 
 
-def _check_recommendation(policy: "Policy", label: str) -> Checked:
+def _check_recommendation(policy: Policy, label: str) -> Checked:
     texts, problems = policy.examples.recommends.get(label, []), []
     for number, text in enumerate(texts):
         given = policy.recommendation(text) or "none"
@@ -128,6 +130,6 @@ def _lacking(where: str, kind: str, texts: list[str], what: str) -> list[Problem
     return [Problem(where, message, "add a sentence to `examples` in the policy file")]
 
 
-def _answer_problem(policy: "Policy", message: str, *key: str | int) -> Problem:
+def _answer_problem(policy: Policy, message: str, *key: str | int) -> Problem:
     place: Key = ("examples", *key)
     return Problem(f"{policy.place(*place)} examples", message, _HINT)

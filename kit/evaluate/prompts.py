@@ -41,6 +41,12 @@ class Prompt:
         return prompt_ids(self.messages, tokenizer, self.tools, self.thinks)
 
     @property
+    def conversation(self) -> str:
+        """Which conversation it is a turn of: a group may hold several, which begin with other questions."""
+        asked = [message["content"] for message in self.messages if message["role"] == "user"]
+        return f"{self.group}\n{asked[0] if asked else ''}"
+
+    @property
     def turn(self) -> int:
         """Which turn of its dialogue is asked, from 1 on."""
         asked = [message for message in self.messages if message["role"] == "user"]

@@ -23,6 +23,11 @@ UNPARSABLE = "unparsable"
 FIRST, SECOND, TIE = "first", "second", "tie"
 """What a judge of two answers may say."""
 
+MET, NOT_MET = "met", "not met"
+"""What a judge of one criterion may say."""
+CRITERION = Rubric(question="Is the criterion met?", labels=[MET, NOT_MET], good=[MET])
+"""How each criterion of a row's own rubric is judged and labelled."""
+
 _THOUGHT_END = "</think>"
 _FENCE = re.compile(r"\A```[a-z]*\s*(.*?)\s*```\Z", re.DOTALL)
 
@@ -73,6 +78,28 @@ def ask_of_one(rubric: Rubric, conversation: Sequence[Any], answer: str) -> str:
             _block("answer to judge", answer, mark),
             'Reply with one JSON object and nothing else: {"reason": "one sentence", "verdict": "'
             f'{"|".join(rubric.verdicts)}"}}',
+        ]
+    )
+
+
+def ask_of_criterion(criterion: str, conversation: Sequence[Any], answer: str) -> str:
+    """The text that asks whether an answer meets one criterion of its row's rubric.
+
+    What is asked follows HealthBench (arXiv:2505.08775, appendix): of a criterion that describes a fault too
+    the question is whether it is met, not whether the answer is good. The points are kept from the judge.
+    """
+    mark = _mark(conversation, answer, criterion)
+    return "\n\n".join(
+        [
+            "You say whether an answer that an assistant gave meets one criterion, and nothing else of it.",
+            "A criterion may describe a fault: it is met if the answer has that fault. One with several "
+            "parts is met if all of them are; of examples (`such as`, `for example`) one is enough.",
+            _warning(mark),
+            _block("conversation", _as_text(conversation), mark),
+            _block("answer to judge", answer, mark),
+            _block("criterion", criterion, mark),
+            'Reply with one JSON object and nothing else: {"reason": "one sentence", "verdict": "'
+            f'{MET}|{NOT_MET}"}}',
         ]
     )
 

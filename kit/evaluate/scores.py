@@ -310,9 +310,14 @@ def compare_metric(
     of_groups = turns = None
     if kind == "rate":
         of_groups = by_group(told[0], told[1], groups, higher_is_better=better, settings=settings)
-        asked = [prompt.turn for prompt in prompts]
-        how: dict[str, Any] = {"higher_is_better": better, "confidence": settings.confidence}
-        turns = by_turn(told[0], told[1], groups, asked, **how)
+        turns = by_turn(
+            told[0],
+            told[1],
+            [prompt.conversation for prompt in prompts],
+            [prompt.turn for prompt in prompts],
+            higher_is_better=better,
+            confidence=settings.confidence,
+        )
     return compared_entry(
         told,
         groups,

@@ -1,7 +1,8 @@
 """How long a conversation stays without a fault: first faulty turns, and a survival curve over turns.
 
-Where the turns of a conversation are rows of their own (one group, `data.split.group_by`), each is asked
-with what came before it, and a pushing customer may bring at the fifth what was refused at the first.
+Where the turns of a conversation are rows of their own (one group, `data.split.group_by`, and the same
+beginning), each is asked with what came before it, and a pushing customer may bring at the fifth what was
+refused at the first.
 """
 
 import math
@@ -16,17 +17,20 @@ from kit.evaluate.statistics import normal_quantile, wilson
 
 @dataclass(frozen=True)
 class Followed:
-    """A conversation as far as it was scored: from which turn to which, and whether that one is faulty."""
+    """A conversation up to its first faulty turn: the turns that were scored, and whether the last is faulty.
 
-    first: int
-    last: int
+    Not all need be: a turn that was not asked, or that the metric says nothing of, was not seen without a
+    fault either.
+    """
+
+    turns: tuple[int, ...]
     faulty: bool
 
 
 def by_turn(
     base: Items,
     tuned: Items,
-    groups: Sequence[str],
+    conversations: Sequence[str],
     turns: Sequence[int],
     *,
     higher_is_better: bool,
@@ -36,19 +40,19 @@ def by_turn(
 
     Args:
         base, tuned: the 0 or 1 of the same prompts, None where the metric does not apply.
-        groups: each prompt's conversation.
+        conversations: which one each prompt is a turn of.
         turns: which turn of it is asked, from 1 on.
 
     Returns:
         None where no conversation is scored at two turns.
     """
     scored = [
-        (group, turn, b, t)
-        for group, turn, b, t in zip(groups, turns, base, tuned, strict=True)
+        (conversation, turn, b, t)
+        for conversation, turn, b, t in zip(conversations, turns, base, tuned, strict=True)
         if b is not None and t is not None and not isinstance(b, list) and not isinstance(t, list)
     ]
-    reached = {(group, turn) for group, turn, *_ in scored}
-    if len(reached) == len({group for group, _ in reached}):
+    reached = {(conversation, turn) for conversation, turn, *_ in scored}
+    if len(reached) == len({conversation for conversation, _ in reached}):
         return None
     good = 1.0 if higher_is_better else 0.0
     curves = {
@@ -68,27 +72,27 @@ def by_turn(
 def follow(faults: Sequence[tuple[str, int, bool]]) -> list[Followed]:
     """Each conversation up to its first faulty turn, or to the last one that was scored."""
     found: dict[str, dict[int, bool]] = defaultdict(dict)
-    for group, turn, faulty in faults:
-        found[group][turn] = found[group].get(turn, False) or faulty
+    for conversation, turn, faulty in faults:
+        found[conversation][turn] = found[conversation].get(turn, False) or faulty
     followed = []
     for turns in found.values():
-        first_fault = min((turn for turn, faulty in turns.items() if faulty), default=None)
-        followed.append(Followed(min(turns), first_fault or max(turns), first_fault is not None))
+        end = min((turn for turn, faulty in turns.items() if faulty), default=max(turns))
+        followed.append(Followed(tuple(sorted(turn for turn in turns if turn <= end)), turns[end]))
     return followed
 
 
 def survival(followed: Sequence[Followed], turns: Sequence[int], confidence: float) -> list[dict[str, Any]]:
     """The Kaplan–Meier curve of conversations without a fault, turn by turn.
 
-    S(t) = Π over turns up to t of 1 - d/n, with n the conversations that are followed at a turn and had no
+    S(t) = Π over turns up to t of 1 - d/n, with n the conversations that were scored at a turn and had no
     fault before it, d those with their first fault there; a conversation that ends is no fault. Its
     interval is Greenwood's on the log(-log) scale (Kalbfleisch and Prentice 1980), and Wilson's of the
     conversations at that turn where S is 0 or 1. Source: Kaplan and Meier, JASA 1958, 53:457.
     """
     share, variance, rows = 1.0, 0.0, []
     for turn in turns:
-        at_risk = sum(one.first <= turn <= one.last for one in followed)
-        first = sum(one.faulty and one.last == turn for one in followed)
+        at_risk = sum(turn in one.turns for one in followed)
+        first = sum(one.faulty and one.turns[-1] == turn for one in followed)
         if at_risk:
             share *= 1 - first / at_risk
             variance += first / (at_risk * (at_risk - first)) if first < at_risk else 0.0

@@ -12,7 +12,7 @@ from kit.files import sha256_file, sha256_json
 from kit.report import scores
 from kit.report.formatting import Unit, count, difference, interval, plural, quantity
 from kit.report.read import Json, read_report
-from kit.report.record import Sources
+from kit.report.sources import Sources
 from kit.report.view import Verdict
 from kit.report.view_release import BaselineRow, BaselineView
 from kit.report.words import better, sentence

@@ -24,9 +24,10 @@ from kit.report.markdown import markdown
 from kit.report.mask_audit import audit_mask
 from kit.report.pdf import print_pdf
 from kit.report.read import Inputs, Json, read_inputs
-from kit.report.record import Beside, Made, Sources, items_text, json_text, recorded_json, settings_text
+from kit.report.record import Beside, Made, items_text, json_text, recorded_json, settings_text
 from kit.report.reviews import FILE as REVIEWS
 from kit.report.reviews import carry_over, latest, read_reviews
+from kit.report.sources import Sources
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,14 @@ from kit.report.read import Json
 
 SYSTEMS = ("base", "tuned")
 _SLICES_SHOWN = 30
+_REASONS_SHOWN = 10
+_CRITERION_VERDICTS = ["met", "not met", "unparsable"]
+_NOT_JUDGED = "not judged: invalid"
 
 
 @dataclass(frozen=True)
 class FaultRow:
-    """The share of faulty answers, as the judge says or corrected for its errors."""
+    """The share of faulty answers, or the points earned, as the judge says or corrected for its errors."""
 
     label: str
     how: str
@@ -65,6 +68,26 @@ class Matrix:
 
 
 @dataclass(frozen=True)
+class RubricsCard:
+    """What the judge says of the criteria of rows' own rubrics."""
+
+    sentence: str
+    uncalibrated: str
+    """As of the whole card: of labelled criteria."""
+    status: str
+    verdicts: list[str]
+    points: list[FaultRow]
+    """The points that answers earn, as the judge says and corrected for its errors."""
+    counts: list[tuple[str, list[str]]]
+    repeated: str
+    reasons: list[tuple[str, str, str]]
+    """The commonest criteria missed and faults, with the number of answers of base and of tuned."""
+    agreement: list[AgreementRow]
+    agreement_note: str
+    matrices: list[Matrix]
+
+
+@dataclass(frozen=True)
 class JudgeCard:
     """Everything the report says of the judge."""
 
@@ -86,6 +109,8 @@ class JudgeCard:
     agreement: list[AgreementRow]
     agreement_note: str
     matrices: list[Matrix]
+    rubrics: RubricsCard | None
+    """None where it was not asked about criteria of rows' rubrics."""
 
 
 def judge_card(found: Json) -> JudgeCard | None:
@@ -100,11 +125,11 @@ def judge_card(found: Json) -> JudgeCard | None:
     return JudgeCard(
         sentence=f"{judge['model']}, {where}, judged every valid greedy answer by the rubric below.",
         uncalibrated=_sentence(judge["corrected"]["why"]),
-        status="Judge not calibrated" if not calibrated else "Judge cannot be corrected",
+        status=_status(calibration),
         rubric=_rubric(judge["rubric"]),
         faults=_fault_rows(judge, calibrated),
         grades=_grades(judge),
-        verdicts=[*verdicts, "not judged: invalid"],
+        verdicts=[*verdicts, _NOT_JUDGED],
         counts=[(system, _counts(judge["verdicts"][system], verdicts)) for system in SYSTEMS],
         repeated=_repeated(judge["verdicts"]),
         pairwise=_pairwise(judge["pairwise"]),
@@ -113,7 +138,52 @@ def judge_card(found: Json) -> JudgeCard | None:
         matrices=[
             _matrix(part, verdicts) for part in calibration["parts"] if part["column"] in ("all", "system")
         ],
+        rubrics=_rubrics_card(judge["rubrics"]) if judge.get("rubrics") else None,
     )
+
+
+def _rubrics_card(found: Json) -> RubricsCard:
+    calibration, metric, rows = found["calibration"], found["metric"], []
+    if metric:
+        how = (
+            "Points of the criteria met by all points above 0, the mean held within 0 and 1. Invalid answers "
+            "earn nothing; prompts with a reply that could not be read are left out."
+        )
+        rows.append(_fault_row("As the judge says", how, metric, ""))
+    if entry := found["corrected"]["entry"]:
+        how = "Its errors, as people's labels of criteria show them for each system, are taken out."
+        rows.append(_fault_row("Corrected for its errors", how, entry, entry["verdict"]))
+    given = metric["details"] if metric else {system: {} for system in SYSTEMS}
+    reasons = {**given["base"], **given["tuned"]}
+    ranked = sorted(reasons, key=lambda one: -sum(given[system].get(one, 0) for system in SYSTEMS))
+    return RubricsCard(
+        sentence=(
+            f"Of {plural(found['prompts'], 'prompt')} whose row has a rubric of its own, the judge said of "
+            "each criterion whether the answer meets it. It was not told the points. No gate looks at these "
+            "figures."
+        ),
+        uncalibrated=_sentence(found["corrected"]["why"]),
+        status=_status(calibration),
+        verdicts=[*_CRITERION_VERDICTS, _NOT_JUDGED],
+        points=rows,
+        counts=[(system, _counts(found["verdicts"][system], _CRITERION_VERDICTS)) for system in SYSTEMS],
+        repeated=_repeated(found["verdicts"]),
+        reasons=[
+            (one, *(count(given[system].get(one, 0)) for system in SYSTEMS))
+            for one in ranked[:_REASONS_SHOWN]
+        ],
+        agreement=[_agreement_row(part) for part in calibration["parts"][:_SLICES_SHOWN]],
+        agreement_note=_note(calibration, of_criteria=True),
+        matrices=[
+            _matrix(part, _CRITERION_VERDICTS)
+            for part in calibration["parts"]
+            if part["column"] in ("all", "system")
+        ],
+    )
+
+
+def _status(calibration: Json) -> str:
+    return "Judge cannot be corrected" if calibration["status"] == "calibrated" else "Judge not calibrated"
 
 
 def judge_metric(found: Json) -> Json | None:
@@ -144,7 +214,7 @@ def _fault_rows(judge: Json, calibrated: bool) -> list[FaultRow]:
 
 def _fault_row(label: str, how: str, metric: Json, verdict: str) -> FaultRow:
     base, tuned, gap = metric["base"], metric["tuned"], metric["difference"]
-    reduction = metric["reduction"]
+    reduction, unit = metric["reduction"], metric["kind"]
     fewer = ""
     if reduction:
         least = "at least " if reduction["at_least"] else ""
@@ -153,12 +223,12 @@ def _fault_row(label: str, how: str, metric: Json, verdict: str) -> FaultRow:
         label=label,
         how=how,
         n=count(metric["n"]),
-        base=quantity(base["estimate"], "rate"),
-        base_interval=interval(base["low"], base["high"], "rate"),
-        tuned=quantity(tuned["estimate"], "rate"),
-        tuned_interval=interval(tuned["low"], tuned["high"], "rate"),
-        difference=difference(gap["estimate"], "rate"),
-        difference_interval=interval(gap["low"], gap["high"], "rate"),
+        base=quantity(base["estimate"], unit),
+        base_interval=interval(base["low"], base["high"], unit),
+        tuned=quantity(tuned["estimate"], unit),
+        tuned_interval=interval(tuned["low"], tuned["high"], unit),
+        difference=difference(gap["estimate"], unit),
+        difference_interval=interval(gap["low"], gap["high"], unit),
         relative=fewer,
         p=p_value(gap["p_value"]),
         verdict=verdict,
@@ -244,14 +314,15 @@ def _bare(kappa: dict[str, Any]) -> str:
     return f"[{number(kappa['low'], 2)},{JOIN}{number(kappa['high'], 2)}]"
 
 
-def _note(calibration: Json) -> str:
+def _note(calibration: Json, of_criteria: bool = False) -> str:
     labelled = calibration["labelled"]
     if not labelled["n"]:
         return ""
-    left_out = labelled["left_out"]
+    left_out, n = labelled["left_out"], labelled["n"]
+    given = f"gave {plural(n, 'label')} of criteria" if of_criteria else f"labelled {plural(n, 'answer')}"
     more = f" Left out: {plural(left_out, 'label')} of answers that are invalid or not in this evaluation."
     return (
-        f"People labelled {plural(labelled['n'], 'answer')}, {count(labelled['base'])} of base and "
+        f"People {given}, {count(labelled['base'])} of base and "
         f"{count(labelled['tuned'])} of tuned.{more if left_out else ''} Kappa is agreement beyond chance. "
         "An error that is not the same for both systems does not cancel in their difference."
     )

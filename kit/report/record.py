@@ -8,47 +8,26 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import kit
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.evaluate.contract import SCHEMA
 from kit.files import sha256_file, sha256_text
+from kit.report.baseline import Baseline
+from kit.report.judgement import Judgement, report_json
 from kit.report.read import Json
 from kit.report.reviews import Carried, output_sha256, reviews_json
+from kit.report.sources import Sources
 from kit.report.view import Verdict
 from kit.train.runs import runs_before
-
-if TYPE_CHECKING:
-    from kit.report.baseline import Baseline
-    from kit.report.judgement import Judgement
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where a report's inputs lie, and the settings it is made by."""
-
-    config: Config
-    root: Path
-    evaluation: Path
-    run: Path
-    prepared: Path
-    recipe_gates: tuple[Gate, ...] = ()
-    report: Path | None = None
-    """The report's own folder, where it lies elsewhere than it is written."""
-
-    @property
-    def folder(self) -> Path:
-        """The report's own folder: `reports/<evaluation id>/` if it was not moved."""
-        return self.report or self.root / "reports" / self.evaluation.name
 
 
 @dataclass(frozen=True)
 class Beside:
     """What a report is made of besides its own evaluation."""
 
-    baseline: "Baseline | None"
+    baseline: Baseline | None
     reviews: Sequence[Carried]
     by_seed: Mapping[int, Json]
     """Scores of the runs that differ by the training seed only, this one's among them; or empty."""
@@ -66,7 +45,7 @@ class Made:
 def recorded_json(
     sources: Sources,
     found: Json,
-    judged: "Judgement",
+    judged: Judgement,
     beside: Beside,
     seed_factor: list[Json],
     texts: Mapping[str, str],
@@ -77,7 +56,6 @@ def recorded_json(
         found: the contents of `scores.json`.
         texts: the report's other files, by name.
     """
-    from kit.report.judgement import report_json
     from kit.train.manifest import code_sha256
 
     return {

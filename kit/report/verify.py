@@ -23,9 +23,10 @@ from kit.report.baseline import read_baseline
 from kit.report.build import make_faces
 from kit.report.differences import Difference, changed_lines, changed_values
 from kit.report.read import Json, read_inputs, read_report
-from kit.report.record import Beside, Made, Sources, input_files
+from kit.report.record import Beside, Made, input_files
 from kit.report.reviews import FILE as REVIEWS
 from kit.report.reviews import from_report, read_reviews
+from kit.report.sources import Sources
 
 _JUDGING = ("gates", "claims", "labour", "evaluate", "languages", "report")
 """The settings that a verdict rests on; others, such as a title, may change after a release."""

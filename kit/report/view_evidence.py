@@ -23,7 +23,7 @@ class TurnRow:
 
     turn: str
     followed: tuple[str, str]
-    """Those followed at this turn that had no fault before it."""
+    """Those scored at this turn that had no fault before it."""
     first: tuple[str, str]
     """Those of them whose first fault is here."""
     base: str

@@ -1,5 +1,6 @@
 """Answers that outlast the others are set aside, so that not all places look at their columns."""
 
+import numpy as np
 import pytest
 import torch
 from test_evaluate_generate import prompts, said
@@ -12,18 +13,22 @@ from kit.evaluate.continuous import ContinuousBatch
 SHORT, LONG = 4, 24
 
 
-@pytest.fixture
-def few_are_long(tokenizer, monkeypatch):
-    """Answers of four tokens, but seven of twenty-four: the likeliest tokens, and a stop where it is time."""
+def answers_of(tokenizer, monkeypatch, length):
+    """Answers as long as `length` says of a prompt's number: the likeliest tokens, and a stop at the end."""
     stop = tokenizer.eos_token_id
 
     def choose(scores, ids, steps):
         scores[:, stop] = -torch.inf
-        wanted = [LONG if int(id_ or "0", 16) % 11 == 3 else SHORT for id_ in ids]
-        ends = [step + 1 == length for length, step in zip(wanted, steps, strict=True)]
+        ends = [step + 1 == length(int(id_ or "0", 16)) for id_, step in zip(ids, steps, strict=True)]
         return torch.where(torch.tensor(ends), stop, scores.argmax(dim=-1))
 
     monkeypatch.setattr(generation, "chooser", lambda *_: choose)
+
+
+@pytest.fixture
+def few_are_long(tokenizer, monkeypatch):
+    """Answers of four tokens, but seven of twenty-four."""
+    answers_of(tokenizer, monkeypatch, lambda number: LONG if number % 11 == 3 else SHORT)
 
 
 def answer(model, tokenizer, batch_size):
@@ -57,6 +62,20 @@ def test_who_outlasts_the_others_widens_their_columns_no_more(model, tokenizer, 
     as_before, read, most = looked_at(model, tokenizer, monkeypatch)
     assert as_before == alone and read == 81
     assert columns < 0.85 * most
+
+
+def test_no_more_are_answered_at_once_than_was_asked_for(model, tokenizer, monkeypatch):
+    lengths, together, step = np.random.default_rng(2).exponential(20, size=80), [], ContinuousBatch.step
+    answers_of(tokenizer, monkeypatch, lambda number: 1 + min(int(lengths[number]), 90))
+
+    def counted(batch):
+        together.append((len(batch.rows), len(batch.aside)))
+        return step(batch)
+
+    monkeypatch.setattr(ContinuousBatch, "step", counted)
+    answer(model, tokenizer, 8)
+    assert max(aside for _, aside in together) == 4, "half as many as there are places are set aside"
+    assert max(rows for rows, _ in together) == 8
 
 
 def test_who_is_put_back_while_memory_runs_out_is_answered_once(

@@ -11,6 +11,7 @@ from kit.data.grammar_load import load_grammar
 from kit.data.synth import synthesize
 from kit.evaluate.metrics import load_metric, score
 from kit.evaluate.policy import load_policy
+from kit.evaluate.policy_examples import problems_of
 from kit.hooks import Hooks
 
 POLICY = r"""
@@ -71,16 +72,15 @@ def test_the_recipes_good_answers_hand_over_and_a_general_model_does_so_less(cas
 
 
 def test_the_phrases_are_held_to_their_examples(tmp_path):
-    assert load_policy(written(tmp_path, POLICY)).check_examples() == []
+    assert problems_of(load_policy(written(tmp_path, POLICY))) == []
     turned = POLICY.replace("A tax adviser can tell you.", "Nobody can tell.").replace(
         "You do not need an adviser.", "Ask a colleague."
     )
-    told = [str(problem) for problem in load_policy(written(tmp_path, turned)).check_examples()]
+    told = [str(problem) for problem in problems_of(load_policy(written(tmp_path, turned)))]
     assert "policy.yaml:6 hand_over" in told[0] and "should be one of `hands_over`" in told[0]
     assert "policy.yaml:7 hand_over" in told[1] and "should be one of `keeps`" in told[1]
-    (lacking,) = load_policy(
-        written(tmp_path, POLICY.replace("[You do not need an adviser.]", "[]"))
-    ).check_examples()
+    bare = written(tmp_path, POLICY.replace("[You do not need an adviser.]", "[]"))
+    (lacking,) = problems_of(load_policy(bare))
     assert "no example of `keeps`" in str(lacking)
 
 

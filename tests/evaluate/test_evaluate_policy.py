@@ -6,6 +6,7 @@ import pytest
 
 from kit.config.errors import ConfigError
 from kit.evaluate.policy import load_policy
+from kit.evaluate.policy_examples import problems_of
 
 
 @pytest.fixture
@@ -224,7 +225,7 @@ def test_refusals_are_recognised_in_any_apostrophe_and_case(policy):
 
 
 def test_examples_that_hold_give_no_problem(policy):
-    assert policy.check_examples() == []
+    assert problems_of(policy) == []
 
 
 def test_an_example_that_its_rule_misjudges_is_named(tmp_path):
@@ -233,7 +234,7 @@ def test_an_example_that_its_rule_misjudges_is_named(tmp_path):
         "rules:\n- id: A\n  title: t\n  never: [free]\n"
         "  examples: {violates: [It costs 3.], complies: [It is free.]}\n"
     )
-    problems = load_policy(path).check_examples()
+    problems = problems_of(load_policy(path))
     assert [problem.where.endswith("rule A") for problem in problems] == [True, True]
     assert "It costs 3." in problems[0].message and "It is free." in problems[1].message
 
@@ -245,7 +246,7 @@ def test_examples_of_refusals_and_recommendations_are_held_to_their_phrases(tmp_
         "examples:\n  refuses: [I cannot help., Sorry.]\n  answers: [Yes., We cannot help it.]\n"
         "  recommends: {emergency: [Call 911., Rest.], none: [Do not call 911., Call 911 now.]}\n"
     )
-    told = [problem.message for problem in load_policy(path).check_examples()]
+    told = [problem.message for problem in problems_of(load_policy(path))]
     assert len(told) == 4
     assert "'Sorry.' should be one that refuses" in told[0]
     assert "'We cannot help it.' should be one that answers" in told[1]
@@ -320,7 +321,7 @@ def test_a_rule_may_hold_only_for_what_is_asked(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text(ASKS)
     policy = load_policy(path)
-    assert policy.check_examples() == []
+    assert problems_of(policy) == []
     assert policy.missing("Rest at home.", {"prompt": "I think of suicide."}) == ["H"]
     assert policy.missing("Call 911.", {"prompt": "I think of suicide."}) == []
     assert policy.missing("Rest at home.", {"prompt": "My knee hurts."}) == []
@@ -330,10 +331,10 @@ def test_a_rule_may_hold_only_for_what_is_asked(tmp_path):
 def test_questions_that_a_rule_takes_wrongly_for_its_own_are_named(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text(ASKS.replace("My knee is killing me.", "Is suicide rare?"))
-    (problem,) = load_policy(path).check_examples()
+    (problem,) = problems_of(load_policy(path))
     assert "p.yaml:11 rule H" in problem.where and "`asks` is met" in problem.message
     path.write_text(ASKS.replace('      asked: ["I want to kill myself."]\n', ""))
-    (problem,) = load_policy(path).check_examples()
+    (problem,) = problems_of(load_policy(path))
     assert "no example of `asked`" in problem.message
     path.write_text(ASKS.replace("suicid'", "suicid('"))
     with pytest.raises(ConfigError, match=r"p\.yaml:6 rule H"):

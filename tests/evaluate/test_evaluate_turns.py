@@ -41,7 +41,23 @@ def test_conversations_that_are_asked_once_have_no_turns():
 
 
 def test_variants_of_one_turn_are_faulty_where_any_is():
-    assert follow([("a", 1, False), ("a", 1, True), ("a", 2, False)]) == [Followed(1, 1, True)]
+    assert follow([("a", 1, False), ("a", 1, True), ("a", 2, False)]) == [Followed((1,), True)]
+
+
+def test_a_turn_that_was_not_scored_is_not_taken_for_one_without_a_fault():
+    faults = [("a", 1, False), ("a", 3, True), ("b", 1, False), ("b", 2, True), ("b", 3, True)]
+    followed = follow(faults)
+    assert followed == [Followed((1, 3), True), Followed((1, 2), True)]
+    assert [row["at_risk"] for row in survival(followed, [1, 2, 3], 0.95)] == [2, 1, 1]
+
+
+def test_questions_of_one_group_that_continue_nothing_are_no_turns():
+    def asked(*texts):
+        said = [{"role": role, "content": text} for text in texts for role in ("user", "assistant")][:-1]
+        return Prompt("a", said, {}, {}, "a")
+
+    long, apart, one = asked("Is it safe?", "Really?"), asked("What does it cost?"), asked("Is it safe?")
+    assert long.conversation == one.conversation != apart.conversation
 
 
 def test_the_curve_agrees_with_statsmodels_late_starters_included():
@@ -49,7 +65,9 @@ def test_the_curve_agrees_with_statsmodels_late_starters_included():
     first = generator.integers(1, 3, size=200)
     last = first + generator.integers(0, 5, size=200)
     faulty = generator.random(200) < 0.4
-    followed = [Followed(int(a), int(b), bool(c)) for a, b, c in zip(first, last, faulty, strict=True)]
+    followed = [
+        Followed(tuple(range(a, b + 1)), bool(c)) for a, b, c in zip(first, last, faulty, strict=True)
+    ]
     theirs = SurvfuncRight(last, faulty, entry=first - 1)
     ours = survival(followed, [int(turn) for turn in theirs.surv_times], 0.95)
     assert [row["at_risk"] for row in ours] == theirs.n_risk.tolist()
@@ -69,7 +87,8 @@ def test_the_interval_covers_the_share_that_stays_without_a_fault():
         followed = []
         for row, length in zip(faults, lengths, strict=True):
             hits = np.flatnonzero(row[:length])
-            followed.append(Followed(1, int(hits[0]) + 1 if hits.size else int(length), bool(hits.size)))
+            last = hits[0] + 1 if hits.size else length
+            followed.append(Followed(tuple(range(1, last + 1)), bool(hits.size)))
         third = survival(followed, [1, 2, 3, 4], 0.95)[2]
         covered.append(third["low"] <= (1 - chance) ** 3 <= third["high"])
     assert 0.93 <= np.mean(covered) <= 0.98

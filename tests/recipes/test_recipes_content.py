@@ -17,6 +17,7 @@ from kit.data.language import LanguageDetector
 from kit.data.synth import synthesize
 from kit.evaluate.metrics import load_metric, score
 from kit.evaluate.policy import Policy, load_policy
+from kit.evaluate.policy_examples import problems_of
 from kit.hooks import Hooks
 
 ROOT = Path(__file__).parents[2]
@@ -182,7 +183,7 @@ def test_the_columns_that_metrics_and_slices_need_are_in_the_rows(case: str) -> 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_rule_has_examples_of_both_kinds_and_they_hold(case: str) -> None:
-    assert policy(case).check_examples() == []
+    assert problems_of(policy(case)) == []
     for rule in policy(case).rules:
         assert rule.examples.violates and rule.examples.complies and rule.source, rule.id
 

@@ -156,16 +156,17 @@ def save_rows(folder: Path, numbers: range, turns: int = 1) -> None:
 
 
 def _row(number: int, turns: int) -> dict[str, Any]:
+    asked = [f"Is fund {one} safe?" for one in range(number - number % turns, number + 1)]
     before = [
         {"role": role, "content": said}
-        for _ in range(number % turns)
-        for role, said in (("user", "Is it safe?"), ("assistant", "Nobody knows."))
+        for question in asked[:-1]
+        for role, said in (("user", question), ("assistant", "Nobody knows."))
     ]
     return {
         "id": f"{number * 7919 % 65521:016x}",
         "messages": [
             *before,
-            {"role": "user", "content": f"Is fund {number} safe?"},
+            {"role": "user", "content": asked[-1]},
             {"role": "assistant", "content": "The fund can fall in value; nobody knows when."},
         ],
         "expected": json.dumps({"topic": "funds"}),

@@ -51,7 +51,8 @@ OPTIONAL = {
     "Difference": {"adjusted_p"},
     "SliceDifference": {"adjusted_p"},
     "Corrected": {"labelled"},
-    "Said": {"pairwise"},
+    "Judge": {"rubrics"},
+    "Said": {"pairwise", "criteria"},
     "Labour": {"contained", "assumptions", "per_contact", "per_month", "saving_against_people"},
 }
 """What is there only where it was asked for, or could be modelled."""

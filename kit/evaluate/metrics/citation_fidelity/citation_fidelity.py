@@ -18,6 +18,13 @@ _USUAL = re.compile(
     r"(?P<passage>[A-Z]?\d[\w.-]*(?:\(\w{1,5}\))*|(?:\(\w{1,5}\))+)",
     re.IGNORECASE,
 )
+_NEXT = re.compile(
+    r"(?:,\s?(?:(?:and|or|et|ou|y|o)\s)?|\s(?:and|or|to|et|ou|à|y|o|a)\s)(?!(?:19|20)\d\d\b)"
+    r"([A-Z]?\d[\w.-]*(?:\(\w{1,5}\))*)(?![\w%]|\s%)",
+    re.IGNORECASE,
+)
+_PLURAL = re.compile(r"[^\W\d]+s\b|§§", re.IGNORECASE)
+_PARTED = re.compile(r"\w[.(]\w")
 
 
 class CitationFidelity(ItemMetric):
@@ -67,8 +74,22 @@ class CitationFidelity(ItemMetric):
         return float(not reasons), reasons
 
     def _cited(self, text: str) -> Iterator[str]:
-        for found in self.pattern.finditer(normalise(text)):
+        plain = normalise(text)
+        for found in self.pattern.finditer(plain):
             yield next((group for group in found.groups() if group), found.group())
+            if self.pattern is _USUAL and found["passage"]:
+                yield from _others_of_list(plain, found)
+
+
+def _others_of_list(text: str, first: re.Match[str]) -> Iterator[str]:
+    """What else a list cites: "Rules 4.2.1 and 9", "Rule 4.2.1 or 4.2.7(a)"; in "section 5, 30 days" nothing.
+
+    After one kind in the singular only a number in parts is a passage, for any other may count something.
+    """
+    several, end = _PLURAL.match(first.group()), first.end()
+    while (found := _NEXT.match(text, end)) and (several or _PARTED.search(found[1])):
+        yield found[1]
+        end = found.end()
 
 
 def _listed(reference: Reference) -> list[str]:

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
 from kit.config.errors import DataError, Problem
+from kit.evaluate.criteria import has_points, mean_held, share_earned, told
 from kit.evaluate.item_metric import CorpusMetric, Judgement, Reference
 from kit.evaluate.phrases import says_one, states_one
 from kit.evaluate.statistics import Floats
@@ -43,14 +42,14 @@ class RubricScore(CorpusMetric):
         """
         if wrong := self.unreachable(reference):
             raise DataError(Problem("a row's `rubric`", wrong, "see the card of rubric_score"))
-        text, earned, due, reasons = normalise(prediction), 0.0, 0.0, []
+        text, scored, reasons = normalise(prediction), [], []
         for criterion in reference["rubric"]:
             points, phrases = float(criterion["points"]), _phrases(criterion)
             met = states_one(phrases, text) if points > 0 else says_one(phrases, text)
-            earned, due = earned + points * met, due + max(points, 0.0)
+            scored.append((points, met))
             if met != (points > 0):
-                reasons.append(f"{'fault' if met else 'missed'}: {_name(criterion)}")
-        return earned / due, reasons
+                reasons.append(told(points, str(criterion.get("axis") or ""), _name(criterion)))
+        return share_earned(scored), reasons
 
     def counts(self, prediction: str, reference: Reference) -> list[float]:
         """The answer's own share, and one."""
@@ -58,17 +57,12 @@ class RubricScore(CorpusMetric):
 
     def statistic(self, sums: Floats) -> Floats:
         """The mean, held within 0 and 1: the mean is clipped and no answer is."""
-        clipped: Floats = np.clip(sums[..., 0] / np.maximum(sums[..., 1], 1), 0.0, 1.0)
-        return clipped
+        return mean_held(sums)
 
 
 def _whole(criterion: Any) -> bool:
     """Whether a criterion has points and phrases."""
-    if not isinstance(criterion, dict):
-        return False
-    points = criterion.get("points")
-    counts = isinstance(points, int | float) and not isinstance(points, bool) and points != 0
-    return counts and any(str(phrase).strip() for phrase in _phrases(criterion))
+    return has_points(criterion) and any(str(phrase).strip() for phrase in _phrases(criterion))
 
 
 def _phrases(criterion: dict[str, Any]) -> list[str]:
@@ -77,5 +71,4 @@ def _phrases(criterion: dict[str, Any]) -> list[str]:
 
 
 def _name(criterion: dict[str, Any]) -> str:
-    axis = f"{criterion['axis']}, " if criterion.get("axis") else ""
-    return axis + str(criterion.get("name") or _phrases(criterion)[0])
+    return str(criterion.get("name") or criterion.get("criterion") or _phrases(criterion)[0])
