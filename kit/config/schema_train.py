@@ -203,6 +203,11 @@ class Hardware(Section):
         """Processes on all machines together."""
         return self.num_processes * self.num_machines
 
+    @property
+    def shares_weights(self) -> bool:
+        """Whether no process holds all the weights; `zero2` leaves them whole."""
+        return self.sharding in ("fsdp", "zero3")
+
 
 class Tracking(Section):
     """Where curves go besides `metrics.jsonl`, which is always written."""

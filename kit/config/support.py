@@ -31,11 +31,6 @@ class Chosen:
         return self.hardware.sharding != "none"
 
     @property
-    def weights_shared_out(self) -> bool:
-        """Whether no process holds all the weights; `zero2` leaves them whole."""
-        return self.hardware.sharding in ("fsdp", "zero3")
-
-    @property
     def has_reference(self) -> bool:
         """Whether the loss measures against the model as it was before the first step."""
         if self.train.stage == "grpo":
@@ -135,7 +130,7 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         what="`qlora` with `hardware.sharding: fsdp` or `zero3`",
         key=("hardware", "sharding"),
-        holds=lambda chosen: chosen.weights_shared_out and chosen.method.name == "qlora",
+        holds=lambda chosen: chosen.hardware.shares_weights and chosen.method.name == "qlora",
         reason="4-bit weights are not shared out by this release",
         hint="set it to zero2 or none, or method to lora",
     ),
@@ -160,7 +155,7 @@ REFUSALS: tuple[Refusal, ...] = (
         what="`init_lora_weights: pissa` with `hardware.sharding: fsdp` or `zero3`",
         key=("hardware", "sharding"),
         holds=lambda chosen: (
-            chosen.weights_shared_out and chosen.method.name in LORA and is_pissa(chosen.method)
+            chosen.hardware.shares_weights and chosen.method.name in LORA and is_pissa(chosen.method)
         ),
         reason="the conversion of PiSSA needs the whole adapter in one process",
         hint="set it to zero2 or none, or take the setting of `method` out",
@@ -181,7 +176,7 @@ REFUSALS: tuple[Refusal, ...] = (
         key=("hardware", "sharding"),
         holds=lambda chosen: (
             chosen.train.stage not in ("sft", "pretrain")
-            and (chosen.weights_shared_out or (chosen.shared_out and chosen.train.stage == "grpo"))
+            and (chosen.hardware.shares_weights or (chosen.shared_out and chosen.train.stage == "grpo"))
         ),
         reason="the stage needs a second model or a second pass beside the one that is shared out",
         hint="set it to none, or but for grpo to zero2; sft and pretrain are sharded",

@@ -15,7 +15,7 @@ from kit.train.processes import of_all, rank, world_size
 class TaskScorer:
     """The golden metric's mean over the prompts; its sign is flipped where lower is better.
 
-    Of several processes each answers some of the prompts, but where each holds a part of the model.
+    Of several processes each answers some of the prompts, but where each holds a part of the weights.
 
     Attributes:
         prompts: answered at once; training lowers it where memory does not hold them.
@@ -37,7 +37,7 @@ class TaskScorer:
 
         config, metric = self.config, self.metric
         training = model.training
-        together = world_size() > 1 and config.hardware.sharding != "none"
+        together = world_size() > 1 and config.hardware.shares_weights
         model.eval()
         answers = generate(
             model,

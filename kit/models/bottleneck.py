@@ -6,6 +6,7 @@ line and what it trains; which layers are found, frozen, saved, loaded and switc
 Imports torch and PEFT; `register` is called wherever an adapter is made or loaded.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -147,8 +148,15 @@ def projections(base: Any, after_attention: bool) -> list[str]:
         if getattr(module, "out_features", None) == config.hidden_size
     ]
     for ends in ENDS:
-        counts = [sum(name.endswith(f".{end}") for name in wide) for end in ends]
-        if counts == [config.num_hidden_layers] * len(ends):
+        found = [[name for name in wide if name.endswith(f".{end}")] for end in ends]
+        counts = [len(names) for names in found]
+        # In a layer's own part: that of a mixture's shared expert ends only some of what the part does.
+        own = all(
+            re.search(rf"\.\d+\.(\w+\.)?{re.escape(end)}$", name)
+            for end, names in zip(ends, found, strict=True)
+            for name in names
+        )
+        if own and counts == [config.num_hidden_layers] * len(ends):
             return list(ends if after_attention else ends[1:])
     raise ValueError(
         "in every layer one projection that ends attention and one that ends the feed-forward part were "

@@ -9,8 +9,11 @@ from kit.hooks import Hooks
 
 
 @pytest.mark.slow
-def test_several_processes_share_out_the_prompts_of_a_score(project, model, tokenizer, monkeypatch):
+@pytest.mark.parametrize("sharding", ["none", "zero2"])  # under which each process has all the weights
+def test_several_processes_share_out_the_prompts_of_a_score(sharding, project, model, tokenizer, monkeypatch):
     config, root, prepared, _ = project
+    hardware = config.hardware.model_copy(update={"sharding": sharding})
+    config = config.model_copy(update={"hardware": hardware})
     scorer = task_scorer(config, root, prepared, Hooks())
     alone = scorer(model, tokenizer)
 

@@ -28,6 +28,7 @@ from transformers import (
     OPTConfig,
     Phi3Config,
     PhiConfig,
+    Qwen2MoeConfig,
 )
 
 from kit.config.errors import ConfigError
@@ -61,6 +62,9 @@ KNOWN = {
 UNKNOWN = {
     "gpt2": GPT2Config(**OLD, n_embd=WIDTH),  # its projections are convolutions
     "mixtral": MixtralConfig(**SHAPE, num_local_experts=2),  # and a mixture's are in its experts
+    "qwen2_moe": Qwen2MoeConfig(  # of which one that all tokens share has the same name
+        **SHAPE, num_experts=2, num_experts_per_tok=1, shared_expert_intermediate_size=32
+    ),
 }
 
 
