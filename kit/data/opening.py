@@ -78,7 +78,7 @@ def look_inside(file: File, is_text: bool) -> bool:
         why = getattr(error, "strerror", None) or error
         raise file.unreadable(f"cannot be opened: {why}", "fetch or export it again") from error
     if not head.removeprefix(UTF8_BOM):
-        raise file.unreadable("the file is empty", "remove it from data.sources, or export it again")
+        raise file.unreadable("the file is empty", "leave it out, or export it again")
     if is_text and head.startswith(_UTF16_BOMS):
         raise file.unreadable("the file is UTF-16", "save it as UTF-8")
     if what := _something_else(head.removeprefix(UTF8_BOM), is_text):

@@ -102,5 +102,9 @@ def _below(folder: Path, root: Path) -> list[str]:
 
 def _missing(place: str, what: str, root: Path) -> DataError:
     return DataError(
-        Problem(where=place, message=f"{what} under {root.resolve()}", hint="mend the path in data.sources")
+        Problem(
+            where=place,
+            message=f"{what} under {root.resolve()}",
+            hint="mend the path, in data.sources or as it was given",
+        )
     )

@@ -120,7 +120,8 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
         n, invalid = systems["tuned"]["n"], systems["tuned"]["invalid"]
         if mostly_invalid(scores, "tuned", decoding):
             why = invalid_reasons(scores, "tuned", decoding)
-            reason = f"{invalid} of {n} {decoding} answers of {names.the_tuned} are invalid: {why}."
+            limit = " They are cut at `evaluate.max_new_tokens`." if why.startswith("cut ") else ""
+            reason = f"{invalid} of {n} {decoding} answers of {names.the_tuned} are invalid: {why}.{limit}"
             return Verdict("invalid", ExitCode.INVALID_RUN, reason)
     failed = [gate.name for gate in gates if gate.status == "failed"]
     unclear = [gate.name for gate in gates if gate.status == "not enough evidence"]

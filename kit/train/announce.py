@@ -68,10 +68,13 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
     """Say what is about to be trained, and give advice where the rate is unusual."""
     say = partial(console.print, soft_wrap=True)  # in a log a line is a line, whatever a terminal's width
     trainable, total = manifest["trainable_parameters"], manifest["total_parameters"]
+    where, processes = manifest["environment"]["device"], config.hardware.world_size
+    if processes > 1:
+        where += f" in {processes} processes"
     rule = f"; rule of thumb for LoRA: under {LORA_SHARE:.0%}" if manifest["trainable_rule"] else ""
     say(
         f"[bold]{manifest['run']}[/]: {config.train.stage} of {escape(config.model.name)} by "
-        f"{config.method.name} on {manifest['environment']['device']}, {manifest['steps']:,} steps; "
+        f"{config.method.name} on {where}, {manifest['steps']:,} steps; "
         f"trains {trainable:,} of {total:,} parameters ({trainable / total:.2%}{rule})"
     )
     if continues := manifest["continues"]:

@@ -281,7 +281,7 @@ def test_benchmarks_that_cannot_be_read_are_errors_all_at_once(project, dialogue
     told = {problem.where: problem.hint for problem in caught.value.problems}
     assert told == {
         "nowhere.jsonl": "mend the path in data.benchmarks",
-        "gone.jsonl": "mend the path in data.sources",
+        "gone.jsonl": "mend the path, in data.sources or as it was given",
     }
 
 

@@ -127,6 +127,8 @@ def test_a_tuned_model_that_mostly_speaks_another_language_is_broken(policy_file
     found = verdict(scores, [])
     assert (found.status, found.exit_code) == ("invalid", 4)
     assert found.sentence == "40 of 40 greedy answers of the tuned model are invalid: wrong language 40."
+    scores["validity"]["greedy"]["tuned"]["reasons"] = {"cut": 39, "wrong language": 1}
+    assert verdict(scores, []).sentence.endswith("They are cut at `evaluate.max_new_tokens`.")
 
 
 def test_a_base_in_another_language_leaves_comparisons_open_but_for_its_times(policy_file):

@@ -73,6 +73,7 @@ def test_a_run_of_two_processes_is_interrupted_resumed_and_the_run_of_one(projec
     assert json.loads((run / "manifest.json").read_text())["status"] == "interrupted"
     assert " ".join(said[1].split()).count(f"--processes 2 -p {project}` continues it") == 1
     assert said[1].count("sft of") == 1, "one process speaks"
+    assert "on cpu in 2 processes" in " ".join(said[1].split())
 
     second = casekit("train", *LONG, "--processes", "2", "--resume", "-p", str(project))
     said = second.communicate(timeout=240)
