@@ -76,13 +76,13 @@ def opened(
 def new_run(
     root: Path, config: Config, origin: Callable[[Key], Origin] | None, begin: Begin
 ) -> tuple[Path, Manifest]:
-    """Make `runs/<id>/` with the resolved settings and the manifest in it. Ids sort by time: UTC, stage,
-    method.
+    """Make `runs/<id>/` with the resolved settings and the manifest in it. Ids are UTC, stage and method.
 
     Args:
         origin: the layer that each setting came from, to be written beside it.
     """
-    runs, started = root / "runs", datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    runs = root / "runs"
+    started = unused_second(runs)
     stem = f"{started}-{config.train.stage}-{config.method.name}"
     sweep(runs)
     made = aside(runs / stem)
@@ -99,6 +99,17 @@ def new_run(
         shutil.rmtree(made, ignore_errors=True)
         raise
     raise AssertionError(f"a thousand runs began at {started}")
+
+
+def unused_second(runs: Path) -> str:
+    """The time, once a second has come in which no other run began: ids sort by time, which is how the newest
+    is found. Of processes that begin at once, those of one stage and method are numbered.
+    """
+    while True:
+        started = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        if not any(runs.glob(f"{started}-*")):
+            return started
+        time.sleep(0.05)
 
 
 def moved(made: Path, run: Path) -> bool:

@@ -149,12 +149,23 @@ def test_a_run_that_another_process_has_just_made_stops_none_that_begins(setting
     assert list_runs(tmp_path) == [run]
 
 
-def test_runs_that_begin_in_the_same_second_have_names_of_their_own(settings, tmp_path, same_second):
+def test_ids_sort_by_time_also_where_a_run_takes_less_than_a_second(settings, tmp_path, monkeypatch):
+    seconds = iter([0, 0, 0, 1])
+
+    class Clock:
+        @staticmethod
+        def now(zone: object) -> object:
+            return datetime(2026, 1, 31, 9, 30, next(seconds), tzinfo=UTC)
+
+    monkeypatch.setattr("kit.train.opening.datetime", Clock)
     left = tmp_path / "runs" / ".20260101-000000-sft-full.7"
     left.mkdir(parents=True)
     os.utime(left, (0, 0))
-    found = [new_run(tmp_path, settings(), None, lambda name, before, step: {"run": name}) for _ in range(3)]
-    names = [f"20260131-093000-sft-full{more}" for more in ("", "-2", "-3")]
+    found = [
+        new_run(tmp_path, settings(stage=stage), None, lambda name, before, step: {"run": name})
+        for stage in ("sft", "dpo")
+    ]
+    names = ["20260131-093000-sft-full", "20260131-093001-dpo-full"]
     assert [run.name for run, _ in found] == [manifest["run"] for _, manifest in found] == names
-    assert list_runs(tmp_path) == sorted(run for run, _ in found)
+    assert list_runs(tmp_path) == [run for run, _ in found]
     assert not left.exists(), "what a killed process left long ago is taken away"
