@@ -10,6 +10,7 @@ from kit.data.prepare import prepare
 from kit.data.prepared import load_summary
 from kit.data.synth import synthesize
 from kit.evaluate.policy import load_policy
+from kit.evaluate.policy_examples import problems_of
 from kit.hooks import load_hooks
 from kit.models.tiny import new_tokenizer
 
@@ -26,7 +27,7 @@ def test_every_tier_can_be_chosen(tier):
 
 
 def test_the_policy_holds_on_its_own_examples():
-    problems = load_policy(ROOT / "conf/policy.yaml").check_examples()
+    problems = problems_of(load_policy(ROOT / "conf/policy.yaml"))
     assert not problems, "\n".join(map(str, problems))
 
 
