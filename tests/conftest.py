@@ -1,6 +1,11 @@
 """What each process of tests does once."""
 
 import gc
+import os
+from tempfile import TemporaryDirectory
+
+_trackio = TemporaryDirectory(prefix="trackio-", ignore_cleanup_errors=True)
+os.environ["TRACKIO_DIR"] = _trackio.name  # it is read where Trackio is imported, whoever imports it first
 
 
 def pytest_collection_finish() -> None:

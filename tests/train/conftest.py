@@ -1,6 +1,5 @@
 """A world small enough to train in seconds: a random Qwen3 of 60 thousand parameters and 48 dialogues."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,6 @@ from train_world import write_base, write_prepared
 from warm import Warm
 
 from kit.config.schema import Config
-
-
-@pytest.fixture(scope="session", autouse=True)
-def trackio_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Trackio keeps its curves in the home folder; it asks once where, when it is imported."""
-    os.environ["TRACKIO_DIR"] = str(tmp_path_factory.mktemp("trackio"))
 
 
 @pytest.fixture(scope="session")
