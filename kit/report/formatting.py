@@ -5,6 +5,7 @@ minus signs are used throughout; a number that does not exist reads as an en das
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 Unit = Literal["rate", "score", "seconds", "factor"]
@@ -68,6 +69,19 @@ def difference(value: float | None, unit: Unit) -> str:
     if unit == "rate":
         return f"{_signed(number(value * 100))}{JOIN}points"
     return _signed(quantity(value, unit))
+
+
+def both_systems(part: Mapping[str, Any], unit: Unit) -> dict[str, str]:
+    """The cells of a row that compares two systems, by name, from its `base`, `tuned` and `difference`."""
+    base, tuned, change = part["base"], part["tuned"], part["difference"]
+    return {
+        "base": quantity(base["estimate"], unit),
+        "base_interval": interval(base["low"], base["high"], unit),
+        "tuned": quantity(tuned["estimate"], unit),
+        "tuned_interval": interval(tuned["low"], tuned["high"], unit),
+        "difference": difference(change["estimate"], unit),
+        "difference_interval": interval(change["low"], change["high"], unit),
+    }
 
 
 def p_value(value: float | None) -> str:

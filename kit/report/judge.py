@@ -6,6 +6,7 @@ from typing import Any
 from kit.report.formatting import (
     JOIN,
     NONE,
+    both_systems,
     count,
     difference,
     estimate,
@@ -213,7 +214,6 @@ def _fault_rows(judge: Json, calibrated: bool) -> list[FaultRow]:
 
 
 def _fault_row(label: str, how: str, metric: Json, verdict: str) -> FaultRow:
-    base, tuned, gap = metric["base"], metric["tuned"], metric["difference"]
     reduction, unit = metric["reduction"], metric["kind"]
     fewer = ""
     if reduction:
@@ -223,14 +223,9 @@ def _fault_row(label: str, how: str, metric: Json, verdict: str) -> FaultRow:
         label=label,
         how=how,
         n=count(metric["n"]),
-        base=quantity(base["estimate"], unit),
-        base_interval=interval(base["low"], base["high"], unit),
-        tuned=quantity(tuned["estimate"], unit),
-        tuned_interval=interval(tuned["low"], tuned["high"], unit),
-        difference=difference(gap["estimate"], unit),
-        difference_interval=interval(gap["low"], gap["high"], unit),
+        **both_systems(metric, unit),
         relative=fewer,
-        p=p_value(gap["p_value"]),
+        p=p_value(metric["difference"]["p_value"]),
         verdict=verdict,
     )
 

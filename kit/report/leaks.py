@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from kit.config.schema import Config
-from kit.report.formatting import count, difference, interval, plural, quantity, shortened
+from kit.report.formatting import both_systems, count, plural, shortened
 from kit.report.read import Json
 from kit.report.scores import unit_of
 from kit.report.view_validity import LeakRow, Leaks, LeakScore
@@ -159,16 +159,10 @@ def _pairs(scores: Json) -> list[tuple[Json, Json]]:
 
 def _score(metric: Json, part: Json, which: str) -> LeakScore:
     unit = unit_of(metric)
-    base, tuned, gap = part["base"], part["tuned"], part["difference"]
     return LeakScore(
         label=metric["label"],
         prompts=which,
         n=count(part["n"]),
-        base=quantity(base["estimate"], unit),
-        base_interval=interval(base["low"], base["high"], unit),
-        tuned=quantity(tuned["estimate"], unit),
-        tuned_interval=interval(tuned["low"], tuned["high"], unit),
-        difference=difference(gap["estimate"], unit),
-        difference_interval=interval(gap["low"], gap["high"], unit),
+        **both_systems(part, unit),
         verdict=part["verdict"],
     )
