@@ -19,6 +19,7 @@ from kit.train.chain import restore_adapter
 from kit.train.golden import Golden, best_so_far, golden_name
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
+from kit.train.packed import row_tokens
 from kit.train.processes import same_for_all
 from kit.train.sharding import ZERO_STAGES, sharding_arguments
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
@@ -59,7 +60,7 @@ def make_trainer(
     with loaded_whole():
         model = load_for_training(config, start)
     kept = same_for_all(lambda: forget_after(run, checkpoint))
-    kind, own = trainer_of(config, tokenizer, start, rewards)
+    kind, own = trainer_of(config, model, tokenizer, start, rewards)
     trainer = kind(
         model=model,
         args=arguments,
@@ -101,7 +102,7 @@ def reward_score(pairs: "Examples", config: Config) -> TaskScore | None:
 
 
 def trainer_of(
-    config: Config, tokenizer: Any, start: Path | None, rewards: "Sequence[Reward]" = ()
+    config: Config, model: Any, tokenizer: Any, start: Path | None, rewards: "Sequence[Reward]" = ()
 ) -> tuple[type[RunTrainer], dict[str, Any]]:
     """The trainer of the stage, and the arguments that it alone takes."""
     if config.train.stage == "grpo":
@@ -116,7 +117,7 @@ def trainer_of(
         from kit.train.preference import preference_trainer
 
         return preference_trainer(config, tokenizer, continued=start is not None)
-    return CausalTrainer, {"row_tokens": config.model.max_length if config.train.packing else None}
+    return CausalTrainer, {"row_tokens": row_tokens(model, config) if config.train.packing else None}
 
 
 def mixed_precision(on: torch.device) -> torch.dtype | None:

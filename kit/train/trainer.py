@@ -17,7 +17,7 @@ from trl import SFTTrainer
 from kit.data.rows import IGNORED
 from kit.train.guard import GuardedTrainer
 from kit.train.lean import LeanTrainer
-from kit.train.packed import pack_batch
+from kit.train.packed import needs_borders, pack_batch
 from kit.train.processes import same_for_all, world_size
 from kit.train.saving import ResumableTrainer
 from kit.train.shares import WithFiller, as_many_as_others, own_batches, without_fillers
@@ -132,7 +132,7 @@ class CausalTrainer(RunTrainer, LeanTrainer, SFTTrainer):  # type: ignore[misc]
         """The batch, or its packed rows."""
         if not self.size.tokens:
             return super().passes(inputs)
-        return as_many_as_others(pack_batch(inputs, self.size.tokens))
+        return as_many_as_others(pack_batch(inputs, self.size.tokens, needs_borders(self.model)))
 
     def weight(self, batch: dict[str, Any]) -> float:
         """A part's share of the loss of a validation batch: its labelled tokens."""
