@@ -12,7 +12,7 @@ States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def samples(borders: torch.Tensor, window: int) -> Iterator[tuple[slice, torch.Tensor]]:
-    """The tokens of each sample, and (tokens, tokens) whether one sees another: at most `window` back (-1: all)."""
+    """Each sample's tokens, and which sees which: none that is later, at most `window` back (-1: all)."""
     for start, end in pairwise(borders.tolist()):
         at = torch.arange(end - start)
         back = at[:, None] - at[None]

@@ -88,9 +88,10 @@ def attention(
     if cu_seq_lens_q is None or max_length_q is None:
         if attention_mask is not None and attention_mask.shape == _NO_MASK_MADE and query.shape[2] > 1:
             raise ValueError("a packed row reached attention without the borders of its samples")
-        return sdpa_attention_forward(
+        usual: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
+        return usual
     asked = [name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name) is not None]
     if dropout or asked:
         raise ValueError(f"variable-length attention has no {' or '.join(asked or ['dropout'])}")

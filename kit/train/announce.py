@@ -48,10 +48,12 @@ def trainable_rule(config: Config, share: float) -> dict[str, Any] | None:
 
 def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
     """Rows of the first epoch and how full they are, the attention, and what packing moves in the logits."""
+    from kit.train.kernels import as_loaded
     from kit.train.packed import count_rows, row_tokens, settle_attention
 
     weights, model = training_dtype(config), trainer.model
-    isolation = settle_attention(model, trainer.processing_class, weights, trainer.autocast)
+    with as_loaded(model):
+        isolation = settle_attention(model, trainer.processing_class, weights, trainer.autocast)
     capacity = row_tokens(model, config)
     trainer.size.tokens = min(trainer.size.tokens or capacity, capacity)
     sampler = trainer.train_sampler()

@@ -23,19 +23,6 @@ def spare_casts(model: Any) -> None:
         layer.cast_input_dtype_enabled = False
 
 
-@contextmanager
-def casting(model: Any) -> Iterator[None]:
-    """Within, what enters LoRA is cast to the adapter's type again: there is no autocast around answers."""
-    spared = [layer for layer in _lora_layers(model) if not layer.cast_input_dtype_enabled]
-    for layer in spared:
-        layer.cast_input_dtype_enabled = True
-    try:
-        yield
-    finally:
-        for layer in spared:
-            layer.cast_input_dtype_enabled = False
-
-
 def _lora_layers(model: Any) -> list[BaseTunerLayer]:
     """Those with plain LoRA: without a variant of it, of which DoRA is one."""
     return [one for one in model.modules() if isinstance(one, LoraLayer) and not one.lora_variant]
@@ -46,7 +33,7 @@ def compile_layers(model: Any) -> None:
 
     The whole model would be one graph that takes minutes. Weights keep their names; rows may be of any
     length. Validation and answers, whose batches have other shapes in every step, run as they are: see
-    `uncompiled`.
+    `as_loaded`.
     """
     for layer in layers_of(model):
         layer.compile(dynamic=True)
@@ -60,7 +47,15 @@ def layers_of(model: Any) -> list[torch.nn.Module]:
 
 
 @contextmanager
-def uncompiled() -> Iterator[None]:
-    """Within, what was compiled runs as it was written."""
-    with torch.compiler.set_stance("force_eager"):
-        yield
+def as_loaded(model: Any) -> Iterator[None]:
+    """Within, the model works as if nothing had been done to it here, whatever runs it: casts are made, and
+    what was compiled runs as it was written."""
+    spared = [layer for layer in _lora_layers(model) if not layer.cast_input_dtype_enabled]
+    for layer in spared:
+        layer.cast_input_dtype_enabled = True
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        for layer in spared:
+            layer.cast_input_dtype_enabled = False

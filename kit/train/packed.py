@@ -95,8 +95,8 @@ def count_rows(lengths: Sequence[int], batch_size: int, capacity: int) -> tuple[
 
 
 def attention_for(config: Config) -> str | None:
-    """`VARLEN` for packed rows on a GPU that has its kernels (compute capability 8.0 or more), where the model
-    works with them. Elsewhere transformers' own choice stays (None), which masks what samples may not see.
+    """`VARLEN` for packed rows on a GPU that has its kernels (compute capability 8.0 or more), where the
+    model works with them. Elsewhere transformers' own choice stays (None): a mask hides other samples.
     """
     on = device(config.hardware)
     if not config.train.packing or on.type != "cuda" or torch.cuda.get_device_capability(on) < (8, 0):
@@ -123,8 +123,12 @@ def takes_borders(folder: Path) -> bool:
     offered = bool(getattr(kind, "_supports_flash_attn", False)) and "flash_attention_2" in kernels
     falls_back = bool(getattr(kind, "_supports_sdpa", False))
     capped = getattr(text, "attn_logit_softcapping", None) is not None
-    return offered and falls_back and not capped and max(widths) <= WIDEST_HEAD and not any(
-        width % 8 for width in widths
+    return (
+        offered
+        and falls_back
+        and not capped
+        and max(widths) <= WIDEST_HEAD
+        and not any(width % 8 for width in widths)
     )
 
 

@@ -20,6 +20,7 @@ import torch
 from kit.config.schema import Config
 from kit.memory import ALARM, GIB, Memory, memory_now
 from kit.train.guard import GuardedTrainer
+from kit.train.kernels import as_loaded
 from kit.train.packed import needs_borders, packed_row
 from kit.train.passes import Batch, no_memory
 from kit.train.processes import of_all
@@ -52,8 +53,9 @@ def probe(trainer: GuardedTrainer, config: Config) -> dict[str, Any]:
     with trainer.doing("trying the longest batches"), untouched(trainer), optimizer_state(trainer):
         trained = _try(trainer, validating=False)
         peak.look()
-        validated = _try(trainer, validating=True) if trainer.eval_dataset is not None else None
-        answered = _try_answers(trainer, config)
+        with as_loaded(trainer.model):
+            validated = _try(trainer, validating=True) if trainer.eval_dataset is not None else None
+            answered = _try_answers(trainer, config)
         peak.look()
     share, used = max(of_all((peak.most.share, peak.most.used)))
     at = {"memory_gib": round(used / GIB, 2), "memory_share": round(share, 3)}

@@ -17,6 +17,7 @@ from kit.models.loading import device, is_adapter
 from kit.train.adapters import loraplus_optimizer, save_weights
 from kit.train.chain import restore_adapter
 from kit.train.golden import Golden, best_so_far, golden_name
+from kit.train.kernels import compile_layers, spare_casts
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
 from kit.train.packed import row_tokens
@@ -79,6 +80,7 @@ def make_trainer(
     trainer.remove_callback(PrinterCallback)
     watch(trainer, run, config, kept)
     widen_adapter(trainer.model)
+    speed_up(trainer, config)
     if start is not None and is_adapter(start):
         restore_adapter(trainer.model, start)
     golden = Golden(
@@ -223,6 +225,17 @@ def widen_adapter(model: Any) -> None:
     for parameter in model.parameters():
         if parameter.requires_grad and getattr(model, "peft_config", None):
             parameter.data = parameter.data.float()
+
+
+def speed_up(trainer: RunTrainer, config: Config) -> None:
+    """What makes passes quicker with the model as it is now; see `kit.train.kernels`.
+
+    Other stages run the model outside autocast as well, where casts are needed.
+    """
+    if trainer.autocast is not None and isinstance(trainer, CausalTrainer):
+        spare_casts(trainer.model)
+    if config.train.torch_compile:
+        compile_layers(trainer.model)
 
 
 def whole_weights(trainer: RunTrainer) -> dict[str, Any]:

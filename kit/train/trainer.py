@@ -16,6 +16,7 @@ from trl import SFTTrainer
 
 from kit.data.rows import IGNORED
 from kit.train.guard import GuardedTrainer
+from kit.train.kernels import as_loaded
 from kit.train.lean import LeanTrainer
 from kit.train.packed import needs_borders, pack_batch
 from kit.train.processes import same_for_all, world_size
@@ -98,11 +99,12 @@ class RunTrainer(GuardedTrainer, ResumableTrainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Validation loss and, after it, the task score."""
-        with self.doing("validation loss"):
+        with self.doing("validation loss"), as_loaded(self.model):
             output = super().evaluation_loop(*args, **kwargs)
         if self.task_score is not None:
             self.model.eval()
-            with self.doing("answers to validation prompts"), torch.no_grad():
+            answering = self.doing("answers to validation prompts")
+            with answering, as_loaded(self.model), torch.no_grad():
                 score = float(self.task_score(self.model, self.processing_class))
             output.metrics["eval_task_score"] = score
         output.metrics.update(same_for_all(lambda: output.metrics))  # by them all stop, or none

@@ -15,7 +15,7 @@ from transformers import (
 
 import tests.varlen_on_cpu  # noqa: F401
 from kit.models.varlen import VARLEN, attention, borders, register
-from kit.train.kernels import compile_layers, uncompiled
+from kit.train.kernels import as_loaded, compile_layers
 from kit.train.packed import packed_row
 
 SHAPE = {
@@ -95,7 +95,8 @@ def test_a_packed_row_without_borders_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("asked", "named"), [({"dropout": 0.1}, "dropout"), ({"softcap": 30.0}, "softcap"), ({"s_aux": 1}, "s_aux")]
+    ("asked", "named"),
+    [({"dropout": 0.1}, "dropout"), ({"softcap": 30.0}, "softcap"), ({"s_aux": 1}, "s_aux")],
 )
 def test_what_the_kernels_do_not_have_is_refused(asked, named):
     states = torch.zeros(1, 2, 5, 8, dtype=torch.bfloat16)
@@ -121,7 +122,7 @@ def test_one_compilation_serves_all_layers_and_lengths(monkeypatch):
     assert all(map(torch.equal, [loss_and_gradients(varlen, one) for one in rows], wanted))
     assert 1 <= len(graphs) <= 2, "at most again where the first length turns out to be no constant"
     before = len(graphs)
-    with uncompiled():
+    with as_loaded(varlen):
         loss_and_gradients(varlen, rows[0])
     assert len(graphs) == before
 
