@@ -70,7 +70,7 @@ def settings(work: Path, method: str, who: str, way: str, facts: dict[str, Any])
 def the_kit(turns: Turns, work: Path, method: str, way: str, facts: dict[str, Any]) -> None:
     """`casekit train`'s own function, with all that it writes and watches."""
     import kit.train.setup  # noqa: F401
-    from kit.train.stages import train
+    from kit.train import stages
 
     turns.imported()
     count_work(turns)
