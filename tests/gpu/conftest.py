@@ -116,16 +116,22 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 
 
 @pytest.fixture(autouse=True)
-def loss_of_a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a CPU the trainer takes another way to the loss; a rehearsal takes that of a GPU.
+def as_on_a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU the trainer goes other ways to the loss and to packed rows; a rehearsal goes those of a GPU.
 
     Not where runs are held against those of other processes, which know nothing of this.
     """
-    if REHEARSAL and request.module.__name__ != "test_gpu_resume":
-        from kit.train.trainer import CausalTrainer
+    if not REHEARSAL or request.module.__name__ == "test_gpu_resume":
+        return
+    import tests.varlen_on_cpu  # noqa: F401
+    from kit.models.varlen import VARLEN, register
+    from kit.train.trainer import CausalTrainer
 
-        never = property(lambda trainer: False, lambda trainer, value: None)
-        monkeypatch.setattr(CausalTrainer, "own_loss", never, raising=False)
+    register()
+    never = property(lambda trainer: False, lambda trainer, value: None)
+    monkeypatch.setattr(CausalTrainer, "own_loss", never, raising=False)
+    packs = "kit.train.packed.attention_for"
+    monkeypatch.setattr(packs, lambda config: VARLEN if config.train.packing else None)
 
 
 @pytest.fixture
