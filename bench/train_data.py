@@ -14,7 +14,9 @@ WORDS = 3000
 RANK = 16
 
 
-def make_world(work: Path, shape: str, rows: int, limit: int, batch: int) -> dict[str, Any]:
+def make_world(
+    work: Path, shape: str, rows: int, limit: int, batch: int, device: str = "cpu"
+) -> dict[str, Any]:
     """Write base model, prepared data and tokens into `work`, and what all contestants must share.
 
     Args:
@@ -24,8 +26,8 @@ def make_world(work: Path, shape: str, rows: int, limit: int, batch: int) -> dic
         `facts.json`, as `write_facts`.
     """
     make_data(work, shape, rows, limit)
-    make_weights(work / "base", shape)
-    return write_facts(work, shape, rows, limit, batch)
+    make_weights(work / "base", shape, device)
+    return write_facts(work, shape, rows, limit, batch, device=device)
 
 
 def make_data(folder: Path, shape: str, rows: int, limit: int) -> None:

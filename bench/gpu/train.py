@@ -21,6 +21,7 @@ those are trained) by seconds and the device's dense bfloat16 peak. What does no
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import threading
@@ -57,10 +58,7 @@ def main() -> None:
     name = torch.cuda.get_device_name() if given.device == "cuda" else "cpu"
     print(f"{given.shape} on {name}, torch {torch.__version__}, longest {given.limit}, {given.turns} turns")
     with world(given) as work, ThreadPoolExecutor(1) as counting:
-        facts = write_facts(
-            work, given.shape, given.rows, given.limit, given.batch, given.per_pass, given.device,
-            given.checkpointing,
-        )  # fmt: skip
+        facts = json.loads((work / "facts.json").read_text(encoding="utf-8"))
         wanted = [(method, who, way) for method in given.methods for who, way in given.only or all_of(given)]
         race = Race(given, work, wanted)
         try:
@@ -114,18 +112,22 @@ def arguments() -> argparse.Namespace:
 def world(given: argparse.Namespace) -> Iterator[Path]:
     """A folder of this race with what contestants train on in it; weights are linked to, and may be missing.
 
-    Weights of a shape, and tokens of as many rows and as long ones, are made once where `--work` keeps them.
+    Weights of a shape, and tokens of as many rows and as long ones, are made once where `--work` keeps them:
+    in `casekit-bench/SHAPE/ROWS-rows-of-LIMIT`, with the facts of the last race.
     """
     with tempfile.TemporaryDirectory(prefix="casekit-bench-") as passing:
         kept = (given.work.resolve() if given.work else Path(passing)) / "casekit-bench" / given.shape
         data = kept / f"{given.rows}-rows-of-{given.limit}"
         if not (data / "tokens.json").is_file():
             make_data(data, given.shape, given.rows, given.limit)
+            (data / "base").symlink_to(kept / "base")
+        sizes = (given.rows, given.limit, given.batch, given.per_pass)
+        write_facts(data, given.shape, *sizes, given.device, given.checkpointing)
         with tempfile.TemporaryDirectory(prefix="race-", dir=kept) as folder:
             work = Path(folder)
-            (work / "base").symlink_to(kept / "base")
-            for name in ("prepared", "tokens.json"):
-                (work / name).symlink_to(data / name)
+            for name in ("base", "prepared", "tokens.json"):
+                (work / name).symlink_to((data / name).resolve())
+            shutil.copy(data / "facts.json", work)
             yield work
 
 

@@ -119,17 +119,21 @@ def test_weights_and_tokens_are_kept_for_the_next_race(
     def make_data(folder: Path, shape: str, rows: int, limit: int) -> None:
         made.append(f"{shape} {rows} {limit}")
         (folder / "prepared").mkdir(parents=True)
-        (folder / "tokens.json").write_text("[]", encoding="utf-8")
+        (folder / "tokens.json").write_text(json.dumps([{"input_ids": [1, 2]}] * rows), encoding="utf-8")
 
     inside = gpu["world"].__wrapped__.__globals__
     monkeypatch.setitem(inside, "make_data", make_data)
     for rows in (8, 8, 16):
-        given = argparse.Namespace(work=tmp_path, shape="toy", rows=rows, limit=96)
+        given = argparse.Namespace(
+            work=tmp_path, shape="toy", rows=rows, limit=96, batch=4, per_pass=2, device="cuda",
+            checkpointing=False,
+        )  # fmt: skip
         with gpu["world"](given) as work:
-            assert (work / "tokens.json").read_text(encoding="utf-8") == "[]"
-            kept = (work / "base").resolve()
+            assert len(json.loads((work / "tokens.json").read_text(encoding="utf-8"))) == rows
+            facts = json.loads((work / "facts.json").read_text(encoding="utf-8"))
+            assert (facts["rows"], facts["tokens"], facts["packed_per_pass"]) == (rows, 2 * rows, 1)
+            assert (work / "base").resolve() == (tmp_path / "casekit-bench" / "toy" / "base").resolve()
         assert not work.exists()
-        assert kept == (tmp_path / "casekit-bench" / "toy" / "base").resolve()
     assert made == ["toy 8 96", "toy 16 96"]
 
 
