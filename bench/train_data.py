@@ -87,8 +87,8 @@ def write_facts(
     """`facts.json`: sizes, the rate, real tokens of an epoch and how many packed rows make a step.
 
     Args:
-        per_pass: rows of `limit` tokens, and short ones, that go through the network together. On a CPU a
-            packed row goes alone: there several at once gain nothing.
+        per_pass: rows of `limit` tokens, and short ones, that go through the network together; 8 where others
+            train by their defaults. On a CPU a packed row goes alone: there several at once gain nothing.
     """
     from kit.data.pack import pack
 
@@ -102,6 +102,7 @@ def write_facts(
         "limit": limit,
         "batch": batch,
         "per_pass": per_pass,
+        "default_per_pass": min(8, batch),
         "packed_per_pass": 1 if device == "cpu" else min(per_pass, rows_a_step),
         "rows_a_step": rows_a_step,
         "lengths": lengths,

@@ -47,7 +47,7 @@ def settings(work: Path, method: str, way: str, facts: dict[str, Any]) -> dict[s
     folder = work / f"llamafactory-{method}-{way}"
     way, *kernels = way.split("+")
     tokens = save_tokens(work, folder / "tokens", way, facts)
-    batch = facts["packed_per_pass"] if way == "packed" else facts["per_pass"]
+    batch = facts["packed_per_pass"] if way == "packed" else facts["default_per_pass"]
     steps = facts["rows_a_step"] if way == "packed" else facts["batch"]
     shared = {
         "model_name_or_path": str(work / "base"),

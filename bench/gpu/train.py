@@ -4,15 +4,15 @@
     python bench/gpu/train.py --shape toy --device cpu      # the same lines on a laptop: that they run
 
 Random weights of the shapes in `bench/shapes.py`; nothing is downloaded. Dialogues of mixed lengths,
-`--batch` to a step, `--limit` tokens at most, `--per-pass` rows through the network together. Contestants are
-processes of their own that have the device one after the other, for an epoch that does not count and
-`--turns` that do; libraries of the next few are loaded meanwhile, their models are not. Seconds are the
-wall's with all kernels done, memory is the most that torch's allocator reserved (on a CPU: the processor's
-seconds, the process's memory). `defaults` of TRL and LLaMA-Factory pad and checkpoint, `packed` is their
-quickest setting without a kernel of its own. `bare` is what nobody can do with less. With `--kernels` the
-bare loop also runs packed rows by every attention that is installed, with Liger and with torch.compile, and
-LLaMA-Factory with Liger: a kernel becomes a default of the kit only where this table says so.
-`--checkpointing` recomputes activations, for the kit and the bare loop.
+`--batch` to a step, `--limit` tokens at most, `--per-pass` rows through the network together (8 by others'
+defaults). Contestants are processes of their own that have the device one after the other, for an epoch that
+does not count and `--turns` that do; libraries of the next few are loaded meanwhile, their models are not.
+Seconds are the wall's with all kernels done, memory is the most that torch's allocator reserved (on a CPU:
+the processor's seconds, the process's memory). `defaults` of TRL and LLaMA-Factory pad and checkpoint,
+`packed` is their quickest setting without a kernel of its own. `bare` is what nobody can do with less. With
+`--kernels` the bare loop also runs packed rows by every attention that is installed, with Liger and with
+torch.compile, and LLaMA-Factory with Liger: a kernel becomes a default of the kit only where this table says
+so. `--checkpointing` recomputes activations, for the kit and the bare loop.
 
 MFU is FLOP of forward and backward over real tokens (no padding, nothing recomputed; adapters' where only
 those are trained) by seconds and the device's dense bfloat16 peak. What does not fit, or takes longer than

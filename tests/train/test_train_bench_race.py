@@ -142,8 +142,8 @@ def test_llamafactory_is_told_of_the_gpu(monkeypatch: pytest.MonkeyPatch, tmp_pa
     factory = importlib.import_module("train_llamafactory")
     monkeypatch.setattr(factory, "save_tokens", lambda work, folder, way, facts: folder)
     facts = {
-        "limit": 512, "rate": 1e-4, "rank": 8, "alpha": 16, "targets": ["q_proj"], "batch": 32, "per_pass": 8,
-        "packed_per_pass": 2, "rows_a_step": 7,
+        "limit": 512, "rate": 1e-4, "rank": 8, "alpha": 16, "targets": ["q_proj"], "batch": 32,
+        "default_per_pass": 8, "packed_per_pass": 2, "rows_a_step": 7,
     }  # fmt: skip
     on = {
         device: factory.settings(tmp_path, "lora", "packed+liger", facts | {"device": device})
