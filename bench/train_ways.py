@@ -85,7 +85,7 @@ def bare_loop(turns: Turns, work: Path, method: str, way: str, facts: dict[str, 
     kit's, and grouped and packed the batches too, so what the kit takes besides is its trainer's.
 
     Kernels are tried out here, before the kit takes them up, or left out to see what they bring:
-    `packed+compile` (layer by layer), `packed+liger`, `packed+casts` (of what enters LoRA), or an attention
+    `packed+compile` (layer by layer), `packed+liger`, `packed+unfused` (LoRA by PEFT), or an attention
     as transformers calls it, `packed+sdpa`.
     """
     import torch
@@ -149,10 +149,10 @@ def loss_of(model: Any, row: dict[str, Any], labels: int, mixed: Any) -> Any:
 
 def with_kernels(model: Any, kernels: list[str], mixed: Any) -> Any:
     """The model with other kernels than it was loaded with."""
-    from kit.train.kernels import compile_layers, spare_casts
+    from kit.train.kernels import compile_layers, fuse_lora
 
-    if mixed is not None and "casts" not in kernels:
-        spare_casts(model)
+    if mixed is not None and "unfused" not in kernels:
+        fuse_lora(model)
     for name in kernels:
         if name == "liger":
             from liger_kernel.transformers import _apply_liger_kernel_to_instance
@@ -162,7 +162,7 @@ def with_kernels(model: Any, kernels: list[str], mixed: Any) -> Any:
             _apply_liger_kernel_to_instance(model=base, **own_head)
         elif name == "compile":
             compile_layers(model)
-        elif name not in ("bfloat16", "casts"):  # which are no kernels
+        elif name not in ("bfloat16", "unfused"):  # which are no kernels
             model.set_attn_implementation(name)
     return model
 

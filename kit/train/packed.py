@@ -39,17 +39,20 @@ def pack_batch(
     """The samples of a padded batch in packed rows, longest row first. Together they hold no padding.
 
     Args:
-        batch: `input_ids`, `labels` and `attention_mask`, each (samples, tokens).
+        batch: `input_ids`, `labels` and `attention_mask`, each (samples, tokens), padded on one side.
         capacity: most tokens of a row.
         with_borders: as of `packed_row`.
 
     Returns:
         For each row what the model is given; see `packed_row`.
     """
-    masks = batch["attention_mask"].bool()
+    mask = batch["attention_mask"].bool()
+    # A device is asked once, not once a sample.
+    counted = torch.stack((mask.sum(1), mask[:, 0]), dim=1).tolist()
+    parts = [slice(length) if padded_after else slice(-length, None) for length, padded_after in counted]
     samples = [
-        (ids[mask], labels[mask])
-        for ids, labels, mask in zip(batch["input_ids"], batch["labels"], masks, strict=True)
+        (ids[part], labels[part])
+        for ids, labels, part in zip(batch["input_ids"], batch["labels"], parts, strict=True)
     ]
     rows = pack([len(ids) for ids, _ in samples], capacity)
     return [packed_row([samples[index] for index in row], with_borders) for row in rows]

@@ -17,7 +17,7 @@ from kit.models.loading import device, is_adapter
 from kit.train.adapters import loraplus_optimizer, save_weights
 from kit.train.chain import restore_adapter
 from kit.train.golden import Golden, best_so_far, golden_name
-from kit.train.kernels import compile_layers, spare_casts
+from kit.train.kernels import compile_layers, fuse_lora
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
 from kit.train.packed import row_tokens
@@ -230,10 +230,10 @@ def widen_adapter(model: Any) -> None:
 def speed_up(trainer: RunTrainer, config: Config) -> None:
     """What makes passes quicker with the model as it is now; see `kit.train.kernels`.
 
-    Other stages run the model outside autocast as well, where casts are needed.
+    Other stages run the model outside autocast as well, for which LoRA is left as it is.
     """
     if trainer.autocast is not None and isinstance(trainer, CausalTrainer):
-        spare_casts(trainer.model)
+        fuse_lora(trainer.model)
     if config.train.torch_compile:
         compile_layers(trainer.model)
 
