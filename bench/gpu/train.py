@@ -59,7 +59,12 @@ def main() -> None:
     print(f"{given.shape} on {name}, torch {torch.__version__}, longest {given.limit}, {given.turns} turns")
     with world(given) as work, ThreadPoolExecutor(1) as counting:
         facts = json.loads((work / "facts.json").read_text(encoding="utf-8"))
-        wanted = [(method, who, way) for method in given.methods for who, way in given.only or all_of(given)]
+        wanted = [
+            (method, who, way)
+            for method in given.methods
+            for alone, who, way in given.only or all_of(given)
+            if alone in (None, method)
+        ]
         race = Race(given, work, wanted)
         try:
             if not (work / "base" / "config.json").is_file():
@@ -93,7 +98,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--per-pass", type=int, default=8, help="rows through the network together")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--kernels", action="store_true")
-    parser.add_argument("--only", nargs="+", type=named, metavar="WHO-WAY", help="such as kit-packed")
+    parser.add_argument(
+        "--only", nargs="+", type=of_method, metavar="WHO-WAY", help="such as kit-packed, or lora:kit-packed"
+    )
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--llamafactory-python", type=Path, help="of an environment with LLaMA-Factory")
     parser.add_argument("--limit-seconds", type=float, help="for a contestant, from where it may load")
@@ -102,7 +109,7 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no GPU; `--shape toy --device cpu` runs the same lines without one")
-    if any(who == "llamafactory" for who, _ in given.only or []) and not given.llamafactory_python:
+    if any(who == "llamafactory" for _, who, _ in given.only or []) and not given.llamafactory_python:
         parser.error("llamafactory needs --llamafactory-python, of an environment that has it")
     given.batch = min(given.batch, given.rows)
     return given
@@ -131,15 +138,22 @@ def world(given: argparse.Namespace) -> Iterator[Path]:
             yield work
 
 
-def all_of(given: argparse.Namespace) -> list[tuple[str, str]]:
+def of_method(text: str) -> tuple[str | None, str, str]:
+    """`METHOD:WHO-WAY` as an argument says it; without the method it is for all."""
+    method, _, one = text.rpartition(":")
+    return (method or None, *named(one))
+
+
+def all_of(given: argparse.Namespace) -> list[tuple[str | None, str, str]]:
     """Who runs where nobody was named, and how."""
     kernels = ["eager", "compile", *(name for name, package in OPTIONAL.items() if find_spec(package))]
     factory = [*FACTORY, *([("llamafactory", "packed+liger")] if given.kernels else [])]
-    return [
+    everybody = [
         *WAYS,
         *(("bare", f"packed+{name}") for name in kernels if given.kernels),
         *(factory if given.llamafactory_python else []),
     ]
+    return [(None, who, way) for who, way in everybody]
 
 
 OPTIONAL = {
