@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,12 +28,18 @@ class AnyMemory(Protocol):
     def limit(self, size: float) -> None:
         """Let there be so many bytes from here on."""
 
+    def use_up(self) -> None:
+        """Let there be none at all."""
+
     def lift(self) -> None:
         """Let there be all of it again."""
 
 
 class CudaMemory:
     """The GPU's."""
+
+    def __init__(self) -> None:
+        self.taken: list[torch.Tensor] = []
 
     def peak(self, work: Callable[[], object]) -> Peak:
         _collect()
@@ -45,7 +52,16 @@ class CudaMemory:
         whole = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(size / whole, 0)
 
+    def use_up(self) -> None:
+        self.limit(0)
+        # Torch gives out again what it has: room beside the tensors of tests before, in pieces of any size.
+        for size in (2**21, 2**20, 2**16, 2**9):
+            with suppress(torch.OutOfMemoryError):
+                while True:
+                    self.taken.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
+
     def lift(self) -> None:
+        self.taken.clear()
         torch.cuda.set_per_process_memory_fraction(1.0, 0)
         _collect()
 
@@ -77,6 +93,9 @@ class PretendedMemory:
 
     def limit(self, size: float) -> None:
         self.size = size
+
+    def use_up(self) -> None:
+        self.limit(0)
 
     def lift(self) -> None:
         self.size = float("inf")

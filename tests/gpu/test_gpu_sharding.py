@@ -20,9 +20,9 @@ def test_fsdp_over_one_gpu_trains_as_without_it(sharded, measured):
     """In a process of its own, with nccl; past the settings, which refuse it."""
     assert sharded.returncode == 0, sharded.stdout[-4000:]
     found = json.loads([line for line in sharded.stdout.splitlines() if line.startswith("{")][-1])
-    for method in ("full", "lora"):
+    for method, what in (("full", "full in float32"), ("lora", "lora, packed, as the GPU computes")):
         assert found[f"{method}-fsdp"] == pytest.approx(found[f"{method}-none"], abs=2e-3)
-        measured(f"{method}, fsdp over one GPU: losses {found[f'{method}-fsdp']}")
+        measured(f"{what}, fsdp over one GPU: losses {found[f'{method}-fsdp']}")
     if isinstance(found["full-zero2"], str):
         assert "not installed" in found["full-zero2"], found["full-zero2"]
     else:

@@ -4,8 +4,9 @@ The file holds a list of `{"name", "prepared", "config"}`; the run of each goes 
 `holds` the model of the second process refuses passes, as a GPU would that has no more memory: those of more
 `rows` or `tokens`, or the one with that `number`. With `stop` somebody presses Ctrl-C at that validation, and
 with `resume` the run goes on then. With `again` a copy is cut off after that step, and goes on in
-`<folder>/<name>-again`. With `breaks` the gradient becomes no number at that step. What a run ends with
-otherwise is left beside it.
+`<folder>/<name>-again`. With `breaks` the gradient becomes no number at that step. With `gpu_loss`, and
+where the model is shared out, it learns by the loss that GPUs take. What a run ends with otherwise is left
+beside it.
 """
 
 import json
@@ -54,21 +55,40 @@ def without_compiler() -> None:
 
 
 def watch_mode() -> None:
-    """Hold every pass of the trainer's own loss to the mode that it asks for, after a validation too."""
+    """Hold every pass of the model's own loss and of TRL's to the mode that it asks for, after a validation
+    too."""
     from transformers import Trainer
+    from trl import SFTTrainer
 
-    original = Trainer.compute_loss
+    def watched(original: Callable[..., Any]) -> Callable[..., Any]:
+        def compute_loss(
+            self: Any, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            inner = getattr(model, "module", model)
+            wanted = num_items_in_batch is not None
+            off = [name for name, part in inner.named_modules() if part.training != wanted]
+            assert not off, (self.state.global_step, off)
+            return original(self, model, inputs, return_outputs, num_items_in_batch)
 
-    def compute_loss(
-        self: Any, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        inner = getattr(model, "module", model)
-        wanted = num_items_in_batch is not None
-        off = [name for name, part in inner.named_modules() if part.training != wanted]
-        assert not off, (self.state.global_step, off)
-        return original(self, model, inputs, return_outputs, num_items_in_batch)
+        return compute_loss
 
-    Trainer.compute_loss = compute_loss
+    for trainer in (Trainer, SFTTrainer):
+        trainer.compute_loss = watched(trainer.compute_loss)
+
+
+def loss_of_a_gpu(wanted: bool) -> None:
+    """Have the model learn by the loss that GPUs take, or by its own again, as CPUs do.
+
+    A GPU's is TRL's, which reads the weights of the model's head and does not run it. What shares a model
+    out has to bear that: FSDP2 gathers the head together with other parts, and in torch 2.11 it waits for
+    all of them to run before it gathers them again.
+    """
+    from kit.train.trainer import CausalTrainer
+
+    if wanted:
+        CausalTrainer.own_loss = property(lambda trainer: False, lambda trainer, value: None)
+    elif "own_loss" in vars(CausalTrainer):
+        del CausalTrainer.own_loss
 
 
 def hold_in_second(holds: dict[str, int]) -> Callable[[], None]:
@@ -156,6 +176,7 @@ def main() -> None:
     for run in runs:
         os.environ.pop("ACCELERATE_USE_FSDP", None)  # left by a run before, which was shared out so
         config, folder = Config.model_validate(run["config"]), Path(sys.argv[2]) / run["name"]
+        loss_of_a_gpu(run.get("gpu_loss", config.hardware.sharding != "none"))
         restore = hold_in_second(run.get("holds", {}))
         unmoved = break_gradient(run["breaks"], passes=2) if "breaks" in run else None
         rewards = [FIRST_HALF] if config.train.stage == "grpo" else []

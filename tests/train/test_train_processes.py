@@ -36,7 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
     "full": {},
     "lora": {"method": "lora"},
     "qlora": {"method": "qlora"},
-    "packed": {"packing": True, "method": "lora"},
+    "packed": {"packing": True, "method": "lora", "gpu_loss": True},
     "checkpointed": {"gradient_checkpointing": True, "method": "lora"},
     "dpo": {"stage": "dpo", "method": "lora", "logging_steps": 4, "stop": 99},
     "dpo-full": {"stage": "dpo"},
@@ -79,7 +79,8 @@ ZERO: dict[str, dict[str, Any]] = {
 INSTALLED = find_spec("deepspeed") is not None
 under_zero = pytest.mark.skipif(not INSTALLED, reason="DeepSpeed is not installed (extra `deepspeed`)")
 HALF = lambda model, tokenizer: 0.5  # noqa: E731
-OF_THE_CASE = ("method", "sharding", "holds", "stop", "resume", "max_length")
+OF_THE_DRIVER = ("holds", "stop", "resume", "gpu_loss")
+OF_THE_CASE = ("method", "sharding", "max_length", *OF_THE_DRIVER)
 
 
 def settings_of(base: Path, case: dict[str, Any], processes: int) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def in_two(base: Path, data: dict[str, Path], tmp_path_factory: pytest.TempPathF
             "name": name,
             "prepared": str(data[case.get("stage", "sft")]),
             "config": settings_of(base, case, processes=2),
-            **{key: case[key] for key in ("holds", "stop", "resume") if key in case},
+            **{key: case[key] for key in OF_THE_DRIVER if key in case},
         }
         for name, case in cases.items()
     ]
