@@ -190,9 +190,14 @@ def test_values_in_brackets_are_no_markup(casekit: Run, project: Path) -> None:
     ("words", "status", "said"),
     [
         (["train", "seed=3"], None, "no run had begun: the same command begins again"),
-        (["train", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
+        (["train", "seed=3"], "interrupted", "`casekit train --resume {p}` continues it"),
         (["train", "--resume", "seed=3"], None, "`casekit train --resume seed=3 {p}` continues it"),
-        (["run", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
+        (["run", "seed=3"], "interrupted", "`casekit train --resume {p}` continues it"),
+        (
+            ["train", "--processes", "2", "hardware.machine_rank=1"],
+            "interrupted",
+            "`casekit train --resume hardware.machine_rank=1 {p}` continues it",
+        ),
         (["run"], "finished", "done: `casekit evaluate --run 99990101-000000-sft-lora {p}` goes on"),
         (
             ["train", "--processes", "2", "hardware.num_threads=1"],
@@ -225,7 +230,8 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on_where_there_is_something_to(
         raise KeyboardInterrupt
 
     make_run(project, "20260101-000000-sft-lora", "interrupted")  # an older one is not meant
-    monkeypatch.setattr("kit.config.load_config", interrupt)
+    for met in ("kit.config.load_config", "kit.train.chain.to_resume"):
+        monkeypatch.setattr(met, interrupt)
     code, _, err = casekit(*words, "--project", str(project))
     assert code == 130
     told = said.format(p=f"--project {project}")

@@ -18,7 +18,7 @@ from kit.train.resume import check_resumable, differences, told
 from kit.train.runs import find_run, latest_run, latest_unfinished_run
 from kit.train.stages import train
 
-RESTORE = "restore these (repeat the words of the command line), or start a new run"
+RESTORE = "restore these (a run goes on with the words it began with), or start a new run"
 
 
 class InterruptAt:
