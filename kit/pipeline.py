@@ -8,9 +8,10 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kit.as_trained import as_trained, prepared_of
+from kit.base import ensure_base, tokenizer
 from kit.config import Config, LoadedConfig, load_config
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.files import write_text
@@ -30,28 +31,16 @@ if TYPE_CHECKING:
     from kit.train.golden import GivesUp
 
 
-def tokenizer(config: Config) -> Any:
-    """The base model's tokenizer; builds tiny first where it is asked for and not yet cached."""
-    from kit.models.loading import load_tokenizer
-
-    ensure_base(config)
-    return load_tokenizer(config.model)
-
-
-@terminated_in_order()
-def ensure_base(config: Config) -> None:
-    """Make sure the base model can be loaded: only tiny has to be made, once a machine."""
-    if config.model.name == "tiny":
-        from kit.train.tiny import build_tiny
-
-        build_tiny()
-
-
 def prepare(loaded: LoadedConfig) -> Path:
-    """Read, check, clean and split the data; the prepared folder."""
+    """Read, check, clean and split the data; the prepared folder.
+
+    Then tiny is built, where it is the base and not there: processes that a launcher started do not build it.
+    """
     from kit.data.prepare import prepare as prepare_data
 
-    return prepare_data(loaded.config, loaded.root, load_hooks(loaded.root), tokenizer(loaded.config))
+    folder = prepare_data(loaded.config, loaded.root, load_hooks(loaded.root), tokenizer(loaded.config))
+    ensure_base(loaded.config)
+    return folder
 
 
 def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> "CheckResult":
@@ -168,6 +157,7 @@ def _train_stage(
     from kit.train.stages import train as train_model
 
     config, root, hooks = loaded.config, loaded.root, load_hooks(loaded.root)
+    ensure_base(config)
     answers = config.train.stage != "reward"
     task_score = task_scorer(config, root, prepared, hooks) if answers and config.evaluate.metrics else None
     chosen_by = golden_choice(config, root, hooks) if answers else {}
