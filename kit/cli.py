@@ -353,8 +353,11 @@ def chat(
     """Talk to the tuned model."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.early import missing_device
 
     loaded = load_config(project)
+    if problems := missing_device(loaded.config.hardware):
+        raise CasekitError(problems)
     if not base:
         say_which_run(project, run)
     pipeline.chat(loaded, message, run_id=run, base=base)
