@@ -54,12 +54,16 @@ def run_and_words(project: Path, named: str | None, words: Sequence[str]) -> tup
     began with, which are said, and then the ones that are given now.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: there is no such run, or it is named where settings are.
     """
+    from kit.config.errors import ConfigError, Problem
     from kit.train.chain import to_resume
     from kit.train.processes import was_launched
     from kit.train.resume import words_to_go_on
 
+    if names := [word for word in words if "=" not in word]:
+        hint = f"name a run by --run: casekit train --resume --run {names[0]}"
+        raise ConfigError(Problem(f"command line: {names[0]}", "expected key=value", hint))
     run = to_resume(project, named)
     if not was_launched():
         _say_words(run.name, words_to_go_on(run, []))

@@ -59,7 +59,13 @@ class Finding:
 
 def rise(losses: Sequence[float], at: int, window: int = WINDOW) -> float:
     """How far the loss at place `at` lies above the mean of the `window` before it; 0 with fewer before."""
-    return losses[at] - sum(losses[at - window : at]) / window if at >= window else 0.0
+    return _over_mean(losses, at, window) if at >= window else 0.0
+
+
+def _over_mean(losses: Sequence[float], at: int, window: int = WINDOW) -> float:
+    """The same over as many as there are."""
+    before = losses[max(0, at - window) : at]
+    return losses[at] - sum(before) / len(before)
 
 
 def fluctuation(losses: Sequence[float], window: int = WINDOW) -> float:
@@ -76,7 +82,7 @@ def is_spike(losses: Sequence[float], at: int) -> bool:
     Rises are over the mean of the few losses before, so that the fall of the whole curve is no spread.
     """
     height = rise(losses, at)
-    before = [rise(losses, place) for place in range(max(WINDOW, at - SPIKE_WINDOW), at)]
+    before = [_over_mean(losses, place) for place in range(max(1, at - SPIKE_WINDOW), at)]
     if len(before) < SPIKE_LEAST or height <= FLUCTUATION_LIMIT:
         return False
     middle = median(before)

@@ -5,6 +5,8 @@ takes minutes. It is the tokenizer that tiny has when it is built, for it is mad
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from kit.files import new_folder
 from kit.models.tiny import (
     ARCHITECTURE,
@@ -35,6 +37,7 @@ def build_words() -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):  # whoever waits finds it made
         if not folder.is_dir():
+            Console(stderr=True).print("making the tokenizer of tiny, the base model: once a machine")
             build_words_into(folder, corpus(grammar_files(), DIALOGUES, SEED))
     return folder
 

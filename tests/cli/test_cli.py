@@ -257,6 +257,9 @@ def test_a_run_is_named_only_to_resume_it(casekit: Run, project: Path) -> None:
     code, _, err = casekit("train", "--project", str(project), "--run", "2026")
     assert code == 2
     assert "--resume" in err
+    code, _, err = casekit("train", "--project", str(project), "--resume", "2026")
+    assert code == 2
+    assert "2026 expected key=value" in err and "casekit train --resume --run 2026" in err
 
 
 def test_a_misspelt_metric_is_told_before_training(casekit: Run, project: Path) -> None:
