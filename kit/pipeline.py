@@ -178,10 +178,12 @@ def tune(loaded: LoadedConfig, tell: Callable[[str], None], going_on: Path | Non
         going_on: the search that it has to be.
 
     Raises:
-        ConfigError: nothing can be searched (see `check_tunable`), or it is not the search to go on with.
+        ConfigError: nothing can be searched (see `check_tunable`), it is not the search to go on with, or
+            another process is at it.
     """
     from kit.data.prepared import find_prepared
     from kit.train.chain import Link
+    from kit.train.opening import held
     from kit.tune.check import check_tunable
     from kit.tune.folder import remember, search_folder
     from kit.tune.page import write_results
@@ -197,12 +199,14 @@ def tune(loaded: LoadedConfig, tell: Callable[[str], None], going_on: Path | Non
         trial = load_config(root, [*loaded.overrides, *words])
         return _train_stage(trial, prepared, alone, resume, folder, gives_up)
 
-    study = open_study(folder, config.seed)
-    remember(folder, loaded, prepared, hooks)
-    try:
-        search(study, config, folder, run_trial, tell)
-    finally:
-        write_results(folder, study, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder, "is being searched"):  # another would take this one's trial for one that was left
+        study = open_study(folder, config.seed)
+        remember(folder, loaded, prepared, hooks)
+        try:
+            search(study, config, folder, run_trial, tell)
+        finally:
+            write_results(folder, study, config)
     return folder
 
 

@@ -71,6 +71,23 @@ def test_it_searches_within_its_ranges_and_goes_on_where_it_stopped(project):
     assert sorted((folder / "runs").iterdir()) == before, "the budget is spent"
 
 
+def test_two_sessions_are_not_at_one_search_at_once(project):
+    """The second would end the first one's trial as one that was left, and delete its checkpoints."""
+    words, refused = [*SEARCH, "train.weight_decay=0.03"], []
+
+    def meanwhile(line: str) -> None:
+        records = [path for path in project.glob("tuning/*/search.json") if words[-1] in path.read_text()]
+        (folder,) = (path.parent for path in records)
+        before = {path: path.read_bytes() for path in folder.glob("s*")}
+        with pytest.raises(ConfigError, match=r"is being searched by process \d+ on this machine") as caught:
+            pipeline.tune(loaded(project, *words, "tune.trials=9"), lambda line: None)
+        assert before == {path: path.read_bytes() for path in folder.glob("s*")} and len(before) == 2
+        refused.append(caught.value)
+
+    pipeline.tune(loaded(project, *words, "tune.trials=1"), meanwhile)
+    assert len(refused) == 1
+
+
 def test_a_trial_worse_than_most_at_the_same_place_is_given_up(project, monkeypatch):
     """The third trial learns nothing: its rate is a millionth of the others'."""
     words = ["tune.learning_rate=[1e-3, 9e-3]", "tune.objective=eval_loss", "tune.trials=3", *SHORT]
