@@ -32,15 +32,10 @@ if TYPE_CHECKING:
 
 
 def prepare(loaded: LoadedConfig) -> Path:
-    """Read, check, clean and split the data; the prepared folder.
-
-    Then tiny is built, where it is the base and not there: processes that a launcher started do not build it.
-    """
+    """Read, check, clean and split the data; the prepared folder."""
     from kit.data.prepare import prepare as prepare_data
 
-    folder = prepare_data(loaded.config, loaded.root, load_hooks(loaded.root), tokenizer(loaded.config))
-    ensure_base(loaded.config)
-    return folder
+    return prepare_data(loaded.config, loaded.root, load_hooks(loaded.root), tokenizer(loaded.config))
 
 
 def check(loaded: LoadedConfig, files: Sequence[Path] = ()) -> "CheckResult":
