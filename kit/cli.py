@@ -12,7 +12,7 @@ from kit.cli_data import data_app
 from kit.cli_report import reports, review, verify
 from kit.cli_stop import say_how_to_go_on
 from kit.cli_systems import answer, compare
-from kit.cli_train import say_end, say_which_run, tune, watch
+from kit.cli_train import run_and_words, say_end, say_which_run, tune, watch
 from kit.cli_words import HERE, NO_VALUE, Overrides, Root, console, errors, say, tell, warn
 from kit.config.errors import CasekitError, ExitCode, Terminated
 from kit.models.quiet import quiet_imports
@@ -246,7 +246,10 @@ def train(
         int | None, typer.Option(min=1, help="Train in so many processes, one a GPU.", show_default=False)
     ] = None,
 ) -> None:
-    """Tune the model on the prepared data."""
+    """Tune the model on the prepared data.
+
+    `--resume` goes on with the settings that the run began with, its `key=value` words among them.
+    """
     from kit import pipeline
     from kit.config import load_config
     from kit.early import check_early
@@ -255,6 +258,8 @@ def train(
     if run and not resume:
         raise CasekitError(f"--run {run} names a run to resume", "add --resume, or leave --run out")
     words = [*(overrides or []), *([f"hardware.num_processes={processes}"] if processes else [])]
+    if resume:
+        run, words = run_and_words(project, run, words)
     loaded = check_early(load_config(project, words), prepared=True)
     folder = pipeline.resume(loaded, run) if resume else pipeline.train(loaded)
     if not was_launched():
@@ -348,8 +353,11 @@ def chat(
     """Talk to the tuned model."""
     from kit import pipeline
     from kit.config import load_config
+    from kit.early import missing_device
 
     loaded = load_config(project)
+    if problems := missing_device(loaded.config.hardware):
+        raise CasekitError(problems)
     if not base:
         say_which_run(project, run)
     pipeline.chat(loaded, message, run_id=run, base=base)

@@ -45,15 +45,18 @@ def data_check(
 
 @data_app.command("prepare")
 def data_prepare(overrides: Overrides = None, project: Root = HERE) -> None:
-    """Read, check, clean and split the data."""
+    """Read, check, clean and split the data. Then tiny is built, where it is the base and not there yet."""
     from kit import pipeline
+    from kit.base import ensure_base
     from kit.config import load_config
     from kit.data.prepared import load_summary
     from kit.terminal import data_table
 
-    folder = pipeline.prepare(load_config(project, overrides or []))
+    loaded = load_config(project, overrides or [])
+    folder = pipeline.prepare(loaded)
     console.print(data_table(load_summary(folder), "in rejected.jsonl"))
     say("data", folder / "data.html")
+    ensure_base(loaded.config)  # several processes that a launcher starts do not build it
 
 
 @data_app.command("show")

@@ -43,7 +43,9 @@ def say_how_to_go_on(what: str, words: Sequence[str]) -> None:
 
 
 def _of_training(command: str, words: Sequence[str]) -> str:
-    """A run goes on only with the settings it began with, so they are part of the command."""
+    """A run goes on with the words it began with, which it knows itself; those that were given to go on with
+    it are part of the command."""
+    from kit.train.resume import OF_A_MACHINE
     from kit.train.runs import list_runs, load_manifest
 
     found = [(run, load_manifest(run)) for run in list_runs(_project(words))]
@@ -54,7 +56,9 @@ def _of_training(command: str, words: Sequence[str]) -> str:
     if manifest and _is_done(manifest):
         after = shlex.join(["casekit", "evaluate", "--run", run_id, *_without(words, _TRAINING_ALONE)])
         return f"the training is done: `{after}` goes on" + ", then `casekit report`" * (command == "run")
-    again = shlex.join(["casekit", "train", "--resume", *(word for word in words if word != "--resume")])
+    its_own = [word for word in words if word.startswith(OF_A_MACHINE)]
+    given = words if "--resume" in words else [*its_own, *_project_option(words)]
+    again = shlex.join(["casekit", "train", "--resume", *(word for word in given if word != "--resume")])
     return f"`{again}` continues it"
 
 
@@ -80,8 +84,16 @@ def _is_done(manifest: dict[str, Any]) -> bool:
     return bool(manifest["status"] == "finished" and chain["number"] >= len(chain["stages"]))
 
 
+def _project_option(words: Sequence[str]) -> list[str]:
+    """The option that names the project, as it was given."""
+    for at, word in enumerate(words):
+        if word.startswith("--project="):
+            return [word]
+        if word in ("--project", "-p"):
+            return list(words[at : at + 2])
+    return []
+
+
 def _project(words: Sequence[str]) -> Path:
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word.startswith("--project=") or word in ("--project", "-p"):
-            return Path(word.partition("=")[2] or following)
-    return Path()
+    named = _project_option(words)
+    return Path(named[-1].removeprefix("--project=")) if named else Path()

@@ -8,9 +8,10 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kit.as_trained import as_trained, prepared_of
+from kit.base import ensure_base, tokenizer
 from kit.config import Config, LoadedConfig, load_config
 from kit.config.errors import ConfigError, DataError, Problem
 from kit.files import write_text
@@ -28,23 +29,6 @@ if TYPE_CHECKING:
     from kit.terminal_rows import Look
     from kit.train.chain import Link
     from kit.train.golden import GivesUp
-
-
-def tokenizer(config: Config) -> Any:
-    """The base model's tokenizer; builds tiny first where it is asked for and not yet cached."""
-    from kit.models.loading import load_tokenizer
-
-    ensure_base(config)
-    return load_tokenizer(config.model)
-
-
-@terminated_in_order()
-def ensure_base(config: Config) -> None:
-    """Make sure the base model can be loaded: only tiny has to be made, once a machine."""
-    if config.model.name == "tiny":
-        from kit.train.tiny import build_tiny
-
-        build_tiny()
 
 
 def prepare(loaded: LoadedConfig) -> Path:
@@ -155,8 +139,7 @@ def _train_stage(
     runs_in: Path | None = None,
     gives_up: "GivesUp | None" = None,
 ) -> Path:
-    """One stage, its golden checkpoint picked by the case's own metric, of a reward model by its pairs; the
-    run.
+    """One stage, golden being picked by the case's own metric, or a reward model's by its pairs; the run.
 
     Args:
         runs_in: where its folder goes to; None is the project.
@@ -164,63 +147,69 @@ def _train_stage(
     """
     from kit.evaluate.evaluate import task_scorer
     from kit.evaluate.rewards import load_rewards
+    from kit.train.chain import alone_after
     from kit.train.manifest import golden_choice
     from kit.train.stages import train as train_model
 
     config, root, hooks = loaded.config, loaded.root, load_hooks(loaded.root)
+    ensure_base(config)
     answers = config.train.stage != "reward"
     task_score = task_scorer(config, root, prepared, hooks) if answers and config.evaluate.metrics else None
     chosen_by = golden_choice(config, root, hooks) if answers else {}
     into, linked = runs_in or root, link if len(link.stages) > 1 else None
     rewards = load_rewards(config, root, prepared, hooks) if config.train.stage == "grpo" else ()
-    return train_model(
-        config, into, prepared, task_score, resume, chosen_by, loaded.origin, linked, gives_up, rewards
-    )
+    with alone_after(None if resume else link.before):
+        return train_model(
+            config, into, prepared, task_score, resume, chosen_by, loaded, linked, gives_up, rewards
+        )
 
 
 @terminated_in_order()
-def tune(loaded: LoadedConfig, tell: Callable[[str], None]) -> Path:
+def tune(loaded: LoadedConfig, tell: Callable[[str], None], going_on: Path | None = None) -> Path:
     """Search for settings as `tune` says; the folder of the search. Called again, it goes on.
 
     Args:
         tell: is given a line about every trial that ended.
+        going_on: the search that it has to be.
 
     Raises:
-        ConfigError: `train.stages` or several processes are asked for, a rank or batch that is listed cannot
-            be trained, or there are no validation rows to compare by.
+        ConfigError: nothing can be searched (see `check_tunable`), it is not the search to go on with, or
+            another process is at it.
     """
     from kit.data.prepared import find_prepared
     from kit.train.chain import Link
-    from kit.tune.check import check_tunable, search_folder
+    from kit.train.opening import held
+    from kit.tune.check import check_tunable
+    from kit.tune.folder import remember, search_folder
     from kit.tune.page import write_results
     from kit.tune.search import open_study, search
 
     config, root, hooks = loaded.config, loaded.root, load_hooks(loaded.root)
     prepared = find_prepared(config, root, hooks, tokenizer(config))
     check_tunable(loaded, prepared)
-    folder = search_folder(config, root, prepared, hooks)
+    folder = search_folder(loaded, prepared, hooks, going_on)
     alone = Link([config.train.stage], number=0, before=None)
 
     def run_trial(words: list[str], resume: Path | None, gives_up: "GivesUp") -> Path:
         trial = load_config(root, [*loaded.overrides, *words])
         return _train_stage(trial, prepared, alone, resume, folder, gives_up)
 
-    study = open_study(folder, config.seed)
-    try:
-        search(study, config, folder, run_trial, tell)
-    finally:
-        write_results(folder, study, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder, "is being searched"):  # another would take this one's trial for one that was left
+        study = open_study(folder, config.seed)
+        remember(folder, loaded, prepared, hooks)
+        try:
+            search(study, config, folder, run_trial, tell)
+        finally:
+            write_results(folder, study, config)
     return folder
 
 
 def resume(loaded: LoadedConfig, run_id: str | None = None) -> Path:
-    """Continue a run exactly where it stopped, and the stages after it; without a name the newest that did
-    not finish, or whose chain of stages did not.
-    """
-    from kit.config.stages import stage_configs
+    """Continue a run exactly where it stopped, and the stages after it; see `kit.train.chain.to_resume`."""
     from kit.train.chain import go_on
 
-    return train(loaded, *go_on(loaded.root, run_id, stage_configs(loaded.config)))
+    return train(loaded, *go_on(loaded, run_id))
 
 
 def evaluate(

@@ -1,6 +1,7 @@
 """What a person sees in the terminal: tables of data and scores, and the chat."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,7 +223,10 @@ def converse(reply: Callable[[Turns], str], message: str | None, config: Config)
         try:
             text = console.input("[bold]you[/] ").strip()
         except EOFError:
+            console.print()  # the line that the prompt began
             return
+        if not sys.stdin.isatty():  # then nobody's typing stands behind the prompt
+            console.print(Text(visible(text)))
         if not text:
             return
         turns.append({"role": "user", "content": text})

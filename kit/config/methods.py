@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import get_args
 
+from kit.config.errors import Problem
 from kit.config.explain import Finding
 from kit.config.schema_train import Method, MethodConfig
 from kit.config.tree import Tree, section_at
@@ -50,6 +51,17 @@ def check_method(tree: Tree) -> Iterator[Finding]:
                 f"take it out, or set method.name to {_listed(methods, 'or')}",
                 needs_rest=True,
             )
+
+
+def too_wide(method: MethodConfig, hidden_size: int | None) -> list[Problem]:
+    """That bottlenecks are wider than the model, and so are none; nothing where its width is not known."""
+    if method.name != "adapter" or hidden_size is None or method.bottleneck_size <= hidden_size:
+        return []
+    message = (
+        f"is {method.bottleneck_size}, and the model's hidden size is {hidden_size}: a bottleneck is narrower"
+    )
+    hint = f"set it far below that, such as {max(1, hidden_size // 16)}; full training is `method: full`"
+    return [Problem("method.bottleneck_size", message, hint)]
 
 
 def _listed(names: tuple[str, ...], last: str) -> str:

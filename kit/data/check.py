@@ -30,6 +30,7 @@ WHAT = {
     "empty": "dialogues with an empty message",
     "tools": "dialogues that call a function which is none of their tools, or with results of unknown calls",
     "split": "rows whose split column names no split",
+    "flag": "rows whose answerable, red_flag or hand_over is neither yes nor no",
     "template": "dialogues that the chat template cannot express, or that spell its control tokens",
     "too_long": "dialogues over model.max_length that data.over_length does not keep",
     "in_samples": "dialogues over model.max_length, trained in several samples, each answer once",

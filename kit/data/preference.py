@@ -10,6 +10,7 @@ from typing import Any
 from kit.config.errors import DataError, Problem
 from kit.config.explain import shorten
 from kit.config.schema_train import Stage
+from kit.data.flags import flag_of
 from kit.data.formats import CONVERTERS, Record
 from kit.data.rows import Message
 from kit.data.same import normal
@@ -195,15 +196,15 @@ def rejected_answer(value: Any) -> Message:
 
 
 def label_of(value: Any) -> bool:
-    """A label of KTO data: true or false, 1 or 0, or these as text.
+    """A label of KTO data: yes or no, in any spelling of `kit.data.flags`.
 
     Raises:
         ValueError: it is missing or something else.
     """
-    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-    if value is None or str(value).strip() in ("", "nan"):
-        raise ValueError("no label: expected true or false")
-    text = str(value).strip().lower()
-    if text not in known or not isinstance(value, bool | int | float | str):
-        raise ValueError(f"label must be true or false (or 1 or 0), found {shorten(value)}")
-    return known[text]
+    try:
+        label = flag_of(value)
+    except ValueError as error:
+        raise ValueError(f"label: {error}") from error
+    if label is None:
+        raise ValueError("no label: expected yes or no (or true, false, 1, 0)")
+    return label

@@ -15,6 +15,7 @@ from kit.data.boilerplate import sentence_hashes
 from kit.data.check import Findings, check_pair, check_structure
 from kit.data.clean import clean, find_cleaners
 from kit.data.custom import find_checks, passes_custom
+from kit.data.flags import read_flags
 from kit.data.length import fit, measure
 from kit.data.mask import check_personal, names_a_person
 from kit.data.names import Names
@@ -109,6 +110,7 @@ class RowWork:
         rejection = (
             check_personal(row, data, done.findings, self.names)
             or check_pair(row)
+            or read_flags(row, data)
             or assign(row, data.split)
             or self._measured(row, done.findings)
         )

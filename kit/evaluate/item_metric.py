@@ -127,11 +127,6 @@ class CorpusMetric(ItemMetric, ABC):
         return {**result, self.name: figure, "counts": counts}
 
 
-def is_true(value: Any) -> bool:
-    """Whether a flag of a reference is set: true, or the text "true", as CSV has it."""
-    return str(value).strip().casefold() == "true"
-
-
 def read_reference(text: str) -> Reference:
     """A reference's JSON object.
 

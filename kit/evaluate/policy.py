@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kit.config.errors import ConfigError, DataError, Problem
+from kit.config.errors import ConfigError, Problem
 from kit.config.explain import suggest
 from kit.config.yaml_lines import Key, Lines, load_yaml
 from kit.evaluate.advice import standing
+from kit.evaluate.flags import flag
 from kit.evaluate.negation import negated, stated
 from kit.evaluate.text import normalise
 
@@ -102,15 +103,10 @@ class HandOver(BaseModel):
         """Whether a row is a person's: as its `hand_over` says, or else by the fields that `when` names.
 
         Raises:
-            DataError: the row's `hand_over` is neither true nor false.
+            DataError: the row's `hand_over` is neither yes nor no.
         """
-        own = expected.get("hand_over")
-        if given := "" if own is None else _as_text(own).strip():
-            if given not in ("true", "false"):  # a row that a gate looks for would be left out unseen
-                hint = "write true or false, or leave it out"
-                raise DataError(Problem("a row's `hand_over`", f"is {given!r:.80}", hint))
-            return given == "true"
-        return bool(self.when) and _fits(self.when, expected)
+        own = flag(expected, "hand_over")
+        return bool(self.when) and _fits(self.when, expected) if own is None else own
 
     def made_in(self, answer: str) -> bool:
         """Whether an answer sends somebody on, undenied."""

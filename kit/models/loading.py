@@ -19,7 +19,7 @@ from kit.files import sha256_file, sha256_json
 from kit.memory import ran_out
 from kit.models.four_bits import keep_layout
 from kit.models.soft_prompts import count_positions
-from kit.models.tiny import tiny_folder
+from kit.models.tiny import tiny_folder, words_folder
 from kit.models.weights import all_of, check_weights, refuse_pickled
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def model_folder(model: Model) -> Path:
 def _folder(model: Model, wanted: list[str]) -> Path:
     """The folder that holds what is `wanted` of `model`, as file patterns."""
     if model.name == "tiny":
-        folder = tiny_folder()
+        built, words = tiny_folder(), words_folder()
+        folder = words if words.is_dir() and not built.is_dir() and wanted == WORDS else built
         if not folder.is_dir():
             raise ModelError(
                 Problem(

@@ -116,6 +116,12 @@ def tiny_folder() -> Path:
     return home / f"tiny-{tiny_fingerprint()}"
 
 
+def words_folder() -> Path:
+    """Where the tokenizer of this version is kept until tiny itself is built. May not exist yet."""
+    folder = tiny_folder()
+    return folder.with_name(f"{folder.name}-words")
+
+
 def new_tokenizer(texts: Iterable[str], vocabulary: int = ARCHITECTURE["vocab_size"]) -> Any:
     """A byte-level BPE tokenizer trained on `texts`, with tiny's chat template.
 
@@ -154,10 +160,18 @@ def new_tokenizer(texts: Iterable[str], vocabulary: int = ARCHITECTURE["vocab_si
 
 def new_model(tokenizer: Any, seed: int, architecture: dict[str, Any] = ARCHITECTURE) -> Any:
     """A network of tiny's architecture with random weights drawn from `seed`, for `tokenizer`."""
-    from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM, set_seed
+    from transformers import Qwen3ForCausalLM, set_seed
 
     set_seed(seed)
-    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    model = Qwen3ForCausalLM(Qwen3Config(**architecture, **ends))
-    model.generation_config = GenerationConfig(**ends)
+    of_model, of_answers = configurations(tokenizer, architecture)
+    model = Qwen3ForCausalLM(of_model)
+    model.generation_config = of_answers
     return model
+
+
+def configurations(tokenizer: Any, architecture: dict[str, Any] = ARCHITECTURE) -> tuple[Any, Any]:
+    """The configuration of the network and of its answers; both name the tokens that end and pad."""
+    from transformers import GenerationConfig, Qwen3Config
+
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    return Qwen3Config(**architecture, **ends), GenerationConfig(**ends)

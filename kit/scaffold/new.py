@@ -1,5 +1,6 @@
 """`casekit new`: one Copier run that gives a ready project."""
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from typing import Any
 
 import yaml
 from copier import Settings, run_copy
-from jinja2 import Template
+from jinja2 import Environment
 
 from kit.config.errors import ConfigError, Problem
 from kit.scaffold.answers import check_answers
@@ -75,7 +76,9 @@ def _next_steps(root: Path, destination: Path) -> str:
     """The message that Copier itself would show, with the answers it recorded."""
     copier: dict[str, Any] = yaml.safe_load((root / "copier.yml").read_text(encoding="utf-8"))
     recorded = yaml.safe_load((destination / ".copier-answers.yml").read_text(encoding="utf-8"))
-    message = Template(copier["_message_after_copy"])
+    environment = Environment(autoescape=False)  # noqa: S701 (a terminal shows it)
+    environment.filters["quote"] = shlex.quote  # as Copier has it
+    message = environment.from_string(copier["_message_after_copy"])
     return str(message.render({**recorded, "_copier_conf": {"dst_path": destination}}))
 
 

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from kit.config.errors import ConfigError, Problem
-from kit.config.methods import SOFT_PROMPTS
+from kit.config.methods import SOFT_PROMPTS, too_wide
 from kit.config.schema import Config
 from kit.config.schema_train import MethodConfig
 from kit.config.support import is_pissa
@@ -94,7 +94,13 @@ def _ia3(base: Any, method: MethodConfig) -> Any:
 
 
 def _bottleneck(base: Any, method: MethodConfig) -> Any:
-    """Small layers behind those of the base (Houlsby et al. 2019), by a tuner of ours: PEFT brings none."""
+    """Small layers behind those of the base (Houlsby et al. 2019), by a tuner of ours: PEFT brings none.
+
+    Raises:
+        ConfigError: they would be wider than the base.
+    """
+    if problems := too_wide(method, getattr(base.config.get_text_config(), "hidden_size", None)):
+        raise ConfigError(problems)  # of a model that had to be fetched: of others it was said before
     from kit.models.bottleneck import BottleneckConfig, projections, register
 
     register()

@@ -4,17 +4,21 @@ Every stage is a run of its own, whose settings are those of its stage alone. It
 the chain has (`chain`) and from which run it began (`continues`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kit.config.errors import ConfigError, InvalidRunError, Problem
+from kit.config.layers import LoadedConfig
 from kit.config.schema import Config, Model
 from kit.config.yaml_lines import load_yaml
 from kit.models.loading import is_adapter, weights_sha256
 from kit.models.soft_prompts import count_positions
-from kit.train.resume import KEEPS_LESS, SHAPES_THE_RUN, check_same_settings, differences, told
+from kit.train.opening import held
+from kit.train.processes import is_main
+from kit.train.resume import KEEPS_LESS, SHAPES_THE_RUN, check_same_settings, differences, set_at, told
 from kit.train.runs import find_run, latest_unfinished_run, list_runs, load_manifest
 
 
@@ -81,31 +85,62 @@ def check_same_start(run: Path, facts: dict[str, Any]) -> None:
         raise InvalidRunError(Problem(str(run), message, "start the chain anew: `casekit train`"))
 
 
-def go_on(root: Path, run_id: str | None, configs: Sequence[Config]) -> tuple[Link, Path | None]:
+def to_resume(root: Path, run_id: str | None = None) -> Path:
+    """The run that `--resume` is about: the one that is named, else the newest that did not finish, or whose
+    chain of stages did not.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    return find_run(root, run_id) if run_id else _newest_open(root)
+
+
+def go_on(loaded: LoadedConfig, run_id: str | None) -> tuple[Link, Path | None]:
     """Where `--resume` goes on: the place in the chain, and the run to continue, which is None where the
     chain was cut off between two runs.
 
     Args:
-        run_id: the run that is named; else the newest that did not finish, or whose chain did not.
-        configs: the settings of every stage as they are now.
+        loaded: the settings as they are now.
+        run_id: as of `to_resume`.
 
     Raises:
         ConfigError: there is nothing to go on with, or the chain's stages or their settings have changed.
     """
-    run = find_run(root, run_id) if run_id else _newest_open(root)
-    manifest, now = load_manifest(run), [config.train.stage for config in configs]
+    root = loaded.root
+    run = to_resume(root, run_id)
+    manifest, now = load_manifest(run), list(loaded.config.train.names)
     then, number = _place(manifest)
     if then != now and (manifest.get("chain") or len(now) > 1):
         message = f"`train.stages` was {then} when it began and is {now} now"
         raise ConfigError(Problem(str(run), message, "restore it, or start a new chain"))
     if manifest["status"] == "finished" and number + 1 < len(now) and not _follower(root, run):
-        _check_earlier(root, run, configs[: number + 1])
+        _check_earlier(loaded, run, number)
         return Link(now, number + 1, run), None
     before = _before(root, manifest)
     if before is not None:
-        _check_earlier(root, before, configs[:number])
-    check_same_settings(run, configs[number])
+        _check_earlier(loaded, before, number - 1)
+    check_same_settings(run, loaded.of_stage(number))
     return Link(now, number, before), run
+
+
+@contextmanager
+def alone_after(before: Path | None) -> Iterator[None]:
+    """Within the block no other process begins the stage after the run `before`, if there is one.
+
+    Of several training processes the main one sees to it.
+
+    Raises:
+        ConfigError: another process is at it, or has begun that stage meanwhile.
+    """
+    if before is None or not is_main():
+        yield
+        return
+    with held(before, "the stage after it is being trained"):
+        if begun := _follower(before.parent.parent, before):
+            message = f"the stage after it has begun meanwhile: {begun.name}"
+            hint = "`casekit train --resume` goes on with it, should it be left unfinished"
+            raise ConfigError(Problem(str(before), message, hint))
+        yield
 
 
 def _newest_open(root: Path) -> Path:
@@ -133,24 +168,32 @@ def _follower(root: Path, run: Path) -> Path | None:
     return next((other for other in list_runs(root) if _before(root, load_manifest(other)) == run), None)
 
 
-def _check_earlier(root: Path, run: Path | None, configs: Sequence[Config]) -> None:
-    """Refuse a chain of which a stage that is done would be trained otherwise now."""
-    found = []
-    for config in reversed(configs):
+def _check_earlier(loaded: LoadedConfig, run: Path | None, last: int) -> None:
+    """Refuse a chain of which a stage that is done would be trained otherwise now.
+
+    Args:
+        run: of the last stage that is done.
+        last: its number, counted from 0.
+    """
+    root, found = loaded.root, []
+    for number in range(last, -1, -1):
         if run is None:
             break
+        stage = loaded.of_stage(number)
         then, _ = load_yaml(run / "config.yaml")
         found += [
             Problem(
-                run.name, f"`{key}` {told('was', before)} when it was trained and {told('is', after)} now"
+                run.name,
+                f"`{key}` {told('was', before)} when it was trained and {told('is', after)} now"
+                f"{set_at(stage, key)}",
             )
-            for key, before, after in differences(then, config.model_dump(mode="json"), SHAPES_THE_RUN)
+            for key, before, after in differences(then, stage.config.model_dump(mode="json"), SHAPES_THE_RUN)
             if key not in KEEPS_LESS
         ]
         run = _before(root, load_manifest(run))
     if found:
         hint = (
-            "restore these (repeat the words of the command line), or start the chain anew: `casekit train`"
+            "restore these (a chain goes on with the words it began with), or start it anew: `casekit train`"
         )
         raise ConfigError([*found, Problem(str(root / "runs"), "the chain cannot go on as it began", hint)])
 

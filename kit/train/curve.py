@@ -19,7 +19,8 @@ Point = tuple[float, float]
 FLUCTUATION_LIMIT = 0.1
 """The field's rule of thumb: a training loss that rises by more than this is not steady."""
 WINDOW = 5
-"""Logged losses whose mean the next one is compared with."""
+"""Logged losses whose mean the next one is compared with; with fewer before it nothing is called a rise: two
+losses of single steps (`logging_steps: 1`) differ by their rows alone."""
 
 SPIKE = 8.0
 """A spike is a rise so many robust standard deviations above the median of the rises before it. Outliers are
@@ -57,9 +58,14 @@ class Finding:
 
 
 def rise(losses: Sequence[float], at: int, window: int = WINDOW) -> float:
-    """How far the loss at place `at` lies above the mean of the `window` before it; 0 for the first."""
+    """How far the loss at place `at` lies above the mean of the `window` before it; 0 with fewer before."""
+    return _over_mean(losses, at, window) if at >= window else 0.0
+
+
+def _over_mean(losses: Sequence[float], at: int, window: int = WINDOW) -> float:
+    """The same over as many as there are."""
     before = losses[max(0, at - window) : at]
-    return losses[at] - sum(before) / len(before) if before else 0.0
+    return losses[at] - sum(before) / len(before)
 
 
 def fluctuation(losses: Sequence[float], window: int = WINDOW) -> float:
@@ -67,7 +73,7 @@ def fluctuation(losses: Sequence[float], window: int = WINDOW) -> float:
 
     A steep fall is learning, not fluctuation, so only rises count.
     """
-    return max([0.0, *(rise(losses, at, window) for at in range(1, len(losses)))])
+    return max([0.0, *(rise(losses, at, window) for at in range(window, len(losses)))])
 
 
 def is_spike(losses: Sequence[float], at: int) -> bool:
@@ -76,7 +82,7 @@ def is_spike(losses: Sequence[float], at: int) -> bool:
     Rises are over the mean of the few losses before, so that the fall of the whole curve is no spread.
     """
     height = rise(losses, at)
-    before = [rise(losses, place) for place in range(max(1, at - SPIKE_WINDOW), at)]
+    before = [_over_mean(losses, place) for place in range(max(1, at - SPIKE_WINDOW), at)]
     if len(before) < SPIKE_LEAST or height <= FLUCTUATION_LIMIT:
         return False
     middle = median(before)
@@ -151,7 +157,7 @@ class Watch:
         if height <= FLUCTUATION_LIMIT or self.rose or before:
             return []
         self.rose = True
-        return [_fluctuation(step, height, min(at, WINDOW))]
+        return [_fluctuation(step, height)]
 
     def _plateau(self, step: int) -> list[Finding]:
         if len(self.points) % WINDOW:
@@ -168,9 +174,9 @@ class Watch:
         return [_plateau(step, first, height)]
 
 
-def _fluctuation(step: int, height: float, before: int) -> Finding:
+def _fluctuation(step: int, height: float) -> Finding:
     message = (
-        f"the loss rose by {height:.3g} over the mean of the {before} logged before; a steady run stays "
+        f"the loss rose by {height:.3g} over the mean of the {WINDOW} logged before; a steady run stays "
         f"within {FLUCTUATION_LIMIT}"
     )
     advice = "if it goes on, lower `train.learning_rate` or raise `train.global_batch_size`"

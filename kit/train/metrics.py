@@ -8,7 +8,7 @@ from typing import Any
 
 from kit.files import write_text
 from kit.train.checkpoints import forget_checkpoints, read_pending, step_of
-from kit.train.curve import fluctuation
+from kit.train.curve import WINDOW, fluctuation
 from kit.train.processes import is_main
 
 
@@ -64,7 +64,8 @@ def append(run: Path, line: dict[str, Any]) -> None:
 
 
 def loss_summary(lines: list[dict[str, Any]]) -> dict[str, float | None]:
-    """First and last training loss of a run and the largest rise in between, from its metrics.
+    """First and last training loss of a run and the largest rise in between, from its metrics; null where too
+    few losses were logged to tell a rise.
 
     Of grpo it is minus the mean reward: its loss compares answers with each other, and is about 0 whatever
     they are worth. Rewards are of a few drawn answers, so that a rise says nothing.
@@ -75,7 +76,8 @@ def loss_summary(lines: list[dict[str, Any]]) -> dict[str, float | None]:
     losses = [line["loss"] for line in lines if line["kind"] == "train" and line["loss"] is not None]
     if not losses:
         return {"first": None, "last": None, "max_fluctuation": None}
-    return {"first": losses[0], "last": losses[-1], "max_fluctuation": round(fluctuation(losses), 6)}
+    steady = round(fluctuation(losses), 6) if len(losses) > WINDOW else None
+    return {"first": losses[0], "last": losses[-1], "max_fluctuation": steady}
 
 
 def watch_summary(lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -20,9 +20,8 @@ from typing import Any
 from rich.console import Console
 
 from kit.config.errors import ConfigError, Problem
-from kit.config.layers import Origin
+from kit.config.layers import LoadedConfig
 from kit.config.schema import Config
-from kit.config.yaml_lines import Key
 from kit.files import aside, sync, write_json, write_text
 from kit.train.checkpoints import step_of, usable_checkpoint
 from kit.train.manifest import now
@@ -44,7 +43,7 @@ SECONDS_TO_MAKE = 3600
 
 @contextmanager
 def opened(
-    root: Path, resume: Path | None, config: Config, origin: Callable[[Key], Origin] | None, begin: Begin
+    root: Path, resume: Path | None, config: Config, given: LoadedConfig | None, begin: Begin
 ) -> Iterator[tuple[Path, Path | None, Manifest]]:
     """The run, the checkpoint it goes on from, and its manifest with a session added, for this process alone.
 
@@ -58,7 +57,7 @@ def opened(
     """
     with ExitStack() as locks:
         if resume is None:
-            run, manifest = same_for_all(lambda: new_run(root, config, origin, begin))
+            run, manifest = same_for_all(lambda: new_run(root, config, given, begin))
             if is_main():
                 locks.enter_context(held(run))
             yield run, None, manifest
@@ -73,13 +72,12 @@ def opened(
         yield resume, checkpoint, manifest
 
 
-def new_run(
-    root: Path, config: Config, origin: Callable[[Key], Origin] | None, begin: Begin
-) -> tuple[Path, Manifest]:
+def new_run(root: Path, config: Config, given: LoadedConfig | None, begin: Begin) -> tuple[Path, Manifest]:
     """Make `runs/<id>/` with the resolved settings and the manifest in it. Ids are UTC, stage and method.
 
     Args:
-        origin: the layer that each setting came from, to be written beside it.
+        given: has the layer that each setting came from, to be written beside it, and the words of the
+            command line, with which `--resume` goes on.
     """
     runs = root / "runs"
     started = unused_second(runs)
@@ -87,10 +85,10 @@ def new_run(
     sweep(runs)
     made = aside(runs / stem)
     try:
-        write_text(made / "config.yaml", resolved_yaml(config, origin))
+        write_text(made / "config.yaml", resolved_yaml(config, given.origin if given else None))
         for number in range(1, 1000):
             run = runs / (stem if number == 1 else f"{stem}-{number}")
-            manifest = begin(run.name, {}, None)
+            manifest = {**begin(run.name, {}, None), "words": list(given.overrides if given else ())}
             write_json(made / "manifest.json", manifest)
             sync(made)
             if moved(made, run):
@@ -134,8 +132,11 @@ def sweep(runs: Path) -> None:
 
 
 @contextmanager
-def held(run: Path) -> Iterator[None]:
+def held(run: Path, what: str = "is being trained") -> Iterator[None]:
     """Keep other processes from a run, or a search, within the block.
+
+    Args:
+        what: they are told that is done by this one.
 
     Raises:
         ConfigError: one of them works on it; which one.
@@ -146,7 +147,7 @@ def held(run: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise ConfigError(in_use(run)) from None
+        raise ConfigError(in_use(run, what)) from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
@@ -161,7 +162,7 @@ def held(run: Path) -> Iterator[None]:
         lock.release()
 
 
-def in_use(run: Path) -> Problem:
+def in_use(run: Path, what: str) -> Problem:
     """That another process works on a run: which, where, since when, as far as it can be read."""
     who, stop = "another process", "stop it"
     try:
@@ -173,7 +174,7 @@ def in_use(run: Path) -> Problem:
     except (OSError, ValueError, KeyError, TypeError):  # Windows lets nobody read what is locked
         pass
     hint = f"wait until it is done, or {stop} and resume then"
-    return Problem(str(run), f"is being trained by {who}", hint)
+    return Problem(str(run), f"{what} by {who}", hint)
 
 
 def tell(problem: Problem) -> None:

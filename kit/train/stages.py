@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kit.config.errors import DataError, Problem, Terminated
-from kit.config.layers import Origin
+from kit.config.layers import LoadedConfig
 from kit.config.schema import Config
-from kit.config.yaml_lines import Key
 from kit.files import sha256_json
 from kit.memory import keep_freed_memory
 from kit.models.loading import device, load_tokenizer, model_folder, weights_sha256
@@ -52,7 +51,7 @@ def train(
     task_score: TaskScore | None,
     resume: Path | None = None,
     golden_choice: dict[str, Any] | None = None,
-    origin: Callable[[Key], Origin] | None = None,
+    given: LoadedConfig | None = None,
     link: Link | None = None,
     gives_up: "GivesUp | None" = None,
     rewards: Sequence[Reward] = (),
@@ -67,7 +66,8 @@ def train(
             validation loss.
         resume: the folder of an interrupted run, continued exactly where its last checkpoint stands.
         golden_choice: what `task_score` depends on; see `kit.train.manifest.golden_choice`.
-        origin: the layer each setting came from, for the run's `config.yaml`.
+        given: the layer each setting came from, for the run's `config.yaml`, and the words of the command
+            line, for its manifest.
         link: which of several stages it is, and whose golden checkpoint it goes on from; None is alone.
         gives_up: told step, score and loss of each validation; true ends the run.
         rewards: what `grpo` learns from.
@@ -112,7 +112,7 @@ def train(
     with (
         full_disk_told(root / "runs"),
         stoppable(called) as interruption,
-        opened(root, resume, config, origin, begin) as (run, checkpoint, manifest),
+        opened(root, resume, config, given, begin) as (run, checkpoint, manifest),
     ):
         tell_launcher(run)
         with tracked(run, manifest, interruption.console) as trackers, closing(run, manifest):

@@ -6,10 +6,11 @@ same definition, library versions and kind of processor give the same weights.
 """
 
 import random
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
@@ -29,6 +30,7 @@ from kit.models.tiny import (
     tiny_folder,
 )
 from kit.train.processes import world_size
+from kit.train.waiting import wait_for, workplace_of
 
 VALIDATION_ROWS = 64
 WITH_SYSTEM_PROMPT = 0.5
@@ -41,9 +43,9 @@ Messages = list[dict[str, str]]
 
 
 def build_tiny() -> Path:
-    """The cached tiny of this version, built first if it is not there: a minute or two on two cores.
+    """The cached tiny of this version, built first if it is not there: minutes, and it says how many.
 
-    Two processes do not build it twice: the second waits for the first.
+    Two processes do not build it twice: the second waits for the first, and says how far that one is.
 
     Raises:
         ModelError: no recipe's grammar can be found to make the corpus from; or this is one of several
@@ -63,11 +65,10 @@ def build_tiny() -> Path:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        console.print("another process builds tiny, the embedded base model: waiting for it")
-        lock.acquire()
+        wait_for(lock, folder, console)
     try:
         if not folder.is_dir():
-            console.print("building tiny, the embedded base model: once, a minute or two")
+            console.print("building tiny, the embedded base model: once a machine")
             build_into(folder, corpus(grammar_files(), DIALOGUES, SEED), TRAINING, SEED)
     except (KeyboardInterrupt, Terminated):
         console.print("tiny is not built: the next command that needs it begins anew")
@@ -151,8 +152,7 @@ def build_into(
     quiet_libraries()
     shape = architecture or ARCHITECTURE
     tokenizer = new_tokenizer((turn["content"] for row in dialogues for turn in row), shape["vocab_size"])
-    with TemporaryDirectory(prefix="casekit-tiny-") as name, new_folder(folder) as made:
-        workplace = Path(name)
+    with _workplace(folder) as workplace, new_folder(folder) as made:
         base = workplace / "random"
         model = new_model(tokenizer, seed, shape)
         start_copying(model, seed)
@@ -178,6 +178,18 @@ def build_into(
             if path.name != "golden.json":
                 path.rename(made / path.name)
         write_json(made / "tiny.json", {"dialogues": len(dialogues), "seed": seed, "kit": "casekit"})
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """An empty folder to build in, which is gone after the block; one that a killed build left, too."""
+    workplace = workplace_of(folder)
+    shutil.rmtree(workplace, ignore_errors=True)
+    workplace.mkdir(parents=True)
+    try:
+        yield workplace
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
 
 
 def _prepared(folder: Path, dialogues: list[Messages]) -> Path:

@@ -1,4 +1,4 @@
-"""What can be searched, and where a search lies."""
+"""What can be searched."""
 
 from itertools import product
 from pathlib import Path
@@ -6,10 +6,6 @@ from pathlib import Path
 from kit.config.errors import ConfigError, Problem
 from kit.config.layers import LoadedConfig, load_config
 from kit.config.methods import USED_BY
-from kit.config.schema import Config
-from kit.files import sha256_json
-from kit.hooks import Hooks
-from kit.train.manifest import golden_choice
 from kit.tune.search import words_of
 
 ADAPTED = USED_BY["rank"]
@@ -54,18 +50,3 @@ def refused_trials(loaded: LoadedConfig) -> list[Problem]:
                 message = f"a trial by {' '.join(words)} is refused: {problem.message}"
                 found.setdefault(problem.message, Problem("tune", message, problem.hint))
     return list(found.values())
-
-
-def search_folder(config: Config, root: Path, prepared: Path, hooks: Hooks) -> Path:
-    """`tuning/<id>`: the same search, whatever its budget, is the same folder.
-
-    The id covers the data, every setting that shapes a trial, of `tune` all but the budget, and what the
-    score depends on besides: languages, the files that a metric names, the project's own code.
-    """
-    settings = config.model_dump(mode="json")
-    shaping = {name: settings[name] for name in ("seed", "model", "method", "train", "evaluate")}
-    searched = {
-        name: value for name, value in settings["tune"].items() if name not in ("trials", "max_hours")
-    }
-    scored = golden_choice(config, root, hooks) if config.train.stage != "reward" else {}  # asked nothing
-    return root / "tuning" / sha256_json([prepared.name, shaping, searched, scored])[:12]

@@ -16,7 +16,6 @@ from kit.config.errors import CasekitError, InvalidRunError, Terminated
 from kit.config.schema import Config
 from kit.config.schema_tune import Tune
 from kit.train.metrics import read_metrics, validations
-from kit.train.opening import held
 from kit.train.runs import list_runs, load_manifest
 
 if TYPE_CHECKING:
@@ -58,23 +57,19 @@ def search(
         folder: where the runs of trials lie.
         run_trial: trains one.
         tell: is given a line about every trial that ended.
-
-    Raises:
-        ConfigError: another process is at this search.
     """
-    with held(folder):  # another session would take this one's trial for one that was left
-        take_up(study, folder)
-        while len(ended(study)) < config.tune.trials and not spent(study, config.tune):
-            trial = study.ask()
-            try:
-                try_out(study, trial, config, folder, run_trial)
-            except (KeyboardInterrupt, Terminated):
-                done = len(ended(study))
-                tell(f"stopped with {done} of {config.tune.trials} trials done: {folder / 'tuning.html'}")
-                raise
-            finally:
-                tidy(study, config, folder)
-            tell(f"trial {trial.number}: {outcome(study.trials[trial.number])}")
+    take_up(study, folder)
+    while len(ended(study)) < config.tune.trials and not spent(study, config.tune):
+        trial = study.ask()
+        try:
+            try_out(study, trial, config, folder, run_trial)
+        except (KeyboardInterrupt, Terminated):
+            done = len(ended(study))
+            tell(f"stopped with {done} of {config.tune.trials} trials done: {folder / 'tuning.html'}")
+            raise
+        finally:
+            tidy(study, config, folder)
+        tell(f"trial {trial.number}: {outcome(study.trials[trial.number])}")
 
 
 def try_out(

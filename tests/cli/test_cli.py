@@ -131,6 +131,9 @@ def test_what_can_be_told_at_once_is_told_before_anything_heavy_is_imported(proj
     metrics = "evaluate.metrics=[token_f1, tokn_f1]"
     scoring = (["train"], ["run"], ["tune"], ["evaluate"])
     asked += [([*words, metrics], "`evaluate.metrics[1]`: unknown metric 'tokn_f1'") for words in scoring]
+    wide = ["method=adapter", "method.bottleneck_size=999999"]
+    told = "method.bottleneck_size is 999999, and the model's hidden size is 256: a bottleneck is narrower"
+    asked += [([*words, *wide], told) for words in (["train"], ["run"], ["tune"])]
     asked += [(words, "the data was not prepared yet") for words in (["train"], ["tune"])]
     asked += [(["evaluate"], "there is no finished run"), (["watch"], "there is no run")]
     done = subprocess.run(
@@ -190,9 +193,14 @@ def test_values_in_brackets_are_no_markup(casekit: Run, project: Path) -> None:
     ("words", "status", "said"),
     [
         (["train", "seed=3"], None, "no run had begun: the same command begins again"),
-        (["train", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
+        (["train", "seed=3"], "interrupted", "`casekit train --resume {p}` continues it"),
         (["train", "--resume", "seed=3"], None, "`casekit train --resume seed=3 {p}` continues it"),
-        (["run", "seed=3"], "interrupted", "`casekit train --resume seed=3 {p}` continues it"),
+        (["run", "seed=3"], "interrupted", "`casekit train --resume {p}` continues it"),
+        (
+            ["train", "--processes", "2", "hardware.machine_rank=1"],
+            "interrupted",
+            "`casekit train --resume hardware.machine_rank=1 {p}` continues it",
+        ),
         (["run"], "finished", "done: `casekit evaluate --run 99990101-000000-sft-lora {p}` goes on"),
         (
             ["train", "--processes", "2", "hardware.num_threads=1"],
@@ -225,7 +233,8 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on_where_there_is_something_to(
         raise KeyboardInterrupt
 
     make_run(project, "20260101-000000-sft-lora", "interrupted")  # an older one is not meant
-    monkeypatch.setattr("kit.config.load_config", interrupt)
+    for met in ("kit.config.load_config", "kit.train.chain.to_resume"):
+        monkeypatch.setattr(met, interrupt)
     code, _, err = casekit(*words, "--project", str(project))
     assert code == 130
     told = said.format(p=f"--project {project}")
@@ -248,6 +257,9 @@ def test_a_run_is_named_only_to_resume_it(casekit: Run, project: Path) -> None:
     code, _, err = casekit("train", "--project", str(project), "--run", "2026")
     assert code == 2
     assert "--resume" in err
+    code, _, err = casekit("train", "--project", str(project), "--resume", "2026")
+    assert code == 2
+    assert "2026 expected key=value" in err and "casekit train --resume --run 2026" in err
 
 
 def test_a_misspelt_metric_is_told_before_training(casekit: Run, project: Path) -> None:
@@ -338,6 +350,29 @@ def test_projects_without_a_report_say_what_to_run(casekit: Run, project: Path) 
     code, _, err = casekit("reports", str(project))
     assert code == 2
     assert "casekit run" in err
+
+
+@pytest.mark.parametrize("command", ["train", "run", "tune", "evaluate", "chat"])
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_looked_for(
+    command: str, casekit: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (project / "conf/project.yaml").write_text("hardware: {device: cuda}\n")
+    code, _, err = casekit(command, "--project", str(project))
+    assert code == 2
+    assert "hardware.device `cuda` is asked for, but torch sees no GPU" in err
+    assert "no finished run" not in err
+
+
+def test_a_conversation_from_a_pipe_reads_like_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Where is it?\n"))
+    converse(lambda turns: f"answer {len(turns)}", None, Config())
+    _, *said = capsys.readouterr().out.splitlines(keepends=True)
+    assert said == ["you Where is it?\n", "assistant answer 1\n", "you \n"]
 
 
 def test_an_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

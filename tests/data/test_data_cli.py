@@ -7,6 +7,9 @@ from pathlib import Path
 
 from dialogue_rows import dialogue
 
+from kit.data.prepared import load_split
+from kit.data.rows import SPLITS
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -35,6 +38,41 @@ def test_check_lists_every_rejected_row_with_file_line_and_reason(casekit: Run) 
     assert "rejected" in out and "duplicate" in "\n".join(table)
     assert "rejected.jsonl" not in out + err
     assert not Path("data").exists()
+
+
+def test_flags_are_read_in_any_spelling_of_yes_and_no_and_nothing_else(casekit: Run) -> None:
+    """As a spreadsheet has them: `yes`, read as text, would count as no."""
+    spelled = ["yes", "No", "TRUE", "false", "1", "0", "Y", ""]
+    flags = [spelled[number % len(spelled)] for number in range(80)]
+    lines = [f"Question {number}?,Yes {number}.,t{number},{flag}" for number, flag in enumerate(flags)]
+    write("prompt,completion,topic,red_flag", *lines, name="a.csv")
+    words = ("data.sources=[{path: a.csv}]", "data.expected=[red_flag]")
+    code, _, err = casekit("data", "prepare", *words)
+    assert code == 0, err
+    (folder,) = Path("data/prepared").iterdir()
+    rows = [row for split in SPLITS for row in load_split(folder, split)]
+    wanted = {"yes": True, "true": True, "1": True, "y": True, "no": False, "false": False, "0": False}
+    assert len(rows) == 80
+    for row in rows:
+        assert row.expected["red_flag"] is wanted.get(flags[row.line - 2].lower())
+
+    lines[4] = "Question 4?,Yes 4.,t4,perhaps"
+    write("prompt,completion,topic,red_flag", *lines, name="a.csv")
+    code, out, _ = casekit("data", "check", *words)
+    assert code == 2
+    first, *rest = out.splitlines()
+    assert first == "a.csv:6: `red_flag`: expected yes or no (or true, false, 1, 0), found 'perhaps'"
+    assert not any(line.startswith("a.csv:") for line in rest)
+
+
+def test_stages_of_a_chain_without_rows_are_told_when_the_data_is_read(casekit: Run) -> None:
+    """`casekit config` cannot know; checking and preparing do, and training names what to prepare."""
+    write(*good(60))
+    for command in ("check", "prepare"):
+        code, out, err = casekit("data", command, "train.stages=[sft, dpo]")
+        assert code == 2
+        assert "train.stages the stage dpo has no row in train and valid" in out + err
+        assert "bring more rows with `chosen` and `rejected`" in out + err
 
 
 def test_check_lists_fifty_and_says_how_many_more(casekit: Run) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from copier import Settings, run_copy
 from scaffold_projects import RECIPES, ROOT, contents, environment, git
 
 from kit.config import ConfigError
@@ -69,6 +70,17 @@ def test_it_says_what_to_do_next(
     assert f"cd {tmp_path / 'my-bank'}" in said
     assert "make setup" in said
     assert "cannot be updated" not in said
+
+
+def test_what_to_do_next_can_be_typed_whatever_the_folder_is_called(
+    from_repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command, and by Copier itself."""
+    new_project(tmp_path / "My Bank!", {"recipe": "finance"}, defaults=True)
+    assert f"cd '{tmp_path / 'My Bank!'}'" in capsys.readouterr().err
+    other, answers = tmp_path / "Its Copy", {"recipe": "finance"}
+    run_copy(str(from_repository), other, data=answers, defaults=True, vcs_ref="HEAD", settings=Settings())
+    assert f"cd '{other}'" in capsys.readouterr().err
 
 
 def test_it_says_when_the_project_cannot_be_updated_later(

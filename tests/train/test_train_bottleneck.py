@@ -152,6 +152,12 @@ def test_it_refuses_a_model_whose_layers_it_does_not_know(kind, made):
     assert caught.value.exit_code == 2 and "named o_proj and down_proj" in str(caught.value)
 
 
+def test_one_that_is_wider_than_the_model_is_refused(made):
+    with pytest.raises(ConfigError, match=f"is {WIDTH + 1}, and the model's hidden size is {WIDTH}"):
+        load_for_training(made(bottleneck_size=WIDTH + 1))
+    assert load_for_training(made(bottleneck_size=WIDTH)) is not None
+
+
 def test_peft_loads_adds_sets_and_deletes_it_and_merging_is_refused(made, tmp_path):
     config = made()
     model = moved(load_for_training(config))

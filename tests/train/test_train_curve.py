@@ -92,9 +92,12 @@ def test_a_resumed_run_finds_what_the_whole_one_finds():
     assert later == [finding for finding in found if finding.step >= 100] and later
 
 
-def test_a_rise_says_how_many_losses_it_rose_over():
+def test_two_losses_of_single_steps_are_no_alarm():
+    """As `logging_steps: 1` logs them: they differ by their rows. The sixth has five before it."""
     watch = Watch(steps=100)
-    found = [finding for step, loss in enumerate([2.0, 2.5, 2.0], 1) for finding in watch.add(step, loss)]
-    assert [finding.message.split(";")[0] for finding in found] == [
-        "the loss rose by 0.5 over the mean of the 1 logged before"
+    losses = [2.0, 2.5, 2.0, 2.6, 2.1, 2.1, 2.9]
+    found = [finding for step, loss in enumerate(losses, 1) for finding in watch.add(step, loss)]
+    assert [(finding.step, finding.message.split(";")[0]) for finding in found] == [
+        (7, "the loss rose by 0.64 over the mean of the 5 logged before")
     ]
+    assert find_rises(list(enumerate(losses[:6]))) == []

@@ -71,13 +71,15 @@ def test_a_run_of_two_processes_is_interrupted_resumed_and_the_run_of_one(projec
     said = first.communicate(timeout=120)
     assert first.returncode == 130, said
     assert json.loads((run / "manifest.json").read_text())["status"] == "interrupted"
-    assert " ".join(said[1].split()).count(f"--processes 2 -p {project}` continues it") == 1
+    told = " ".join(said[1].split())
+    assert told.count(f"`casekit train --resume -p {project}` continues it") == 1
     assert said[1].count("sft of") == 1, "one process speaks"
     assert "on cpu in 2 processes" in " ".join(said[1].split())
 
-    second = casekit("train", *LONG, "--processes", "2", "--resume", "-p", str(project))
+    second = casekit("train", "--resume", "-p", str(project))
     said = second.communicate(timeout=240)
     assert second.returncode == 0, said
+    assert said[1].count("goes on with its words: ") == 1 and "hardware.num_processes=2" in said[1]
     assert said[0].split() == ["run", str(run)]
     manifest = json.loads((run / "manifest.json").read_text())
     assert (manifest["status"], manifest["steps"]) == ("finished", 48)

@@ -72,7 +72,8 @@ def test_a_run_goes_on_only_with_the_same_scoring(project, interrupted):
     assert "golden choice.max_new_tokens: was 4 when the run began and is 5 now" in said
     metrics = "evaluate.metrics=[{name: violation_rate, params: {policy: conf/policy.yaml}}, token_f1]"
     said = refusal(project, interrupted, metrics, "train.golden_metric=token_f1")
-    assert "train.golden_metric: was 'violation_rate' when the run began and is 'token_f1' now" in said
+    was = "train.golden_metric: was 'violation_rate' when the run began and is 'token_f1' now"
+    assert f"{was} (command line: train.golden_metric=token_f1)" in said
 
 
 def test_a_setting_or_file_that_changed_since_the_run_began_is_named(project, interrupted, monkeypatch):
@@ -89,8 +90,9 @@ def test_a_setting_or_file_that_changed_since_the_run_began_is_named(project, in
     monkeypatch.setattr(pipeline, "tokenizer", lambda config: pytest.fail("the model was asked for"))
     said = refusal(project, interrupted, "seed=43", "data.split.column=null", "train.save_total_limit=1")
     first, second, advice = said.splitlines()[:3]
-    assert first == "seed: was 42 when the run began and is 43 now"
-    assert second == "data.split.column: was 'split' when the run began and is None now"
+    assert first == "seed: was 42 when the run began and is 43 now (command line: seed=43)"
+    named = "(command line: data.split.column=null)"
+    assert second == f"data.split.column: was 'split' when the run began and is None now {named}"
     assert advice == f"{interrupted}: cannot be resumed as it began"
 
 

@@ -18,7 +18,7 @@ from kit.train.resume import check_resumable, differences, told
 from kit.train.runs import find_run, latest_run, latest_unfinished_run
 from kit.train.stages import train
 
-RESTORE = "restore these (repeat the words of the command line), or start a new run"
+RESTORE = "restore these (a run goes on with the words it began with), or start a new run"
 
 
 class InterruptAt:
@@ -280,7 +280,8 @@ def test_a_folder_that_is_no_run_says_so(tmp_path, settings):
         ([], 0.0),
         ([3.0], 0.0),
         ([5.0, 4.0, 3.0, 2.0], 0.0),  # a steep fall is no fluctuation
-        ([1.0, 1.0, 1.0, 1.3, 1.0], 0.3),
+        ([1.0, 1.0, 1.0, 1.0, 1.3], 0.0),  # too few before it to say what is steady
+        ([1.0, 1.0, 1.0, 1.0, 1.0, 1.3], 0.3),
         ([9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.2], 0.2),  # only the five before it count
     ],
 )
@@ -294,7 +295,9 @@ def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
     checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
     write_json(checkpoint / "pending.json", {"validation": False})
     assert forget_after(tmp_path, checkpoint) == lines[:2] == read_metrics(tmp_path)
-    assert loss_summary(lines[:2]) == {"first": 1.0, "last": 0.5, "max_fluctuation": 0.0}
+    assert loss_summary(lines[:2]) == {"first": 1.0, "last": 0.5, "max_fluctuation": None}
+    several = [{"step": step, "kind": "train", "loss": 1 / step} for step in range(1, 7)]
+    assert loss_summary(several)["max_fluctuation"] == 0.0, "six losses say that it only fell"
 
 
 def test_a_validation_that_a_checkpoint_owes_is_recorded_once(tmp_path):

@@ -64,24 +64,6 @@ def test_an_error_that_every_trial_would_meet_ends_the_search_and_is_not_met_for
     assert [trial["state"] for trial in results(study, CONFIG)["trials"]] == ["complete"] * 3
 
 
-def test_two_sessions_are_not_at_one_search_at_once(tmp_path):
-    """The second would end the first one's trial as one that was left, and delete its checkpoints."""
-    began: list[Path] = []
-
-    def run_trial(words, resume, gives_up):
-        run = leave_run(tmp_path, f"run-{len(began)}", 0.5)
-        began.append(run)
-        if len(began) == 1:
-            with pytest.raises(ConfigError, match=r"by process \d+ on this machine"):
-                search(open_study(tmp_path, seed=1), CONFIG, tmp_path, run_trial, lambda line: None)
-            assert (run / "checkpoints").is_dir()
-        return run
-
-    study = open_study(tmp_path, seed=1)
-    search(study, CONFIG, tmp_path, run_trial, lambda line: None)
-    assert [trial["state"] for trial in results(study, CONFIG)["trials"]] == ["complete"] * 3
-
-
 @pytest.mark.parametrize(
     "error",
     [

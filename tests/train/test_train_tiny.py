@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ from kit import cli
 from kit.config.errors import ModelError
 from kit.config.schema import Model
 from kit.config.schema_train import Hardware
+from kit.data.fingerprint import tokenizer_hash
 from kit.files import sha256_file
-from kit.models.loading import load_model, load_tokenizer
-from kit.models.tiny import SEED, TRAINING, grammar_files, tiny_folder
-from kit.train import tiny
+from kit.models.loading import load_model, load_tokenizer, model_folder
+from kit.models.tiny import SEED, TRAINING, grammar_files, tiny_folder, words_folder
+from kit.train import tiny, tiny_words, waiting
 
 SHAPE = {
     "vocab_size": 512,
@@ -146,7 +148,8 @@ def short_build(dialogues, tmp_path, monkeypatch) -> Path:
         build(folder, rows, SHORT, seed, SHAPE, threads=1)
 
     monkeypatch.setenv("CASEKIT_CACHE", str(cache))
-    monkeypatch.setattr(tiny, "corpus", lambda *_: dialogues[:80])
+    for module in (tiny, tiny_words):
+        monkeypatch.setattr(module, "corpus", lambda *_: dialogues[:80])
     monkeypatch.setattr(tiny, "build_into", build_into)
     return cache
 
@@ -157,7 +160,7 @@ def test_the_build_says_what_it_does_and_nothing_of_its_run(short_build, monkeyp
     monkeypatch.setenv("COLUMNS", "200")
     tiny.build_tiny()
     first, *steps = capsys.readouterr().err.splitlines()
-    assert first == "building tiny, the embedded base model: once, a minute or two"
+    assert first == "building tiny, the embedded base model: once a machine"
     assert steps and all(re.match(r"building tiny, step \d of 4: ", line) for line in steps)
 
 
@@ -176,6 +179,9 @@ def test_a_build_that_is_stopped_says_what_comes_next_and_leaves_nothing(
     project = tmp_path / "project"
     (project / "conf").mkdir(parents=True)
     (project / "conf/project.yaml").write_text("data: {sources: [{path: rows.jsonl}]}\n")
+    answer = {"role": "assistant", "content": "Hello"}
+    rows = [[{"role": "user", "content": f"Hi {number}"}, answer] for number in range(40)]
+    (project / "rows.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
     monkeypatch.setattr(CallbackHandler, "on_step_begin", stopped)
     for command in (["run"], ["data", "prepare"]):
         monkeypatch.setattr(sys, "argv", ["casekit", *command, "--project", str(project)])
@@ -185,7 +191,7 @@ def test_a_build_that_is_stopped_says_what_comes_next_and_leaves_nothing(
         said = " ".join(capsys.readouterr().err.split())
         assert "tiny is not built: the next command that needs it begins anew" in said
         assert "the same command begins again" in said and "--resume" not in said
-        assert [path.suffix for path in short_build.iterdir()] == [".lock"]
+        assert not tiny_folder().exists() and not list(short_build.glob("*.building"))
 
 
 def test_what_it_was_made_of_is_written_beside_it(dialogues, tmp_path, monkeypatch):
@@ -202,9 +208,34 @@ def test_what_it_was_made_of_is_written_beside_it(dialogues, tmp_path, monkeypat
     assert json.loads((tmp_path / "tiny" / "tiny.json").read_text())["seed"] == 7
 
 
-def test_who_waits_for_another_process_is_told(tmp_path, monkeypatch, capsys):
+def begun_elsewhere(folder: Path, steps: int, done: int, seconds: float) -> Path:
+    """What a process leaves that is at work on tiny, for so long; its run."""
+    run = waiting.workplace_of(folder) / "runs" / "20260101-000000-pretrain-full"
+    run.mkdir(parents=True)
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    (run / "manifest.json").write_text(json.dumps({"started": began.isoformat(), "steps": steps}))
+    (run / "metrics.jsonl").write_text(json.dumps({"step": done, "kind": "train"}) + "\n")
+    os.utime(run / "metrics.jsonl", (began.timestamp() + seconds,) * 2)
+    return run
+
+
+def test_how_far_another_process_is_stands_in_its_files(tmp_path):
+    folder = tmp_path / "tiny"
+    assert waiting.how_far(waiting.workplace_of(folder)).startswith("its dialogues and tokenizer")
+    run = begun_elsewhere(folder, steps=1200, done=300, seconds=100)
+    assert waiting.how_far(waiting.workplace_of(folder)) == "step 300 of 1,200, 5 min left"
+    (run / "metrics.jsonl").write_text(json.dumps({"step": 1110, "kind": "train"}) + "\n")
+    os.utime(run / "metrics.jsonl", (datetime(2026, 1, 1, 0, 10, tzinfo=UTC).timestamp(),) * 2)
+    assert waiting.how_far(waiting.workplace_of(folder)) == "step 1,110 of 1,200, 49 s left"
+    (run / "metrics.jsonl").unlink()
+    assert waiting.how_far(waiting.workplace_of(folder)) == "its first steps are made"
+
+
+def test_who_waits_for_another_process_is_told_how_far_it_is(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CASEKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.1)
     folder = tiny_folder()
+    begun_elsewhere(folder, steps=1200, done=300, seconds=100)
     begun = threading.Event()
 
     def build_elsewhere() -> None:
@@ -218,4 +249,38 @@ def test_who_waits_for_another_process_is_told(tmp_path, monkeypatch, capsys):
     begun.wait()
     assert tiny.build_tiny() == folder
     builder.join()
-    assert "another process builds tiny" in capsys.readouterr().err
+    told = "another process builds tiny, the embedded base model"
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"{told}: waiting for it", f"{told}: step 300 of 1,200, 5 min left"], "once a minute"
+
+
+@pytest.mark.slow
+def test_the_words_alone_are_those_of_the_tiny_that_is_built_later(dialogues, tmp_path):
+    """Else data that was prepared before it was built would count as changed."""
+    tiny.build_into(tmp_path / "tiny", dialogues, SHORT, 1, SHAPE, threads=1)
+    tiny_words.build_words_into(tmp_path / "words", dialogues, SHAPE)
+    built, words = (load_tokenizer(Model(name=str(tmp_path / name))) for name in ("tiny", "words"))
+    assert tokenizer_hash(built) == tokenizer_hash(words)
+    text = dialogues[0][-1]["content"]
+    assert built(text).input_ids == words(text).input_ids
+
+
+def test_data_is_checked_while_another_process_builds_tiny(dialogues, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CASEKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tiny_words, "corpus", lambda *_: dialogues[:80])
+    project = tmp_path / "project"
+    (project / "conf").mkdir(parents=True)
+    (project / "conf/project.yaml").write_text("data: {sources: [{path: rows.jsonl}]}\n")
+    (project / "rows.jsonl").write_text('{"messages": []}\n')
+    folder = tiny_folder()
+    folder.parent.mkdir()
+    monkeypatch.setattr(sys, "argv", ["casekit", "data", "check", "--project", str(project)])
+    with FileLock(folder.with_name(f".{folder.name}.lock")), pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and "rows.jsonl:1" in said.out
+    assert said.err.startswith("making the tokenizer of tiny, the base model: once a machine\n")
+    assert "another process" not in said.err
+    assert not folder.exists() and words_folder().is_dir(), "its tokenizer is enough"
+    with pytest.raises(ModelError, match="tiny is not built yet"):
+        model_folder(Model(name="tiny"))

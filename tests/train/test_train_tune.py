@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from kit.config.errors import ConfigError
 from kit.hooks import load_hooks
 from kit.train import stages
 from kit.tune import search
-from kit.tune.check import check_tunable, search_folder
+from kit.tune.check import check_tunable
+from kit.tune.folder import search_folder
 
 pytest.importorskip("optuna", reason="the extra `tune` is not installed")
 pytestmark = pytest.mark.slow
@@ -67,6 +69,23 @@ def test_it_searches_within_its_ranges_and_goes_on_where_it_stopped(project):
     before = sorted((folder / "runs").iterdir())
     pipeline.tune(loaded(project, *SEARCH, "tune.trials=3"), told.append)
     assert sorted((folder / "runs").iterdir()) == before, "the budget is spent"
+
+
+def test_two_sessions_are_not_at_one_search_at_once(project):
+    """The second would end the first one's trial as one that was left, and delete its checkpoints."""
+    words, refused = [*SEARCH, "train.weight_decay=0.03"], []
+
+    def meanwhile(line: str) -> None:
+        records = [path for path in project.glob("tuning/*/search.json") if words[-1] in path.read_text()]
+        (folder,) = (path.parent for path in records)
+        before = {path: path.read_bytes() for path in folder.glob("s*")}
+        with pytest.raises(ConfigError, match=r"is being searched by process \d+ on this machine") as caught:
+            pipeline.tune(loaded(project, *words, "tune.trials=9"), lambda line: None)
+        assert before == {path: path.read_bytes() for path in folder.glob("s*")} and len(before) == 2
+        refused.append(caught.value)
+
+    pipeline.tune(loaded(project, *words, "tune.trials=1"), meanwhile)
+    assert len(refused) == 1
 
 
 def test_a_trial_worse_than_most_at_the_same_place_is_given_up(project, monkeypatch):
@@ -129,12 +148,21 @@ def test_a_search_stopped_by_sigterm_says_how_to_go_on_and_does(pristine, warm, 
     assert done.code == 75, done.said
     assert "stopped with 0 of 1 trials done" in done.said
     assert "the same command goes on with the search" in done.said
-    assert "--resume" not in done.said and "Traceback" not in done.said
+    assert "train --resume" not in done.said and "Traceback" not in done.said
     (folder,) = (project / "tuning").iterdir()
     assert found_in(folder)["trials"] == [] and "No trial ran" in (folder / "tuning.html").read_text()
     (begun,) = (folder / "runs").iterdir()
 
-    again = warm.casekit(project, "tune", *words)
+    refused = warm.casekit(project, "tune", "--resume", "tune.trials=2", "train.weight_decay=0.5")
+    assert refused.code == 2 and len(list((project / "tuning").iterdir())) == 1
+    was = "train.weight_decay was 0.0 when the search began and is 0.5 now"
+    assert f"{was} (command line: train.weight_decay=0.5)" in refused.said
+    assert (
+        f"tuning/{folder.name} cannot go on as it began" in refused.said
+        and "tune.trials" not in (refused.said.partition("words:")[2].partition("error")[2])
+    )
+
+    again = warm.casekit(project, "tune", "--resume")  # without its words
     assert again.code == 0, again.said
     (trial,) = found_in(folder)["trials"]
     assert trial["run"] == begun.name and trial["state"] == "complete"
@@ -188,9 +216,8 @@ def test_another_policy_or_language_is_another_search(project, tmp_path):
     def folder(*words: str, policy: str) -> Path:
         (tmp_path / "conf").mkdir(exist_ok=True)
         (tmp_path / "conf" / "policy.yaml").write_text(policy)
-        return search_folder(
-            loaded(project, *words).config, tmp_path, tmp_path / "rows", load_hooks(tmp_path)
-        )
+        of_project = replace(loaded(project, *words), root=tmp_path)
+        return search_folder(of_project, tmp_path / "rows", load_hooks(tmp_path))
 
     first = folder(policy=POLICY)
     assert folder("tune.trials=3", policy=POLICY) == first, "the budget is not what is searched"

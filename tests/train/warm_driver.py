@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 Event = Callable[[str], None]
 
@@ -181,6 +182,27 @@ def fill_disk(runs: str, size: int, left: int, moment: str, times: int) -> None:
     ends.append(keep)
 
 
+def beside(words: list[str], output: str) -> None:
+    """Let another process run `casekit` to its end, just before this one's run gets a folder; its exit status
+    goes to the end of its output."""
+    import kit.train.stages
+
+    original = kit.train.stages.examples_of
+    here = str(Path.cwd())
+
+    def meanwhile(*args: Any, **kwargs: Any) -> Any:
+        kit.train.stages.examples_of = original
+        child = os.fork()
+        if child == 0:
+            run(words, [], output, here)
+        _, status = os.waitpid(child, 0)
+        with Path(output).open("a", encoding="utf-8") as file:
+            file.write(f"\nexit {os.waitstatus_to_exitcode(status)}\n")
+        return original(*args, **kwargs)
+
+    kit.train.stages.examples_of = meanwhile
+
+
 def before(moment: str, times: int, do: Callable[[], None]) -> None:
     """Do something when a checkpoint (`save`) or a golden one (`golden`) is about to be written."""
     from kit.train.golden import Golden
@@ -198,7 +220,7 @@ def before(moment: str, times: int, do: Callable[[], None]) -> None:
     setattr(owner, name, told)
 
 
-PLOTS = {plot.__name__: plot for plot in (record, kill, send, limit_files, fill_disk)}
+PLOTS = {plot.__name__: plot for plot in (record, kill, send, limit_files, fill_disk, beside)}
 ends: list[Callable[[], object]] = []
 """What is done when the command has ended."""
 

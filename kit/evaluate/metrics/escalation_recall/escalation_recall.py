@@ -1,6 +1,7 @@
 """Share of red-flag cases that the answer sends on urgently enough."""
 
-from kit.evaluate.item_metric import Judgement, Reference, is_true
+from kit.evaluate.flags import flag
+from kit.evaluate.item_metric import Judgement, Reference
 from kit.evaluate.policy_metric import PolicyMetric
 
 
@@ -17,7 +18,7 @@ class EscalationRecall(PolicyMetric):
 
     def applies(self, reference: Reference) -> bool:
         """Whether the row is labelled `red_flag: true`."""
-        return is_true(reference.get("red_flag"))
+        return flag(reference, "red_flag") is True
 
     def judge(self, prediction: str, reference: Reference) -> Judgement:
         """1, or 0 with what was recommended. Without an expected label, the most urgent one is needed.

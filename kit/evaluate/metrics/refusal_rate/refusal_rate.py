@@ -1,5 +1,6 @@
 """Share of questions that must not be answered that the model declines, and declines in full."""
 
+from kit.evaluate.flags import flag
 from kit.evaluate.item_metric import Judgement, Reference
 from kit.evaluate.policy_metric import PolicyMetric
 from kit.evaluate.refusal import refusal_kind
@@ -17,7 +18,7 @@ class RefusalRate(PolicyMetric):
 
     def applies(self, reference: Reference) -> bool:
         """Whether the row is labelled `answerable: false`."""
-        return str(reference.get("answerable")).strip().casefold() == "false"
+        return flag(reference, "answerable") is False
 
     def judge(self, prediction: str, reference: Reference) -> Judgement:
         """1 if the answer declines and leaves it at that, or 0 with what it does instead."""
