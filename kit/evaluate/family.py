@@ -39,7 +39,8 @@ def compare_family(config: Config, metrics: Sequence[LoadedMetric], paired: Pair
     With more than one, every metric is tested that many times: each difference gets its p-value by Holm
     over them (`adjusted_p`), and is called improved or worse only where that is small.
     """
-    sampling = config.evaluate.sampling.model_copy(update={"enabled": "sampled" in paired.decodings})
+    sampled = {"enabled": "sampled" in paired.decodings, "answers": paired.answers}
+    sampling = config.evaluate.sampling.model_copy(update=sampled)
     asked = config.evaluate.model_copy(update={"sampling": sampling})
     settings = config.model_copy(update={"evaluate": asked})
     reference = paired.systems[0]
@@ -54,10 +55,16 @@ def _compare(
 ) -> Scores:
     by_role = {"base": reference, "tuned": other}
     predictions = {
-        (prompt.id, role, decoding): given.rows[prompt.id].outputs[decoding]
+        (prompt.id, role, decoding, 0): given.rows[prompt.id].outputs[decoding]
         for prompt in paired.prompts
         for role, given in by_role.items()
         for decoding in paired.decodings
+    }
+    predictions |= {
+        (prompt.id, role, "sampled", sample): line
+        for prompt in paired.prompts
+        for role, given in by_role.items()
+        for sample, line in enumerate(given.rows[prompt.id].drawn[: config.evaluate.sampling.answers])
     }
     answers = [{"name": given.name, "sha256": given.sha256} for given in by_role.values()]
     conditions = {role: given.conditions for role, given in by_role.items()}
@@ -86,6 +93,9 @@ def _notices(paired: Paired, conditions: dict[str, dict[str, Any]]) -> list[str]
         f"{_answers(len(ids))} of {name} left out, because not every system answered the prompt: {told(ids)}."
         for name, ids in paired.left_out.items()
     ]
+    if len({given.answers for given in paired.systems}) > 1:
+        each = ", ".join(f"{given.name} {given.answers}" for given in paired.systems)
+        notices.append(f"Not all systems gave as many answers to each prompt: {each}. {_shared(paired)}")
     base, tuned = conditions["base"], conditions["tuned"]
     unlike = [
         words
@@ -95,6 +105,12 @@ def _notices(paired: Paired, conditions: dict[str, dict[str, Any]]) -> list[str]
     if unlike:
         notices.append(f"The evaluations differ in {', '.join(unlike)}; see Conditions.")
     return notices
+
+
+def _shared(paired: Paired) -> str:
+    if paired.answers == 1:
+        return "So nothing is said of the worst of several; the first of each is compared."
+    return f"The worst of k is of the first {paired.answers} of each."
 
 
 def _answers(count: int) -> str:

@@ -107,6 +107,10 @@ class CorpusMetric(ItemMetric, ABC):
     interval all the same (groups of prompts are drawn, and their sums). Items say how single answers did.
     """
 
+    is_mean: ClassVar[bool] = False
+    """Whether the figure is the mean of the items, held within its range, and counts are an item and a one:
+    then single answers have a score, and the worst of several is one of them."""
+
     @abstractmethod
     def counts(self, prediction: str, reference: Reference) -> list[float]:
         """What one answer adds to the sums, always as many numbers; an invalid answer is counted as ""."""

@@ -171,7 +171,7 @@ def judge_answers(
 
 def _answer(predictions: Mapping[Key, Line], prompt: Prompt, system: str) -> str | None:
     """A system's greedy answer; None for an invalid one, which is not for a judge to call good."""
-    line = predictions[prompt.id, system, "greedy"]
+    line = predictions[prompt.id, system, "greedy", 0]
     return None if invalid_reason(line["output"], line["finished"]) else str(line["output"])
 
 

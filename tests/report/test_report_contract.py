@@ -45,7 +45,7 @@ def test_every_schema_ever_published_says_its_number() -> None:
 
 
 OPTIONAL = {
-    "Item": {"sampled", "judge"},
+    "Item": {"sampled", "drawn", "judge"},
     "Metric": {"turns"},
     "Kept": {"turns"},
     "Difference": {"adjusted_p"},

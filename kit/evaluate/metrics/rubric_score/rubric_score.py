@@ -18,6 +18,7 @@ class RubricScore(CorpusMetric):
     kind = "score"
     higher_is_better = True
     invalid_item = 0.0
+    is_mean = True
     formula = "mean over answers of: points of the criteria met / positive points, held within 0 and 1"
 
     def applies(self, reference: Reference) -> bool:
