@@ -17,6 +17,7 @@ from kit.config.labour import Labour
 from kit.config.methods import USED_BY, check_method
 from kit.config.preference import check_preference
 from kit.config.ranges import RANGES, check_threshold
+from kit.config.schema import Sampling
 from kit.config.schema_train import Train
 from kit.config.support import check_support
 from kit.config.tree import Tree
@@ -205,6 +206,7 @@ def _gates(settings: _Settings) -> Iterator[Finding]:
     slices = [column for _, column in settings.texts("data", "slices")]
     first: dict[str, int] = {}
     unsampled = settings.get("evaluate", "sampling", "enabled") is False
+    answers = settings.get("evaluate", "sampling", "answers") or Sampling().answers
     for index, gate in gates:
         worst, name = gate.get("worst"), gate.get("name")
         if settings.stands("data", "slices") and isinstance(worst, str) and worst not in slices:
@@ -214,6 +216,14 @@ def _gates(settings: _Settings) -> Iterator[Finding]:
                 ("gates", index, "decoding"),
                 f"gate {name!r} looks at sampled answers, but none are drawn",
                 "set evaluate.sampling.enabled to true, or the gate's decoding to greedy",
+                needs_rest=True,
+            )
+        worst_of = gate.get("worst_of")
+        if isinstance(worst_of, int) and isinstance(answers, int) and worst_of > answers:
+            yield Finding(
+                ("gates", index, "worst_of"),
+                f"gate {name!r} looks at the worst of {worst_of} answers, and so many are drawn: {answers}",
+                f"set evaluate.sampling.answers to {worst_of} or more",
                 needs_rest=True,
             )
         if isinstance(name, str) and first.setdefault(name, index) != index:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
-from kit.evaluate.contract_metrics import Difference
+from kit.evaluate.contract_metrics import Difference, Severities
 from kit.evaluate.contract_parts import Count, Estimate, Outcome, closed
 
 
@@ -64,6 +64,14 @@ class DrawnBySystem(TypedDict):
 
 
 @closed
+class Further(TypedDict):
+    """The first of each system's answers, counted from 0, that is not the one of a decoding."""
+
+    base: Count
+    tuned: Count
+
+
+@closed
 class WorstAtK(TypedDict):
     """Of several sampled answers to each prompt, the expected worst of k."""
 
@@ -72,6 +80,9 @@ class WorstAtK(TypedDict):
     validity: DrawnBySystem
     metrics: list[WorstMetric]
     unscored: list[WorstUnscored]
+    further: Further
+    severities: dict[str, Severities]
+    """Metric that judges by rules -> how many of the further answers break one of each severity."""
 
 
 @closed
@@ -81,6 +92,8 @@ class DrawnAnswer(TypedDict):
     output: str
     scores: dict[str, float | None]
     """Metric -> item; null where it does not apply."""
+    details: dict[str, list[str]]
+    """Metric -> why the item failed, in words or rule codes."""
     invalid: str | None
     """Why the answer could not be used."""
 

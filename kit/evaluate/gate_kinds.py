@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kit.config.errors import ConfigError, Problem
 from kit.config.gates import Gate
 from kit.evaluate.multiplicity import holm
 from kit.evaluate.naming import BASE_AND_TUNED, Names
@@ -123,6 +124,23 @@ def _non_inferior(part: Part, gate: Gate, context: Context) -> Found:
     if not holds and worst <= -margin:
         why = f"{context.names.tuned} lost as much as the margin or more"
     return Found(bound, estimate, low, high, holds, why=why)
+
+
+def refuse_meaningless_margin(entry: Part, gate: Gate, where: str) -> None:
+    """A margin of 2 for two points would let every loss pass.
+
+    Raises:
+        ConfigError: the margin of a gate on a rate is no share.
+    """
+    if gate.non_inferior is not None and entry["kind"] == "rate" and gate.non_inferior.margin >= 1:
+        hint = "a rate's margin is a share: write 0.02 for two points"
+        raise ConfigError(Problem(where, f"no rate can lose {gate.non_inferior.margin:g}", hint))
+
+
+def further_drawn(scores: Part, gate: Gate) -> dict[str, Part]:
+    """Counts as of a decoding, of the sampled answers besides the first; none where one a prompt was drawn."""
+    severities = (scores.get("worst_at_k") or {"severities": {}})["severities"].get(gate.metric)
+    return {} if severities is None else {"further sampled": severities[gate.zero_tolerance]["tuned"]}
 
 
 def look_at_rules(parts: dict[str, Part], gate: Gate, confidence: float) -> tuple[Found, int, int]:

@@ -14,7 +14,8 @@ from kit.evaluate import statistics
 from kit.evaluate.compare import Compared, Settings, compare
 from kit.evaluate.item_metric import CorpusMetric
 from kit.evaluate.material import Answered, Material
-from kit.evaluate.metrics import LoadedMetric
+from kit.evaluate.metrics import LoadedMetric, MetricResult
+from kit.evaluate.severity import count_severities
 from kit.evaluate.statistics import Floats, Interval
 from kit.evaluate.timing import SYSTEMS
 from kit.evaluate.validity import invalid_rates
@@ -46,6 +47,12 @@ def worst_at_k(material: Material, settings: Settings) -> dict[str, Any] | None:
         },
         "metrics": metrics,
         "unscored": unscored,
+        "further": {system: _first_further(material, system) for system in SYSTEMS},
+        "severities": {
+            metric.name: counted
+            for metric in material.metrics
+            if (counted := _severities(metric, material)) is not None
+        },
     }
 
 
@@ -56,6 +63,11 @@ def drawn_answers(drawn: Mapping[str, Sequence[Answered]], place: int) -> dict[s
             {
                 "output": answered.outputs[place],
                 "scores": {name: result.items[place] for name, result in answered.results.items()},
+                "details": {
+                    name: result.details[place]
+                    for name, result in answered.results.items()
+                    if result.details[place]
+                },
                 "invalid": answered.invalid[place],
             }
             for answered in drawn[system]
@@ -66,6 +78,35 @@ def drawn_answers(drawn: Mapping[str, Sequence[Answered]], place: int) -> dict[s
 
 def _is_of_all(metric: LoadedMetric) -> bool:
     return isinstance(metric.module, CorpusMetric) and not metric.module.is_mean
+
+
+def _first_further(material: Material, system: str) -> int:
+    """The first of the drawn answers that is not the one of a decoding: of an evaluation, and of a file that
+    holds several, the second."""
+    first = material.drawn[system][0].outputs
+    return int(any(material.answered[decoding, system].outputs == first for decoding in material.decodings))
+
+
+def _severities(metric: LoadedMetric, material: Material) -> dict[str, Any] | None:
+    """How many further answers break a rule of each severity: a gate without tolerance looks at every one."""
+    further = {system: material.drawn[system][_first_further(material, system) :] for system in SYSTEMS}
+    counted = {
+        system: count_severities(
+            metric,
+            {
+                system: MetricResult(
+                    [], [d for answered in given for d in answered.results[metric.name].details]
+                )
+            },
+            {system: [reason for answered in given for reason in answered.invalid]},
+            [prompt for _ in given for prompt in material.prompts],
+        )
+        for system, given in further.items()
+    }
+    base, tuned = counted["base"], counted["tuned"]
+    if base is None or tuned is None:
+        return None
+    return {severity: base[severity] | tuned[severity] for severity in base}
 
 
 def _entry(metric: LoadedMetric, material: Material, settings: Settings) -> dict[str, Any] | None:
