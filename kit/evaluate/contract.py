@@ -4,7 +4,7 @@ A field that is added, renamed or taken away raises `SCHEMA`; a test compares th
 these types, and real files with the schema.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
@@ -89,7 +89,7 @@ class WithoutLeaks(TypedDict):
     minimum_detectable_effect: float | None
     metrics: list[Metric]
     unscored: list[Unscored]
-    worst_at_k: WorstAtK | None
+    worst_at_k: NotRequired[WorstAtK]
     judge: Judge | None
     """The judge's figures on the prompts that are left; null without one."""
     latency: TimedAlone | None
@@ -121,8 +121,8 @@ class Compared(TypedDict):
     minimum_detectable_effect: float | None
     metrics: list[Metric]
     unscored: list[Unscored]
-    worst_at_k: WorstAtK | None
-    """Null where one answer a prompt was drawn."""
+    worst_at_k: NotRequired[WorstAtK]
+    """Where several sampled answers a prompt were drawn."""
     judge: Judge | None
     """What a judge says, and how far it agrees with people; null without one."""
     calibration: list[Calibration]

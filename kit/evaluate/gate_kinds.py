@@ -138,7 +138,7 @@ def refuse_meaningless_margin(entry: Part, gate: Gate, where: str) -> None:
 
 
 def further_drawn(scores: Part, gate: Gate) -> dict[str, Part]:
-    """Counts as of a decoding, of the sampled answers besides the first; none where one a prompt was drawn."""
+    """Counts of the sampled answers besides the first, as of a decoding; none where there are no such."""
     severities = (scores.get("worst_at_k") or {"severities": {}})["severities"].get(gate.metric)
     return {} if severities is None else {"further sampled": severities[gate.zero_tolerance]["tuned"]}
 

@@ -196,7 +196,7 @@ def _compared(material: Material, whole: bool) -> dict[str, Any]:
         "minimum_detectable_effect": effect,
         "metrics": entries,
         "unscored": unscored,
-        "worst_at_k": worst_at_k(material, settings),
+        **({"worst_at_k": worst_at_k(material, settings)} if material.drawn else {}),
         "judge": None,
         "latency": with_load(times, material.latency, material.config.evaluate) if whole else times,
     }

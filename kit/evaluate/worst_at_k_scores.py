@@ -26,11 +26,9 @@ _DIGITS = 12
 """A share is rounded to so many, so that 1 made from a sum of fractions is 1."""
 
 
-def worst_at_k(material: Material, settings: Settings) -> dict[str, Any] | None:
-    """The block (`kit.evaluate.contract_worst`); None where one answer a prompt was drawn."""
+def worst_at_k(material: Material, settings: Settings) -> dict[str, Any]:
+    """The block (`kit.evaluate.contract_worst`) of material that has several drawn answers a prompt."""
     drawn = material.drawn
-    if not drawn:
-        return None
     metrics, unscored = [], []
     for metric in material.metrics:
         found = None if _is_of_all(metric) else _entry(metric, material, settings)
@@ -89,20 +87,14 @@ def _first_further(material: Material, system: str) -> int:
 
 def _severities(metric: LoadedMetric, material: Material) -> dict[str, Any] | None:
     """How many further answers break a rule of each severity: a gate without tolerance looks at every one."""
-    further = {system: material.drawn[system][_first_further(material, system) :] for system in SYSTEMS}
-    counted = {
-        system: count_severities(
-            metric,
-            {
-                system: MetricResult(
-                    [], [d for answered in given for d in answered.results[metric.name].details]
-                )
-            },
-            {system: [reason for answered in given for reason in answered.invalid]},
-            [prompt for _ in given for prompt in material.prompts],
-        )
-        for system, given in further.items()
-    }
+    counted = {}
+    for system in SYSTEMS:
+        further = material.drawn[system][_first_further(material, system) :]
+        details = [said for answered in further for said in answered.results[metric.name].details]
+        invalid = [reason for answered in further for reason in answered.invalid]
+        prompts = [prompt for _ in further for prompt in material.prompts]
+        found = {system: MetricResult([], details)}
+        counted[system] = count_severities(metric, found, {system: invalid}, prompts)
     base, tuned = counted["base"], counted["tuned"]
     if base is None or tuned is None:
         return None

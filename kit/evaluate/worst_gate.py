@@ -27,7 +27,7 @@ def worst_entry(scores: Scores, gate: Gate, where: str) -> Scores | None:
     if entry is None or gate.worst_of > len(entry["at"]):
         return None
     decoding = "sampled" if "sampled" in scores["validity"] else "greedy"
-    absent = {"reduction": None, "ratio": None, "by_group": None, "slices": [], "decoding": decoding}
+    absent: Scores = {"reduction": None, "ratio": None, "by_group": None, "slices": [], "decoding": decoding}
     return {**entry, **entry["at"][gate.worst_of - 1], **absent}
 
 
@@ -36,6 +36,6 @@ def why_no_worst(scores: Scores, gate: Gate) -> str:
     found = scores.get("worst_at_k")
     answers = found["answers"] if found else 1
     if gate.worst_of is not None and answers < gate.worst_of:
-        return f"of {answers} {'answer' if answers == 1 else 'answers'} a prompt, and it asks for more"
+        return f"{answers} sampled {'answer' if answers == 1 else 'answers'} a prompt, and it asks for more"
     lost = (one["why"] for one in found["unscored"] if one["name"] == gate.metric) if found else ()
     return next(iter(lost), "no prompt was scored for both systems")

@@ -31,6 +31,7 @@ from kit.report.reviews import Carried
 from kit.report.safety import pair_views
 from kit.report.view import About, Evidence, Judged, Scored, View
 from kit.report.view_evidence import MaskAudit
+from kit.report.worst import worst_view
 
 if TYPE_CHECKING:
     from kit.evaluate.policy import Policy
@@ -60,7 +61,7 @@ def build_view(
     parts = (
         about,
         _judged(config, found, judged, about, seeds.runs, counting),
-        _scored(found, seeds.factor, counting),
+        _scored(found, seeds.factor, counting, _rule_titles(_policies(config, root))),
         _evidence(config, root, evaluation, inputs, mask, reviews),
     )
     return View(**{name: value for part in parts for name, value in vars(part).items()})
@@ -121,7 +122,7 @@ def _judged(
     )
 
 
-def _scored(found: Json, seeds: list[Json], counting: set[str]) -> Scored:
+def _scored(found: Json, seeds: list[Json], counting: set[str], titles: dict[str, str]) -> Scored:
     tables = scores.score_tables(found)
     return Scored(
         seed_rows=scores.seed_rows(seeds, found),
@@ -137,6 +138,7 @@ def _scored(found: Json, seeds: list[Json], counting: set[str]) -> Scored:
         worst_slices=scores.worst_slices(found),
         harm=harm_rows(found),
         validity=scores.validity_rows(found),
+        worst=worst_view(found, titles),
         judge=judge_card(found),
         calibration=calibration_cards(found),
         general=general_rows(found),

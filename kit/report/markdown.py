@@ -16,6 +16,7 @@ from kit.report.validity_markdown import baselines, leaks
 from kit.report.view import ScoreGroup, ScoreTable, SliceRow, View
 from kit.report.view_evidence import Side, Transcript
 from kit.report.view_origin import DataCard, Training
+from kit.report.worst_markdown import worst_parts
 
 _REGRESSIONS = 3
 _MISSES = 10
@@ -31,6 +32,7 @@ def markdown(view: View) -> str:
     parts += ["Not scored:", bullets(view.unscored)] if view.unscored else []
     parts += baselines(view, escape, table)
     parts += _harm(view)
+    parts += worst_parts(view.worst, view.names, escape, table)
     parts += _seeds(view)
     parts += _pairs(view)
     parts += _slices(view.worst_slices, view.names)

@@ -16,6 +16,7 @@ from kit.report.view_origin import Conditions, DataCard, Training
 from kit.report.view_release import BaselineView, ReviewsView
 from kit.report.view_speed import LabourCost, Latency
 from kit.report.view_validity import BaselineRow, Leaks
+from kit.report.view_worst import WorstView
 
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
@@ -313,6 +314,8 @@ class Scored:
     harm: list[HarmRow]
     """Answers by the worst rule that they break."""
     validity: list[ValidityRow]
+    worst: WorstView | None
+    """Of several sampled answers a prompt."""
     judge: JudgeCard | None
     calibration: list[CalibrationCard]
     general: list[GeneralRow]

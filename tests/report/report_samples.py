@@ -222,7 +222,6 @@ def make_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
         "unscored": [],
         "general": [],
         "judge": None,
-        "worst_at_k": None,
         "calibration": [],
         "systems": {"base": "base", "tuned": "tuned"},
         "latency": latency(),
