@@ -276,7 +276,7 @@ def _missing_answers(path: Path, ids: Sequence[str], outside: Sequence[str], con
     if not lacking:
         return ""
     id_, system, decoding, sample = lacking[0]
-    which = f", answer {sample + 1}" if sample else ""
+    which = f", sample {sample}" if sample else ""
     return (
         f"lacks {len(lacking)} of {len(wanted)} answers, the first of {system}, {decoding}{which}, to {id_}"
     )
