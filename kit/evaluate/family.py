@@ -162,7 +162,9 @@ def _general_sets(config: Config) -> list[dict[str, Any]]:
 
 
 def _correct(family: Sequence[Scores], confidence: float) -> None:
-    """Put Holm's p-values to the differences of all systems on each metric; changes the scores in place.
+    """Put Holm's p-values to the differences of all systems on each metric, and on the worst of all answers.
+
+    It changes the scores in place.
 
     A metric that could not be scored for a system counts with p = 1: the family is what was planned.
     """
@@ -170,15 +172,31 @@ def _correct(family: Sequence[Scores], confidence: float) -> None:
         (entry["name"], entry["decoding"]) for scores in family for entry in scores["metrics"]
     )
     for key in keys:
-        entries = [
+        found = [
             next((e for e in scores["metrics"] if (e["name"], e["decoding"]) == key), None)
             for scores in family
         ]
-        adjusted = holm([entry["difference"]["p_value"] if entry else 1.0 for entry in entries])
-        for entry, p_value in zip(entries, adjusted, strict=True):
-            if entry is None:
-                continue
-            entry["difference"]["adjusted_p"] = p_value
-            entry["difference"]["method"] += f", Holm over {len(family)} systems"
-            if 1 - p_value <= confidence:  # 1 - 0.95 rounds to more than 0.05
-                entry["verdict"] = "not shown"
+        _correct_one([entry and (entry, entry["difference"]) for entry in found], confidence)
+    curves = [
+        {e["name"]: e for e in scores.get("worst_at_k", {"metrics": []})["metrics"]} for scores in family
+    ]
+    for name in dict.fromkeys(name for of_pair in curves for name in of_pair):
+        found = [of_pair.get(name) for of_pair in curves]
+        _correct_one([entry and (entry, entry["at"][-1]["difference"]) for entry in found], confidence)
+
+
+def _correct_one(tested: Sequence[tuple[Scores, Scores] | None], confidence: float) -> None:
+    """Holm over the systems on one metric.
+
+    Args:
+        tested: of every system the entry with the verdict, and the difference that was tested.
+    """
+    adjusted = holm([pair[1]["p_value"] if pair else 1.0 for pair in tested])
+    for pair, p_value in zip(tested, adjusted, strict=True):
+        if pair is None:
+            continue
+        entry, difference = pair
+        difference["adjusted_p"] = p_value
+        difference["method"] += f", Holm over {len(tested)} systems"
+        if 1 - p_value <= confidence:  # 1 - 0.95 rounds to more than 0.05
+            entry["verdict"] = "not shown"

@@ -12,7 +12,7 @@ from kit.report.formatting import Unit, both_systems, count, p_value, plural, qu
 from kit.report.read import Json
 from kit.report.transcripts import prompt_lines, reason_named
 from kit.report.view_worst import LowAnswer, WorstCard, WorstRow, WorstView
-from kit.report.words import better
+from kit.report.words import better, judged_p
 
 SYSTEMS = ("base", "tuned")
 _LOWEST = 5
@@ -76,7 +76,7 @@ def _card(metric: Json, scores: Json, titles: dict[str, str]) -> WorstCard:
         n=f"{count(metric['n'])}{groups}",
         meaning=_meaning(metric),
         rows=rows,
-        p=p_value(last["difference"]["p_value"]),
+        p=p_value(judged_p(last["difference"])),
         verdict=metric["verdict"],
         curve=plots.figure(partial(plots.worst_curve, at, title, metric["kind"] == "rate")),
         lowest=_lowest(metric, scores, titles, unit),
@@ -117,16 +117,19 @@ def _low_answer(
     answers = item["drawn"]["tuned"]
     heading, prompt = prompt_lines(item["prompt"])
     output, left_out = shortened(answers[place]["output"], _ANSWER)
-    own = quantity(answers[place]["scores"][metric["name"]], unit)
-    invalid = f", invalid: {answers[place]['invalid']}" if answers[place]["invalid"] else ""
+    own = answers[place]["scores"][metric["name"]]
+    which = f"answer {place + 1} of {len(answers)}"
+    told = f"{which}: {quantity(own, unit)}; all of them on average {quantity(mean, unit)}"
+    if unit == "rate":
+        bad = sum(answer["scores"][metric["name"]] == own for answer in answers)
+        told = f"{which}; {count(bad)} of {count(len(answers))} fail"
     return LowAnswer(
         id=item["id"],
         heading=heading,
         prompt=prompt,
         output=output,
         left_out=count(left_out) if left_out else "",
-        score=f"answer {place + 1} of {len(answers)}: {own}{invalid}; all of them on average "
-        f"{quantity(mean, unit)}",
+        score=told + (f"; invalid: {answers[place]['invalid']}" if answers[place]["invalid"] else ""),
         reasons=[
             reason_named(reason, titles) for reason in answers[place]["details"].get(metric["name"], [])
         ],
