@@ -1,15 +1,16 @@
 """How fast answers are made, beside what a team would use otherwise, on the same model and prompts.
 
     python bench/evaluate.py [--prompts 256] [--model tiny] [--recipe ecommerce]
+    python bench/evaluate.py --device cuda --prompts 64 --turns 1     # on a GPU
 
 Five ways in one process, in turns, greedy, at most 160 new tokens: the kit (`kit.evaluate.generate`: the next
 prompt takes the place of an answer that is complete) with 32 and with 64 places, `model.generate` one by one,
 transformers' `pipeline` with batches of 32 in the order in which the prompts come, and
 lm-evaluation-harness's `generate_until` with batches of 32 (where `casekit[harness]` is installed). Each is
-warmed up with four prompts, and the fastest of five turns counts. Time is that of the processor, on one
-thread. Other work on the machine slows it all the same, by taking caches; so beside the ratio stands how far
-those of the single turns reach. The last column says how many answers are the kit's to the letter: who stops
-elsewhere or decodes otherwise does other work.
+warmed up with four prompts, and the fastest of `--turns` counts. Time is that of the processor, on one
+thread; on a GPU it is the wall's, with all kernels done. Other work on the machine slows it all the same, by
+taking caches; so beside the ratio stands how far those of the single turns reach. The last column says how
+many answers are the kit's to the letter: who stops elsewhere or decodes otherwise does other work.
 """
 
 import argparse
@@ -38,7 +39,6 @@ from kit.models.loading import load_base, load_tokenizer
 ROOT = Path(__file__).parents[1]
 MOST = 160
 BATCH = 32
-TURNS = 5
 Way = Callable[[Sequence[Prompt]], list[str]]
 
 
@@ -71,7 +71,7 @@ def ways(model: Any, tokenizer: Any) -> dict[str, Way]:
     def one_by_one(prompts: Sequence[Prompt]) -> list[str]:
         answers = []
         for prompt in prompts:
-            ids = torch.tensor([prompt.ids(tokenizer)])
+            ids = torch.tensor([prompt.ids(tokenizer)], device=model.device)
             output = model.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings
             )
@@ -100,7 +100,7 @@ def _harness(model: Any, tokenizer: Any) -> Way:
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    served = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCH, device="cpu")
+    served = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCH, device=str(model.device))
     stop = tokenizer.decode(generation_config(tokenizer, MOST).eos_token_id[:1])
 
     def answer(prompts: Sequence[Prompt]) -> list[str]:
@@ -114,30 +114,42 @@ def _harness(model: Any, tokenizer: Any) -> Way:
     return answer
 
 
+def now(device: str) -> float:
+    """Seconds, see above."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def main() -> None:
     """Time every way and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--model", default="tiny", help="tiny (built before by `casekit train`) or a folder")
     parser.add_argument("--recipe", default="ecommerce")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--turns", type=int, default=5)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    config = Config.model_validate({"model": {"name": given.model, "dtype": "float32"}})
+    config = Config.model_validate(
+        {"model": {"name": given.model, "dtype": given.dtype}, "hardware": {"device": given.device}}
+    )
     model, tokenizer = load_base(config), load_tokenizer(config.model)
     prompts = prompts_of(given.recipe, given.prompts)
     named = ways(model, tokenizer)
     turns: dict[str, list[float]] = {name: [] for name in named}
     answers: dict[str, list[str]] = {}
-    for turn in range(TURNS + 1):
+    for turn in range(given.turns + 1):
         for name, way in named.items():
-            begun = time.process_time()
+            begun = now(given.device)
             answers[name] = way(prompts if turn else prompts[:4])
-            turns[name] += [time.process_time() - begun] if turn else []
+            turns[name] += [now(given.device) - begun] if turn else []
     seconds = {name: min(spent) for name, spent in turns.items()}
-    print(f"{len(prompts)} prompts, {given.model}, torch {torch.__version__}\n")
-    print(
-        "| way | prompts a processor second | the kit is so many times as fast | turn by turn | its answers |"
-    )
+    where = torch.cuda.get_device_name() if given.device == "cuda" else "cpu"
+    print(f"{len(prompts)} prompts, {given.model} in {given.dtype} on {where}, torch {torch.__version__}\n")
+    print("| way | prompts a second | the kit is so many times as fast | turn by turn | its answers |")
     print("|---|--:|--:|--:|--:|")
     for name, spent in seconds.items():
         same = sum(own == other for own, other in zip(answers["the kit"], answers[name], strict=True))

@@ -31,12 +31,13 @@ def main() -> None:
     {"kit": the_kit, "bare": bare_loop, "trl": trl}[who](turns, work, method, way, facts)
 
 
-def settings(work: Path, method: str, way: str, facts: dict[str, Any]) -> Config:
+def settings(work: Path, method: str, who: str, way: str, facts: dict[str, Any]) -> Config:
     """The kit's settings: its defaults but for the size of things, and no checkpoint on the way.
 
-    `packed+bfloat16` holds frozen weights in bfloat16, as LLaMA-Factory does where it is told `bf16`.
+    `packed+bfloat16` holds frozen weights in bfloat16, as LLaMA-Factory does where it is told `bf16`;
+    `packed+compile` compiles the layers.
     """
-    way, *types = way.split("+")
+    way, *more = way.split("+")
     train = {
         "learning_rate": facts["rate"],
         "num_train_epochs": EPOCHS,
@@ -45,13 +46,14 @@ def settings(work: Path, method: str, way: str, facts: dict[str, Any]) -> Config
         "packing": way == PACKED,
         "save_steps": 1_000_000,
         "gradient_checkpointing": facts["checkpointing"],
+        "torch_compile": who == "kit" and "compile" in more,
     }
     return Config.model_validate(
         {
             "model": {
                 "name": str(work / "base"),
                 "max_length": facts["limit"],
-                "dtype": "bfloat16" if "bfloat16" in types else "auto",
+                "dtype": "bfloat16" if "bfloat16" in more else "auto",
             },
             "method": {
                 "name": method,
@@ -68,54 +70,46 @@ def settings(work: Path, method: str, way: str, facts: dict[str, Any]) -> Config
 def the_kit(turns: Turns, work: Path, method: str, way: str, facts: dict[str, Any]) -> None:
     """`casekit train`'s own function, with all that it writes and watches."""
     import kit.train.setup  # noqa: F401
-    from kit.train.stages import train
+    from kit.train import stages
 
     turns.imported()
     count_work(turns)
     into_trainers(turns)
-    train(
-        settings(work, method, way, facts), work / f"kit-{method}-{way}", work / "prepared", task_score=None
-    )
+    stages.check_space = lambda *_: None  # the process ends before it saves anything
+    config = settings(work, method, "kit", way, facts)
+    stages.train(config, work / f"kit-{method}-{way}", work / "prepared", task_score=None)
 
 
 def bare_loop(turns: Turns, work: Path, method: str, way: str, facts: dict[str, Any]) -> None:
     """What nobody can do with less: load, forward, backward, clip, step. The model and the precision are the
     kit's, and grouped and packed the batches too, so what the kit takes besides is its trainer's.
 
-    Kernels are tried out here, before the kit takes them up: `packed+compile`, `packed+liger`, or an
-    attention as transformers calls it, `packed+flash_attention_2`.
+    Kernels are tried out here, before the kit takes them up, or left out to see what they bring:
+    `packed+compile` (layer by layer), `packed+liger`, `packed+casts` (of what enters LoRA), or an attention
+    as transformers calls it, `packed+sdpa`.
     """
     import torch
 
-    import kit.train.setup
-    from kit.train.methods import load_for_training
+    import kit.train.setup  # noqa: F401
 
-    config = settings(work, method, way, facts)
-    torch.manual_seed(config.seed)
+    config = settings(work, method, "bare", way, facts)
     turns.imported()
     count_work(turns)
-    model = load_for_training(config).train()
-    model = recomputing(model) if facts["checkpointing"] else model
-    way, *kernels = way.split("+")
-    model = with_kernels(model, kernels)
-    on = next(model.parameters()).device
+    model, mixed = load_bare(config, way)
+    way = way.split("+")[0]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=facts["rate"], weight_decay=0.0, fused=True)
     steps = EPOCHS * math.ceil(facts["rows"] / facts["batch"])
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
     )
-    mixed = kit.train.setup.mixed_precision(on)
     rows = json.loads((work / "tokens.json").read_text(encoding="utf-8"))
     for epoch in range(EPOCHS):
         turns.begin()
-        for passes in batches(rows, way, epoch, config):
+        for passes in batches(rows, way, epoch, config, model):
             labels = sum(int((one["labels"][:, 1:] != -100).sum()) for one in passes)
             for one in passes:
-                one = {name: tensor.to(on) for name, tensor in one.items()}
-                with torch.autocast(on.type, dtype=mixed, enabled=mixed is not None):
-                    loss = model(**one, use_cache=False, num_items_in_batch=labels).loss
-                loss.backward()
+                loss_of(model, one, labels, mixed).backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
@@ -123,27 +117,68 @@ def bare_loop(turns: Turns, work: Path, method: str, way: str, facts: dict[str, 
         turns.end()
 
 
-def with_kernels(model: Any, kernels: list[str]) -> Any:
-    """The model with other kernels than it was loaded with."""
+def load_bare(config: Config, way: str) -> tuple[Any, Any]:
+    """The model as the kit trains it, with the kernels that the way names, and the type for autocast."""
     import torch
 
+    from kit.train.methods import load_for_training
+    from kit.train.setup import mixed_precision
+
+    torch.manual_seed(config.seed)
+    model = load_for_training(config).train()
+    model = recomputing(model) if config.train.gradient_checkpointing else model
+    mixed = mixed_precision(model.device)
+    if model.device.type == "cuda":
+        from trl.trainer.utils import add_fused_lm_head
+
+        add_fused_lm_head(model.get_base_model() if is_adapted(model) else model)
+    return with_kernels(model, way.split("+")[1:], mixed), mixed
+
+
+def loss_of(model: Any, row: dict[str, Any], labels: int, mixed: Any) -> Any:
+    """A pass's share of the loss of a step with so many labelled tokens: the model's own, or on a GPU TRL's,
+    which scores labelled positions alone, a few at a time; as the kit's trainer does."""
+    import torch
+
+    on = model.device
+    fused = {"fused_lm_head": True} if on.type == "cuda" else {}
+    row = {name: part.to(on) if hasattr(part, "to") else part for name, part in row.items()}
+    with torch.autocast(on.type, dtype=mixed, enabled=mixed is not None):
+        return model(**row, **fused, use_cache=False, num_items_in_batch=labels).loss
+
+
+def with_kernels(model: Any, kernels: list[str], mixed: Any) -> Any:
+    """The model with other kernels than it was loaded with."""
+    from kit.train.kernels import compile_layers, spare_casts
+
+    if mixed is not None and "casts" not in kernels:
+        spare_casts(model)
     for name in kernels:
         if name == "liger":
             from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
-            _apply_liger_kernel_to_instance(model=getattr(model, "base_model", model))
+            base = model.get_base_model() if is_adapted(model) else model
+            own_head = {"fused_linear_cross_entropy": model.device.type != "cuda"}  # elsewhere there is TRL's
+            _apply_liger_kernel_to_instance(model=base, **own_head)
         elif name == "compile":
-            model = torch.compile(model, dynamic=True)  # packed rows are as long as they come
-        elif name != "bfloat16":  # which is no kernel, see `settings`
+            compile_layers(model)
+        elif name not in ("bfloat16", "casts"):  # which are no kernels
             model.set_attn_implementation(name)
     return model
 
 
-def batches(rows: list[dict[str, Any]], way: str, epoch: int, config: Config) -> Iterator[list[Any]]:
+def is_adapted(model: Any) -> bool:
+    """Whether PEFT has put an adapter around it."""
+    return hasattr(model, "get_base_model")
+
+
+def batches(
+    rows: list[dict[str, Any]], way: str, epoch: int, config: Config, model: Any
+) -> Iterator[list[Any]]:
     """The passes of every step of an epoch: padded in random order, or the kit's order, padded or packed."""
     import random
 
-    from kit.train.packed import pack_batch
+    from kit.train.packed import needs_borders, pack_batch, row_tokens
     from kit.train.trainer import length_grouped_order
 
     size, per_pass = config.train.global_batch_size, config.train.per_device_train_batch_size
@@ -155,7 +190,7 @@ def batches(rows: list[dict[str, Any]], way: str, epoch: int, config: Config) ->
     for start in range(0, len(order), size):
         chosen = [rows[at] for at in order[start : start + size]]
         if way == PACKED:
-            yield pack_batch(padded(chosen), config.model.max_length)
+            yield pack_batch(padded(chosen), row_tokens(model, config), needs_borders(model))
         else:
             yield [padded(chosen[at : at + per_pass]) for at in range(0, len(chosen), per_pass)]
 
@@ -206,7 +241,7 @@ def trl(turns: Turns, work: Path, method: str, way: str, facts: dict[str, Any]) 
         use_cpu=facts["device"] == "cpu",
         report_to="none",
         disable_tqdm=True,
-        model_init_kwargs=four_bits() if method == "qlora" else None,
+        model_init_kwargs=four_bits(facts) if method == "qlora" else None,
         **quick,
     )
     trainer = SFTTrainer(
@@ -219,7 +254,7 @@ def trl(turns: Turns, work: Path, method: str, way: str, facts: dict[str, Any]) 
     trainer.train()
 
 
-def four_bits() -> dict[str, Any]:
+def four_bits(facts: dict[str, Any]) -> dict[str, Any]:
     """NF4 weights, double quantisation, as the kit's `qlora`."""
     import torch
     from transformers import BitsAndBytesConfig
@@ -229,7 +264,7 @@ def four_bits() -> dict[str, Any]:
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32,
+            bnb_4bit_compute_dtype=torch.bfloat16 if facts["device"] == "cuda" else torch.float32,
         )
     }
 

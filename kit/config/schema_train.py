@@ -128,16 +128,20 @@ class Train(Section):
     global_batch_size: int = Field(default=32, gt=0)
     """Sequences per optimiser step, over all devices and accumulation."""
     per_device_train_batch_size: int = Field(default=8, gt=0)
-    """Sequences per forward pass, where they are not packed; the accumulation steps follow. Halved, and said,
-    where memory does not hold them."""
+    """Sequences per forward pass; the accumulation steps follow. Halved, and said, where memory does not hold
+    them. For packed rows see `packing`."""
     packing: bool = False
-    """Join the sequences of a global batch in rows of at most `model.max_length` tokens, kept apart; a
-    forward pass is then one row. The steps see what they see unpacked."""
+    """Join the sequences of a global batch in rows, kept apart; a forward pass is then one row, of at most
+    `model.max_length` tokens; on a GPU that needs no mask for it, of `per_device_train_batch_size` times as
+    many. The steps see what they see unpacked."""
     per_device_eval_batch_size: int = Field(default=16, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    torch_compile: bool = False
+    """Compile the model's layers before the first step: quicker steps on a GPU, half a minute or more before
+    the first."""
     logging_steps: int = Field(default=10, gt=0)
     eval_steps: int = Field(default=100, gt=0)
     """Validate every so many steps."""

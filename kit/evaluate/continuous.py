@@ -30,8 +30,8 @@ _OUTLASTS = 1.5
 _ASIDE = 2
 """One answer for so many places may be set aside, for it stays in memory; then they go on together."""
 
-_ADDED = ("sdpa", "eager")
-"""Ways of attention that add a mask to their weights."""
+_ADDED = ("sdpa", "eager", "casekit_varlen")
+"""Ways of attention that add a mask to their weights; the last is `sdpa` but for packed rows."""
 
 
 @dataclass(eq=False)

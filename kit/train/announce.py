@@ -48,18 +48,24 @@ def trainable_rule(config: Config, share: float) -> dict[str, Any] | None:
 
 def measure_packing(trainer: "RunTrainer", config: Config) -> dict[str, Any]:
     """Rows of the first epoch and how full they are, the attention, and what packing moves in the logits."""
-    from kit.train.packed import check_isolation, count_rows
+    from kit.train.kernels import as_loaded
+    from kit.train.packed import count_rows, row_tokens, settle_attention
 
-    isolation = check_isolation(trainer.model, trainer.processing_class, training_dtype(config))
+    weights, model = training_dtype(config), trainer.model
+    with as_loaded(model):
+        isolation = settle_attention(model, trainer.processing_class, weights, trainer.autocast)
+    capacity = row_tokens(model, config)
+    trainer.size.tokens = min(trainer.size.tokens or capacity, capacity)
     sampler = trainer.train_sampler()
     lengths = [sampler.lengths[row] for row in sampler if row < len(sampler.lengths)]
     share = sampler.batch_size // config.hardware.world_size  # each process packs its own
-    rows, fill = count_rows(lengths, share, config.model.max_length)
+    rows, fill = count_rows(lengths, share, capacity)
     return {
         "samples": len(lengths),
         "rows": rows,
+        "row_tokens": capacity,
         "fill": round(fill, 4),
-        "attention": trainer.model.config._attn_implementation,
+        "attention": model.config._attn_implementation,
         "isolation": isolation,
     }
 
@@ -91,7 +97,7 @@ def announce(console: Console, run: Path, manifest: dict[str, Any], config: Conf
 
         say(
             f"packed: {packing['samples']:,} samples an epoch in {packing['rows']:,} rows of up to "
-            f"{config.model.max_length:,} tokens, {packing['fill']:.0%} full; none sees another"
+            f"{packing['row_tokens']:,} tokens, {packing['fill']:.0%} full; none sees another"
         )
         advice.append(attention_advice(config, packing["attention"]))
     for text in filter(None, advice):

@@ -38,7 +38,7 @@ def load_for_training(config: Config, golden: "Path | None" = None) -> Any:
         quantize_4bit=method.name == "qlora",
         double_quantization=method.double_quantization,
         weights=weights,
-        attention=attention_for(config, weights),
+        attention=attention_for(config),
         scores=config.train.stage == "reward",
     )
     keep_layout(base)

@@ -1,10 +1,10 @@
 """Packed rows: several samples in one row of a forward pass, none of which sees another.
 
 A row has no attention mask and position ids that begin again with every sample. From those transformers
-makes a block-diagonal mask (eager, sdpa) or the borders of samples for variable-length kernels (flash
-attention), if nothing else is asked: a mask of ones, a cache or a prefix turn that off in silence, and for
-flash attention several rows in one pass. So a pass is one row, and `check_isolation` measures the loaded
-model before training.
+makes a block-diagonal mask, if nothing else is asked: a mask of ones, a cache or a prefix turn that off in
+silence. On a GPU the row brings the borders of its samples for kernels that need no mask
+(`kit.models.varlen`), and may be as long as the rows of a whole pass. A pass is one row, and
+`check_isolation` measures the loaded model before training.
 """
 
 import random
@@ -19,6 +19,7 @@ from kit.config.schema import Config
 from kit.data.pack import pack
 from kit.data.rows import IGNORED
 from kit.models.loading import device, model_folder
+from kit.models.varlen import VARLEN, WIDEST_HEAD, borders, register
 
 LEAK = 1e-6
 """Most that a sample's logits may move, relative to the largest, when its neighbours in the row change. The
@@ -32,12 +33,15 @@ PROBE_LENGTHS = (7, 12, 1, 9)
 """Tokens of the samples that a model is measured with, a single token among them."""
 
 
-def pack_batch(batch: dict[str, torch.Tensor], capacity: int) -> list[dict[str, torch.Tensor]]:
+def pack_batch(
+    batch: dict[str, torch.Tensor], capacity: int, with_borders: bool = False
+) -> list[dict[str, Any]]:
     """The samples of a padded batch in packed rows, longest row first. Together they hold no padding.
 
     Args:
         batch: `input_ids`, `labels` and `attention_mask`, each (samples, tokens).
         capacity: most tokens of a row.
+        with_borders: as of `packed_row`.
 
     Returns:
         For each row what the model is given; see `packed_row`.
@@ -48,21 +52,39 @@ def pack_batch(batch: dict[str, torch.Tensor], capacity: int) -> list[dict[str, 
         for ids, labels, mask in zip(batch["input_ids"], batch["labels"], masks, strict=True)
     ]
     rows = pack([len(ids) for ids, _ in samples], capacity)
-    return [packed_row([samples[index] for index in row]) for row in rows]
+    return [packed_row([samples[index] for index in row], with_borders) for row in rows]
 
 
-def packed_row(samples: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def packed_row(
+    samples: Sequence[tuple[torch.Tensor, torch.Tensor]], with_borders: bool = False
+) -> dict[str, Any]:
     """One row of `samples`, each its ids and labels: `input_ids`, `position_ids`, `labels` of (1, tokens).
 
     The first token of a sample carries no label: the token before it is another sample's last.
+
+    Args:
+        with_borders: say where samples begin as well, for a model whose attention is `VARLEN`.
     """
     position_ids = torch.cat([torch.arange(len(ids), device=ids.device) for ids, _ in samples])
     labels = torch.cat([labels for _, labels in samples])
-    return {
+    row: dict[str, Any] = {
         "input_ids": torch.cat([ids for ids, _ in samples])[None],
         "position_ids": position_ids[None],
         "labels": labels.masked_fill(position_ids == 0, IGNORED)[None],
     }
+    return row | (borders([len(ids) for ids, _ in samples], position_ids.device) if with_borders else {})
+
+
+def needs_borders(model: Any) -> bool:
+    """Whether the model's attention asks where samples begin."""
+    return bool(model.config._attn_implementation == VARLEN)
+
+
+def row_tokens(model: Any, config: Config) -> int:
+    """The most tokens of a packed row: those of one sequence, where a mask grows with their square; else of
+    as many as go through the model at once."""
+    at_once = config.train.per_device_train_batch_size if needs_borders(model) else 1
+    return at_once * config.model.max_length
 
 
 def count_rows(lengths: Sequence[int], batch_size: int, capacity: int) -> tuple[int, float]:
@@ -72,35 +94,22 @@ def count_rows(lengths: Sequence[int], batch_size: int, capacity: int) -> tuple[
     return rows, sum(lengths) / (rows * capacity)
 
 
-def attention_for(config: Config, weights: torch.dtype) -> str | None:
-    """Flash attention for packed rows where it can be had: a GPU from compute capability 8.0, 16-bit weights,
-    `flash-attn` installed, a model that works with it.
-
-    Its kernels are told the borders of samples and never meet the pairs across them. Elsewhere transformers'
-    own choice stays (None), which masks those pairs. There was no GPU to run this on.
+def attention_for(config: Config) -> str | None:
+    """`VARLEN` for packed rows on a GPU that has its kernels (compute capability 8.0 or more), where the
+    model works with them. Elsewhere transformers' own choice stays (None): a mask hides other samples.
     """
-    from transformers.utils import is_flash_attn_2_available
-
-    half = weights in (torch.float16, torch.bfloat16)
-    flash = config.train.packing and half and is_flash_attn_2_available() and flash_works(config)
-    return "flash_attention_2" if flash else None
-
-
-def flash_works(config: Config) -> bool:
-    """Whether flash attention 2 has kernels for the GPU and the model; a CPU has none."""
     on = device(config.hardware)
-    if on.type != "cuda" or torch.cuda.get_device_capability(on) < (8, 0):
-        return False
-    return knows_flash(model_folder(config.model))
+    if not config.train.packing or on.type != "cuda" or torch.cuda.get_device_capability(on) < (8, 0):
+        return None
+    if not takes_borders(model_folder(config.model)):
+        return None
+    register()
+    return VARLEN
 
 
-FLASH_HEAD = 256
-"""The widest head that flash attention 2 has kernels for."""
-
-
-def knows_flash(folder: Path) -> bool:
-    """Whether the model in `folder` works with flash attention 2; to ask for it elsewhere fails, or fetches
-    another kernel from the Hub."""
+def takes_borders(folder: Path) -> bool:
+    """Whether the kind of model in `folder` works with variable-length attention: as transformers says of
+    flash attention, heads of a width that there are kernels for, scores that nothing is done to."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     try:
@@ -108,24 +117,51 @@ def knows_flash(folder: Path) -> bool:
     except (OSError, ValueError, KeyError):  # loading the model says what is wrong with it
         return False
     kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(facts), None)
-    layers = facts.get_text_config().per_layer_config
-    widths = [getattr(layer, "head_dim", None) or 0 for layer in layers]
+    text = facts.get_text_config()
+    widths = [getattr(layer, "head_dim", None) or 8 for layer in text.per_layer_config]
     kernels = getattr(kind, "_compatible_flash_implementations", None) or ["flash_attention_2"]
     offered = bool(getattr(kind, "_supports_flash_attn", False)) and "flash_attention_2" in kernels
-    return offered and max(widths, default=0) <= FLASH_HEAD
+    falls_back = bool(getattr(kind, "_supports_sdpa", False))
+    capped = getattr(text, "attn_logit_softcapping", None) is not None
+    return (
+        offered
+        and falls_back
+        and not capped
+        and max(widths) <= WIDEST_HEAD
+        and not any(width % 8 for width in widths)
+    )
 
 
 def attention_advice(config: Config, attention: str) -> str | None:
     """Advice where packed rows are masked on a GPU, with what the mask takes; None elsewhere."""
-    if device(config.hardware).type != "cuda" or "flash" in attention:
+    if device(config.hardware).type != "cuda" or attention == VARLEN:
         return None
     tokens = config.model.max_length
-    cost = (
+    return (
         f"attention is {attention}: a packed row of {tokens:,} tokens has a mask of "
-        f"{tokens**2 / 2**20:,.1f} MiB and scores every pair in it"
+        f"{tokens**2 / 2**20:,.1f} MiB and scores every pair in it; kernels that do neither want a GPU of "
+        "compute capability 8.0 or more, and a model that they fit"
     )
-    way_out = "; flash attention does neither (`pip install flash-attn`, 16-bit weights)"
-    return cost + (way_out if flash_works(config) else "")
+
+
+def settle_attention(
+    model: Any, tokenizer: Any, weights: torch.dtype, autocast: torch.dtype | None
+) -> dict[str, float]:
+    """What `check_isolation` measures; masks take the place of kernels that a model or GPU fails with.
+
+    Args:
+        autocast: the type matrix products of a training pass are computed in; None is that of the weights.
+
+    Raises:
+        ModelError: see there.
+    """
+    if needs_borders(model):
+        try:
+            with torch.autocast(model.device.type, autocast, enabled=autocast is not None):
+                return check_isolation(model, tokenizer, autocast or weights)
+        except ModelError:
+            model.set_attn_implementation("sdpa")
+    return check_isolation(model, tokenizer, weights)
 
 
 def check_isolation(model: Any, tokenizer: Any, weights: torch.dtype) -> dict[str, float]:
@@ -192,7 +228,7 @@ def measure_error(model: Any, samples: Sequence[torch.Tensor]) -> float:
 @torch.no_grad()
 def _logits(model: Any, samples: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """The logits of samples packed into one row, each (tokens, vocabulary)."""
-    row = packed_row([(ids, ids) for ids in samples])
+    row = packed_row([(ids, ids) for ids in samples], needs_borders(model))
     del row["labels"]
     return list(model(**row, use_cache=False).logits[0].float().split([len(ids) for ids in samples]))
 

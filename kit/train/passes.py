@@ -14,6 +14,7 @@ import torch
 from kit.config.errors import ModelError, Problem
 from kit.config.schema import Config
 from kit.memory import GIB, memory_now
+from kit.train.packed import row_tokens
 from kit.train.runs import load_manifest, note
 
 Batch = dict[str, Any]
@@ -52,10 +53,10 @@ class PassSize:
         return smaller
 
 
-def pass_size(config: Config) -> PassSize:
-    """What the settings ask for."""
+def pass_size(config: Config, model: Any) -> PassSize:
+    """What the settings ask for, with the attention that the model has."""
     settings = config.train
-    tokens = config.model.max_length if settings.packing else None
+    tokens = row_tokens(model, config) if settings.packing else None
     return PassSize(settings.per_device_train_batch_size, tokens, settings.per_device_eval_batch_size)
 
 
@@ -81,10 +82,10 @@ def _rows(batch: Batch, count: int, which: slice) -> Batch:
     return {name: part(value) for name, value in batch.items()}
 
 
-def remember(run: Path, config: Config, size: PassSize, step: int) -> None:
+def remember(run: Path, config: Config, model: Any, size: PassSize, step: int) -> None:
     """Write to the manifest that passes are smaller than asked for, so that a resumed run begins with it."""
     now = {**asdict(size), "accumulation": accumulation(config, size), "since_step": step}
-    note(run, batch={**now, "asked": asdict(pass_size(config))})
+    note(run, batch={**now, "asked": asdict(pass_size(config, model))})
 
 
 def recall(run: Path, size: PassSize) -> None:

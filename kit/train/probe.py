@@ -20,7 +20,8 @@ import torch
 from kit.config.schema import Config
 from kit.memory import ALARM, GIB, Memory, memory_now
 from kit.train.guard import GuardedTrainer
-from kit.train.packed import packed_row
+from kit.train.kernels import as_loaded
+from kit.train.packed import needs_borders, packed_row
 from kit.train.passes import Batch, no_memory
 from kit.train.processes import of_all
 from kit.train.saving import random_numbers_kept
@@ -52,8 +53,9 @@ def probe(trainer: GuardedTrainer, config: Config) -> dict[str, Any]:
     with trainer.doing("trying the longest batches"), untouched(trainer), optimizer_state(trainer):
         trained = _try(trainer, validating=False)
         peak.look()
-        validated = _try(trainer, validating=True) if trainer.eval_dataset is not None else None
-        answered = _try_answers(trainer, config)
+        with as_loaded(trainer.model):
+            validated = _try(trainer, validating=True) if trainer.eval_dataset is not None else None
+            answered = _try_answers(trainer, config)
         peak.look()
     share, used = max(of_all((peak.most.share, peak.most.used)))
     at = {"memory_gib": round(used / GIB, 2), "memory_share": round(share, 3)}
@@ -177,7 +179,7 @@ def longest_batch(trainer: GuardedTrainer, validating: bool) -> Batch:
     lengths = trainer.row_lengths(rows) if validating else trainer.train_lengths
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))[:count]
     batch = _collate(trainer, rows.select(order))
-    return _brimful(batch, packed) if packed else batch
+    return _brimful(batch, packed, needs_borders(trainer.model)) if packed else batch
 
 
 def _collate(trainer: GuardedTrainer, rows: Any) -> Batch:
@@ -190,7 +192,7 @@ def _collate(trainer: GuardedTrainer, rows: Any) -> Batch:
     }
 
 
-def _brimful(batch: Batch, capacity: int) -> Batch:
+def _brimful(batch: Batch, capacity: int, with_borders: bool) -> Batch:
     """A packed row of the batch's longest samples, the last one cut so that it holds `capacity` tokens."""
     masks, left, samples = batch["attention_mask"].bool(), capacity, []
     for ids, labels, mask in zip(batch["input_ids"], batch["labels"], masks, strict=True):
@@ -198,7 +200,7 @@ def _brimful(batch: Batch, capacity: int) -> Batch:
         left -= len(samples[-1][0])
         if left <= 0:
             break
-    return packed_row(samples)
+    return packed_row(samples, with_borders)
 
 
 def _try_answers(trainer: GuardedTrainer, config: Config) -> dict[str, int] | None:

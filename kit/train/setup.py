@@ -17,8 +17,10 @@ from kit.models.loading import device, is_adapter
 from kit.train.adapters import loraplus_optimizer, save_weights
 from kit.train.chain import restore_adapter
 from kit.train.golden import Golden, best_so_far, golden_name
+from kit.train.kernels import compile_layers, spare_casts
 from kit.train.methods import load_for_training
 from kit.train.metrics import forget_after
+from kit.train.packed import row_tokens
 from kit.train.processes import same_for_all
 from kit.train.sharding import ZERO_STAGES, sharding_arguments
 from kit.train.trainer import CausalTrainer, RunTrainer, TaskScore
@@ -59,7 +61,7 @@ def make_trainer(
     with loaded_whole():
         model = load_for_training(config, start)
     kept = same_for_all(lambda: forget_after(run, checkpoint))
-    kind, own = trainer_of(config, tokenizer, start, rewards)
+    kind, own = trainer_of(config, model, tokenizer, start, rewards)
     trainer = kind(
         model=model,
         args=arguments,
@@ -78,6 +80,7 @@ def make_trainer(
     trainer.remove_callback(PrinterCallback)
     watch(trainer, run, config, kept)
     widen_adapter(trainer.model)
+    speed_up(trainer, config)
     if start is not None and is_adapter(start):
         restore_adapter(trainer.model, start)
     golden = Golden(
@@ -101,7 +104,7 @@ def reward_score(pairs: "Examples", config: Config) -> TaskScore | None:
 
 
 def trainer_of(
-    config: Config, tokenizer: Any, start: Path | None, rewards: "Sequence[Reward]" = ()
+    config: Config, model: Any, tokenizer: Any, start: Path | None, rewards: "Sequence[Reward]" = ()
 ) -> tuple[type[RunTrainer], dict[str, Any]]:
     """The trainer of the stage, and the arguments that it alone takes."""
     if config.train.stage == "grpo":
@@ -116,7 +119,7 @@ def trainer_of(
         from kit.train.preference import preference_trainer
 
         return preference_trainer(config, tokenizer, continued=start is not None)
-    return CausalTrainer, {"row_tokens": config.model.max_length if config.train.packing else None}
+    return CausalTrainer, {"row_tokens": row_tokens(model, config) if config.train.packing else None}
 
 
 def mixed_precision(on: torch.device) -> torch.dtype | None:
@@ -222,6 +225,17 @@ def widen_adapter(model: Any) -> None:
     for parameter in model.parameters():
         if parameter.requires_grad and getattr(model, "peft_config", None):
             parameter.data = parameter.data.float()
+
+
+def speed_up(trainer: RunTrainer, config: Config) -> None:
+    """What makes passes quicker with the model as it is now; see `kit.train.kernels`.
+
+    Other stages run the model outside autocast as well, where casts are needed.
+    """
+    if trainer.autocast is not None and isinstance(trainer, CausalTrainer):
+        spare_casts(trainer.model)
+    if config.train.torch_compile:
+        compile_layers(trainer.model)
 
 
 def whole_weights(trainer: RunTrainer) -> dict[str, Any]:

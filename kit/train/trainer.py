@@ -16,8 +16,9 @@ from trl import SFTTrainer
 
 from kit.data.rows import IGNORED
 from kit.train.guard import GuardedTrainer
+from kit.train.kernels import as_loaded
 from kit.train.lean import LeanTrainer
-from kit.train.packed import pack_batch
+from kit.train.packed import needs_borders, pack_batch
 from kit.train.processes import same_for_all, world_size
 from kit.train.saving import ResumableTrainer
 from kit.train.shares import WithFiller, as_many_as_others, own_batches, without_fillers
@@ -98,11 +99,12 @@ class RunTrainer(GuardedTrainer, ResumableTrainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Validation loss and, after it, the task score."""
-        with self.doing("validation loss"):
+        with self.doing("validation loss"), as_loaded(self.model):
             output = super().evaluation_loop(*args, **kwargs)
         if self.task_score is not None:
             self.model.eval()
-            with self.doing("answers to validation prompts"), torch.no_grad():
+            answering = self.doing("answers to validation prompts")
+            with answering, as_loaded(self.model), torch.no_grad():
                 score = float(self.task_score(self.model, self.processing_class))
             output.metrics["eval_task_score"] = score
         output.metrics.update(same_for_all(lambda: output.metrics))  # by them all stop, or none
@@ -132,7 +134,7 @@ class CausalTrainer(RunTrainer, LeanTrainer, SFTTrainer):  # type: ignore[misc]
         """The batch, or its packed rows."""
         if not self.size.tokens:
             return super().passes(inputs)
-        return as_many_as_others(pack_batch(inputs, self.size.tokens))
+        return as_many_as_others(pack_batch(inputs, self.size.tokens, needs_borders(self.model)))
 
     def weight(self, batch: dict[str, Any]) -> float:
         """A part's share of the loss of a validation batch: its labelled tokens."""

@@ -127,7 +127,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         size, step = self.trainer.size, self.trainer.state.global_step
         where = "validating" if validating else f"at step {step + 1}"
         how = f"going on with {size.eval_rows} rows a pass" if validating else reduced(self.config, size)
-        remember(self.run, self.config, size, step)
+        remember(self.run, self.config, self.trainer.model, size, step)
         if self.probing:
             where = f"with the longest {'validation' if validating else 'training'} rows"
         message = f"memory ran out {where}: {how}"

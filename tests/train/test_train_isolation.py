@@ -3,22 +3,29 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AutoModelForCausalLM, Lfm2Config, MambaConfig, MistralConfig
+from transformers import AutoModelForCausalLM, Lfm2Config, MambaConfig, MistralConfig
 
+import tests.varlen_on_cpu  # noqa: F401
 from kit.config.errors import ModelError
 from kit.config.schema import Config
 from kit.models.loading import load_model, load_tokenizer
+from kit.models.varlen import VARLEN, borders, register
 from kit.train.methods import load_for_training
 from kit.train.metrics import read_metrics
-from kit.train.packed import attention_advice, attention_for, check_isolation, knows_flash
+from kit.train.packed import (
+    attention_advice,
+    attention_for,
+    check_isolation,
+    needs_borders,
+    settle_attention,
+    takes_borders,
+)
 from kit.train.stages import train
 
 pytestmark = pytest.mark.slow
@@ -129,89 +136,107 @@ def test_prefixes_and_layers_with_a_state_are_refused(settings):
     assert kept["leak"] == 0
 
 
-def varlen(module: Any, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any) -> tuple[Any, None]:
-    """As flash attention works: no mask; where one row is given, transformers reads borders off positions."""
-    from transformers.modeling_flash_attention_utils import (
-        _is_packed_sequence,
-        prepare_fa_kwargs_from_position_ids,
-    )
-
-    positions, length = kwargs["position_ids"], query.shape[2]
-    borders = [0, length]
-    if _is_packed_sequence(positions, query.shape[0]):
-        (cumulated, _), _ = prepare_fa_kwargs_from_position_ids(positions)
-        borders = cumulated.tolist()
-    parts = [
-        scaled_dot_product_attention(
-            *(states[:, :, start:end] for states in (query, key, value)), is_causal=True, enable_gqa=True
-        )
-        for start, end in pairwise(borders)
-    ]
-    return torch.cat(parts, dim=2).transpose(1, 2), None
-
-
-def test_flash_attention_is_told_the_borders(settings):
-    """There is no GPU here: what its kernels would be told is told to plain attention instead."""
-    AttentionInterface.register("varlen_for_tests", varlen)
+def test_borders_keep_samples_apart_and_nothing_else_does(settings):
+    """The GPU's kernels have stand-ins here; all before them is what runs on one."""
+    register()
     config = settings()
-    model = load_model(config.model, config.hardware, attention="varlen_for_tests")
+    model = load_model(config.model, config.hardware, attention=VARLEN)
     tokenizer = load_tokenizer(config.model)
-    kept = check_isolation(model, tokenizer, torch.float32)
-    assert kept["leak"] == 0 and kept["error"] < 1e-5
-    with called_with(model, without_positions), pytest.raises(ModelError, match="see each other"):
-        check_isolation(model, tokenizer, torch.float32)
+    kept = settle_attention(model, tokenizer, torch.float32, torch.bfloat16)
+    assert kept["leak"] == 0 and kept["error"] < 0.05 and needs_borders(model)
+
+    def one_sample(row: Row) -> Row:
+        length = row["input_ids"].shape[1]
+        return {**row, **borders([length], torch.device("cpu"))} if "max_length_q" in row else row
+
+    leaks = pytest.raises(ModelError, match="see each other")
+    with called_with(model, one_sample), torch.autocast("cpu", torch.bfloat16), leaks:
+        check_isolation(model, tokenizer, torch.bfloat16)
+
+
+def test_where_the_kernels_fail_rows_are_masked_instead(settings, prepared, tmp_path, monkeypatch, capsys):
+    def missing(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no kernel image is available for execution on the device")
+
+    monkeypatch.setattr("kit.train.packed.attention_for", on_cpu)
+    monkeypatch.setattr("kit.models.varlen.varlen_attn", missing)
+    run = train(settings("lora", packing=True, max_steps=1), tmp_path, prepared, None)
+    packing = json.loads((run / "manifest.json").read_text())["packing"]
+    assert packing["attention"] == "sdpa" and packing["row_tokens"] == 256
+    assert "rows of up to 256 tokens" in capsys.readouterr().err
+
+
+def on_cpu(config: Config) -> str | None:
+    """As on a GPU that has the kernels."""
+    register()
+    return VARLEN if config.train.packing else None
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_run_with_borders_learns_what_a_run_with_masks_learns(
+    method, settings, prepared, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("kit.train.setup.mixed_precision", lambda on: torch.bfloat16)
+    config = settings(method, packing=True, per_device_train_batch_size=4, max_steps=4)
+    masked = train(config, tmp_path / "masked", prepared, None)
+    monkeypatch.setattr("kit.train.packed.attention_for", on_cpu)
+    borders = train(config, tmp_path / "borders", prepared, None)
+    packing = [json.loads((run / "manifest.json").read_text())["packing"] for run in (masked, borders)]
+    assert [one["attention"] for one in packing] == ["sdpa", VARLEN]
+    assert [one["row_tokens"] for one in packing] == [256, 1024]
+    assert packing[1]["rows"] < packing[0]["rows"]
+    losses = [
+        [line["loss"] for line in read_metrics(run) if line["kind"] == "train"] for run in (masked, borders)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01) and len(losses[0]) == 4
+    assert losses[0][-1] < losses[0][0], "and something is learned"
 
 
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
-        ({}, "flash_attention_2"),
+        ({}, VARLEN),
         ({"packing": False}, None),
         ({"device": "cpu"}, None),
-        ({"weights": torch.float32}, None),
-        ({"installed": False}, None),
         ({"capability": (7, 5)}, None),
         ({"model": False}, None),
     ],
 )
-def test_flash_attention_is_asked_for_where_it_can_be_had(change, wanted, settings, monkeypatch):
-    usual = {"packing": True, "device": "cuda", "weights": torch.bfloat16, "installed": True, "model": True}
-    case = {**usual, "capability": (8, 0), **change}
+def test_kernels_are_asked_for_where_they_can_be_had(change, wanted, settings, monkeypatch):
+    case = {"packing": True, "device": "cuda", "model": True, "capability": (8, 0), **change}
     monkeypatch.setattr("kit.train.packed.device", lambda hardware: torch.device(case["device"]))
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda on: case["capability"])
-    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: case["installed"])
-    monkeypatch.setattr("kit.train.packed.knows_flash", lambda folder: case["model"])
-    assert attention_for(settings("lora", packing=case["packing"]), case["weights"]) == wanted
+    monkeypatch.setattr("kit.train.packed.takes_borders", lambda folder: case["model"])
+    assert attention_for(settings("lora", packing=case["packing"])) == wanted
 
 
 @pytest.mark.parametrize(
     ("architecture", "known"),
     [
+        ("Qwen2", True),
         ("Qwen3", True),
         ("Llama", True),
-        ("Gemma2", True),  # heads of 256, the widest
+        ("Mistral", True),
+        ("Gemma3Text", True),  # heads of 256, the widest
+        ("Gemma2", False),  # caps its scores
         ("Gemma4Text", False),  # some heads of 512
         ("GptOss", False),  # kernels of its own, from the Hub
         ("Doge", False),
         ("Mamba", False),
     ],
 )
-def test_flash_attention_is_not_asked_of_a_model_that_fails_with_it(architecture, known, tmp_path):
+def test_kernels_are_not_asked_of_a_model_that_fails_with_them(architecture, known, tmp_path):
     getattr(transformers, f"{architecture}Config")().save_pretrained(tmp_path)
-    assert knows_flash(tmp_path) == known
+    assert takes_borders(tmp_path) == known
     (tmp_path / "config.json").write_text("{}")
-    assert not knows_flash(tmp_path), "what is wrong with it is said when it loads"
+    assert not takes_borders(tmp_path), "what is wrong with it is said when it loads"
 
 
 def test_what_a_mask_takes_on_a_gpu_is_told(settings, monkeypatch):
     config = settings("lora", packing=True)
     assert attention_advice(config, "sdpa") is None, "on a CPU there is nothing else"
     monkeypatch.setattr("kit.train.packed.device", lambda hardware: torch.device("cuda"))
-    monkeypatch.setattr("torch.cuda.get_device_capability", lambda on: (8, 0))
-    assert attention_advice(config, "flash_attention_2") is None
+    assert attention_advice(config, VARLEN) is None
     config = config.model_copy(update={"model": config.model.model_copy(update={"max_length": 8192})})
     said = attention_advice(config, "sdpa")
-    assert said is not None and "8,192 tokens has a mask of 64.0 MiB" in said and "flash-attn" in said
-    monkeypatch.setattr("torch.cuda.get_device_capability", lambda on: (7, 5))
-    said = attention_advice(config, "sdpa")
-    assert said is not None and "64.0 MiB" in said and "flash" not in said, "it would not run there"
+    assert said is not None and "8,192 tokens has a mask of 64.0 MiB" in said
