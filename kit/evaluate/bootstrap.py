@@ -201,6 +201,8 @@ def _cluster_sums(values: ArrayLike, clusters: Sequence[str]) -> tuple[Floats, F
 
 
 def _drawn_means(sums: Floats, sizes: Floats, draws: int, seed: int) -> Floats:
+    if (sizes == sizes[0]).all():  # then every draw has as many prompts, and need not be made twice
+        return _drawn_sums(sums, draws, seed) / sizes.sum()
     return _drawn_sums(sums, draws, seed) / _drawn_sums(sizes, draws, seed)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from kit.evaluate import statistics
 from kit.evaluate.compare import Compared, Settings, compare
 from kit.evaluate.item_metric import CorpusMetric
+from kit.evaluate.judge_gate import NAME as JUDGE
+from kit.evaluate.judge_scores import LABEL
 from kit.evaluate.material import Answered, Material
 from kit.evaluate.metrics import LoadedMetric, MetricResult
 from kit.evaluate.severity import count_severities
@@ -37,6 +39,9 @@ def worst_at_k(material: Material, settings: Settings) -> dict[str, Any]:
             unscored.append({"name": metric.name, "label": metric.label, "why": why})
         else:
             metrics.append(found)
+    if material.config.evaluate.judge is not None:
+        why = "no judge is asked about further answers, each of which would cost as much as the first"
+        unscored.append({"name": JUDGE, "label": LABEL, "why": why})
     return {
         "answers": len(drawn["base"]),
         "validity": {

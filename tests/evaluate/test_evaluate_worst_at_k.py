@@ -4,12 +4,16 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scores_samples import BAD, GOOD, config, make_prompts, scored
+from scores_samples import BAD, GOOD, HEADER, config, make_prompts, scored
+from training_rows import prepared, turns
 
 from kit.config.errors import ConfigError
 from kit.config.gates import Gate
 from kit.config.layers import validate_tree
+from kit.config.schema_judge import Judge
+from kit.evaluate.evaluate import load_metrics
 from kit.evaluate.gates import judge_gates
+from kit.evaluate.scores import build_scores
 from kit.evaluate.statistics import wilson
 from kit.evaluate.worst_at_k import expected_worst
 from kit.hooks import Hooks, Metric
@@ -71,7 +75,7 @@ def drawn(prompts, base, tuned, answers=4):
 
 def several(config, answers=4, metrics=None):
     sampling = config.evaluate.sampling.model_copy(update={"enabled": True, "answers": answers})
-    more = {"sampling": sampling} | ({"metrics": metrics} if metrics else {})
+    more = {"sampling": sampling, "bootstrap_draws": 100} | ({"metrics": metrics} if metrics else {})
     return config.model_copy(update={"evaluate": config.evaluate.model_copy(update=more)})
 
 
@@ -291,3 +295,31 @@ def test_settings_that_ask_for_nothing_are_refused(told):
     with pytest.raises(ConfigError) as refused:
         validate_tree(REFUSED[told], {})
     assert any(told in str(problem) for problem in refused.value.problems), refused.value
+
+
+def test_leaked_prompts_are_left_out_of_the_worst_too(config, tmp_path):
+    prompts = make_prompts(12)
+    folder = prepared(tmp_path / "data", turns("Q3", "Nobody knows."))
+    made = drawn(prompts, always_good, lambda n, s: BAD if n == 3 and s == 2 else GOOD)
+    settings = several(config)
+    metrics = load_metrics(settings, Hooks(), tmp_path)
+    scores = build_scores(settings, metrics, prompts, made, (), HEADER, prepared=folder)
+    assert [leak["id"] for leak in scores["leaks"]] == [prompts[3].id]
+    assert curve(scores, "violation_rate")["at"][-1]["tuned"]["estimate"] == pytest.approx(1 / 12)
+    rest = curve(scores["without_leaks"], "violation_rate")
+    assert (rest["n"], rest["at"][-1]["tuned"]["estimate"]) == (11, 0)
+    asked = [gate(at_most=0.05, worst_of=4, min_n=1), gate(zero_tolerance="critical", min_n=1)]
+    assert [one.status for one in judge_gates(scores, asked)] == ["failed", "failed"]
+    assert [one.status for one in judge_gates(scores | scores["without_leaks"], asked)] == ["passed"] * 2
+
+
+def test_a_judge_is_not_asked_about_further_answers_and_a_gate_on_it_stays_open(config):
+    prompts = make_prompts(30)
+    rubric = {"question": "q", "labels": ["good", "bad"], "good": ["good"]}
+    judge = Judge(model="m", base_url="http://localhost:1/v1", rubric=rubric)
+    settings = several(config)
+    asked = settings.model_copy(update={"evaluate": settings.evaluate.model_copy(update={"judge": judge})})
+    scores = scored(asked, prompts, drawn(prompts, always_good, always_good))
+    assert "no judge is asked about further answers" in scores["worst_at_k"]["unscored"][-1]["why"]
+    (found,) = judge_gates(scores, [Gate(name="g", metric="judge", at_most=0.1, worst_of=2)])
+    assert found.status == "not enough evidence" and "no judge is asked" in found.why
