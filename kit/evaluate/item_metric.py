@@ -78,6 +78,10 @@ class ItemMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships 
         """Whether an answer lacks the form that the metric needs to read it; most need none."""
         return False
 
+    def by_axis(self, prediction: str, reference: Reference) -> dict[str, float]:
+        """Of a metric that reads rubrics, axis -> the share of its points that an answer earns."""
+        return {}
+
     def _info(self) -> Any:
         features = {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
         return evaluate.MetricInfo(

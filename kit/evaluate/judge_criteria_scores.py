@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from kit.evaluate.agreement import LabelCounts, contrast, drawn_accuracy, resampled, why_it_tells_nothing
+from kit.evaluate.axes import Shares, compare_axes
 from kit.evaluate.compare import Settings, explore
-from kit.evaluate.criteria import FAULT, WANTED, Criterion, mean_held, share_earned
+from kit.evaluate.criteria import FAULT, WANTED, Criterion, mean_held, share_earned, shares_by_axis
 from kit.evaluate.entry import compared_entry, metric_entry
 from kit.evaluate.judge_calibration import calibration_of, label_counts
 from kit.evaluate.judge_criteria import SIGN, JudgedCriteria
@@ -88,6 +89,19 @@ def _share(rubric: Sequence[Criterion], verdicts: Sequence[str] | None) -> float
     return share_earned((one.points, said == MET) for one, said in zip(rubric, verdicts, strict=True))
 
 
+def _by_axis(judged: JudgedCriteria, system: str) -> list[Shares | None]:
+    """Of every answer its share of each axis; an invalid one earns nothing."""
+    found: list[Shares | None] = []
+    for place, rubric in enumerate(judged.rubrics):
+        verdicts = _first(judged, system, place)
+        said = [NOT_MET] * len(rubric) if verdicts is None else verdicts
+        known = UNPARSABLE not in said
+        pairs = zip(rubric, said, strict=True)
+        scored = ((criterion.axis, criterion.points, verdict == MET) for criterion, verdict in pairs)
+        found.append(shares_by_axis(scored) if known else None)
+    return found
+
+
 def _shares(judged: JudgedCriteria, system: str) -> list[float | None]:
     return [_share(rubric, _first(judged, system, n)) for n, rubric in enumerate(judged.rubrics)]
 
@@ -110,6 +124,7 @@ def _metric(judged: JudgedCriteria, prompts: Sequence[Prompt], settings: Setting
         higher_is_better=True,
         statistic=mean_held,
         details=_details(judged),
+        axes=compare_axes({system: _by_axis(judged, system) for system in SYSTEMS}, groups, settings),
     )
     if entry is None:
         return None

@@ -9,6 +9,7 @@ from typing import Any
 import kit
 from kit.config.schema import Config
 from kit.evaluate.alike import most_alike
+from kit.evaluate.axes import metric_axes
 from kit.evaluate.baselines import Found, Trivial, baseline_entries, score_baselines, trivial
 from kit.evaluate.calibration_scores import add_calibration
 from kit.evaluate.compare import Settings, explore
@@ -313,7 +314,9 @@ def _entries(material: Material) -> tuple[list[dict[str, Any]], list[dict[str, s
                     "harm": harm_of(metric),
                     "baselines": baseline_entries(entry, found, results["tuned"], groups, settings),
                 }
-                entries.append({**entry, "decoding": decoding, **counted})
+                axes = metric_axes(metric, answered, prompts, settings)
+                shown = {"axes": axes} if axes else {}
+                entries.append({**entry, "decoding": decoding, **counted, **shown})
     return entries, unscored
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kit.config.schema import Config
 from kit.evaluate.naming import names_of
 from kit.report import labour, misses, provenance, scores, speed, training, transcripts
+from kit.report.axes import axis_tables
 from kit.report.baseline import baseline_view
 from kit.report.baselines import (
     baseline_columns,
@@ -134,6 +135,7 @@ def _scored(found: Json, seeds: list[Json], counting: set[str], titles: dict[str
         baselines=baseline_rows(found, counting),
         baseline_names=baseline_columns(found),
         baselines_left_out=baselines_left_out(found),
+        axes=axis_tables(found),
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         harm=harm_rows(found),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from kit.evaluate.naming import Names
+from kit.report.axes import axes_markdown
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
 from kit.report.speed_markdown import labour_cost, response_time
@@ -29,6 +30,9 @@ def markdown(view: View) -> str:
     parts = [*_head(view), *_gates(view), *_baseline(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores, view.names)
+    for axes in view.axes:
+        parts.append(f"### {escape(axes.label)}: points by axis, not tested")
+        parts += axes_markdown(axes.rows, [escape(view.names.base), escape(view.names.tuned)], escape, table)
     parts += ["Not scored:", bullets(view.unscored)] if view.unscored else []
     parts += baselines(view, escape, table)
     parts += _harm(view)

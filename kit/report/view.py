@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kit.evaluate.naming import Names
+from kit.report.axes import AxisTable
 from kit.report.calibration import CalibrationCard
 from kit.report.harm import HarmRow
 from kit.report.judge import JudgeCard
@@ -309,6 +310,8 @@ class Scored:
     baseline_names: list[tuple[str, str]]
     """Their columns: name, kind."""
     baselines_left_out: list[str]
+    axes: list[AxisTable]
+    """Points of rubrics by the axis of their criteria."""
     slices: list[SliceTable]
     worst_slices: list[SliceRow]
     harm: list[HarmRow]
