@@ -29,9 +29,7 @@ sys.path.append(str(HERE))
 # ruff: noqa: E402
 from shapes import OURS, flops_of_rows
 from train_data import RANK, make_world
-from train_race import WAYS, compete, heading, named, overheads, table
-
-FACTORY = [("llamafactory", "defaults"), ("llamafactory", "packed")]
+from train_race import FACTORY, WAYS, compete, heading, named, overheads, table
 
 
 def main() -> None:

@@ -6,8 +6,10 @@ What it needs beside a torch for CPUs: `pip install torch==2.13.0`, then `pip in
 llamafactory==0.9.5 torchaudio==2.11.0`, then its other requirements, but for torchvision. Both wheels on PyPI
 are built for CUDA and do not load beside that torch; text needs nothing of either.
 
-`WORK` holds the base model, the tokens and what all contestants share (`facts.json`). Ways: `defaults`, and
-`packed` (`neat_packing`, bfloat16, no gradient checkpointing: the quickest of its settings that were found).
+`WORK` holds the base model, the tokens and what all contestants share (`facts.json`). Ways: `defaults`,
+`packed` (`neat_packing`, bfloat16, no gradient checkpointing: the quickest of its settings that were found)
+and `packed+liger`. On a GPU `defaults` are in bfloat16 too, as all its examples are. Its `flash_attn` stays
+`auto`, which is torch's own attention: `neat_packing` gives that a mask of all pairs.
 """
 
 import json
@@ -24,8 +26,8 @@ from train_turns import EPOCHS, into_trainers, take_turns
 def main() -> None:
     """Train until no more is asked for."""
     work, method, way = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    turns = take_turns()
     facts = json.loads((work / "facts.json").read_text(encoding="utf-8"))
+    turns = take_turns(facts["device"])
     import torch
 
     try:
@@ -43,8 +45,10 @@ def main() -> None:
 def settings(work: Path, method: str, way: str, facts: dict[str, Any]) -> dict[str, Any]:
     """Its settings: what all share, and what this way sets besides its defaults."""
     folder = work / f"llamafactory-{method}-{way}"
+    way, *kernels = way.split("+")
     tokens = save_tokens(work, folder / "tokens", way, facts)
-    batch = 1 if way == "packed" else facts["per_pass"]
+    batch = facts["packed_per_pass"] if way == "packed" else facts["default_per_pass"]
+    steps = facts["rows_a_step"] if way == "packed" else facts["batch"]
     shared = {
         "model_name_or_path": str(work / "base"),
         "template": "empty",
@@ -58,10 +62,12 @@ def settings(work: Path, method: str, way: str, facts: dict[str, Any]) -> dict[s
         "num_train_epochs": EPOCHS,
         "learning_rate": facts["rate"],
         "per_device_train_batch_size": batch,
-        "gradient_accumulation_steps": facts["rows_a_step"] if batch == 1 else facts["batch"] // batch,
+        "gradient_accumulation_steps": max(1, round(steps / batch)),
         "save_strategy": "no",
         "report_to": "none",
-        "use_cpu": True,
+        "use_cpu": facts["device"] == "cpu",
+        "bf16": facts["device"] != "cpu",
+        "enable_liger_kernel": "liger" in kernels,
     }
     return shared | methods(facts)[method] | ways()[way]
 

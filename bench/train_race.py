@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ WAYS = [
     ("trl", "packed"),
 ]
 """Who is measured wherever this environment is, and how."""
+FACTORY = [("llamafactory", "defaults"), ("llamafactory", "packed")]
+"""Who is measured besides where LLaMA-Factory is."""
 
 
 @dataclass
@@ -43,18 +46,20 @@ class Contestant:
         """As tables call it."""
         return f"{self.who}, {self.way}"
 
+    def tell(self) -> None:
+        """Go on: load the model, the first time; then train an epoch."""
+        with suppress(BrokenPipeError):  # that it has ended is seen where its answer is read
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+
     def turn(self) -> None:
         """Train an epoch.
 
         Raises:
             RuntimeError: the process has ended; with the end of what it printed.
         """
-        try:
-            self.process.stdin.write("\n")
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
+        self.tell()
+        answer = self.process.stdout.readline()
         if not answer:
             raise RuntimeError(f"{self.name} ended:\n{self.log.read_text(errors='replace')[-2000:]}")
         told = json.loads(answer)
@@ -63,19 +68,26 @@ class Contestant:
         self.facts |= told
 
     def warm_up(self) -> None:
-        """An epoch that does not count.
+        """Load, and train an epoch that does not count.
 
         Raises:
             RuntimeError: as for `turn`.
         """
+        self.tell()
         self.turn()
+        self.facts["first"] = self.seconds[0]
         self.seconds.clear()
         self.outside.clear()
 
     def stop(self) -> None:
-        """No more turns: the process ends itself."""
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
+        """No more turns: the process ends itself, and where it does not within a minute, it is ended."""
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def named(text: str) -> tuple[str, str]:
@@ -119,8 +131,9 @@ def start(work: Path, method: str, who: str, way: str, llamafactory_python: Path
     script = ["train_llamafactory.py"] if foreign else ["train_ways.py"]
     words = [method, way] if foreign else [method, who, way]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    env["PYTHONPATH"] = "" if foreign else str(HERE.parent)
-    log = work / f"{who}-{way}.log"
+    paths = [] if foreign else [str(HERE.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    log = work / f"{method}-{who}-{way}.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
             [python, "-c", BOOT, str(HERE), *script, str(work), *words],

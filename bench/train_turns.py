@@ -1,8 +1,8 @@
 """How `bench/train.py` and the contestants it starts talk: an epoch at a time, when it is their turn.
 
-Every contestant is a process of its own that trains for many epochs and waits for a line before each. So all
-share the same minutes of a busy machine, their peak memory is their own, and one may live in an environment
-with other versions. This file imports no more than Python has.
+Every contestant is a process of its own that trains for many epochs and waits for a line before it loads its
+model and before each epoch. So all share the same minutes of a busy machine, their peak memory is their own,
+and one may live in an environment with other versions. This file imports no more than Python has.
 """
 
 import json
@@ -32,16 +32,26 @@ class Turns:
         self.device = device
         self.since = self.inside = 0.0
         self.before = self.faults = 0
+        self.started = time.perf_counter()
+        self.took: dict[str, float] = {}
 
     def imported(self) -> None:
-        """Libraries are loaded, the model is not: memory counts from here."""
+        """Libraries are loaded: memory counts from here. The model is loaded when it may be."""
         self.before = resident()
+        self.took["importing"] = time.perf_counter() - self.started
+        self.wait()
+        self.started = time.perf_counter()
 
-    def begin(self) -> None:
-        """Wait for the turn. The line says nothing; no line ends the process, whatever its trainer plans."""
+    def wait(self) -> None:
+        """Until a line comes. It says nothing; no line ends the process, whatever its trainer plans."""
         if not sys.stdin.readline():
             self.answers.flush()
             os._exit(0)
+
+    def begin(self) -> None:
+        """Wait for the turn to train an epoch."""
+        self.took.setdefault("loading", time.perf_counter() - self.started)
+        self.wait()
         self.inside = 0.0
         self.faults = page_faults()
         self.since = self.now()
@@ -50,7 +60,8 @@ class Turns:
         """Tell what the epoch took, and how much of it was not the work that every loop has."""
         spent = self.now() - self.since
         faults = page_faults() - self.faults
-        told = {"seconds": spent, "outside": spent - self.inside, "faults": faults, **self.memory()}
+        told = {"seconds": spent, "outside": spent - self.inside, "faults": faults}
+        told |= self.memory() | self.took
         self.answers.write(json.dumps(told) + "\n")
         self.answers.flush()
 
@@ -69,7 +80,8 @@ class Turns:
             return {"peak": resident("VmHWM"), "before": self.before}
         import torch
 
-        return {"peak": torch.cuda.max_memory_reserved(), "before": 0}
+        most = {"peak": torch.cuda.max_memory_reserved(), "allocated": torch.cuda.max_memory_allocated()}
+        return {**most, "before": 0}
 
     def count(self, owner: Any, name: str) -> None:
         """From here on, time in `owner.name` is work that every loop has."""

@@ -228,11 +228,12 @@ def trl(turns: Turns, work: Path, method: str, way: str, facts: dict[str, Any]) 
         for row in rows
     ]
     quick = {"packing": True, "gradient_checkpointing": False} if way == PACKED else {}
-    batch = 1 if way == PACKED else facts["per_pass"]
+    batch = facts["packed_per_pass"] if way == PACKED else facts["default_per_pass"]
+    rows_a_step = facts["rows_a_step"] if way == PACKED else facts["batch"]
     arguments = SFTConfig(
         output_dir=str(work / f"trl-{method}-{way}"),
         per_device_train_batch_size=batch,
-        gradient_accumulation_steps=facts["rows_a_step"] if way == PACKED else facts["batch"] // batch,
+        gradient_accumulation_steps=max(1, round(rows_a_step / batch)),
         num_train_epochs=EPOCHS,
         max_length=facts["limit"],
         learning_rate=facts["rate"],

@@ -98,12 +98,16 @@ def keep_freed_memory() -> bool:
     return bool(kept)
 
 
+_WANT = ("can't allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+"""How errors begin or end that say so without torch's own kind: of a CPU, of CUDA, of cuBLAS and cuDNN."""
+
+
 def ran_out(error: BaseException) -> bool:
-    """Whether it is for want of memory; on a CPU torch raises a plain RuntimeError."""
+    """Whether it is for want of memory, by whichever library missed it."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _WANT)
     )
 
 

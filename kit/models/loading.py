@@ -16,6 +16,7 @@ from kit.config.errors import ModelError, Problem
 from kit.config.schema import Config, Model
 from kit.config.schema_train import Hardware
 from kit.files import sha256_file, sha256_json
+from kit.memory import ran_out
 from kit.models.four_bits import keep_layout
 from kit.models.soft_prompts import count_positions
 from kit.models.tiny import tiny_folder
@@ -214,8 +215,9 @@ def device(hardware: Hardware) -> "torch.device":
         )
     if not available or hardware.device == "cpu":
         return torch.device("cpu")
-    local_rank = os.environ.get("LOCAL_RANK")  # one of several processes has a GPU of its own
-    return torch.device("cuda") if local_rank is None else torch.device("cuda", int(local_rank))
+    # One of several processes has a GPU of its own. By its number also where there is one: the trainer's is
+    # `cuda:0`, and a model on plain `cuda` would pass for one that is spread over other devices.
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def dtype(model: Model, on: "torch.device") -> "torch.dtype":
@@ -251,7 +253,8 @@ def load_model(
         scores: a reward model, with one output in place of its words: random, if the folder has none.
 
     Raises:
-        ModelError: see `model_folder`; or transformers does not know the architecture.
+        ModelError: see `model_folder`; or transformers does not know the architecture, or memory does not
+            hold the weights.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
@@ -285,6 +288,11 @@ def load_model(
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _not_loaded(f"{model.name!r} cannot be loaded", error, _advice(folder)) from error
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+        hint = "load it in less: `model.dtype=bfloat16`, `method=qlora`, or take a smaller model"
+        raise _not_loaded(f"memory does not hold {model.name!r} as {kind}", error, hint) from error
     return loaded.eval()
 
 

@@ -233,10 +233,16 @@ def reward_function(reward: Reward, tokenizer: Any) -> Callable[..., list[float 
     return score
 
 
+def own_gpu() -> list[int]:
+    """The GPU of this process, where it uses one; others draw nothing for it."""
+    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return [torch.cuda.current_device()] if in_use else []
+
+
 @contextmanager
 def seeded(words: str) -> Iterator[None]:
     """Random numbers that depend on `words` alone; those outside go on as if nothing had been drawn."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=own_gpu()):
         torch.manual_seed(int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big") >> 1)
         yield
 

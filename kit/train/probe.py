@@ -67,6 +67,8 @@ class Peak:
 
     def __init__(self, on: torch.device) -> None:
         self.on = on
+        if on.type == "cuda":  # what an earlier run of this process took is none of this one's
+            torch.cuda.reset_peak_memory_stats(on)
         self.most = memory_now(on)
         self.before = most_ever()
 

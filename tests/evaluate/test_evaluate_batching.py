@@ -70,7 +70,7 @@ def test_auto_grows_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_auto_stays_where_nobody_knows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     seen: list[int] = []
     list(in_batches(PROMPTS, BatchSize.of("auto"), device(10**9, RuntimeError(), seen), print))
     assert seen == [32, 32, 32, 4]

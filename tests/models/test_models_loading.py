@@ -199,6 +199,30 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         device(Hardware(device="cuda"))
 
 
+def test_a_gpu_is_named_by_its_number_as_the_trainer_names_it(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert str(device(Hardware())) == "cuda:0"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert str(device(Hardware())) == "cuda:3", "one of several processes has a GPU of its own"
+    assert str(device(Hardware(device="cpu"))) == "cpu"
+
+
+def test_a_model_that_memory_does_not_hold_is_refused_with_what_helps(folder, monkeypatch):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", full)
+    with pytest.raises(ModelError, match=r"memory does not hold .* as torch.float32") as caught:
+        load_model(Model(name=str(folder)), CPU)
+    assert "qlora" in str(caught.value) and caught.value.exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("capability", "wanted"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")]
 )

@@ -1,6 +1,7 @@
 """The benches of training run from end to end on the smallest shape, and count what they say they count."""
 
 import importlib
+import json
 import runpy
 import subprocess
 import sys
@@ -39,8 +40,9 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("shapes")
 
 
-def test_the_gpu_bench_runs_on_a_cpu_with_a_toy(bench: Callable[..., str]) -> None:
-    sizes = ["--rows", "8", "--limit", "96", "--turns", "1", "--methods", "lora"]
+def test_the_gpu_bench_runs_on_a_cpu_with_a_toy(bench: Callable[..., str], tmp_path: Path) -> None:
+    sizes = ["--rows", "8", "--limit", "96", "--turns", "1", "--methods", "lora", "--per-pass", "4"]
+    sizes += ["--json", str(tmp_path / "found.json"), "--limit-seconds", "300"]
     who = ["--only", "kit-packed", "trl-packed", "bare-packed+eager"]
     printed = bench("gpu/train.py", "--shape", "toy", "--device", "cpu", *sizes, *who)
     rows = rows_of(printed)
@@ -50,6 +52,13 @@ def test_the_gpu_bench_runs_on_a_cpu_with_a_toy(bench: Callable[..., str]) -> No
         assert share == "peak unknown"
         assert float(memory.replace(",", "")) > 0
     assert "nan" not in printed
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert (found["shape"], found["per_pass"], len(found["contestants"])) == ("toy", 4, 3)
+    for one in found["contestants"]:
+        assert one["why_not"] is None and one["flops"] > 0
+        (seconds,), (rate,) = one["seconds"], one["tokens_a_second"]
+        assert rate == pytest.approx(found["tokens"] / seconds)
+        assert min(one[name] for name in ("importing", "loading", "first", "peak")) > 0
 
 
 def test_flops_of_rows_are_six_a_weight_and_token(shapes: ModuleType) -> None:

@@ -315,4 +315,6 @@ def test_a_gpus_memory_is_what_torch_has_reserved_of_all(monkeypatch):
 def test_only_want_of_memory_is_taken_for_it():
     assert ran_out(torch.OutOfMemoryError("x"))
     assert ran_out(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    assert ran_out(RuntimeError("CUDA error: out of memory"))
+    assert ran_out(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert not ran_out(RuntimeError("size mismatch")) and not ran_out(ValueError("can't allocate memory"))
