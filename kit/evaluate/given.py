@@ -3,11 +3,10 @@
 One line an answer: `id`, `prompt` (the last user message) and `output`; where they are known `expected`
 (labels and facts for metrics), `answer` (the reference answer), `slices`, `group` (rows of one group are no
 independent witnesses) and `finished` (false for an answer that hit a token limit). Of several answers to a
-prompt `sample` says which: 0, 1, … (`kit.evaluate.given_samples`).
+prompt `sample` says which: 0, 1, … (`kit.evaluate.given_rows`).
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from json import JSONDecodeError
 from pathlib import Path
@@ -19,8 +18,7 @@ from kit.config.errors import DataError, Problem
 from kit.config.explain import suggest
 from kit.data.json_text import fault, not_json, parse
 from kit.data.rows import as_text
-from kit.evaluate.given_samples import add_sample, joined, uneven
-from kit.evaluate.predictions import Line
+from kit.evaluate.given_rows import GivenRow, add_sample, joined, uneven
 from kit.files import sha256_json
 
 _MOST_PROBLEMS = 20
@@ -40,23 +38,6 @@ class GivenLine(BaseModel):
     group: str | int | None = None
     finished: bool | None = None
     sample: Annotated[int, Field(ge=0)] | None = None
-
-
-@dataclass(frozen=True)
-class GivenRow:
-    """A prompt with a system's answers to it; what a file does not say of the prompt is None."""
-
-    where: str
-    """`file:line`, or the file."""
-    prompt: str
-    outputs: Mapping[str, Line]
-    """Decoding -> `{"output", "finished"}`; `greedy` where nobody knows how an answer was drawn."""
-    expected: dict[str, Any] | None = None
-    answer: str | None = None
-    slices: dict[str, str] | None = None
-    group: str | None = None
-    drawn: tuple[Line, ...] = ()
-    """Of several answers to the prompt all of them, by their number; empty where there is one."""
 
 
 @dataclass(frozen=True)

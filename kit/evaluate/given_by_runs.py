@@ -7,7 +7,8 @@ from pathlib import Path
 
 from kit.config.errors import ConfigError, InvalidRunError, Problem
 from kit.data.prepared import prepared_folder
-from kit.evaluate.given import Given, GivenRow, read_given
+from kit.evaluate.given import Given, read_given
+from kit.evaluate.given_rows import GivenRow
 from kit.evaluate.predictions import Line, read_predictions
 from kit.evaluate.prompts import load_prompts
 from kit.evaluate.timing import SYSTEMS

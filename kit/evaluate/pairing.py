@@ -6,8 +6,8 @@ from typing import Any
 
 from kit.config.errors import InvalidRunError, NoEvidenceError, Problem
 from kit.data.same import key
-from kit.evaluate.given import Given, GivenRow
-from kit.evaluate.given_samples import SAME, canonical
+from kit.evaluate.given import Given
+from kit.evaluate.given_rows import SAME, GivenRow, canonical
 from kit.evaluate.prompts import Prompt
 
 _NAMED = 5

@@ -1,23 +1,38 @@
-"""Several answers to a prompt in a file of answers, each a line of its own, numbered by `sample`.
+"""A prompt with its answers in a file of answers: several are lines of their own, numbered by `sample`.
 
 Every prompt has as many: an answer that is not there may be one that failed, and would have been the worst.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kit.config.errors import Problem
-
-if TYPE_CHECKING:
-    from kit.evaluate.given import GivenRow
+from kit.evaluate.predictions import Line
 
 SAME = ("prompt", "expected", "answer", "slices", "group")
 """What two lines, or two files, that both say it of a prompt must say alike."""
 
 _FAILED = "one that failed is an answer too, with an empty `output`"
+
+
+@dataclass(frozen=True)
+class GivenRow:
+    """A prompt with a system's answers to it; what a file does not say of the prompt is None."""
+
+    where: str
+    """`file:line`, or the file."""
+    prompt: str
+    outputs: Mapping[str, Line]
+    """Decoding -> `{"output", "finished"}`; `greedy` where nobody knows how an answer was drawn."""
+    expected: dict[str, Any] | None = None
+    answer: str | None = None
+    slices: dict[str, str] | None = None
+    group: str | None = None
+    drawn: tuple[Line, ...] = ()
+    """Of several answers to the prompt all of them, by their number; empty where there is one."""
 
 
 def canonical(value: Any) -> str:
@@ -26,10 +41,10 @@ def canonical(value: Any) -> str:
 
 
 def add_sample(
-    found: dict[str, dict[int, "GivenRow"]],
+    found: dict[str, dict[int, GivenRow]],
     id_: str,
     sample: int | None,
-    row: "GivenRow",
+    row: GivenRow,
     problems: list[Problem],
 ) -> None:
     """Put a line's answer beside the others to the same prompt; one that is there already is a problem.
@@ -48,7 +63,7 @@ def add_sample(
     samples[number] = row
 
 
-def joined(id_: str, samples: Mapping[int, "GivenRow"], problems: list[Problem]) -> "GivenRow":
+def joined(id_: str, samples: Mapping[int, GivenRow], problems: list[Problem]) -> GivenRow:
     """One row a prompt: the first answer is what is compared, `drawn` holds all where there are several."""
     numbers = sorted(samples)
     rows = [samples[number] for number in numbers]
