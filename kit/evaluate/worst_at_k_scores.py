@@ -176,17 +176,20 @@ def _compared(
     assert found is not None  # noqa: S101  # there are prompts
     if kind == "score" or all_or_none:
         return found
-    wider = [_no_narrower(side, settings) for side in ((found.base, base), (found.tuned, tuned))]
-    return replace(found, base=wider[0], tuned=wider[1])
+    confidence = settings.confidence
+    return replace(
+        found,
+        base=no_narrower_than_wilson(found.base, base, confidence),
+        tuned=no_narrower_than_wilson(found.tuned, tuned, confidence),
+    )
 
 
-def _no_narrower(side: tuple[Interval, Floats], settings: Settings) -> Interval:
-    """A bootstrap interval of shares from 0 to 1, stretched to Wilson's.
+def no_narrower_than_wilson(interval: Interval, shares: Floats, confidence: float) -> Interval:
+    """A bootstrap interval of the mean of shares from 0 to 1, stretched to Wilson's.
 
     Where hardly a prompt has a fault among its answers, draws of prompts hardly spread. Wilson's takes every
     prompt for one yes or no; a share between varies less, so that it is not too narrow.
     """
-    interval, shares = side
-    wilson = statistics.wilson(float(shares.sum()), len(shares), settings.confidence)
+    wilson = statistics.wilson(float(shares.sum()), len(shares), confidence)
     low, high = min(interval.low, wilson.low), max(interval.high, wilson.high)
     return Interval(interval.estimate, low, high, f"{interval.method}, no narrower than Wilson")

@@ -11,11 +11,13 @@ from kit.config.errors import ConfigError
 from kit.config.gates import Gate
 from kit.config.layers import validate_tree
 from kit.config.schema_judge import Judge
+from kit.evaluate.bootstrap import bootstrap_mean
 from kit.evaluate.evaluate import load_metrics
 from kit.evaluate.gates import judge_gates
 from kit.evaluate.scores import build_scores
 from kit.evaluate.statistics import wilson
 from kit.evaluate.worst_at_k import expected_worst
+from kit.evaluate.worst_at_k_scores import no_narrower_than_wilson
 from kit.hooks import Hooks, Metric
 
 __all__ = ["config"]  # a fixture
@@ -52,6 +54,23 @@ def test_it_is_without_bias_whatever_the_number_of_answers():
 def test_many_answers_are_no_trouble():
     assert expected_worst([[1.0] * 300])[0] == pytest.approx(1.0)
     assert (np.diff(expected_worst(np.random.default_rng(1).random((1, 200)))) <= 1e-12).all()
+
+
+@pytest.mark.parametrize(
+    ("prone", "fault", "k"), [(1.0, 0.5, 2), (0.3, 0.4, 2), (0.04, 0.3, 1), (0.04, 0.3, 3), (0.0, 0.3, 2)]
+)
+def test_the_interval_of_a_rate_covers_what_fresh_answers_would_come_to(prone, fault, k):
+    """Of prompts a share is prone to a fault, at random in each answer; few are, and none may be seen."""
+    generator, covered, simulations = np.random.default_rng(7), 0, 200
+    truth = prone * (1 - (1 - fault) ** k)
+    for simulation in range(simulations):
+        prompts = generator.random((80, 1)) < prone
+        faults = (generator.random((80, 4)) < fault) & prompts
+        shares = expected_worst(faults, higher_is_better=False)[:, k - 1]
+        drawn = bootstrap_mean(shares, [str(n) for n in range(80)], draws=400, seed=simulation)
+        found = no_narrower_than_wilson(drawn, shares, 0.95)
+        covered += found.low <= truth <= found.high
+    assert covered / simulations >= 0.93
 
 
 @pytest.mark.parametrize("table", [[0.5], [[]], 0.5])
