@@ -24,6 +24,8 @@ from kit.evaluate.validity import invalid_rates
 from kit.evaluate.worst_at_k import expected_worst
 
 _OF_ALL = "is a figure of all answers together: single answers have no score of it"
+_ENOUGH = 10
+"""So many groups of prompts with some of either, as for the normal approximation of a binomial."""
 _DIGITS = 12
 """A share is rounded to so many, so that 1 made from a sum of fractions is 1."""
 
@@ -176,20 +178,24 @@ def _compared(
     assert found is not None  # noqa: S101  # there are prompts
     if kind == "score" or all_or_none:
         return found
-    confidence = settings.confidence
     return replace(
         found,
-        base=no_narrower_than_wilson(found.base, base, confidence),
-        tuned=no_narrower_than_wilson(found.tuned, tuned, confidence),
+        base=stretched(found.base, base, groups, settings.confidence),
+        tuned=stretched(found.tuned, tuned, groups, settings.confidence),
     )
 
 
-def no_narrower_than_wilson(interval: Interval, shares: Floats, confidence: float) -> Interval:
-    """A bootstrap interval of the mean of shares from 0 to 1, stretched to Wilson's.
+def stretched(interval: Interval, shares: Floats, groups: Sequence[str], confidence: float) -> Interval:
+    """A bootstrap interval of the mean of shares from 0 to 1, stretched to Wilson's where few say anything.
 
-    Where hardly a prompt has a fault among its answers, draws of prompts hardly spread. Wilson's takes every
-    prompt for one yes or no; a share between varies less, so that it is not too narrow.
+    Where hardly a prompt has a fault among its answers, or hardly one is without, draws of prompts hardly
+    spread: of 4% of 80 prompts, three in ten of whose answers have it, they cover 88% for 95%. Wilson's takes
+    every prompt for one yes or no, and a share between varies less; where ten groups have either, draws do.
     """
+    with_some = {group for group, share in zip(groups, shares, strict=True) if share > 0}
+    not_all = {group for group, share in zip(groups, shares, strict=True) if share < 1}
+    if min(len(with_some), len(not_all)) >= _ENOUGH:
+        return interval
     wilson = statistics.wilson(float(shares.sum()), len(shares), confidence)
     low, high = min(interval.low, wilson.low), max(interval.high, wilson.high)
-    return Interval(interval.estimate, low, high, f"{interval.method}, no narrower than Wilson")
+    return Interval(interval.estimate, low, high, f"{interval.method}, stretched to Wilson")
