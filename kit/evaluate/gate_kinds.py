@@ -155,7 +155,8 @@ def look_at_rules(parts: dict[str, Part], gate: Gate, confidence: float) -> tupl
     """
     n, groups = (min(part[key] for part in parts.values()) for key in ("n", "groups"))
     broken = sum(part["found"] for part in parts.values())
-    looked_at = " and ".join(f"{part['n']} {decoding}" for decoding, part in parts.items())
+    *others, last = (f"{part['n']} {decoding}" for decoding, part in parts.items())
+    looked_at = f"{', '.join(others)} and {last}" if others else last
     if broken:
         rules: dict[str, int] = {}
         for part in parts.values():

@@ -270,7 +270,7 @@ def test_a_gate_without_tolerance_sees_every_answer(config):
 
     found = judged(one_of_four)
     assert (found.status, found.found) == ("failed", 20)
-    assert found.why == "20 of 40 greedy and 40 sampled and 120 further sampled answers: F1 (20)"
+    assert found.why == "20 of 40 greedy, 40 sampled and 120 further sampled answers: F1 (20)"
     first = judged(lambda n, s: BAD if n == 3 and s == 0 else GOOD)
     assert (first.status, first.found) == ("failed", 1), "the first answer is counted once"
     assert judged(always_good, base=one_of_four).status == "passed"
