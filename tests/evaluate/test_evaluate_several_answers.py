@@ -120,6 +120,25 @@ def test_an_evaluation_scores_them_and_meets_a_file_of_several(project, casekit)
 
 
 @pytest.mark.slow
+def test_more_answers_go_on_from_those_that_are_there_and_fewer_need_no_model(project, monkeypatch):
+    config, root, prepared, run = project
+    folder = evaluate(several(config, 1), root, prepared, run, Hooks())
+    assert "worst_at_k" not in read(folder / "scores.json")
+    before = (folder / "predictions.jsonl").read_text()
+    assert evaluate(several(config, 3), root, prepared, run, Hooks()) == folder
+    after = (folder / "predictions.jsonl").read_text()
+    assert after.startswith(before) and len(said(folder)) == 6 * 2 * (1 + 3)
+    three = read(folder / "scores.json")
+
+    monkeypatch.setattr("kit.models.loading.load_model", None)  # no model is needed
+    assert evaluate(several(config, 2), root, prepared, run, Hooks()) == folder
+    assert read(folder / "scores.json")["worst_at_k"]["answers"] == 2
+    assert evaluate(several(config, 3), root, prepared, run, Hooks()) == folder
+    assert read(folder / "scores.json") == three
+    assert (folder / "predictions.jsonl").read_text() == after
+
+
+@pytest.mark.slow
 def test_vllm_draws_each_with_a_seed_of_its_own(project, monkeypatch):
     config, root, prepared, run = project
     vllm_stand_in.install(monkeypatch)
