@@ -74,11 +74,6 @@ def test_an_answer_earns_the_points_of_the_criteria_it_meets(tmp_path):
         "fault: accuracy, Names a dose": 4,
     }
     assert metric["details"]["tuned"] == {}
-    axes = {
-        part["axis"]: (part["n"], part["base"]["estimate"], part["tuned"]["estimate"])
-        for part in metric["axes"]
-    }
-    assert axes == {"completeness": (8, 0, 1), "context awareness": (8, 0.5, 1)}, "accuracy has only a fault"
     assert scores["rubrics"]["verdicts"]["base"]["counts"] == {"met": 8, "not met": 16, "unparsable": 0}
     said = verdict_items(judged)[1]["criteria"]
     assert [(one["points"], one["base"], one["tuned"]) for one in said] == [
