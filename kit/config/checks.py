@@ -17,10 +17,10 @@ from kit.config.labour import Labour
 from kit.config.methods import USED_BY, check_method
 from kit.config.preference import check_preference
 from kit.config.ranges import RANGES, check_threshold
-from kit.config.schema import Sampling
 from kit.config.schema_train import Train
 from kit.config.support import check_support
 from kit.config.tree import Tree
+from kit.config.worst import check_worst_of
 from kit.config.yaml_lines import Key
 
 
@@ -37,6 +37,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key], continues: bool 
         *_tier(settings),
         *_metrics(settings),
         *_gates(settings),
+        *check_worst_of(settings.mappings("gates"), settings.get("evaluate", "sampling", "answers") or 1),
         *_thresholds(settings),
         *_general(settings),
         *_languages(settings),
@@ -206,7 +207,6 @@ def _gates(settings: _Settings) -> Iterator[Finding]:
     slices = [column for _, column in settings.texts("data", "slices")]
     first: dict[str, int] = {}
     unsampled = settings.get("evaluate", "sampling", "enabled") is False
-    answers = settings.get("evaluate", "sampling", "answers") or Sampling().answers
     for index, gate in gates:
         worst, name = gate.get("worst"), gate.get("name")
         if settings.stands("data", "slices") and isinstance(worst, str) and worst not in slices:
@@ -216,14 +216,6 @@ def _gates(settings: _Settings) -> Iterator[Finding]:
                 ("gates", index, "decoding"),
                 f"gate {name!r} looks at sampled answers, but none are drawn",
                 "set evaluate.sampling.enabled to true, or the gate's decoding to greedy",
-                needs_rest=True,
-            )
-        worst_of = gate.get("worst_of")
-        if isinstance(worst_of, int) and isinstance(answers, int) and worst_of > answers:
-            yield Finding(
-                ("gates", index, "worst_of"),
-                f"gate {name!r} looks at the worst of {worst_of} answers, and so many are drawn: {answers}",
-                f"set evaluate.sampling.answers to {worst_of} or more",
                 needs_rest=True,
             )
         if isinstance(name, str) and first.setdefault(name, index) != index:

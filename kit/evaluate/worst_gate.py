@@ -13,7 +13,7 @@ def worst_entry(scores: Scores, gate: Gate, where: str) -> Scores | None:
     """The figures at k in the form of a metric's entry; None where they were not measured.
 
     Raises:
-        ConfigError: single answers have no score of the metric, or there is none of that name.
+        ConfigError: no metric of that name scored the answers.
     """
     found = scores.get("worst_at_k")
     if found is None or gate.worst_of is None:

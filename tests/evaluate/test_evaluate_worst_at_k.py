@@ -11,9 +11,11 @@ from kit.config.errors import ConfigError
 from kit.config.gates import Gate
 from kit.config.layers import validate_tree
 from kit.config.schema_judge import Judge
+from kit.config.worst import NOT_OF_SINGLE_ANSWERS
 from kit.evaluate.bootstrap import bootstrap_mean
 from kit.evaluate.evaluate import load_metrics
 from kit.evaluate.gates import judge_gates
+from kit.evaluate.metrics import metric_names, module_of, not_of_answers
 from kit.evaluate.scores import build_scores
 from kit.evaluate.statistics import wilson
 from kit.evaluate.worst_at_k import expected_worst
@@ -285,6 +287,10 @@ REFUSED = {
         "evaluate": {"metrics": ["token_f1"], "sampling": {"answers": 4}},
         "gates": [{"name": "g", "metric": "token_f1", "at_least": 0.5, "worst_of": 8}],
     },
+    "looks at the worst of 2 answers, and bleu has no score of each": {
+        "evaluate": {"metrics": ["bleu"], "sampling": {"answers": 4}},
+        "gates": [{"name": "g", "metric": "bleu", "at_least": 5, "worst_of": 2}],
+    },
     "leave `significant` out": {
         "evaluate": {"metrics": ["token_f1"], "sampling": {"answers": 4}},
         "gates": [{"name": "g", "metric": "token_f1", "significant": True, "worst_of": 4}],
@@ -307,6 +313,15 @@ REFUSED = {
         ],
     },
 }
+
+
+def test_the_settings_know_which_metrics_do_not_score_single_answers():
+    from kit.evaluate.item_metric import CorpusMetric
+
+    modules = {name: module_of(name) for name in metric_names() if not not_of_answers(name)}
+    of_all = {n for n, module in modules.items() if isinstance(module, CorpusMetric) and not module.is_mean}
+    others = {name for name in metric_names() if not_of_answers(name)} | {"judge"}
+    assert of_all | others == NOT_OF_SINGLE_ANSWERS
 
 
 @pytest.mark.parametrize("told", REFUSED)
