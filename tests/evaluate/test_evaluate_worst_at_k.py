@@ -19,7 +19,7 @@ from kit.evaluate.metrics import metric_names, module_of, not_of_answers
 from kit.evaluate.scores import build_scores
 from kit.evaluate.statistics import wilson
 from kit.evaluate.worst_at_k import expected_worst
-from kit.evaluate.worst_at_k_scores import stretched
+from kit.evaluate.worst_entry import stretched
 from kit.hooks import Hooks, Metric
 
 __all__ = ["config"]  # a fixture
