@@ -16,6 +16,22 @@ NOT_OF_SINGLE_ANSWERS = frozenset(
 """Metrics of all answers together, of times, readings and confidence, and what is asked once a prompt."""
 
 
+def check_drawn_judged(judge: Any, answers: Any) -> Iterator[Finding]:
+    """That a judge is asked about several sampled answers, and one is drawn.
+
+    Args:
+        judge: `evaluate.judge`, as it is written.
+        answers: `evaluate.sampling.answers`.
+    """
+    if isinstance(judge, dict) and judge.get("drawn_answers") is True and answers == 1:
+        yield Finding(
+            ("evaluate", "judge", "drawn_answers"),
+            "the judge is asked about several sampled answers to a prompt, and one is drawn",
+            "set evaluate.sampling.answers to 2 or more, or drawn_answers to false",
+            needs_rest=True,
+        )
+
+
 def check_worst_of(gates: Iterable[tuple[int, Tree]], answers: Any) -> Iterator[Finding]:
     """Every gate that looks at the worst of more answers than are drawn, or of a metric that has none.
 

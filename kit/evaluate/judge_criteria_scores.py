@@ -18,6 +18,7 @@ from kit.evaluate.prompts import Prompt
 from kit.evaluate.rubric import CRITERION, MET, NOT_MET, UNPARSABLE
 from kit.evaluate.statistics import Floats
 from kit.evaluate.timing import SYSTEMS
+from kit.evaluate.worst_entry import worst_entry
 
 NAME = "judge_rubric"
 LABEL = "Rubric points earned, as the judge says"
@@ -42,6 +43,7 @@ def criteria_scores(
         "metric": _metric(judged, prompts, settings),
         "calibration": calibration,
         "corrected": _corrected(judged, [prompt.group for prompt in prompts], calibration, settings),
+        **({"worst_at_k": _worst(judged, prompts, settings)} if judged.drawn else {}),
     }
 
 
@@ -62,7 +64,10 @@ def criteria_items(judged: JudgedCriteria) -> list[list[dict[str, Any]]]:
 
 def _first(judged: JudgedCriteria, system: str, place: int) -> list[str] | None:
     """The verdicts that count."""
-    verdicts = judged.verdicts[system][place]
+    return _that_count(judged.verdicts[system][place])
+
+
+def _that_count(verdicts: list[list[str]] | None) -> list[str] | None:
     return None if verdicts is None else [runs[0] for runs in verdicts]
 
 
@@ -104,6 +109,23 @@ def _by_axis(judged: JudgedCriteria, system: str) -> list[Shares | None]:
 
 def _shares(judged: JudgedCriteria, system: str) -> list[float | None]:
     return [_share(rubric, _first(judged, system, n)) for n, rubric in enumerate(judged.rubrics)]
+
+
+def _worst(judged: JudgedCriteria, prompts: Sequence[Prompt], settings: Settings) -> dict[str, Any] | None:
+    """The expected worst of k sampled answers, by the verdicts as they are; None where no prompt has all."""
+    items = {
+        system: [
+            [
+                _share(rubric, _that_count(verdicts))
+                for rubric, verdicts in zip(judged.rubrics, sample[system], strict=True)
+            ]
+            for sample in judged.drawn
+        ]
+        for system in SYSTEMS
+    }
+    groups = [prompt.group for prompt in prompts]
+    about: dict[str, Any] = {"name": NAME, "label": LABEL, "kind": "score", "higher_is_better": True}
+    return worst_entry(items, groups, settings, **about, statistic=mean_held)
 
 
 def _metric(judged: JudgedCriteria, prompts: Sequence[Prompt], settings: Settings) -> dict[str, Any] | None:

@@ -33,7 +33,7 @@ def worst_at_k(material: Material, settings: Settings) -> dict[str, Any]:
         else:
             metrics.append(found)
     if material.config.evaluate.judge is not None:
-        why = "no judge is asked about further answers, each of which would cost as much as the first"
+        why = "its verdict is asked for of greedy answers only"
         unscored.append({"name": JUDGE, "label": LABEL, "why": why})
     return {
         "answers": len(drawn["base"]),

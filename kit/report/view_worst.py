@@ -50,7 +50,9 @@ class WorstCard:
     """k = 1, 2, … up to the number of answers."""
     p: str
     verdict: str
-    """Of the last row."""
+    """Of the last row; empty where nothing may rest on it."""
+    warning: str
+    """What stands in red beside the figures; empty where nothing does."""
     curve: Figure
     lowest: list[LowAnswer]
 

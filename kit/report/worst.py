@@ -4,6 +4,7 @@ As on every page, numbers are words here, and text from data and models is still
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from kit.evaluate.naming import names_of
@@ -48,7 +49,10 @@ def worst_view(scores: Json, titles: dict[str, str]) -> WorstView | None:
             "prompts, of each k by itself; only the last k is tested."
         ),
         invalid=f"Answers that could not be used, which score worst: {'; '.join(said)}.",
-        cards=[_card(metric, scores, titles) for metric in found["metrics"]],
+        cards=[
+            *(_card(metric, scores, titles) for metric in found["metrics"]),
+            *_judged_cards(scores, titles),
+        ],
         unscored=[f"{lost['label']}: {lost['why']}." for lost in found["unscored"]],
     )
 
@@ -56,6 +60,20 @@ def worst_view(scores: Json, titles: dict[str, str]) -> WorstView | None:
 def _reasons(reasons: dict[str, int]) -> str:
     named = ", ".join(f"{reason} {count(n)}" for reason, n in reasons.items())
     return f" ({named})" if named else ""
+
+
+def _judged_cards(scores: Json, titles: dict[str, str]) -> list[WorstCard]:
+    """Of criteria that a judge was asked about, as it says: its errors stay in single answers."""
+    rubrics = (scores.get("judge") or {}).get("rubrics") or {}
+    metric = rubrics.get("worst_at_k")
+    if not metric:
+        return []
+    status = "" if rubrics["calibration"]["status"] == "calibrated" else "Judge not calibrated. "
+    warning = (
+        f"{status}As the judge says, its errors not taken out, which may grow with k: no evidence by itself, "
+        "and no gate may rest on it."
+    )
+    return [replace(_card(metric, scores, titles), verdict="", warning=warning)]
 
 
 def _card(metric: Json, scores: Json, titles: dict[str, str]) -> WorstCard:
@@ -78,6 +96,7 @@ def _card(metric: Json, scores: Json, titles: dict[str, str]) -> WorstCard:
         rows=rows,
         p=p_value(judged_p(last["difference"])),
         verdict=metric["verdict"],
+        warning="",
         curve=plots.figure(partial(plots.worst_curve, at, title, metric["kind"] == "rate")),
         lowest=_lowest(metric, scores, titles, unit),
     )

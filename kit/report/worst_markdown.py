@@ -20,7 +20,7 @@ def worst_parts(view: WorstView | None, names: Names, escape: Escape, table: Tab
             f"{card.rows[-1].tuned} {card.rows[-1].tuned_interval}",
             f"{card.rows[-1].difference} {card.rows[-1].difference_interval}",
             escape(card.p),
-            f"{mark(card.verdict)} {card.verdict}",
+            f"{mark(card.verdict)} {card.verdict}" if card.verdict else "no verdict",
         ]
         for card in view.cards
     ]
@@ -38,5 +38,7 @@ def worst_parts(view: WorstView | None, names: Names, escape: Escape, table: Tab
             for row in shown_ks(card.rows)
         ]
         columns = [">k", f">{base}", f">{tuned}", ">difference"]
-        parts += [f"### {escape(card.label)}, worst of k", escape(card.meaning), table(columns, shown)]
+        parts += [f"### {escape(card.label)}, worst of k", escape(card.meaning)]
+        parts += [f"> **🔴 {escape(card.warning)}**"] if card.warning else []
+        parts.append(table(columns, shown))
     return [*parts, *(f"Not scored: {escape(line)}" for line in view.unscored)]

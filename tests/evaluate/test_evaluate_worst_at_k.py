@@ -354,6 +354,6 @@ def test_a_judge_is_not_asked_about_further_answers_and_a_gate_on_it_stays_open(
     settings = several(config)
     asked = settings.model_copy(update={"evaluate": settings.evaluate.model_copy(update={"judge": judge})})
     scores = scored(asked, prompts, drawn(prompts, always_good, always_good))
-    assert "no judge is asked about further answers" in scores["worst_at_k"]["unscored"][-1]["why"]
+    assert "of greedy answers only" in scores["worst_at_k"]["unscored"][-1]["why"]
     (found,) = judge_gates(scores, [Gate(name="g", metric="judge", at_most=0.1, worst_of=2)])
-    assert found.status == "not enough evidence" and "no judge is asked" in found.why
+    assert found.status == "not enough evidence" and "of greedy answers only" in found.why

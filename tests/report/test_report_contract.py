@@ -54,6 +54,7 @@ OPTIONAL = {
     "SliceDifference": {"adjusted_p"},
     "Corrected": {"labelled"},
     "Judge": {"rubrics"},
+    "RowRubrics": {"worst_at_k"},
     "Said": {"pairwise", "criteria"},
     "Labour": {"contained", "assumptions", "per_contact", "per_month", "saving_against_people"},
 }

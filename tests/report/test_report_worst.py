@@ -2,16 +2,20 @@
 
 import json
 import random
-from collections.abc import Callable
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import yaml
 from published import file_problems
 from saved_project import prediction, read_lines, rescore, save, save_lines, save_yaml
 
 from kit.config import load_config
+from kit.evaluate.endpoint import Reply
 from kit.evaluate.evaluate import scoring_hash
 from kit.hooks import load_hooks
 
@@ -116,3 +120,89 @@ def test_the_settings_of_a_report_name_how_many_were_drawn(several: Path, caseki
     save_yaml(several / "conf/project.yaml", settings | {"evaluate": {"sampling": {"answers": 8}}})
     code, _, err = casekit("verify", "first")
     assert code == 1 and "conf: evaluate.sampling.answers: is set otherwise now: 6 → 8" in err
+
+
+CRITERIA = [
+    {"criterion": "Names the risk", "points": 4, "axis": "completeness"},
+    {"criterion": "Promises a return", "points": -8, "axis": "accuracy"},
+]
+RUBRIC = {"question": "Does it promise a return?", "labels": ["complies", "violates"], "good": ["complies"]}
+
+
+@pytest.fixture
+def judged(several: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with rows' rubrics, of whose criteria a judge was asked; from now on nobody can be asked."""
+
+    def asked(endpoint: Any, key: str, questions: dict[str, Any]) -> Iterator[tuple[str, Reply]]:
+        for name, messages in questions.items():
+            text = messages[0]["content"]
+            word = "guarantees" if "Promises a return" in text else "can fall"
+            met = word in text.partition("=== answer to judge")[2]
+            of_criterion, of_answer = ("met" if met else "not met"), ("violates" if met else "complies")
+            said = of_criterion if "=== criterion" in text else of_answer
+            yield name, Reply(json.dumps({"verdict": said}))
+
+    def nobody(*_: object) -> None:
+        raise AssertionError("the judge was asked again")
+
+    split = several / "data/prepared/f00d/test"
+    rows = datasets.load_from_disk(str(split))
+    texts = [json.dumps(json.loads(text) | {"rubric": CRITERIA}) for text in rows["expected"]]
+    features, columns = rows.features, rows.to_dict() | {"expected": texts}
+    shutil.rmtree(split)
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(split))
+    judge = {
+        "model": "m", "base_url": "https://judge.example/v1", "pairwise": False, "rubric": RUBRIC,
+        "row_rubrics": True, "drawn_answers": True,
+    }  # fmt: skip
+    settings = yaml.safe_load((several / "conf/project.yaml").read_text())
+    settings["evaluate"] |= {"judge": judge}
+    save_yaml(several / "conf/project.yaml", settings)
+    monkeypatch.setattr("kit.evaluate.judge.ask_all", asked)
+    rescore(several, several / "evaluations/first")
+    monkeypatch.setattr("kit.evaluate.judge.ask_all", nobody)
+    return several
+
+
+def test_a_judge_says_of_every_answer_which_criteria_it_meets(judged: Path, casekit: Run) -> None:
+    folder = judged / "evaluations/first"
+    rubrics = json.loads((folder / "scores.json").read_text())["judge"]["rubrics"]
+    found = rubrics["worst_at_k"]
+    assert (found["n"], len(found["at"])) == (60, ANSWERS)
+    # Of the six answers of tuned so many promise: such an answer earns -8 of 4 points, a good one all.
+    lines = [line for line in read_lines(folder / "predictions.jsonl") if line["decoding"] == "sampled"]
+    faults = Counter(
+        line["id"] for line in lines if line["system"] == "tuned" and "guarant" in line["output"]
+    )
+    least = [-2.0] * len(faults) + [1.0] * (60 - len(faults))
+    assert found["at"][-1]["tuned"]["estimate"] == pytest.approx(max(0.0, sum(least) / 60))
+    mean = 1 - 3 * faults.total() / (60 * ANSWERS)
+    assert found["at"][0]["tuned"]["estimate"] == pytest.approx(mean)
+    about = [line["about"] for line in read_lines(folder / "judge.jsonl")]
+    assert any("tuned, sample 4, criterion 2" in text for text in about)
+
+    assert casekit("report")[0] == 1
+    page = (judged / "reports/first/report.html").read_text("utf-8")
+    section = page[page.index('<section id="worst"') : page.index('<section id="slices"')]
+    assert "Judge not calibrated. As the judge says, its errors not taken out" in section
+    assert "Rubric points earned, as the judge says" in section and "no verdict" in section
+    assert "🔴 Judge not calibrated" in (judged / "reports/first/report.md").read_text("utf-8")
+    assert file_problems(judged / "reports/first/report.json", "report") == []
+    code, _, err = casekit("verify", "first")
+    assert (code, err) == (0, ""), "from the saved replies: nobody is asked"
+
+
+@pytest.mark.parametrize(
+    ("judge", "told"),
+    [
+        ({"row_rubrics": True, "drawn_answers": True}, "about several sampled answers to a prompt, and one"),
+        ({"drawn_answers": True}, "set `row_rubrics` to true as well"),
+    ],
+)
+def test_a_judge_that_has_no_answers_to_judge_is_refused(
+    project: Path, casekit: Run, judge: dict[str, Any], told: str
+) -> None:
+    asked = {"model": "m", "base_url": "https://judge.example/v1", "rubric": RUBRIC, **judge}
+    save_yaml(project / "conf/project.yaml", {"evaluate": {"judge": asked}})
+    code, _, err = casekit("report")
+    assert code == 2 and told in " ".join(err.split())
