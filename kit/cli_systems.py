@@ -26,6 +26,9 @@ def answer(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to a whole answer.")] = 120.0,
     retries: Annotated[int, typer.Option(min=0, help="How often a prompt is asked again.")] = 5,
     max_prompts: Annotated[int | None, typer.Option(min=1, help="At most so many prompts.")] = None,
+    answers: Annotated[
+        int, typer.Option(min=1, help="Answers to each prompt; several need a temperature.")
+    ] = 1,
 ) -> None:
     """Answer the held-out prompts with a model that is served elsewhere, for `casekit compare`."""
     from kit import pipeline
@@ -46,7 +49,7 @@ def answer(
         named=lambda key: f"--{key.replace('_', '-')}",
         again="casekit answer",
     )
-    count, empty = pipeline.answer(loaded, endpoint, out, max_prompts)
+    count, empty = pipeline.answer(loaded, endpoint, out, max_prompts, answers)
     say("answers", out)
     if empty:
         errors.print(f"{empty} of {count} replies held no text and count as empty answers", style="yellow")

@@ -292,16 +292,17 @@ def run(loaded: LoadedConfig, announce: Callable[["Plan"], None] = lambda plan: 
     return report(loaded, evaluation.name)
 
 
-def answer(loaded: LoadedConfig, endpoint: "Endpoint", out: Path, most: int | None = None) -> tuple[int, int]:
-    """Answer the held-out prompts with a model that is served elsewhere.
+def answer(
+    loaded: LoadedConfig, endpoint: "Endpoint", out: Path, most: int | None = None, answers: int = 1
+) -> tuple[int, int]:
+    """Answer the held-out prompts with a model that is served elsewhere; how many answers that is, and how
+    many replies just now held no text.
 
     Args:
         loaded: the project, whose test split is asked as `casekit evaluate` asks it.
         out: the file of answers.
         most: at most so many prompts; `evaluate.max_prompts` where it is None.
-
-    Returns:
-        How many prompts there are, and how many replies just now held no text.
+        answers: so many to each prompt.
     """
     from kit.data.prepared import find_prepared
     from kit.evaluate.prompts import choose, load_prompts
@@ -310,7 +311,7 @@ def answer(loaded: LoadedConfig, endpoint: "Endpoint", out: Path, most: int | No
     config, root = loaded.config, loaded.root
     prepared = find_prepared(config, root, load_hooks(root), tokenizer(config))
     prompts = choose(load_prompts(prepared / "test"), most or config.evaluate.max_prompts)
-    return len(prompts), answer_by_endpoint(endpoint, prompts, out)
+    return len(prompts) * answers, answer_by_endpoint(endpoint, prompts, out, answers, config.seed)
 
 
 def compare(

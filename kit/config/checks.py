@@ -20,6 +20,7 @@ from kit.config.ranges import RANGES, check_threshold
 from kit.config.schema_train import Train
 from kit.config.support import check_support
 from kit.config.tree import Tree
+from kit.config.worst import check_drawn_judged, check_worst_of
 from kit.config.yaml_lines import Key
 
 
@@ -36,6 +37,7 @@ def check_across_sections(tree: Tree, refused: Collection[Key], continues: bool 
         *_tier(settings),
         *_metrics(settings),
         *_gates(settings),
+        *_worst(settings),
         *_thresholds(settings),
         *_general(settings),
         *_languages(settings),
@@ -222,6 +224,12 @@ def _gates(settings: _Settings) -> Iterator[Finding]:
                 f"more than one gate is called {name!r}",
                 "give each gate a name of its own",
             )
+
+
+def _worst(settings: _Settings) -> Iterator[Finding]:
+    answers = settings.get("evaluate", "sampling", "answers") or 1
+    yield from check_worst_of(settings.mappings("gates"), answers)
+    yield from check_drawn_judged(settings.get("evaluate", "judge"), answers)
 
 
 def _general(settings: _Settings) -> Iterator[Finding]:

@@ -50,6 +50,9 @@ class Gate(Section):
     """What is counted: prompts, or their groups (`data.split.group_by`), which fail where any prompt does."""
     worst: str | None = None
     """A slice column: the gate must hold on its worst value, such as `language`."""
+    worst_of: int | None = Field(default=None, ge=1)
+    """The expected worst of so many sampled answers to a prompt (worst-at-k), whatever `decoding` says; at
+    most `evaluate.sampling.answers`."""
     min_n: int = Field(default=30, ge=1)
     """Fewer groups of scored prompts than this are not enough evidence."""
     because: str = ""
@@ -87,6 +90,25 @@ class Gate(Section):
         if self.on is not None and (self.decoding != "greedy" or self.worst is not None):
             raise ValueError(
                 "a general set is answered greedily and has no slices: leave `decoding` and `worst` out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _worst_is_of_all_prompts(self) -> Self:
+        if self.worst_of is None:
+            return self
+        unfit = {
+            "`significant`": self.significant,  # tested at the last k only
+            "`zero_tolerance`": self.zero_tolerance is not None,
+            "`of: reduction` or `ratio`": self.of in ("reduction", "ratio"),
+            "`worst`": self.worst is not None,
+            "`per: group`": self.per == "group",
+            "`on`": self.on is not None,
+        }
+        if found := [name for name, is_set in unfit.items() if is_set]:
+            raise ValueError(
+                "`worst_of` is a figure of all prompts, of tuned or of tuned minus base: leave "
+                f"{' and '.join(found)} out"
             )
         return self
 

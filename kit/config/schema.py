@@ -73,6 +73,18 @@ class Sampling(Section):
     enabled: bool = True
     temperature: float = Field(default=0.7, gt=0)
     top_p: float = Field(default=0.95, gt=0, le=1)
+    answers: int = Field(default=1, ge=1)
+    """How many are drawn to each prompt. With more than one the report shows the expected worst of k of them
+    (worst-at-k) for every k; all other figures are of the first."""
+
+    @model_validator(mode="after")
+    def _several_are_drawn(self) -> Self:
+        if self.answers > 1 and not self.enabled:
+            raise ValueError(
+                f"`answers` is {self.answers} and `enabled` is false: greedy decoding gives the same answer "
+                "every time, and the worst of several is that one; set `enabled` to true, or `answers` to 1"
+            )
+        return self
 
 
 class Goodput(Section):

@@ -120,6 +120,9 @@ class Judge(Section):
     """Ask as well which of the two answers is better, in both orders."""
     row_rubrics: bool = False
     """Ask as well of each criterion of a row's own `rubric` whether the answer meets it; off by default."""
+    drawn_answers: bool = False
+    """With `row_rubrics`: ask it of every sampled answer too (`evaluate.sampling.answers`), for the expected
+    worst of k of their points. As many questions again for each answer to a prompt."""
     runs: int = Field(default=1, ge=1, le=20)
     """How often each answer is judged. The first verdict counts; the others show how often it changes."""
     labels: str | None = None
@@ -133,6 +136,14 @@ class Judge(Section):
     """How often a question is asked again after a timeout, a lost connection or a status that may pass."""
     num_concurrent: int = Field(default=4, gt=0, le=256)
     """Questions asked at once; of a local judge the batch size."""
+
+    @model_validator(mode="after")
+    def _drawn_answers_have_criteria(self) -> Self:
+        if self.drawn_answers and not self.row_rubrics:
+            raise ValueError(
+                "`drawn_answers` is of criteria of rows' rubrics: set `row_rubrics` to true as well"
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_secret_and_a_whole_address(self) -> Self:

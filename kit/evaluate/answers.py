@@ -27,12 +27,15 @@ from kit.evaluate.memorisation import MEMORISATION, Secret, tempt
 from kit.evaluate.perplexity import NAME
 from kit.evaluate.predictions import append_predictions, read_lines, read_predictions
 from kit.evaluate.prompts import Prompt
-from kit.evaluate.sampling import Decoding
+from kit.evaluate.sampling import Decoding, drawn_id
 from kit.evaluate.timing import SYSTEMS
 from kit.evaluate.validity import invalid_reason
 from kit.evaluate.vllm_engine import VllmSystem, adapter_of, load_vllm, vllm_conditions
 from kit.files import write_text
 from kit.models.loading import is_adapter, load_base, load_tokenizer, load_tuned, model_folder
+
+Asked = tuple[Prompt, int]
+"""A prompt, and which of the answers to it is asked for: 0 but for further sampled ones."""
 
 SMALL = 4_000_000_000
 """Bytes of weights of which any machine that trains all of them holds two models: training takes four
@@ -125,14 +128,15 @@ def answer(
         secrets: what each system is tempted to say (`kit.evaluate.memorisation`).
     """
     asked_too = [prompt for prompt in general if prompt.id not in {own.id for own in prompts}]
-    wanted: dict[Decoding, Sequence[Prompt]] = {"greedy": [*prompts, *asked_too]}
+    wanted: dict[Decoding, list[Asked]] = {"greedy": [(prompt, 0) for prompt in [*prompts, *asked_too]]}
     if config.evaluate.sampling.enabled:
-        wanted["sampled"] = prompts
+        numbers = range(config.evaluate.sampling.answers)
+        wanted["sampled"] = [(prompt, sample) for prompt in prompts for sample in numbers]
     missing = _missing(config, folder, root, wanted, bool(secrets))
     if not missing:
         return
     tokenizer = load_tokenizer(config.model)
-    longest = max(len(prompt.ids(tokenizer)) for prompt in wanted["greedy"])
+    longest = max(len(prompt.ids(tokenizer)) for prompt, _ in wanted["greedy"])
     systems = Systems(config, run / "golden", folder, longest + config.evaluate.max_new_tokens)
     for system in SYSTEMS:
         for decoding in wanted:
@@ -157,7 +161,7 @@ def answer(
 class _Missing:
     """What an evaluation's folder lacks: prompts without an answer, and systems that were not looked at."""
 
-    answers: dict[tuple[str, Decoding], list[Prompt]]
+    answers: dict[tuple[str, Decoding], list[Asked]]
     times: list[str]
     readings: list[str]
     confidences: list[str]
@@ -173,14 +177,18 @@ def _missing(
     config: Config,
     folder: Path,
     root: Path,
-    wanted: dict[Decoding, Sequence[Prompt]],
+    wanted: dict[Decoding, list[Asked]],
     tempted: bool,
 ) -> _Missing:
     done = read_predictions(folder / "predictions.jsonl")
     read = NAME in {use.name for use in config.evaluate.metrics}
     return _Missing(
         answers={
-            (system, decoding): [prompt for prompt in asked if (prompt.id, system, decoding) not in done]
+            (system, decoding): [
+                (prompt, sample)
+                for prompt, sample in asked
+                if (prompt.id, system, decoding, sample) not in done
+            ]
             for system in SYSTEMS
             for decoding, asked in wanted.items()
         },
@@ -206,17 +214,20 @@ def _absent(path: Path) -> list[str]:
 def _answer(
     systems: Systems,
     tokenizer: Any,
-    asked: Sequence[Prompt],
+    asked: Sequence[Asked],
     done: int,
     system: str,
     decoding: Decoding,
 ) -> None:
+    named = {drawn_id(prompt.id, sample): (prompt, sample) for prompt, sample in asked}
+
     def keep(answers: list[Answer]) -> None:
         lines = [
             {
-                "id": answer.id,
+                "id": named[answer.id][0].id,
                 "system": system,
                 "decoding": decoding,
+                "sample": named[answer.id][1],
                 "output": answer.output,
                 "new_tokens": answer.new_tokens,
                 "finished": answer.finished,
@@ -231,7 +242,7 @@ def _answer(
         generate(
             model,
             tokenizer,
-            asked,
+            [replace(prompt, id=id_) for id_, (prompt, _) in named.items()],
             decoding=decoding,
             max_new_tokens=settings.max_new_tokens,
             batch_size=settings.batch_size,
@@ -254,7 +265,7 @@ def _read_references(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt]
 def _read_answers(systems: Systems, tokenizer: Any, prompts: Sequence[Prompt], system: str) -> None:
     """Add how sure a system is of its own greedy answers to `confidence.jsonl`, all at once."""
     made = read_predictions(systems.folder / "predictions.jsonl")
-    answers = [made[prompt.id, system, "greedy"] for prompt in prompts]
+    answers = [made[prompt.id, system, "greedy", 0] for prompt in prompts]
     invalid = [invalid_reason(line["output"], line["finished"]) for line in answers]
     own = [
         replace(prompt, answer=line["output"])

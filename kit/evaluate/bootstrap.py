@@ -201,7 +201,9 @@ def _cluster_sums(values: ArrayLike, clusters: Sequence[str]) -> tuple[Floats, F
 
 
 def _drawn_means(sums: Floats, sizes: Floats, draws: int, seed: int) -> Floats:
-    return _drawn_sums(sums, draws, seed) / _drawn_sums(sizes, draws, seed)
+    alike = bool((sizes == sizes[0]).all())  # then every draw has as many prompts, and need not be made twice
+    drawn: Floats = sizes.sum() if alike else _drawn_sums(sizes, draws, seed)
+    return _drawn_sums(sums, draws, seed) / drawn
 
 
 def _drawn_sums(values: Floats, draws: int, seed: int) -> Floats:

@@ -4,7 +4,7 @@ A field that is added, renamed or taken away raises `SCHEMA`; a test compares th
 these types, and real files with the schema.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
@@ -12,6 +12,7 @@ from kit.evaluate.contract_judge import Calibration, Judge, Said
 from kit.evaluate.contract_metrics import Metric
 from kit.evaluate.contract_parts import Count, Decoding, Share, closed
 from kit.evaluate.contract_speed import Latency, TimedAlone
+from kit.evaluate.contract_worst import DrawnAnswers, WorstAtK
 from kit.evaluate.leaks import Leak
 
 SCHEMA = 4
@@ -88,6 +89,7 @@ class WithoutLeaks(TypedDict):
     minimum_detectable_effect: float | None
     metrics: list[Metric]
     unscored: list[Unscored]
+    worst_at_k: NotRequired[WorstAtK]
     judge: Judge | None
     """The judge's figures on the prompts that are left; null without one."""
     latency: TimedAlone | None
@@ -119,6 +121,8 @@ class Compared(TypedDict):
     minimum_detectable_effect: float | None
     metrics: list[Metric]
     unscored: list[Unscored]
+    worst_at_k: NotRequired[WorstAtK]
+    """Where several sampled answers a prompt were drawn."""
     judge: Judge | None
     """What a judge says, and how far it agrees with people; null without one."""
     calibration: list[Calibration]
@@ -198,6 +202,8 @@ class Item(_Item, total=False):
     """One held-out prompt with its answers."""
 
     sampled: ScoredBySystem
+    drawn: DrawnAnswers
+    """Every sampled answer; where several a prompt were drawn."""
     judge: Said
     """What a judge said of it; where there is one."""
 

@@ -6,6 +6,7 @@ from typing_extensions import TypedDict  # pydantic asks for this one before Pyt
 
 from kit.evaluate.contract_metrics import Difference, Metric, Reduction
 from kit.evaluate.contract_parts import Count, Estimate, Outcome, Share, closed
+from kit.evaluate.contract_worst import WorstMetric
 
 
 @closed
@@ -156,6 +157,8 @@ class RowRubrics(TypedDict):
     """Of labelled criteria; a fault is one that is not met."""
     corrected: Corrected
     """The points with the judge's errors taken out."""
+    worst_at_k: NotRequired[WorstMetric | None]
+    """Of several sampled answers, where `evaluate.judge.drawn_answers` asks about them; with its errors."""
 
 
 @closed

@@ -116,6 +116,19 @@ class Turn(TypedDict):
 
 
 @closed
+class Axis(TypedDict):
+    """The points of rubrics' criteria of one axis; shown, not tested."""
+
+    axis: str
+    n: Count
+    """Prompts whose rubric has points above 0 on it."""
+    groups: Count
+    base: Estimate
+    tuned: Estimate
+    difference: Difference
+
+
+@closed
 class Trivial(TypedDict):
     """A trivial system beside the two; all null where it has no figure."""
 
@@ -166,5 +179,7 @@ class Metric(TypedDict):
     """The comparison once more with the group as the unit, where prompts share groups."""
     harm: dict[str, str] | None
     """What the policy calls each severity."""
+    axes: NotRequired[list[Axis]]
+    """Of rubrics, where criteria name an axis."""
     turns: NotRequired[list[Turn]]
     """Of rates, where the turns of a conversation are prompts of their own."""

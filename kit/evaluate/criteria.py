@@ -53,6 +53,22 @@ def share_earned(scored: Iterable[tuple[float, bool]]) -> float:
     return earned / due
 
 
+def shares_by_axis(scored: Iterable[tuple[str, float, bool]]) -> dict[str, float]:
+    """An answer's share of the points of every axis that has points above 0.
+
+    Args:
+        scored: of each criterion its axis (empty where it names none), its points, and whether it is met.
+    """
+    of_axis: dict[str, list[tuple[float, bool]]] = {}
+    for axis, points, met in scored:
+        of_axis.setdefault(axis, []).append((points, met))
+    return {
+        axis: share_earned(criteria)
+        for axis, criteria in of_axis.items()
+        if axis and any(points > 0 for points, _ in criteria)
+    }
+
+
 def mean_held(sums: Floats) -> Floats:
     """The mean share, held within 0 and 1: (..., [added-up shares, answers]) -> (...)."""
     clipped: Floats = np.clip(sums[..., 0] / np.maximum(sums[..., 1], 1), 0.0, 1.0)

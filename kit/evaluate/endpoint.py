@@ -10,7 +10,8 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -157,11 +158,17 @@ def ask(
     raise _error(endpoint, f"{found.why}; asked {asked}", found.hint)
 
 
-def ask_all(endpoint: Endpoint, key: str, questions: Mapping[str, Dialogue]) -> Iterator[tuple[str, Reply]]:
+def ask_all(
+    endpoint: Endpoint,
+    key: str,
+    questions: Mapping[str, Dialogue],
+    seeds: Mapping[str, int] = MappingProxyType({}),
+) -> Iterator[tuple[str, Reply]]:
     """Replies as they come; when one question fails for good no further one is begun, and none is lost.
 
     Args:
         questions: what is asked, by a name of it.
+        seeds: by the same names, what else is sent as `seed`: servers that know it draw by it.
 
     Raises:
         EndpointError: a question failed for good; after the replies that came.
@@ -169,7 +176,10 @@ def ask_all(endpoint: Endpoint, key: str, questions: Mapping[str, Dialogue]) -> 
     pool = ThreadPoolExecutor(endpoint.num_concurrent)
     with connect(endpoint) as client:
         try:
-            asked = {pool.submit(ask, client, endpoint, key, said): name for name, said in questions.items()}
+            asked = {
+                pool.submit(ask, client, _seeded(endpoint, seeds.get(name)), key, said): name
+                for name, said in questions.items()
+            }
             unread = dict(asked)
             for future in as_completed(asked):
                 if future.exception() is not None:
@@ -183,6 +193,10 @@ def ask_all(endpoint: Endpoint, key: str, questions: Mapping[str, Dialogue]) -> 
                 yield name, future.result()
         for future in ended:
             future.result()  # raises what went wrong
+
+
+def _seeded(endpoint: Endpoint, seed: int | None) -> Endpoint:
+    return endpoint if seed is None else replace(endpoint, request={**endpoint.request, "seed": seed})
 
 
 def _once(client: httpx2.Client, endpoint: Endpoint, key: str, messages: Dialogue) -> Reply | _Failed:

@@ -25,6 +25,7 @@ def metric_entry(
     baselines: Mapping[str, Any] | None = None,
     ratio: Mapping[str, Any] | None = None,
     turns: Sequence[Mapping[str, Any]] | None = None,
+    axes: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """An entry with every field of `kit.evaluate.contract.Metric`; what a metric does not have is empty.
 
@@ -49,6 +50,7 @@ def metric_entry(
         "harm": harm,
         "baselines": baselines or {},
         **({"turns": list(turns)} if turns else {}),
+        **({"axes": list(axes)} if axes else {}),
     }
 
 

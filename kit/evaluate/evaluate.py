@@ -95,7 +95,12 @@ def evaluate(
     base_weights = refuse_changed_base(config, run)
     generation = _generation_settings(config, prepared, run, base_weights)
     folder = root / "evaluations" / f"{run.name}-{sha256_json(generation)[:8]}"
-    record = {"run": run.name, "generation": generation, "scoring": scoring_hash(config, root, hooks)}
+    record: dict[str, Any] = {
+        "run": run.name,
+        "generation": generation,
+        "scoring": scoring_hash(config, root, hooks),
+    }
+    record |= {"answers": several} if (several := config.evaluate.sampling.answers) > 1 else {}
     if is_finished(folder, record):
         return folder
     base, tuned = _both_conditions(config, prompts, prepared, run, base_weights)
@@ -309,6 +314,24 @@ def _generation_settings(config: Config, prepared: Path, run: Path, base_weights
     """Everything that the answers depend on."""
     from kit.models.loading import weights_sha256
 
+    return {
+        "run": run.name,
+        "golden": sha256_json([read_golden(run), weights_sha256(run / "golden")])[:16],
+        "data": prepared.name,
+        "model": config.model.model_dump(mode="json"),
+        "base": base_weights[:16],
+        "method": config.method.model_dump(mode="json", include={"name", "double_quantization"}),
+        "evaluate": shaping_settings(config),
+        "seed": config.seed,
+        "kit_version": kit.__version__,
+    }
+
+
+def shaping_settings(config: Config) -> dict[str, Any]:
+    """The settings of `evaluate` that an answer depends on.
+
+    How many are drawn to a prompt is none of them: with more the answers that are there stay.
+    """
     shapes = {
         "max_prompts",
         "max_new_tokens",
@@ -318,17 +341,7 @@ def _generation_settings(config: Config, prepared: Path, run: Path, base_weights
         "concurrency",
         "engine",
     }
-    return {
-        "run": run.name,
-        "golden": sha256_json([read_golden(run), weights_sha256(run / "golden")])[:16],
-        "data": prepared.name,
-        "model": config.model.model_dump(mode="json"),
-        "base": base_weights[:16],
-        "method": config.method.model_dump(mode="json", include={"name", "double_quantization"}),
-        "evaluate": config.evaluate.model_dump(mode="json", include=shapes),
-        "seed": config.seed,
-        "kit_version": kit.__version__,
-    }
+    return config.evaluate.model_dump(mode="json", include=shapes, exclude={"sampling": {"answers"}})
 
 
 def scoring_hash(config: Config, root: Path, hooks: Hooks) -> str:

@@ -39,7 +39,8 @@ def compare_family(config: Config, metrics: Sequence[LoadedMetric], paired: Pair
     With more than one, every metric is tested that many times: each difference gets its p-value by Holm
     over them (`adjusted_p`), and is called improved or worse only where that is small.
     """
-    sampling = config.evaluate.sampling.model_copy(update={"enabled": "sampled" in paired.decodings})
+    sampled = {"enabled": "sampled" in paired.decodings, "answers": paired.answers}
+    sampling = config.evaluate.sampling.model_copy(update=sampled)
     asked = config.evaluate.model_copy(update={"sampling": sampling})
     settings = config.model_copy(update={"evaluate": asked})
     reference = paired.systems[0]
@@ -54,10 +55,16 @@ def _compare(
 ) -> Scores:
     by_role = {"base": reference, "tuned": other}
     predictions = {
-        (prompt.id, role, decoding): given.rows[prompt.id].outputs[decoding]
+        (prompt.id, role, decoding, 0): given.rows[prompt.id].outputs[decoding]
         for prompt in paired.prompts
         for role, given in by_role.items()
         for decoding in paired.decodings
+    }
+    predictions |= {
+        (prompt.id, role, "sampled", sample): line
+        for prompt in paired.prompts
+        for role, given in by_role.items()
+        for sample, line in enumerate(given.rows[prompt.id].drawn[: config.evaluate.sampling.answers])
     }
     answers = [{"name": given.name, "sha256": given.sha256} for given in by_role.values()]
     conditions = {role: given.conditions for role, given in by_role.items()}
@@ -86,6 +93,9 @@ def _notices(paired: Paired, conditions: dict[str, dict[str, Any]]) -> list[str]
         f"{_answers(len(ids))} of {name} left out, because not every system answered the prompt: {told(ids)}."
         for name, ids in paired.left_out.items()
     ]
+    if len({given.answers for given in paired.systems}) > 1:
+        each = ", ".join(f"{given.name} {given.answers}" for given in paired.systems)
+        notices.append(f"Not all systems gave as many answers to each prompt: {each}. {_shared(paired)}")
     base, tuned = conditions["base"], conditions["tuned"]
     unlike = [
         words
@@ -95,6 +105,12 @@ def _notices(paired: Paired, conditions: dict[str, dict[str, Any]]) -> list[str]
     if unlike:
         notices.append(f"The evaluations differ in {', '.join(unlike)}; see Conditions.")
     return notices
+
+
+def _shared(paired: Paired) -> str:
+    if paired.answers == 1:
+        return "So nothing is said of the worst of several; the first of each is compared."
+    return f"The worst of k is of the first {paired.answers} of each."
 
 
 def _answers(count: int) -> str:
@@ -146,7 +162,9 @@ def _general_sets(config: Config) -> list[dict[str, Any]]:
 
 
 def _correct(family: Sequence[Scores], confidence: float) -> None:
-    """Put Holm's p-values to the differences of all systems on each metric; changes the scores in place.
+    """Put Holm's p-values to the differences of all systems on each metric, and on the worst of all answers.
+
+    It changes the scores in place.
 
     A metric that could not be scored for a system counts with p = 1: the family is what was planned.
     """
@@ -154,15 +172,31 @@ def _correct(family: Sequence[Scores], confidence: float) -> None:
         (entry["name"], entry["decoding"]) for scores in family for entry in scores["metrics"]
     )
     for key in keys:
-        entries = [
+        found = [
             next((e for e in scores["metrics"] if (e["name"], e["decoding"]) == key), None)
             for scores in family
         ]
-        adjusted = holm([entry["difference"]["p_value"] if entry else 1.0 for entry in entries])
-        for entry, p_value in zip(entries, adjusted, strict=True):
-            if entry is None:
-                continue
-            entry["difference"]["adjusted_p"] = p_value
-            entry["difference"]["method"] += f", Holm over {len(family)} systems"
-            if 1 - p_value <= confidence:  # 1 - 0.95 rounds to more than 0.05
-                entry["verdict"] = "not shown"
+        _correct_one([entry and (entry, entry["difference"]) for entry in found], confidence)
+    curves = [
+        {e["name"]: e for e in scores.get("worst_at_k", {"metrics": []})["metrics"]} for scores in family
+    ]
+    for name in dict.fromkeys(name for of_pair in curves for name in of_pair):
+        found = [of_pair.get(name) for of_pair in curves]
+        _correct_one([entry and (entry, entry["at"][-1]["difference"]) for entry in found], confidence)
+
+
+def _correct_one(tested: Sequence[tuple[Scores, Scores] | None], confidence: float) -> None:
+    """Holm over the systems on one metric.
+
+    Args:
+        tested: of every system the entry with the verdict, and the difference that was tested.
+    """
+    adjusted = holm([pair[1]["p_value"] if pair else 1.0 for pair in tested])
+    for pair, p_value in zip(tested, adjusted, strict=True):
+        if pair is None:
+            continue
+        entry, difference = pair
+        difference["adjusted_p"] = p_value
+        difference["method"] += f", Holm over {len(tested)} systems"
+        if 1 - p_value <= confidence:  # 1 - 0.95 rounds to more than 0.05
+            entry["verdict"] = "not shown"

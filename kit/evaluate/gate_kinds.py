@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kit.config.errors import ConfigError, Problem
 from kit.config.gates import Gate
 from kit.evaluate.multiplicity import holm
 from kit.evaluate.naming import BASE_AND_TUNED, Names
@@ -125,6 +126,23 @@ def _non_inferior(part: Part, gate: Gate, context: Context) -> Found:
     return Found(bound, estimate, low, high, holds, why=why)
 
 
+def refuse_meaningless_margin(entry: Part, gate: Gate, where: str) -> None:
+    """A margin of 2 for two points would let every loss pass.
+
+    Raises:
+        ConfigError: the margin of a gate on a rate is no share.
+    """
+    if gate.non_inferior is not None and entry["kind"] == "rate" and gate.non_inferior.margin >= 1:
+        hint = "a rate's margin is a share: write 0.02 for two points"
+        raise ConfigError(Problem(where, f"no rate can lose {gate.non_inferior.margin:g}", hint))
+
+
+def further_drawn(scores: Part, gate: Gate) -> dict[str, Part]:
+    """Counts of the sampled answers besides the first, as of a decoding; none where there are no such."""
+    severities = (scores.get("worst_at_k") or {"severities": {}})["severities"].get(gate.metric)
+    return {} if severities is None else {"further sampled": severities[gate.zero_tolerance]["tuned"]}
+
+
 def look_at_rules(parts: dict[str, Part], gate: Gate, confidence: float) -> tuple[Found, int, int]:
     """Whether no answer of any decoding breaks a rule of the gate's severity or a worse one.
 
@@ -137,7 +155,8 @@ def look_at_rules(parts: dict[str, Part], gate: Gate, confidence: float) -> tupl
     """
     n, groups = (min(part[key] for part in parts.values()) for key in ("n", "groups"))
     broken = sum(part["found"] for part in parts.values())
-    looked_at = " and ".join(f"{part['n']} {decoding}" for decoding, part in parts.items())
+    *others, last = (f"{part['n']} {decoding}" for decoding, part in parts.items())
+    looked_at = f"{', '.join(others)} and {last}" if others else last
     if broken:
         rules: dict[str, int] = {}
         for part in parts.values():

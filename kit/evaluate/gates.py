@@ -18,13 +18,16 @@ from kit.evaluate.gate_kinds import (
     Context,
     Found,
     Part,
+    further_drawn,
     look,
     look_at_rules,
     meets,
     p_in_the_good_direction,
+    refuse_meaningless_margin,
 )
 from kit.evaluate.naming import names_of
 from kit.evaluate.validity import UNPARSABLE, WRONG_LANGUAGE
+from kit.evaluate.worst_gate import why_no_worst, worst_entry
 
 Scores = dict[str, Any]
 GateStatus = Literal["passed", "failed", "not enough evidence"]
@@ -177,14 +180,17 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
     where = f"gates: {gate.name}"
     if gate.kind == "zero_tolerance":
         return _judge_rules(scores, gate, where)
-    entry = find_entry(scores, gate.metric, gate.decoding, where, gate.on)
+    if gate.worst_of is not None:
+        entry = worst_entry(scores, gate, where)
+    else:
+        entry = find_entry(scores, gate.metric, gate.decoding, where, gate.on)
     if entry is None:
         asked = gate.metric == judge_gate.NAME and gate.on is None and scores.get("judge")
-        unscored = "no prompt was scored for both systems"
+        unscored = why_no_worst(scores, gate) if gate.worst_of else "no prompt was scored for both systems"
         return _open(gate, NOT_SCORED, None, judge_gate.why_not(scores, gate.decoding) if asked else unscored)
     entry = per_group(entry, where) if gate.per == "group" else entry
     refuse_missing_figure(entry, gate.of, where)
-    _refuse_meaningless_margin(entry, gate, where)
+    refuse_meaningless_margin(entry, gate, where)
     compares = gate.kind != "threshold" or gate.of != "tuned"
     broken = compares and broken_base(scores, entry)
     context = Context(entry["higher_is_better"], scores["confidence"], others, names_of(scores))
@@ -193,15 +199,8 @@ def _judge_gate(scores: Scores, gate: Gate, languages: Sequence[str], others: Se
     return _judge_part(entry, gate, context, None, broken)
 
 
-def _refuse_meaningless_margin(entry: Scores, gate: Gate, where: str) -> None:
-    """A margin of 2 for two points would let every loss pass."""
-    if gate.non_inferior is not None and entry["kind"] == "rate" and gate.non_inferior.margin >= 1:
-        hint = "a rate's margin is a share: write 0.02 for two points"
-        raise ConfigError(Problem(where, f"no rate can lose {gate.non_inferior.margin:g}", hint))
-
-
 def _judge_rules(scores: Scores, gate: Gate, where: str) -> GateResult:
-    """A gate without tolerance, over the answers of every decoding."""
+    """A gate without tolerance, over every answer."""
     parts = {}
     for decoding in scores["validity"]:
         entry = find_entry(scores, gate.metric, decoding, where)
@@ -212,7 +211,7 @@ def _judge_rules(scores: Scores, gate: Gate, where: str) -> GateResult:
             hint = "`zero_tolerance` is for metrics that judge by the policy's rules, such as violation_rate"
             raise ConfigError(Problem(where, f"{gate.metric!r} has no rules with a severity", hint))
         parts[decoding] = entry["severities"][gate.zero_tolerance]["tuned"]
-    found, n, groups = look_at_rules(parts, gate, scores["confidence"])
+    found, n, groups = look_at_rules(parts | further_drawn(scores, gate), gate, scores["confidence"])
     # One violation is one too many, however few the prompts.
     lacking = "" if found.found else found.lacking or _thin(gate, n, groups)
     return _result(gate, {"n": n, "groups": groups}, None, found, lacking)
@@ -319,7 +318,8 @@ def _reaches_past(gate: Gate, found: Found) -> bool:
 
 
 def _wanted(gate: Gate) -> str:
-    return _asked(gate) + (", by group" if gate.per == "group" else "")
+    worst = f", worst of {gate.worst_of} answers" if gate.worst_of else ""
+    return _asked(gate) + (", by group" if gate.per == "group" else "") + worst
 
 
 def _asked(gate: Gate) -> str:

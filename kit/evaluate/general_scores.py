@@ -20,7 +20,7 @@ def general_scores(
 
 def _scores_of(config: Config, each: General, predictions: Mapping[Key, Line]) -> dict[str, Any]:
     answers = {
-        system: [predictions[prompt.id, system, "greedy"] for prompt in each.prompts] for system in SYSTEMS
+        system: [predictions[prompt.id, system, "greedy", 0] for prompt in each.prompts] for system in SYSTEMS
     }
     entries, unscored = [], []
     for metric in each.metrics:

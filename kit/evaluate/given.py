@@ -1,24 +1,24 @@
 """Answers that are compared as they are given: a JSONL file that any program can write.
 
-One line a prompt: `id`, `prompt` (the last user message) and `output`; where they are known `expected`
+One line an answer: `id`, `prompt` (the last user message) and `output`; where they are known `expected`
 (labels and facts for metrics), `answer` (the reference answer), `slices`, `group` (rows of one group are no
-independent witnesses) and `finished` (false for an answer that hit a token limit).
+independent witnesses) and `finished` (false for an answer that hit a token limit). Of several answers to a
+prompt `sample` says which: 0, 1, … (`kit.evaluate.given_rows`).
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from json import JSONDecodeError
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kit.config.errors import DataError, Problem
 from kit.config.explain import suggest
 from kit.data.json_text import fault, not_json, parse
 from kit.data.rows import as_text
-from kit.evaluate.predictions import Line
+from kit.evaluate.given_rows import GivenRow, add_sample, joined, uneven
 from kit.files import sha256_json
 
 _MOST_PROBLEMS = 20
@@ -37,21 +37,7 @@ class GivenLine(BaseModel):
     slices: dict[str, str | int | float | bool | None] | None = None
     group: str | int | None = None
     finished: bool | None = None
-
-
-@dataclass(frozen=True)
-class GivenRow:
-    """A prompt with a system's answers to it; what a file does not say of the prompt is None."""
-
-    where: str
-    """`file:line`, or the file."""
-    prompt: str
-    outputs: Mapping[str, Line]
-    """Decoding -> `{"output", "finished"}`; `greedy` where nobody knows how an answer was drawn."""
-    expected: dict[str, Any] | None = None
-    answer: str | None = None
-    slices: dict[str, str] | None = None
-    group: str | None = None
+    sample: Annotated[int, Field(ge=0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,20 +63,30 @@ class Given:
         return set.intersection(*(set(row.outputs) for row in self.rows.values()))
 
     @property
+    def answers(self) -> int:
+        """How many answers to each prompt there are."""
+        return max(1, min(len(row.drawn) for row in self.rows.values()))
+
+    @property
     def sha256(self) -> str:
         """A hash of prompts and answers, whatever the order of their lines."""
-        return sha256_json([[id_, row.prompt, dict(row.outputs)] for id_, row in sorted(self.rows.items())])
+        return sha256_json(
+            [
+                [id_, row.prompt, dict(row.outputs), *([list(row.drawn)] if row.drawn else [])]
+                for id_, row in sorted(self.rows.items())
+            ]
+        )
 
 
 def read_given(path: Path) -> Given:
     """Read a file of answers.
 
     Raises:
-        DataError: it cannot be read, or holds lines that are no answers, fields that nobody knows or ids
-            that stand twice; all problems at once, up to twenty.
+        DataError: it cannot be read, or holds lines that are no answers, fields that nobody knows, answers
+            that stand twice or prompts with fewer answers than others; all problems at once, up to twenty.
     """
     problems: list[Problem] = []
-    rows: dict[str, GivenRow] = {}
+    found: dict[str, dict[int, GivenRow]] = {}
     unknown: dict[str, list[str]] = {}
     for number, text in enumerate(_lines(path), start=1):
         where = f"{path}:{number}"
@@ -99,12 +95,10 @@ def read_given(path: Path) -> Given:
         line = _line(text, where, unknown, problems)
         if line is None:
             continue
-        id_ = str(line.id)
-        if id_ in rows:
-            hint = f"it is the id of {rows[id_].where} too; keep one answer a prompt"
-            problems.append(Problem(where, f"the id {id_!r} stands twice", hint))
-        rows.setdefault(id_, _row(line, where))
+        add_sample(found, str(line.id), line.sample, _row(line, where), problems)
     problems += [_unknown_field(name, places) for name, places in unknown.items()]
+    rows = {id_: joined(id_, samples, problems) for id_, samples in found.items()}
+    problems += uneven(path, {id_: max(1, len(row.drawn)) for id_, row in rows.items()})
     if not rows and not problems:
         problems.append(Problem(str(path), "holds no answer", _HINT))
     if problems:
@@ -167,6 +161,7 @@ def _wrong_field(where: str, name: str, kind: str, line: Any) -> Problem:
         "expected": "an object",
         "slices": "an object of texts and numbers",
         "finished": "true or false",
+        "sample": "a whole number from 0 on",
     }
     said = f"`{name}` is {as_text(line[name])[:60]!r}, expected {wanted.get(name, 'text')}"
     return Problem(where, said, _HINT)

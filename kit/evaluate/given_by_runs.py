@@ -7,8 +7,9 @@ from pathlib import Path
 
 from kit.config.errors import ConfigError, InvalidRunError, Problem
 from kit.data.prepared import prepared_folder
-from kit.evaluate.given import Given, GivenRow, read_given
-from kit.evaluate.predictions import read_predictions
+from kit.evaluate.given import Given, read_given
+from kit.evaluate.given_rows import GivenRow
+from kit.evaluate.predictions import Line, read_predictions
 from kit.evaluate.prompts import load_prompts
 from kit.evaluate.timing import SYSTEMS
 
@@ -86,15 +87,18 @@ def read_evaluation(folder: Path, system: str) -> Given:
     prompts = {prompt.id: prompt for prompt in load_prompts(prepared_folder(root, scores["data"]) / "test")}
     answers = folder / "predictions.jsonl"
     predictions = read_predictions(answers)
+    several = (scores.get("worst_at_k") or {"answers": 0})["answers"]
     rows = {}
     for item in scores["items"]:
         id_ = item["id"]
         outputs = {
-            decoding: {key: predictions[id_, system, decoding][key] for key in ("output", "finished")}
+            decoding: _said(predictions[id_, system, decoding, 0])
             for decoding in scores["validity"]
-            if (id_, system, decoding) in predictions
+            if (id_, system, decoding, 0) in predictions
         }
-        if id_ not in prompts or outputs.keys() != scores["validity"].keys():
+        drawn = [(id_, system, "sampled", sample) for sample in range(several)]
+        lacking = outputs.keys() != scores["validity"].keys() or not predictions.keys() >= {*drawn}
+        if id_ not in prompts or lacking:
             message = f"the prompt {id_} that was scored has no answer, or is not in the data any more"
             raise InvalidRunError(Problem(str(answers), message, "evaluate the run again"))
         reference = dict(prompts[id_].reference)
@@ -106,6 +110,7 @@ def read_evaluation(folder: Path, system: str) -> Given:
             outputs=outputs,
             slices=prompts[id_].slices,
             group=prompts[id_].group,
+            drawn=tuple(_said(predictions[key]) for key in drawn),
         )
     return Given(
         name=folder.resolve().name if system == "tuned" else f"{folder.resolve().name}:{system}",
@@ -116,6 +121,10 @@ def read_evaluation(folder: Path, system: str) -> Given:
         model=scores["model"],
         conditions={"answers": f"{system} of {folder.resolve().name}", **scores["conditions"][system]},
     )
+
+
+def _said(line: Line) -> Line:
+    return {key: line[key] for key in ("output", "finished")}
 
 
 def _own_names(systems: Sequence[Given]) -> list[str]:

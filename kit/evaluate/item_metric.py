@@ -78,6 +78,10 @@ class ItemMetric(evaluate.Metric, ABC):  # type: ignore[misc]  # evaluate ships 
         """Whether an answer lacks the form that the metric needs to read it; most need none."""
         return False
 
+    def by_axis(self, prediction: str, reference: Reference) -> dict[str, float]:
+        """Of a metric that reads rubrics, axis -> the share of its points that an answer earns."""
+        return {}
+
     def _info(self) -> Any:
         features = {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
         return evaluate.MetricInfo(
@@ -106,6 +110,10 @@ class CorpusMetric(ItemMetric, ABC):
     Every answer is counted, the counts are added up, and the figure is made from the sums; so it has an
     interval all the same (groups of prompts are drawn, and their sums). Items say how single answers did.
     """
+
+    is_mean: ClassVar[bool] = False
+    """Whether the figure is the mean of the items, held within its range, and counts are an item and a one:
+    then single answers have a score, and the worst of several is one of them."""
 
     @abstractmethod
     def counts(self, prediction: str, reference: Reference) -> list[float]:

@@ -102,6 +102,7 @@ def judge_hash(config: Config, root: Path) -> str | None:
         mode="json", include={"model", "base_url", "revision", "rubric", "request", "pairwise", "runs"}
     )
     told |= {"row_rubrics": True} if settings.row_rubrics else {}
+    told |= {"drawn_answers": True} if settings.drawn_answers else {}
     return sha256_json([told, [sha256_file(path) for path in files if path.is_file()]])
 
 
@@ -142,7 +143,8 @@ def judge_answers(
     criteria = None
     if ready.settings.row_rubrics:
         of_criteria = [row for row in ready.labels if row.criterion is not None]
-        criteria = ask_criteria(asking, prompts, answers, of_criteria, ready.settings.runs)
+        drawn = _drawn(config, prompts, predictions) if ready.settings.drawn_answers else []
+        criteria = ask_criteria(asking, prompts, answers, of_criteria, ready.settings.runs, drawn)
     runs = range(1, ready.settings.runs)
     again = {
         system: [[q, *(asking.again(q, run) for run in runs)] for q in single[system] if q and runs]
@@ -169,9 +171,21 @@ def judge_answers(
     )
 
 
-def _answer(predictions: Mapping[Key, Line], prompt: Prompt, system: str) -> str | None:
-    """A system's greedy answer; None for an invalid one, which is not for a judge to call good."""
-    line = predictions[prompt.id, system, "greedy"]
+def _drawn(
+    config: Config, prompts: Sequence[Prompt], predictions: Mapping[Key, Line]
+) -> list[dict[str, list[str | None]]]:
+    """Both systems' first, second, … sampled answer to every prompt."""
+    return [
+        {s: [_answer(predictions, prompt, s, "sampled", sample) for prompt in prompts] for s in SYSTEMS}
+        for sample in range(config.evaluate.sampling.answers)
+    ]
+
+
+def _answer(
+    predictions: Mapping[Key, Line], prompt: Prompt, system: str, decoding: str = "greedy", sample: int = 0
+) -> str | None:
+    """A system's answer; None for an invalid one, which is not for a judge to call good."""
+    line = predictions[prompt.id, system, decoding, sample]
     return None if invalid_reason(line["output"], line["finished"]) else str(line["output"])
 
 

@@ -1,7 +1,7 @@
 """What a judge says of the criteria of rows' own rubrics: of each answer, whether each criterion is met."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kit.config.errors import DataError, Problem
 from kit.evaluate.criteria import Criterion, criteria_of
@@ -28,6 +28,9 @@ class JudgedCriteria:
     labelled: list[Labelled]
     labels_left_out: int
     """Labels of answers that are not in this evaluation, or are invalid."""
+    drawn: list[dict[str, list[list[list[str]] | None]]] = field(default_factory=list)
+    """Of the first, second, … sampled answers the verdicts, as those of the greedy ones; empty where they are
+    not asked about."""
 
     def on(self, places: Sequence[int]) -> "JudgedCriteria":
         """What was said of the prompts at some places."""
@@ -35,6 +38,10 @@ class JudgedCriteria:
             self,
             rubrics=[self.rubrics[place] for place in places],
             verdicts={s: [verdicts[place] for place in places] for s, verdicts in self.verdicts.items()},
+            drawn=[
+                {s: [verdicts[place] for place in places] for s, verdicts in sample.items()}
+                for sample in self.drawn
+            ],
         )
 
 
@@ -68,6 +75,8 @@ class AskedCriteria:
     questions: dict[str, list[list[list[Question]] | None]]
     labels: list[tuple[LabelRow, Question | None]]
     """None: its answer is not in this evaluation, or is invalid."""
+    drawn: list[dict[str, list[list[list[Question]] | None]]]
+    """Those about sampled answers."""
 
     def settle(self, verdict: Callable[[Question], str], prompts: Sequence[Prompt]) -> JudgedCriteria:
         """What the replies say.
@@ -86,6 +95,10 @@ class AskedCriteria:
             verdicts={system: [read(lines) for lines in asked] for system, asked in self.questions.items()},
             labelled=known,
             labels_left_out=len(self.labels) - len(known),
+            drawn=[
+                {system: [read(lines) for lines in asked] for system, asked in sample.items()}
+                for sample in self.drawn
+            ],
         )
 
 
@@ -95,6 +108,7 @@ def ask_criteria(
     answers: Mapping[str, Sequence[str | None]],
     labels: Sequence[LabelRow],
     runs: int,
+    drawn: Sequence[Mapping[str, Sequence[str | None]]] = (),
 ) -> AskedCriteria:
     """Ask of every valid answer whether it meets each criterion of its row's rubric.
 
@@ -102,24 +116,32 @@ def ask_criteria(
         answers: of each system one a prompt; None for an invalid one.
         labels: those of a criterion.
         runs: how often each question is asked.
+        drawn: the sampled answers, the first of every prompt first; they are asked about once.
 
     Raises:
         DataError: a rubric is none, or a label is of a criterion that its row does not have.
     """
     rubrics = read_rubrics(prompts)
 
-    def questions(place: int, system: str) -> list[list[Question]] | None:
-        answer, prompt = answers[system][place], prompts[place]
+    def questions(place: int, who: str, answer: str | None, runs: int) -> list[list[Question]] | None:
+        prompt = prompts[place]
         if answer is None:
             return None
         found = []
         for number, criterion in enumerate(rubrics[place], start=1):
-            about = f"{prompt.id} {system}, criterion {number}"
+            about = f"{prompt.id} {who}, criterion {number}"
             first = asking.criterion(criterion.text, prompt.messages, answer, about)
             found.append([first, *(asking.again(first, run) for run in range(1, runs))])
         return found
 
-    asked = {system: [questions(place, system) for place in range(len(prompts))] for system in SYSTEMS}
+    asked = {s: [questions(n, s, answer, runs) for n, answer in enumerate(answers[s])] for s in SYSTEMS}
+    asked_drawn = [
+        {
+            s: [questions(n, f"{s}, sample {sample}", answer, 1) for n, answer in enumerate(given[s])]
+            for s in SYSTEMS
+        }
+        for sample, given in enumerate(drawn)
+    ]
     places = {prompt.id: place for place, prompt in enumerate(prompts)}
     found: list[tuple[LabelRow, Question | None]] = []
     for row in labels:
@@ -133,7 +155,7 @@ def ask_criteria(
         conversation = prompts[place].messages
         row = replace(row, slices={**row.slices, SIGN: criterion.sign})
         found.append((row, asking.criterion(criterion.text, conversation, text, about) if text else None))
-    return AskedCriteria(rubrics, asked, found)
+    return AskedCriteria(rubrics, asked, found, asked_drawn)
 
 
 def _named(row: LabelRow, rubric: Sequence[Criterion]) -> Criterion:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from kit.evaluate.agreement import LabelCounts, contrast, drawn_accuracy, resampled, why_it_tells_nothing
+from kit.evaluate.axes import Shares, compare_axes
 from kit.evaluate.compare import Settings, explore
-from kit.evaluate.criteria import FAULT, WANTED, Criterion, mean_held, share_earned
+from kit.evaluate.criteria import FAULT, WANTED, Criterion, mean_held, share_earned, shares_by_axis
 from kit.evaluate.entry import compared_entry, metric_entry
 from kit.evaluate.judge_calibration import calibration_of, label_counts
 from kit.evaluate.judge_criteria import SIGN, JudgedCriteria
@@ -17,6 +18,7 @@ from kit.evaluate.prompts import Prompt
 from kit.evaluate.rubric import CRITERION, MET, NOT_MET, UNPARSABLE
 from kit.evaluate.statistics import Floats
 from kit.evaluate.timing import SYSTEMS
+from kit.evaluate.worst_entry import worst_entry
 
 NAME = "judge_rubric"
 LABEL = "Rubric points earned, as the judge says"
@@ -41,6 +43,7 @@ def criteria_scores(
         "metric": _metric(judged, prompts, settings),
         "calibration": calibration,
         "corrected": _corrected(judged, [prompt.group for prompt in prompts], calibration, settings),
+        **({"worst_at_k": _worst(judged, prompts, settings)} if judged.drawn else {}),
     }
 
 
@@ -61,7 +64,10 @@ def criteria_items(judged: JudgedCriteria) -> list[list[dict[str, Any]]]:
 
 def _first(judged: JudgedCriteria, system: str, place: int) -> list[str] | None:
     """The verdicts that count."""
-    verdicts = judged.verdicts[system][place]
+    return _that_count(judged.verdicts[system][place])
+
+
+def _that_count(verdicts: list[list[str]] | None) -> list[str] | None:
     return None if verdicts is None else [runs[0] for runs in verdicts]
 
 
@@ -88,8 +94,38 @@ def _share(rubric: Sequence[Criterion], verdicts: Sequence[str] | None) -> float
     return share_earned((one.points, said == MET) for one, said in zip(rubric, verdicts, strict=True))
 
 
+def _by_axis(judged: JudgedCriteria, system: str) -> list[Shares | None]:
+    """Of every answer its share of each axis; an invalid one earns nothing."""
+    found: list[Shares | None] = []
+    for place, rubric in enumerate(judged.rubrics):
+        verdicts = _first(judged, system, place)
+        said = [NOT_MET] * len(rubric) if verdicts is None else verdicts
+        known = UNPARSABLE not in said
+        pairs = zip(rubric, said, strict=True)
+        scored = ((criterion.axis, criterion.points, verdict == MET) for criterion, verdict in pairs)
+        found.append(shares_by_axis(scored) if known else None)
+    return found
+
+
 def _shares(judged: JudgedCriteria, system: str) -> list[float | None]:
     return [_share(rubric, _first(judged, system, n)) for n, rubric in enumerate(judged.rubrics)]
+
+
+def _worst(judged: JudgedCriteria, prompts: Sequence[Prompt], settings: Settings) -> dict[str, Any] | None:
+    """The expected worst of k sampled answers, by the verdicts as they are; None where no prompt has all."""
+    items = {
+        system: [
+            [
+                _share(rubric, _that_count(verdicts))
+                for rubric, verdicts in zip(judged.rubrics, sample[system], strict=True)
+            ]
+            for sample in judged.drawn
+        ]
+        for system in SYSTEMS
+    }
+    groups = [prompt.group for prompt in prompts]
+    about: dict[str, Any] = {"name": NAME, "label": LABEL, "kind": "score", "higher_is_better": True}
+    return worst_entry(items, groups, settings, **about, statistic=mean_held)
 
 
 def _metric(judged: JudgedCriteria, prompts: Sequence[Prompt], settings: Settings) -> dict[str, Any] | None:
@@ -110,6 +146,7 @@ def _metric(judged: JudgedCriteria, prompts: Sequence[Prompt], settings: Setting
         higher_is_better=True,
         statistic=mean_held,
         details=_details(judged),
+        axes=compare_axes({system: _by_axis(judged, system) for system in SYSTEMS}, groups, settings),
     )
     if entry is None:
         return None

@@ -1,7 +1,7 @@
 """What scores are made from: answers with what every metric makes of them, for all prompts or for some."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kit.config.schema import Config
 from kit.evaluate.baselines import Found
@@ -34,6 +34,8 @@ class Material:
     likelihood: Sequence[Line]
     memorisation: Sequence[Line]
     """Of training rows, not of prompts."""
+    drawn: dict[str, list[Answered]] = field(default_factory=dict)
+    """System -> its first, second, … sampled answer to every prompt; empty where one a prompt was drawn."""
 
     @property
     def decodings(self) -> list[str]:
@@ -53,6 +55,10 @@ class Material:
             },
             latency=[line for line in self.latency if line["id"] not in left_out],
             likelihood=[line for line in self.likelihood if line["id"] not in left_out],
+            drawn={
+                system: [_answers_at(answered, places) for answered in given]
+                for system, given in self.drawn.items()
+            },
         )
 
 

@@ -1,17 +1,15 @@
 """Answers of several systems to the same prompts, paired by id: what is shared, what is not, what differs."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kit.config.errors import InvalidRunError, NoEvidenceError, Problem
 from kit.data.same import key
-from kit.evaluate.given import Given, GivenRow
+from kit.evaluate.given import Given
+from kit.evaluate.given_rows import SAME, GivenRow, canonical
 from kit.evaluate.prompts import Prompt
 
-_SAME = ("prompt", "expected", "answer", "slices", "group")
-"""What two files that both say it of a prompt must say alike."""
 _NAMED = 5
 """Ids that a message names; `scores.json` has them all."""
 
@@ -31,6 +29,11 @@ class Paired:
         shared = set.intersection(*(given.decodings for given in self.systems))
         return [decoding for decoding in ("greedy", "sampled") if decoding in shared]
 
+    @property
+    def answers(self) -> int:
+        """How many answers to each prompt there are of every system."""
+        return min(given.answers for given in self.systems)
+
 
 def pair(systems: Sequence[Given]) -> Paired:
     """Pair the systems' answers by the prompts' ids.
@@ -44,7 +47,7 @@ def pair(systems: Sequence[Given]) -> Paired:
     shared = sorted(set.intersection(*(set(given.rows) for given in systems)))
     if not shared:
         raise NoEvidenceError(_nothing_shared(systems))
-    problems = [problem for name in _SAME for problem in _differences(systems, shared, name)]
+    problems = [problem for name in SAME for problem in _differences(systems, shared, name)]
     if problems:
         raise InvalidRunError(problems)
     left_out = {given.name: sorted(given.rows.keys() - set(shared)) for given in systems}
@@ -80,7 +83,7 @@ def _differences(systems: Sequence[Given], shared: Sequence[str], name: str) -> 
                 continue
             if first is None:
                 first = row
-            elif _json(getattr(row, name)) != _json(getattr(first, name)):
+            elif canonical(getattr(row, name)) != canonical(getattr(first, name)):
                 found.setdefault(given.name, []).append((id_, row, first))
     problems = []
     for cases in found.values():
@@ -112,10 +115,6 @@ def _prompt(id_: str, rows: Sequence[GivenRow]) -> Prompt:
     )
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else _json(value)
+    text = value if isinstance(value, str) else canonical(value)
     return repr(text if len(text) <= 60 else f"{text[:60]}…")

@@ -9,18 +9,25 @@ from typing import Any
 from kit.config.errors import InvalidRunError, Problem
 
 Line = dict[str, Any]
-Key = tuple[str, str, str]
-"""Id, system, decoding."""
+Key = tuple[str, str, str, int]
+"""Id, system, decoding, and which of the answers to the prompt it is: 0 but for further sampled ones."""
 
 
 def read_predictions(path: Path) -> dict[Key, Line]:
     """All complete lines of the file; a half-written last line is cut off from it.
 
+    A line without `sample`, as they were before several answers could be drawn, is of the first.
+
     Raises:
         InvalidRunError: a line other than the last is damaged.
     """
     lines = read_appended(path, ("id", "system", "decoding"), "a prediction")
-    return {(line["id"], line["system"], line["decoding"]): line for line in lines}
+    return {key_of(line): line for line in lines}
+
+
+def key_of(line: Line) -> Key:
+    """Which answer a line holds."""
+    return line["id"], line["system"], line["decoding"], line.get("sample", 0)
 
 
 def read_appended(path: Path, keys: Sequence[str], called: str) -> list[Line]:

@@ -22,6 +22,14 @@ def chooser(
     return partial(_drawn, {id_: uniforms(seed, id_, most_tokens) for id_ in ids}, sampling)
 
 
+def drawn_id(id_: str, sample: int) -> str:
+    """Whose random numbers an answer is drawn with: the first has the prompt's own, each further one others.
+
+    So the first answers are the same however many are drawn, and each depends on its prompt and number alone.
+    """
+    return f"{id_}#{sample}" if sample else id_
+
+
 def _likeliest(scores: torch.Tensor, ids: Sequence[str], steps: Sequence[int]) -> torch.Tensor:
     return scores.argmax(dim=-1)
 

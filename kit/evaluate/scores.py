@@ -9,6 +9,7 @@ from typing import Any
 import kit
 from kit.config.schema import Config
 from kit.evaluate.alike import most_alike
+from kit.evaluate.axes import metric_axes
 from kit.evaluate.baselines import Found, Trivial, baseline_entries, score_baselines, trivial
 from kit.evaluate.calibration_scores import add_calibration
 from kit.evaluate.compare import Settings, explore
@@ -39,6 +40,7 @@ from kit.evaluate.validity import (
     invalid_reason,
     languages_of,
 )
+from kit.evaluate.worst_at_k_scores import drawn_answers, worst_at_k
 
 _DETAILS_SHOWN = 20
 
@@ -59,7 +61,7 @@ def build_scores(
 
     Args:
         prompts: in the order of their ids, so that the order of the data changes nothing.
-        predictions: an answer for every prompt, system and decoding.
+        predictions: an answer for every prompt, system and decoding, and every further sampled one.
         latency: lines of `latency.jsonl`, possibly none.
         likelihood: lines of `likelihood.jsonl`, possibly none.
         memorisation: lines of `memorisation.jsonl`, possibly none.
@@ -80,6 +82,7 @@ def build_scores(
         latency=latency,
         likelihood=likelihood,
         memorisation=memorisation,
+        drawn=_drawn(config, metrics, prompts, predictions),
     )
     flagged = {leak.id for leak in leaks or ()}
     scores = {
@@ -117,6 +120,25 @@ def _all_answered(
     return {
         (decoding, system): _answered(metrics, prompts, predictions, system, decoding, languages)
         for decoding in decodings
+        for system in SYSTEMS
+    }
+
+
+def _drawn(
+    config: Config,
+    metrics: Sequence[LoadedMetric],
+    prompts: Sequence[Prompt],
+    predictions: dict[Key, Line],
+) -> dict[str, list[Answered]]:
+    """System -> its first, second, … sampled answer to every prompt; none where one a prompt was drawn."""
+    answers, languages = config.evaluate.sampling.answers, languages_of(config)
+    if answers == 1:
+        return {}
+    return {
+        system: [
+            _answered(metrics, prompts, predictions, system, "sampled", languages, sample)
+            for sample in range(answers)
+        ]
         for system in SYSTEMS
     }
 
@@ -175,6 +197,7 @@ def _compared(material: Material, whole: bool) -> dict[str, Any]:
         "minimum_detectable_effect": effect,
         "metrics": entries,
         "unscored": unscored,
+        **({"worst_at_k": worst_at_k(material, settings)} if material.drawn else {}),
         "judge": None,
         "latency": with_load(times, material.latency, material.config.evaluate) if whole else times,
     }
@@ -248,8 +271,9 @@ def _answered(
     system: str,
     decoding: str,
     languages: AskedLanguages,
+    sample: int = 0,
 ) -> Answered:
-    lines = [predictions[prompt.id, system, decoding] for prompt in prompts]
+    lines = [predictions[prompt.id, system, decoding, sample] for prompt in prompts]
     outputs, finished = [line["output"] for line in lines], [line["finished"] for line in lines]
     references = [prompt.reference for prompt in prompts]
     results = {metric.name: score(metric, outputs, references) for metric in metrics}
@@ -290,7 +314,9 @@ def _entries(material: Material) -> tuple[list[dict[str, Any]], list[dict[str, s
                     "harm": harm_of(metric),
                     "baselines": baseline_entries(entry, found, results["tuned"], groups, settings),
                 }
-                entries.append({**entry, "decoding": decoding, **counted})
+                axes = metric_axes(metric, answered, prompts, settings)
+                shown = {"axes": axes} if axes else {}
+                entries.append({**entry, "decoding": decoding, **counted, **shown})
     return entries, unscored
 
 
@@ -368,4 +394,4 @@ def _item(prompt: Prompt, place: int, material: Material) -> dict[str, Any]:
                 "invalid": made.invalid[place],
                 "counts": {name: r.counts[place] for name, r in made.results.items() if r.counts},
             }
-    return item
+    return item | ({"drawn": drawn_answers(material.drawn, place)} if material.drawn else {})

@@ -74,8 +74,8 @@ def normal_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
-def wilson(events: int, n: int, confidence: float = 0.95) -> Interval:
-    """The Wilson score interval of one proportion.
+def wilson(events: float, n: int, confidence: float = 0.95) -> Interval:
+    """The Wilson score interval of one proportion; `events` may be a sum of shares.
 
     (p + z²/2n ± z·sqrt(p·q/n + z²/4n²)) / (1 + z²/n); stays inside [0, 1] and has a width at 0 and n.
     Source: Wilson, JASA 1927, 22:209; recommended by Brown, Cai and DasGupta, Stat. Sci. 2001, 16:101.

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict, is_typeddict  # pydantic asks for this one before Python 3.12
 
 from kit.evaluate import contract as scores_contract
-from kit.evaluate import contract_judge, contract_metrics, contract_speed
+from kit.evaluate import contract_judge, contract_metrics, contract_speed, contract_worst
 from kit.evaluate.baseline import BaselineResult
 from kit.evaluate.contract import SCHEMA, Head, Scores
 from kit.evaluate.contract_parts import Count, closed
@@ -113,6 +113,7 @@ def json_schema(name: SchemaName) -> dict[str, Any]:
         contract_speed,
         contract_metrics,
         contract_judge,
+        contract_worst,
         scores_contract,
         contract_judged,
         contract_comparison,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kit.config.schema import Config
 from kit.evaluate.naming import names_of
 from kit.report import labour, misses, provenance, scores, speed, training, transcripts
+from kit.report.axes import axis_tables
 from kit.report.baseline import baseline_view
 from kit.report.baselines import (
     baseline_columns,
@@ -31,6 +32,7 @@ from kit.report.reviews import Carried
 from kit.report.safety import pair_views
 from kit.report.view import About, Evidence, Judged, Scored, View
 from kit.report.view_evidence import MaskAudit
+from kit.report.worst import worst_view
 
 if TYPE_CHECKING:
     from kit.evaluate.policy import Policy
@@ -60,7 +62,7 @@ def build_view(
     parts = (
         about,
         _judged(config, found, judged, about, seeds.runs, counting),
-        _scored(found, seeds.factor, counting),
+        _scored(found, seeds.factor, counting, _rule_titles(_policies(config, root))),
         _evidence(config, root, evaluation, inputs, mask, reviews),
     )
     return View(**{name: value for part in parts for name, value in vars(part).items()})
@@ -121,7 +123,7 @@ def _judged(
     )
 
 
-def _scored(found: Json, seeds: list[Json], counting: set[str]) -> Scored:
+def _scored(found: Json, seeds: list[Json], counting: set[str], titles: dict[str, str]) -> Scored:
     tables = scores.score_tables(found)
     return Scored(
         seed_rows=scores.seed_rows(seeds, found),
@@ -133,10 +135,12 @@ def _scored(found: Json, seeds: list[Json], counting: set[str]) -> Scored:
         baselines=baseline_rows(found, counting),
         baseline_names=baseline_columns(found),
         baselines_left_out=baselines_left_out(found),
+        axes=axis_tables(found),
         slices=scores.slice_tables(found),
         worst_slices=scores.worst_slices(found),
         harm=harm_rows(found),
         validity=scores.validity_rows(found),
+        worst=worst_view(found, titles),
         judge=judge_card(found),
         calibration=calibration_cards(found),
         general=general_rows(found),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from kit.report.axes import AxisRow, axis_rows
 from kit.report.formatting import (
     JOIN,
     NONE,
@@ -83,6 +84,8 @@ class RubricsCard:
     repeated: str
     reasons: list[tuple[str, str, str]]
     """The commonest criteria missed and faults, with the number of answers of base and of tuned."""
+    axes: list[AxisRow]
+    """The points that answers earn by the axis of the criteria, as the judge says."""
     agreement: list[AgreementRow]
     agreement_note: str
     matrices: list[Matrix]
@@ -173,6 +176,7 @@ def _rubrics_card(found: Json) -> RubricsCard:
             (one, *(count(given[system].get(one, 0)) for system in SYSTEMS))
             for one in ranked[:_REASONS_SHOWN]
         ],
+        axes=axis_rows(metric or {}),
         agreement=[_agreement_row(part) for part in calibration["parts"][:_SLICES_SHOWN]],
         agreement_note=_note(calibration, of_criteria=True),
         matrices=[

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from kit.evaluate.naming import Names
+from kit.report.axes import axes_markdown
 from kit.report.formatting import shortened, signature, visible
 from kit.report.html import mark
 from kit.report.speed_markdown import labour_cost, response_time
@@ -16,6 +17,7 @@ from kit.report.validity_markdown import baselines, leaks
 from kit.report.view import ScoreGroup, ScoreTable, SliceRow, View
 from kit.report.view_evidence import Side, Transcript
 from kit.report.view_origin import DataCard, Training
+from kit.report.worst_markdown import worst_parts
 
 _REGRESSIONS = 3
 _MISSES = 10
@@ -28,9 +30,13 @@ def markdown(view: View) -> str:
     parts = [*_head(view), *_gates(view), *_baseline(view), *_claims(view), *_changes(view)]
     for scores in view.scores:
         parts += _scores(scores, view.names)
+    for axes in view.axes:
+        parts.append(f"### {escape(axes.label)}: points by axis, not tested")
+        parts += axes_markdown(axes.rows, [escape(view.names.base), escape(view.names.tuned)], escape, table)
     parts += ["Not scored:", bullets(view.unscored)] if view.unscored else []
     parts += baselines(view, escape, table)
     parts += _harm(view)
+    parts += worst_parts(view.worst, view.names, escape, table)
     parts += _seeds(view)
     parts += _pairs(view)
     parts += _slices(view.worst_slices, view.names)

@@ -4,6 +4,7 @@ All are shown, not the first few: each one is a reason not to release. Only wher
 too large are the last ones listed by id and reason.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -40,6 +41,9 @@ class _Found:
 
     item: Json
     decoding: str
+    """How it was drawn, for people."""
+    answers: Json
+    """It and the base's."""
     reasons: list[str]
 
 
@@ -56,12 +60,12 @@ def find_misses(scores: Json, titles: dict[str, str], most_urgent: str) -> Misse
     has_emergencies = EMERGENCIES in measured or (UNDER_TRIAGE in measured and bool(most_urgent))
     if critical is None and not has_emergencies:
         return Misses(_NONE, [], "", [])
-    answers = sum(1 for item in scores.get("items") or [] for _ in _decodings(item))
+    answers = sum(1 for item in scores.get("items") or [] for _ in _answers(item, scores))
     found = [
-        _Found(item, decoding, reasons)
+        _Found(item, decoding, said, reasons)
         for item in scores.get("items") or []
-        for decoding in _decodings(item)
-        if (reasons := _reasons(item[decoding]["tuned"], critical or set(), most_urgent))
+        for decoding, said in _answers(item, scores)
+        if (reasons := _reasons(said["tuned"], critical or set(), most_urgent))
     ]
     shown, rest = _fitting(found, titles, scores)
     return Misses(
@@ -78,13 +82,22 @@ def find_misses(scores: Json, titles: dict[str, str], most_urgent: str) -> Misse
 def _critical_rules(scores: Json) -> set[str] | None:
     """The critical rules that any answer breaks; None where no metric judges by rules."""
     counted = [metric["severities"]["critical"] for metric in scores["metrics"] if metric.get("severities")]
+    drawn = scores.get("worst_at_k")
+    counted += [severities["critical"] for severities in (drawn["severities"] if drawn else {}).values()]
     if not counted:
         return None
     return {rule for systems in counted for found in systems.values() for rule in found["rules"]}
 
 
-def _decodings(item: Json) -> Iterator[str]:
-    return (decoding for decoding in ("greedy", "sampled") if decoding in item)
+def _answers(item: Json, scores: Json) -> Iterator[tuple[str, Json]]:
+    """How each answer to a prompt was drawn, for people, and both systems' answers."""
+    for decoding in ("greedy", "sampled"):
+        if decoding in item:
+            yield decoding_name(scores, decoding), item[decoding]
+    if drawn := item.get("drawn"):
+        for sample in range(scores["worst_at_k"]["further"]["tuned"], len(drawn["tuned"])):
+            which = f"{decoding_name(scores, 'sampled')}, answer {sample + 1}"
+            yield which, {system: drawn[system][sample] for system in drawn}
 
 
 def _reasons(answer: Json, critical: set[str], most_urgent: str) -> list[str]:
@@ -120,14 +133,14 @@ def _bytes(text: str) -> int:
 
 
 def _miss(found: _Found, titles: dict[str, str], scores: Json) -> Miss:
-    item, answers = found.item, found.item[found.decoding]
+    item, answers = found.item, found.answers
     heading, prompt = prompt_lines(item["prompt"])
     output, left_out = shortened(answers["tuned"]["output"], ANSWER_LIMIT)
     base = answers["base"]["details"] or {}
     shared = {reason for said in base.values() for reason in said} & set(found.reasons)
     return Miss(
         id=item["id"],
-        decoding=decoding_name(scores, found.decoding),
+        decoding=found.decoding,
         heading=heading,
         prompt=prompt,
         output=output,
@@ -159,11 +172,8 @@ def _note(found: Sequence[_Found], answers: int, has_rules: bool, has_emergencie
     what = " or ".join(counted)
     if not found:
         return f"None of {looked_at} {what}.{_unusable(scores)}"
-    told = ", ".join(
-        f"{count(n)} {decoding_name(scores, decoding)}"
-        for decoding in ("greedy", "sampled")
-        if (n := sum(miss.decoding == decoding for miss in found))
-    )
+    by_decoding = Counter(miss.decoding.partition(", answer ")[0] for miss in found)
+    told = ", ".join(f"{count(n)} {decoding}" for decoding, n in sorted(by_decoding.items()))
     return f"{count(len(found))} of {looked_at} ({told}) {what}.{_unusable(scores)}"
 
 

@@ -4,8 +4,9 @@ Every plot takes its width and lays itself out for it (labels beside the marks o
 them on a phone), carries its message as an accessible name, and stands beside a table of its numbers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kit.report import svg
 from kit.report.formatting import number
@@ -15,6 +16,9 @@ WIDE = 760
 NARROW = 340
 _LABELS_BESIDE = 560
 """From this width on labels stand left of the marks."""
+
+_APART = 0.04
+"""How far intervals of both systems at the same place stand from it, so that neither hides the other."""
 
 Point = tuple[float, float]
 
@@ -107,6 +111,26 @@ def coverage_curve(base: Sequence[Point], tuned: Sequence[Point], title: str, wi
     return _line_plot(lines, None, title, width, "%", x_ends=("none answered", "all answered"))
 
 
+def worst_curve(at: Sequence[Mapping[str, Any]], title: str, is_rate: bool, width: float = WIDE) -> str:
+    """The expected worst of k answers by k, with intervals; rates in per cent.
+
+    Args:
+        at: for k = 1, 2, …: `base` and `tuned`, each with `estimate`, `low` and `high`.
+    """
+    scale = 100 if is_rate else 1
+    lines = [
+        (system, "", [(float(k), one[system]["estimate"] * scale) for k, one in enumerate(at)])
+        for system in ("base", "tuned")
+    ]
+    spans = [
+        (system, k + shift, one[system]["low"] * scale, one[system]["high"] * scale)
+        for system, shift in (("base", -_APART), ("tuned", _APART))
+        for k, one in enumerate(at)
+    ]
+    ends = ("one answer", f"worst of {len(at)}")
+    return _line_plot(lines, None, title, width, "%" if is_rate else "", x_ends=ends, spans=spans)
+
+
 def _dot_plot(rows: Sequence[Row], ticks: list[tuple[float, str]], title: str, width: float) -> str:
     beside = width >= _LABELS_BESIDE
     left, right = (210.0, width - 76.0) if beside else (8.0, width - 62.0)
@@ -161,13 +185,14 @@ def _line_plot(
     unit: str = "",
     spikes: Sequence[Point] = (),
     x_ends: tuple[str, str] | None = None,
+    spans: Sequence[tuple[str, float, float, float]] = (),
 ) -> str:
     beside = width >= _LABELS_BESIDE
     named = beside and any(name for _, name, _ in lines)
     left, right, top, bottom = 44.0, width - (84.0 if named else 8.0), 26.0, 226.0
     points = [point for _, _, series in lines for point in series]
     steps = [step for step, _ in points]
-    values = [value for _, value in points]
+    values = [value for _, value in points] + [end for *_, low, high in spans for end in (low, high)]
     ticks = svg.ticks(min(values), max(values), unit)
     low, high = ticks[0][0], ticks[-1][0]
     first, last = min(0.0, *steps), max(*steps, 1.0)
@@ -189,6 +214,9 @@ def _line_plot(
     ]
     if golden_step is not None:
         shapes += _golden(place((golden_step, low))[0], top, bottom, golden_step, (left + right) / 2)
+    for kind, step, least, most in spans:
+        (x, y1), (_, y2) = place((step, least)), place((step, most))
+        shapes.append(svg.line(x, y1, x, y2, f"whisker {kind}"))
     ends = _spread([place(series[-1])[1] for _, _, series in lines if series])
     for (kind, name, series), end in zip([line for line in lines if line[2]], ends, strict=True):
         shapes.append(_series(kind, [place(point) for point in series]))

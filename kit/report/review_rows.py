@@ -33,7 +33,8 @@ def reviews_view(
             prompt, left_out = shortened(" ".join(by_id[entry.review.id]["prompt"].split()), _HEADING)
             rows.append(ReviewRow(entry.review.id, prompt + ("…" if left_out else ""), mark))
     on_page = {(entry.id, "greedy") for entry in (*shown.regressions, *shown.gains)}
-    on_page |= {(miss.id, miss.decoding) for miss in misses.shown}
+    # Further sampled answers have no decoding of their own, by which a line of reviews.jsonl names an answer.
+    on_page |= {(miss.id, miss.decoding) for miss in misses.shown if miss.decoding in by_id[miss.id]}
     names = (
         ("Accepted", "accepted"),
         ("Rejected", "rejected"),

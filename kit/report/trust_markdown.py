@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from kit.report.axes import axes_markdown
 from kit.report.calibration import CalibrationCard
 from kit.report.html import mark
 from kit.report.judge import FaultRow, JudgeCard, Matrix, RubricsCard
@@ -27,6 +28,7 @@ def _rubric_parts(card: RubricsCard, escape: Escape, table: Table) -> list[str]:
     parts = ["### Criteria of rows' own rubrics", escape(card.sentence), *_red(card, escape)]
     parts += _figures(card.points, "rubric points earned", escape, table)
     parts += [escape(card.repeated)] if card.repeated else []
+    parts += axes_markdown(card.axes, ("base", "tuned"), escape, table)
     parts.append(_given(card, escape, table))
     if card.reasons:
         rows = [[escape(reason), *counts] for reason, *counts in card.reasons]

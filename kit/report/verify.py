@@ -17,6 +17,7 @@ from kit.config.explain import dotted
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.config.show import leaves
+from kit.evaluate.predictions import key_of
 from kit.files import sha256_file
 from kit.hooks import Hooks
 from kit.report.baseline import read_baseline
@@ -261,19 +262,24 @@ def _missing_answers(path: Path, ids: Sequence[str], outside: Sequence[str], con
         return _HALF_LINE
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        given = {(line["id"], line["system"], line["decoding"]) for line in lines}
+        given = {key_of(line) for line in lines}
     except (ValueError, KeyError, TypeError):
         return "holds a line that is no prediction"
-    decodings = ["greedy", "sampled"] if config.evaluate.sampling.enabled else ["greedy"]
-    wanted = [
-        (id_, system, decoding) for decoding in decodings for system in ("base", "tuned") for id_ in ids
-    ]
-    wanted += [(id_, system, "greedy") for system in ("base", "tuned") for id_ in outside]
+    sampling, systems = config.evaluate.sampling, ("base", "tuned")
+    wanted = [(id_, system, "greedy", 0) for system in systems for id_ in (*ids, *outside)]
+    if sampling.enabled:
+        numbers = range(sampling.answers)
+        wanted += [
+            (id_, system, "sampled", sample) for system in systems for id_ in ids for sample in numbers
+        ]
     lacking = [key for key in wanted if key not in given]
     if not lacking:
         return ""
-    id_, system, decoding = lacking[0]
-    return f"lacks {len(lacking)} of {len(wanted)} answers, the first of {system}, {decoding}, to {id_}"
+    id_, system, decoding, sample = lacking[0]
+    which = f", sample {sample}" if sample else ""
+    return (
+        f"lacks {len(lacking)} of {len(wanted)} answers, the first of {system}, {decoding}{which}, to {id_}"
+    )
 
 
 def _beside(report: Json, sources: Sources) -> Beside:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kit.evaluate.naming import Names
+from kit.report.axes import AxisTable
 from kit.report.calibration import CalibrationCard
 from kit.report.harm import HarmRow
 from kit.report.judge import JudgeCard
@@ -16,6 +17,7 @@ from kit.report.view_origin import Conditions, DataCard, Training
 from kit.report.view_release import BaselineView, ReviewsView
 from kit.report.view_speed import LabourCost, Latency
 from kit.report.view_validity import BaselineRow, Leaks
+from kit.report.view_worst import WorstView
 
 GateStatus = Literal["passed", "failed", "not enough evidence"]
 ClaimStatus = Literal["supported", "not supported", "not testable"]
@@ -308,11 +310,15 @@ class Scored:
     baseline_names: list[tuple[str, str]]
     """Their columns: name, kind."""
     baselines_left_out: list[str]
+    axes: list[AxisTable]
+    """Points of rubrics by the axis of their criteria."""
     slices: list[SliceTable]
     worst_slices: list[SliceRow]
     harm: list[HarmRow]
     """Answers by the worst rule that they break."""
     validity: list[ValidityRow]
+    worst: WorstView | None
+    """Of several sampled answers a prompt."""
     judge: JudgeCard | None
     calibration: list[CalibrationCard]
     general: list[GeneralRow]

@@ -101,7 +101,9 @@ def gate_asks(gate: Gate, label: str, names: Names = BASE_AND_TUNED) -> str:
         text = f"{label}, {tuned} better than {base}"
     if gate.kind == "non_inferior":
         text = f"{label}, {tuned} minus {base}, unfavourable bound"
-    if gate.decoding == "sampled":
+    if gate.worst_of:
+        text += f", expected worst of {gate.worst_of} answers"
+    elif gate.decoding == "sampled":
         text += ", sampled"
     if gate.on:
         text += f", on {gate.on}"

@@ -37,7 +37,7 @@ def prompts(n):
 def answers(asked, base, tuned, finished=True):
     """Predictions from one text a prompt and system."""
     return {
-        (prompt.id, system, "greedy"): {"output": texts[place], "finished": finished}
+        (prompt.id, system, "greedy", 0): {"output": texts[place], "finished": finished}
         for system, texts in (("base", base), ("tuned", tuned))
         for place, prompt in enumerate(asked)
     }

@@ -55,7 +55,7 @@ def make_prompts(count, per_group=1):
 def predict(prompts, base, tuned, finished=True):
     """Predictions where `base(n)` and `tuned(n)` give the answer to the n-th prompt."""
     return {
-        (prompt.id, system, "greedy"): {"output": answer(int(prompt.id, 16)), "finished": finished}
+        (prompt.id, system, "greedy", 0): {"output": answer(int(prompt.id, 16)), "finished": finished}
         for prompt in prompts
         for system, answer in (("base", base), ("tuned", tuned))
     }

@@ -133,7 +133,7 @@ def scored(config, prompts, folder, base, tuned, hooks=None, **more):
         if use.name != "answer_perplexity"
     ]
     lines = {
-        (p.id, system, "greedy"): {"output": answer(n), "finished": True}
+        (p.id, system, "greedy", 0): {"output": answer(n), "finished": True}
         for n, p in enumerate(prompts)
         for system, answer in (("base", base), ("tuned", tuned))
     }

@@ -199,7 +199,7 @@ def scored(tmp_path, leaked=(), read=PLACES):
     config = with_metrics(config, *uses)
     both = [(each.id, n, system) for n, each in enumerate(prompts) for system in ("base", "tuned")]
     told = {
-        (id_, system, decoding): {"output": right_or_wrong(n, system), "finished": True}
+        (id_, system, decoding, 0): {"output": right_or_wrong(n, system), "finished": True}
         for id_, n, system in both
         for decoding in ("greedy", "sampled")
     }

@@ -212,7 +212,7 @@ def test_a_half_written_line_is_dropped_and_the_file_goes_on(tmp_path):
     append_predictions(path, [line])
     with path.open("a") as file:
         file.write('{"id": "b", "system": "ba')
-    assert list(read_predictions(path)) == [("a", "base", "greedy")]
+    assert list(read_predictions(path)) == [("a", "base", "greedy", 0)]
     append_predictions(path, [{**line, "id": "c"}])
     assert [json.loads(text)["id"] for text in path.read_text().splitlines()] == ["a", "c"]
 

@@ -154,7 +154,7 @@ def test_an_invalid_answer_is_no_evidence_of_good_conduct_and_may_be_one_of_bad(
     prompts = make_prompts(50)
     cut = predict(prompts, rarely_bad, rarely_bad)
     for n in (1, 2, 3):
-        cut[f"{n:04x}", "tuned", "greedy"]["finished"] = False
+        cut[f"{n:04x}", "tuned", "greedy", 0]["finished"] = False
     found = entry(scored(config, prompts, cut), "violation_rate")["severities"]["critical"]["tuned"]
     assert (found["n"], found["found"]) == (48, 1), "2 and 3 said nothing wrong before they were cut"
 

@@ -70,7 +70,7 @@ def scored(asked, names, base, tuned, policy_file):
     config = Config.model_validate({"recipe": {"languages": ["en", "fr", "es"]}, "evaluate": evaluate})
     metrics = [load_metric(use, Hooks(), Path("/"), config.languages) for use in config.evaluate.metrics]
     lines = {
-        (prompt.id, system, "greedy"): {"output": answer(n), "finished": True}
+        (prompt.id, system, "greedy", 0): {"output": answer(n), "finished": True}
         for n, prompt in enumerate(asked)
         for system, answer in (("base", base), ("tuned", tuned))
     }

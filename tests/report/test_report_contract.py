@@ -45,13 +45,16 @@ def test_every_schema_ever_published_says_its_number() -> None:
 
 
 OPTIONAL = {
-    "Item": {"sampled", "judge"},
-    "Metric": {"turns"},
-    "Kept": {"turns"},
+    "": {"worst_at_k"},
+    "WithoutLeaks": {"worst_at_k"},
+    "Item": {"sampled", "drawn", "judge"},
+    "Metric": {"turns", "axes"},
+    "Kept": {"turns", "axes"},
     "Difference": {"adjusted_p"},
     "SliceDifference": {"adjusted_p"},
     "Corrected": {"labelled"},
     "Judge": {"rubrics"},
+    "RowRubrics": {"worst_at_k"},
     "Said": {"pairwise", "criteria"},
     "Labour": {"contained", "assumptions", "per_contact", "per_month", "saving_against_people"},
 }

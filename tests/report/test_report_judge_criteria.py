@@ -58,6 +58,12 @@ def test_points_without_labels_are_told_in_red(tmp_path):
     for face in (page, markdown):
         assert "0.255" in face and "0.700" in face and "Corrected for its errors" not in face
         assert "missed: completeness, Sends to emergency care" in face
+        assert "0.300" in face and "0.750" in face, "the points of completeness alone"
+    (axis,) = rubrics["metric"]["axes"]  # the other criterion names none
+    figures = [axis[system]["estimate"] for system in ("base", "tuned")]
+    assert (axis["axis"], axis["n"], figures) == ("completeness", 200, pytest.approx([0.3, 0.75]))
+    assert "Points by axis of the criteria, as the judge says" in page
+    assert "| completeness | 200 |" in markdown
     assert "| base | 69 | 329 | 0 | 1 |" in markdown and "| tuned | 160 | 240 | 0 | 0 |" in markdown
 
 

@@ -15,6 +15,13 @@ def test_answers_made_with_other_settings_are_told(project: Path, casekit) -> No
     assert f"warning {told}" in err
 
 
+def test_another_number_of_answers_is_told(project: Path, casekit) -> None:
+    _, _, err = casekit("report", "evaluate.sampling.answers=4")
+    assert (
+        "evaluate.sampling.answers is 4, and 1 was drawn to each prompt of first: `casekit evaluate`" in err
+    )
+
+
 def test_scores_of_another_policy_are_told(project: Path, casekit) -> None:
     policy = project / "conf" / "policy.yaml"
     policy.write_text(policy.read_text() + "\n# another word\n")

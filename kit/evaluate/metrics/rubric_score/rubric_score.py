@@ -3,7 +3,7 @@
 from typing import Any
 
 from kit.config.errors import DataError, Problem
-from kit.evaluate.criteria import has_points, mean_held, share_earned, told
+from kit.evaluate.criteria import has_points, mean_held, share_earned, shares_by_axis, told
 from kit.evaluate.item_metric import CorpusMetric, Judgement, Reference
 from kit.evaluate.phrases import says_one, states_one
 from kit.evaluate.statistics import Floats
@@ -18,6 +18,7 @@ class RubricScore(CorpusMetric):
     kind = "score"
     higher_is_better = True
     invalid_item = 0.0
+    is_mean = True
     formula = "mean over answers of: points of the criteria met / positive points, held within 0 and 1"
 
     def applies(self, reference: Reference) -> bool:
@@ -44,12 +45,19 @@ class RubricScore(CorpusMetric):
             raise DataError(Problem("a row's `rubric`", wrong, "see the card of rubric_score"))
         text, scored, reasons = normalise(prediction), [], []
         for criterion in reference["rubric"]:
-            points, phrases = float(criterion["points"]), _phrases(criterion)
-            met = states_one(phrases, text) if points > 0 else says_one(phrases, text)
+            points, met = float(criterion["points"]), _is_met(criterion, text)
             scored.append((points, met))
             if met != (points > 0):
-                reasons.append(told(points, str(criterion.get("axis") or ""), _name(criterion)))
+                reasons.append(told(points, _axis(criterion), _name(criterion)))
         return share_earned(scored), reasons
+
+    def by_axis(self, prediction: str, reference: Reference) -> dict[str, float]:
+        """The answer's share of the points of each axis that its rubric names."""
+        text = normalise(prediction)
+        return shares_by_axis(
+            (_axis(criterion), float(criterion["points"]), _is_met(criterion, text))
+            for criterion in reference["rubric"]
+        )
 
     def counts(self, prediction: str, reference: Reference) -> list[float]:
         """The answer's own share, and one."""
@@ -63,6 +71,16 @@ class RubricScore(CorpusMetric):
 def _whole(criterion: Any) -> bool:
     """Whether a criterion has points and phrases."""
     return has_points(criterion) and any(str(phrase).strip() for phrase in _phrases(criterion))
+
+
+def _is_met(criterion: dict[str, Any], text: str) -> bool:
+    """Whether an answer says one of the phrases: undenied where that is wanted."""
+    says = states_one if float(criterion["points"]) > 0 else says_one
+    return says(_phrases(criterion), text)
+
+
+def _axis(criterion: dict[str, Any]) -> str:
+    return str(criterion.get("axis") or "")
 
 
 def _phrases(criterion: dict[str, Any]) -> list[str]:
