@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kit.config.errors import DataError, Problem
 from kit.config.explain import suggest
+from kit.data.flags import FLAGS, flag_of
 from kit.data.json_text import fault, not_json, parse
 from kit.data.rows import as_text
 from kit.evaluate.given_rows import GivenRow, add_sample, joined, uneven
@@ -95,7 +96,7 @@ def read_given(path: Path) -> Given:
         line = _line(text, where, unknown, problems)
         if line is None:
             continue
-        add_sample(found, str(line.id), line.sample, _row(line, where), problems)
+        add_sample(found, str(line.id), line.sample, _row(line, where, problems), problems)
     problems += [_unknown_field(name, places) for name, places in unknown.items()]
     rows = {id_: joined(id_, samples, problems) for id_, samples in found.items()}
     problems += uneven(path, {id_: max(1, len(row.drawn)) for id_, row in rows.items()})
@@ -174,14 +175,29 @@ def _unknown_field(name: str, places: list[str]) -> Problem:
     return Problem(places[0], f"unknown field `{name}`{lines}", hint)
 
 
-def _row(line: GivenLine, where: str) -> GivenRow:
+def _flags_read(
+    expected: dict[str, Any] | None, where: str, problems: list[Problem]
+) -> dict[str, Any] | None:
+    """Labels with their flags as true and false, as prepared data has them: `yes` here is `true` there."""
+    read = None if expected is None else dict(expected)
+    for name in FLAGS:
+        if read is None or name not in read:
+            continue
+        try:
+            read[name] = flag_of(read[name])
+        except ValueError as error:
+            problems.append(Problem(where, f"`expected`: `{name}`: {error}", "or leave it out"))
+    return read
+
+
+def _row(line: GivenLine, where: str, problems: list[Problem]) -> GivenRow:
     finished = line.finished is not False
     slices = None if line.slices is None else {name: as_text(value) for name, value in line.slices.items()}
     return GivenRow(
         where=where,
         prompt=line.prompt,
         outputs={"greedy": {"output": line.output, "finished": finished}},
-        expected=line.expected,
+        expected=_flags_read(line.expected, where, problems),
         answer=line.answer,
         slices=slices,
         group=None if line.group is None else str(line.group),

@@ -94,8 +94,8 @@ def uneven(path: Path, counts: Mapping[str, int]) -> list[Problem]:
     fewer = [id_ for id_, count in counts.items() if count < most]
     if not fewer:
         return []
-    named = ", ".join(f"{id_!r} {counts[id_]}" for id_ in fewer[:5])
+    named = ", ".join(f"{id_!r} ({counts[id_]})" for id_ in fewer[:5])
     more = f" and {len(fewer) - 5} more ids" if len(fewer) > 5 else ""
-    message = f"prompts have {most} answers, and fewer have {named}{more}"
+    message = f"there are {most} answers to a prompt, and fewer to {named}{more}"
     hint = f"give every prompt as many, or leave it out; {_FAILED}"
     return [Problem(str(path), message, hint)]

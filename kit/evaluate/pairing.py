@@ -88,10 +88,8 @@ def _differences(systems: Sequence[Given], shared: Sequence[str], name: str) -> 
     problems = []
     for cases in found.values():
         id_, row, first = cases[0]
-        message = (
-            f"`{name}` of id {id_!r} is {_short(getattr(row, name))}, "
-            f"and {_short(getattr(first, name))} in {first.where}"
-        )
+        here, there = _unlike(getattr(row, name), getattr(first, name))
+        message = f"`{name}` of id {id_!r} is {here}, and {there} in {first.where}"
         if len(cases) > 1:
             message += f"; {len(cases)} ids differ so: {told([case[0] for case in cases])}"
         problems.append(Problem(row.where, message, "one id is one prompt: compare answers to the same"))
@@ -113,6 +111,18 @@ def _prompt(id_: str, rows: Sequence[GivenRow]) -> Prompt:
         group=said("group", None) or key(messages),
         answer=said("answer", ""),
     )
+
+
+def _unlike(value: Any, other: Any) -> tuple[str, str]:
+    """Two values as a message shows them, of objects the fields alone that differ: a long one hides them."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        differ = {
+            key
+            for key in value.keys() | other.keys()
+            if key not in value or key not in other or canonical(value[key]) != canonical(other[key])
+        }
+        value, other = ({key: v for key, v in side.items() if key in differ} for side in (value, other))
+    return _short(value), _short(other)
 
 
 def _short(value: Any) -> str:

@@ -31,8 +31,8 @@ def wait_for(lock: "BaseFileLock", folder: Path, console: Console) -> None:
     """
     from filelock import Timeout
 
-    told = "another process builds tiny, the embedded base model"
-    console.print(f"{told}: waiting for it")
+    told = "another process builds tiny"
+    console.print(f"{told}, the embedded base model: waiting for it")
     said = 0.0
     with console.status(told) as status:  # which shows itself on a terminal only
         while True:

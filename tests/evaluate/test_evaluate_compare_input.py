@@ -60,6 +60,41 @@ def test_true_and_1_are_not_the_same_expectation(casekit, tmp_path):
     assert casekit("compare", old, new, "-m", "exact_match", "--out", tmp_path / "out")[0] == 4
 
 
+def test_flags_are_read_in_any_spelling_before_files_are_held_together(casekit, two, tmp_path):
+    rows = {}
+    for name, flag in (("old", True), ("new", " Yes")):
+        rows[name] = [
+            {
+                **row,
+                "expected": {
+                    "area": "a long label of the clinic's own, which says where",
+                    "answerable": flag,
+                },
+            }
+            for row in rows_of(right)
+        ]
+    how = ("-m", "repetition", "--out", tmp_path / "out")
+    old, new = (write(tmp_path / f"{name}.jsonl", lines) for name, lines in rows.items())
+    code, _, said = casekit("compare", old, new, *how)
+    assert code == 0, said
+
+    rows["new"][3]["expected"]["answerable"] = "no"
+    code, _, said = casekit("compare", old, write(new, rows["new"]), *how)
+    assert code == 4, "and the field that differs is shown, not the beginning of all"
+    assert (
+        "new.jsonl:4 `expected` of id 'q003' is '{\"answerable\": false}', and '{\"answerable\": true}' in"
+        in said
+    )
+
+    rows["new"][3]["expected"]["answerable"] = "maybe"
+    code, _, said = casekit("compare", old, write(new, rows["new"]), *how)
+    assert code == 2
+    assert (
+        "new.jsonl:4 `expected`: `answerable`: expected yes or no (or true, false, 1, 0), found 'maybe'"
+        in said
+    )
+
+
 def test_what_one_file_leaves_out_another_may_say(casekit, two, tmp_path):
     bare = [{key: row[key] for key in ("id", "prompt", "output")} for row in rows_of(often_wrong)]
     bare[0] |= {"expected": None, "finished": None}

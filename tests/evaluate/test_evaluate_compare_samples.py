@@ -126,7 +126,7 @@ FAULTS = [
     (lambda rows: [*rows, rows[70]], "the id 'q010' has sample 1 twice"),
     (lambda rows: [*rows, rows_of(right, COUNT)[3]], "the id 'q003' stands twice"),
     (lacking, "the answers to 'q003' have the samples 0, 2, 3"),
-    (lacking, "prompts have 4 answers, and fewer have 'q003' 3, 'q005' 3, 'q006' 3"),
+    (lacking, "there are 4 answers to a prompt, and fewer to 'q003' (3), 'q005' (3), 'q006' (3)"),
     (unlike, "`prompt` of the id 'q003' is another than in"),
     (
         lambda rows: [rows[0] | {"sample": -1}, *rows[1:]],

@@ -249,9 +249,10 @@ def test_who_waits_for_another_process_is_told_how_far_it_is(tmp_path, monkeypat
     begun.wait()
     assert tiny.build_tiny() == folder
     builder.join()
-    told = "another process builds tiny, the embedded base model"
+    told = "another process builds tiny"
     said = capsys.readouterr().err.splitlines()
-    assert said == [f"{told}: waiting for it", f"{told}: step 300 of 1,200, 5 min left"], "once a minute"
+    assert said[0] == f"{told}, the embedded base model: waiting for it"
+    assert said[1:] == [f"{told}: step 300 of 1,200, 5 min left"], "once a minute"
 
 
 @pytest.mark.slow
