@@ -317,8 +317,11 @@ def report(
 
     loaded = load_config(project, overrides or [])
     result = pipeline.report(loaded, evaluation, baseline, pdf)
-    for changed in pipeline.made_otherwise(loaded, evaluation):
-        warn(f"{changed}: `casekit evaluate` makes it anew; a report of it as it is cannot be verified")
+    if changed := pipeline.made_otherwise(loaded, evaluation):
+        warn(
+            f"{'; '.join(changed)}: give the evaluation's words to `casekit report` and `verify` too, or "
+            "make it anew with `casekit evaluate`; a report of it as it is cannot be verified"
+        )
     _finish(result)
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Turns = list[dict[str, str]]
 _SHOWN_SOURCES = 10
+_NAME_WIDTH = 24
+"""Characters that a name has at least, where it is as long: of 80 the other columns leave so many."""
 _STATUS_STYLES = {
     "passed": "green",
     "failed": "bold red",
@@ -103,7 +105,8 @@ def power_table(plan: "Plan") -> Table:
     """The smallest difference that so many prompts would show of each metric: a line for each."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
     table.title = "How small a difference these prompts would show, in four cases of five"
-    table.add_column("metric", overflow="fold")
+    longest = max((len(visible(metric.name)) for metric in plan.metrics), default=0)
+    table.add_column("metric", overflow="fold", min_width=min(longest, _NAME_WIDTH))
     for name in ("prompts", "groups", "shown from"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("where base and tuned disagree on")

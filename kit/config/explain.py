@@ -163,7 +163,7 @@ def _words(kind: Any, bound: str = "") -> str:
 
 
 def _many(kind: Any) -> str:
-    return _MANY.get(kind) or ", ".join(_choices(kind))
+    return _MANY.get(_bare(kind)) or ", ".join(_choices(kind))
 
 
 def _advice(found: Any, kind: Any) -> str:

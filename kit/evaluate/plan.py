@@ -1,6 +1,7 @@
 """What an evaluation could show with the prompts it has: said before the first answer is made."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,9 +212,10 @@ def _parts(
 
 
 def _too_few(gate: Gate, groups: int, counted: str) -> str:
-    return (
-        "" if groups >= gate.min_n else f"stays open, with {groups} {counted} where it asks for {gate.min_n}"
-    )
+    if groups >= gate.min_n:
+        return ""
+    counted = re.sub("(group|prompt|question)s", r"\1", counted, count=1) if groups == 1 else counted
+    return f"stays open, with {groups} {counted} where it asks for {gate.min_n}"
 
 
 def _out_of_reach(config: Config, gate: Gate, n: int, groups: int, discordance: float, family: int) -> str:

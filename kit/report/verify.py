@@ -31,6 +31,8 @@ from kit.report.sources import Sources
 
 _JUDGING = ("gates", "claims", "labour", "evaluate", "languages", "report")
 """The settings that a verdict rests on; others, such as a title, may change after a release."""
+_NAMED = ("gates", "claims")
+"""Lists whose entries are known by their name."""
 _JUDGING_REPORT = ("baseline", "tolerance", "tolerances")
 """Of the settings under `report`; licences judge nothing."""
 
@@ -167,17 +169,25 @@ def _changed_faces(report: Json, folder: Path) -> Iterator[Difference]:
 
 def _changed_settings(then: Config, now: Config) -> Iterator[Difference]:
     """Gates, claims, metrics, languages and tolerances that the project sets otherwise today."""
-    before, after = _judging(then), _judging(now)
+    for part in _NAMED:
+        old, new = ({entry.name for entry in getattr(config, part)} for config in (then, now))
+        for name in sorted(old - new):
+            yield Difference(f"conf: {part}.{name}", "is none of the settings now")
+        for name in sorted(new - old):
+            yield Difference(f"conf: {part}.{name}", "was none of the settings then")
+    before, after = _judging(then, now), _judging(now, then)
     for key in dict.fromkeys([*before, *after]):
         if before.get(key) != after.get(key):
             yield Difference(f"conf: {key}", "is set otherwise now", _shown(before, key), _shown(after, key))
 
 
-def _judging(config: Config) -> dict[str, Any]:
+def _judging(config: Config, other: Config) -> dict[str, Any]:
+    """What judges, by its path; of gates and claims those that `other` has too: the rest is told whole."""
     tree = {**config.model_dump(mode="json"), "languages": config.languages}
     tree["report"] = {name: tree["report"][name] for name in _JUDGING_REPORT}
-    for part in ("gates", "claims"):
-        tree[part] = {entry["name"]: entry for entry in tree[part]}
+    for part in _NAMED:
+        shared = {entry.name for entry in getattr(other, part)}
+        tree[part] = {entry["name"]: entry for entry in tree[part] if entry["name"] in shared}
     tree["evaluate"]["metrics"] = {use["name"]: use["params"] for use in tree["evaluate"]["metrics"]}
     return {dotted(key): value for name in _JUDGING for key, value in leaves(tree[name], (name,))}
 
@@ -204,6 +214,7 @@ def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Differ
     from kit.evaluate.general import load_general
     from kit.evaluate.judge import FILE, MissingRepliesError, ready_judge
     from kit.evaluate.prompts import choose, load_prompts
+    from kit.evaluate.stale import made_otherwise
 
     config, answers = sources.config, sources.evaluation / "predictions.jsonl"
     prompts = choose(load_prompts(sources.prepared / "test"), config.evaluate.max_prompts)
@@ -211,7 +222,8 @@ def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Differ
     outside = [prompt.id for each in general for prompt in each.prompts]
     missing = _missing_answers(answers, [prompt.id for prompt in prompts], outside, config)
     if missing:
-        return [Difference(answers.name, missing)]
+        changed = made_otherwise(sources.evaluation, config, sources.root, hooks)
+        return [Difference("conf", said) for said in changed] + [Difference(answers.name, missing)]
     header = {key: scores[key] for key in _HEADER if key in scores}
     if _cut(sources.evaluation / FILE):
         return [Difference(FILE, _HALF_LINE)]

@@ -142,6 +142,8 @@ WRONG_TYPES = [
     ("data: {checks: {advised_tokens: [1]}}", "found [1], expected a list of 2 whole numbers"),
     ("data: {checks: {advised_tokens: 3}}", "found 3, expected a list of 2 whole numbers"),
     ("data: {checks: {advised_tokens: [1, '2']}}", "found '2', expected a whole number"),
+    ("tune: {learning_rate: 1e-3}", "found 0.001, expected a list of numbers"),
+    ("tune: {rank: 8}", "found 8, expected a list of whole numbers"),
     ("tracking: {report_to: tensorbord}", "expected a list of tensorboard, wandb, mlflow, trackio"),
     ("tiers: {tiny: {settings: 3}}", "found 3, expected `key: value` lines"),
     ("tiers: {tiny: 3}", "`tiers.tiny`: found 3, expected `key: value` lines"),
