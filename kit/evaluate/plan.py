@@ -100,6 +100,8 @@ def plan(
             why = _hindrance(config, gate, by_name[gate.metric], prompts, discordance, family)
         if why:
             found.append((gate.name, why))
+        if gate.metric in by_name and (why := _wrong_way(gate, by_name[gate.metric])):
+            found.append((gate.name, why))
     return Plan(planned, _folded(found))
 
 
@@ -209,6 +211,16 @@ def _parts(
         (f"{gate.worst} {value}: ", [prompt for prompt in asked if prompt.slices.get(gate.worst) == value])
         for value in sorted(values)
     ]
+
+
+def _wrong_way(gate: Gate, metric: LoadedMetric) -> str:
+    """That a gate on the tuned score asks for a bad one; empty where it does not."""
+    asks, meant = ("at_least", "at_most") if gate.at_least is not None else ("at_most", "at_least")
+    limit = getattr(gate, asks)
+    if gate.of != "tuned" or limit is None or metric.higher_is_better == (asks == "at_least"):
+        return ""
+    better = "higher" if metric.higher_is_better else "lower"
+    return f"has `{asks}: {limit:g}`, and of {metric.name} {better} is better: is `{meant}` meant?"
 
 
 def _too_few(gate: Gate, groups: int, counted: str) -> str:

@@ -56,9 +56,12 @@ def search(
         config: the project's settings; `config.tune` says what is searched.
         folder: where the runs of trials lie.
         run_trial: trains one.
-        tell: is given a line about every trial that ended.
+        tell: is given a line about every trial that ended, or that no more are in the budget.
     """
     take_up(study, folder)
+    if len(ended(study)) >= config.tune.trials or spent(study, config.tune):
+        more = "a larger `tune.trials` or `tune.max_hours` goes on"
+        tell(f"the budget is spent, after {len(ended(study))} trials: {more}")
     while len(ended(study)) < config.tune.trials and not spent(study, config.tune):
         trial = study.ask()
         try:

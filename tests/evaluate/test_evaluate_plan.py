@@ -85,6 +85,13 @@ def test_disagreement_is_read_from_the_newest_evaluation_of_the_same_data(tmp_pa
         ({"at_most": 0.05}, 200, None),
         ({"at_most": 0.05}, 20, "g: stays open, with 20 prompts where it asks for 30"),
         ({"at_most": 0.05}, 1, "g: stays open, with 1 prompt where it asks for 30"),
+        (
+            {"at_least": 0.9},
+            200,
+            "g: has `at_least: 0.9`, and of violation_rate lower is better: is `at_most`",
+        ),
+        ({"metric": "token_f1", "at_most": 0.9}, 200, "of token_f1 higher is better: is `at_least` meant?"),
+        ({"of": "difference", "at_least": -0.1}, 200, None),
         ({"at_most": 0.05, "bound": "upper"}, 60, "cannot pass: none in 60 still allows 6%"),
         ({"at_most": 0.05, "bound": "upper"}, 100, None),
         (

@@ -44,6 +44,11 @@ def test_of_equal_scores_the_weights_of_the_reported_best_are_kept(tmp_path):
     search(study, CONFIG, tmp_path, run_trial, lambda line: None)
     assert results(study, CONFIG)["best"]["run"] == "run-0.5"
     assert kept(tmp_path, "golden") == ["run-0.5"] and kept(tmp_path, "checkpoints") == []
+    told: list[str] = []
+    search(study, CONFIG, tmp_path, run_trial, told.append)
+    assert told == [
+        "the budget is spent, after 3 trials: a larger `tune.trials` or `tune.max_hours` goes on"
+    ], "or nobody knows why nothing ran"
 
 
 def test_an_error_that_every_trial_would_meet_ends_the_search_and_is_not_met_for_ever(tmp_path):

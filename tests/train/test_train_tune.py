@@ -68,7 +68,8 @@ def test_it_searches_within_its_ranges_and_goes_on_where_it_stopped(project):
     assert page.count('<circle class="dot') == 6 and "http" not in page.replace("http-equiv", "")
     before = sorted((folder / "runs").iterdir())
     pipeline.tune(loaded(project, *SEARCH, "tune.trials=3"), told.append)
-    assert sorted((folder / "runs").iterdir()) == before, "the budget is spent"
+    assert sorted((folder / "runs").iterdir()) == before
+    assert told[-1].startswith("the budget is spent, after 3 trials")
 
 
 def test_two_sessions_are_not_at_one_search_at_once(project):
