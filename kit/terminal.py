@@ -165,6 +165,7 @@ def headline(folders: Sequence[Path]) -> Group:
         title.append(f": {status}", style=_STATUS_STYLES[status])
         if status != "passed":
             title.append(f"\n{report['verdict']['sentence']}", style="not bold")
+            title.append(_missed(report["gates"]), style="not bold")
         parts += [Text(), title, _scores_table(report["metrics"])]
     return Group(*parts[1:])
 
@@ -180,8 +181,22 @@ def comparison(folder: Path) -> Group:
         title.append(f": {verdict['status']}", style=_STATUS_STYLES[verdict["status"]])
         if verdict["status"] not in ("passed", "compared"):
             title.append(visible(f"\n{verdict['sentence']}"), style="not bold")
+            title.append(_missed(pair["gates"]), style="not bold")
         parts += [Text(), title, _scores_table(pair["metrics"], ("reference", "system"))]
     return Group(*parts[1:])
+
+
+def _missed(gates: list[dict[str, Any]]) -> str:
+    """A line for each threshold missed: the worst of k, a bound and a slice stand in no table here."""
+    lines = []
+    for gate in gates:
+        if gate["status"] == "failed" and gate["kind"] == "threshold" and gate["found"] is not None:
+            what = gate["metric"] if gate["of"] == "tuned" else f"{gate['of']} of {gate['metric']}"
+            what += f" of {gate['slice']}" if gate["slice"] else ""
+            bound = "" if gate["bound"] == "estimate" else f"{gate['bound']} bound "
+            said = f"{gate['name']}: {what}, {bound}{gate['found']:.3g} where it asks for {gate['wanted']}"
+            lines.append(visible(f"\n- {said}"))
+    return "".join(lines)
 
 
 def _scores_table(metrics: list[dict[str, Any]], heads: tuple[str, str] = ("base", "tuned")) -> Table:

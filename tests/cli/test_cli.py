@@ -326,7 +326,11 @@ def test_the_scores_of_reports_are_readable_on_80_columns(tmp_path: Path) -> Non
             )
         ]
         sentence = "Not enough evidence for 1 of 3 gates: Emergencies are sent on."
-        report = {"verdict": {"status": status, "sentence": sentence}, "metrics": metrics}
+        missed = {"name": "Few in four answers", "metric": "under_triage", "kind": "threshold", "of": "tuned"}
+        missed |= {"bound": "upper", "found": 0.68549, "wanted": "at most 0.3, worst of 4 answers"}
+        missed |= {"status": "failed", "slice": None}
+        gates = [missed, {**missed, "name": "held", "status": "passed"}]
+        report = {"verdict": {"status": status, "sentence": sentence}, "metrics": metrics, "gates": gates}
         (folders[-1] / "report.json").write_text(json.dumps(report))
     screen = Console(width=80, file=io.StringIO())
     screen.print(headline(folders))
@@ -334,6 +338,8 @@ def test_the_scores_of_reports_are_readable_on_80_columns(tmp_path: Path) -> Non
     assert "…" not in tables
     assert tables.count("Emergencies are sent on.") == 1, "why, for the one that did not pass"
     assert max(map(len, tables.splitlines())) <= 80
+    told = "- Few in four answers: under_triage, upper bound 0.685 where it asks for at most 0.3, worst of 4"
+    assert " ".join(tables.split()).count(told) == 1 and "held" not in tables, "it stands in no table below"
     assert tables.count("difference [interval]") == 2
     assert "ecommerce: not enough evidence\n" in tables
     assert "medical-assistant-north: passed\n" in tables
