@@ -222,8 +222,8 @@ def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Differ
     outside = [prompt.id for each in general for prompt in each.prompts]
     missing = _missing_answers(answers, [prompt.id for prompt in prompts], outside, config)
     if missing:
-        changed = made_otherwise(sources.evaluation, config, sources.root, hooks)
-        return [Difference("conf", said) for said in changed] + [Difference(answers.name, missing)]
+        unlike = made_otherwise(sources.evaluation, config, sources.root, hooks)
+        return [Difference("conf", said) for said in unlike] + [Difference(answers.name, missing)]
     header = {key: scores[key] for key in _HEADER if key in scores}
     if _cut(sources.evaluation / FILE):
         return [Difference(FILE, _HALF_LINE)]
