@@ -181,7 +181,8 @@ def comparison(folder: Path) -> Group:
         title.append(f": {verdict['status']}", style=_STATUS_STYLES[verdict["status"]])
         if verdict["status"] not in ("passed", "compared"):
             title.append(visible(f"\n{verdict['sentence']}"), style="not bold")
-            title.append(_missed(pair["gates"]), style="not bold")
+            own = folder / pair.get("folder", "") / "report.json"  # of three systems, each pair's
+            title.append(_missed(json.loads(own.read_text(encoding="utf-8"))["gates"]), style="not bold")
         parts += [Text(), title, _scores_table(pair["metrics"], ("reference", "system"))]
     return Group(*parts[1:])
 

@@ -94,6 +94,9 @@ def test_a_gate_on_the_worst_of_k_decides(casekit, two, tmp_path):
     )
     code, out, _ = casekit("compare", *two, "--config", settings, "--out", tmp_path / "out")
     assert code == 1 and "1 of 2 gates failed: all." in out
+    assert "where it asks for at least 0.7, worst of 4 answers" in " ".join(out.split())
+    three = casekit("compare", *two, two[0], "--config", settings, "--out", tmp_path / "three")[1]
+    assert "where it asks for at least 0.7, worst of 4 answers" in " ".join(three.split())
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "expected worst of 4 answers" in page
 
