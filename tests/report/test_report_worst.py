@@ -87,6 +87,9 @@ def test_the_report_says_how_bad_the_worst_of_k_is(several: Path, casekit: Run) 
     assert section.count("<svg") == 2 * len(report["worst_at_k"]["metrics"]), "a curve, for two widths"
     assert section.count('<th role="rowheader" scope="row" class="number">') == 2 * ANSWERS
     assert percent in section and "worst of 6" in section
+    for system in ("base", "tuned"):  # open and filled, as the legend has them
+        dots = section.count(f'<circle class="dot {system}"')
+        assert dots == 2 * ANSWERS * len(report["worst_at_k"]["metrics"])
     assert "## Worst of k answers" in text and percent in text
     assert "<script>alert" not in page and "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in section and "⟦U+202E⟧" in section, "the lowest answers, escaped"
