@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kit.config.errors import DataError, Problem
 from kit.config.explain import suggest
+from kit.data.flags import FLAGS, flag_of
 from kit.data.json_text import fault, not_json, parse
 from kit.data.rows import as_text
 from kit.evaluate.given_rows import GivenRow, add_sample, joined, uneven
@@ -95,7 +96,7 @@ def read_given(path: Path) -> Given:
         line = _line(text, where, unknown, problems)
         if line is None:
             continue
-        add_sample(found, str(line.id), line.sample, _row(line, where), problems)
+        add_sample(found, str(line.id), line.sample, _row(line, where, problems), problems)
     problems += [_unknown_field(name, places) for name, places in unknown.items()]
     rows = {id_: joined(id_, samples, problems) for id_, samples in found.items()}
     problems += uneven(path, {id_: max(1, len(row.drawn)) for id_, row in rows.items()})
@@ -174,15 +175,26 @@ def _unknown_field(name: str, places: list[str]) -> Problem:
     return Problem(places[0], f"unknown field `{name}`{lines}", hint)
 
 
-def _row(line: GivenLine, where: str) -> GivenRow:
+def _row(line: GivenLine, where: str, problems: list[Problem]) -> GivenRow:
     finished = line.finished is not False
     slices = None if line.slices is None else {name: as_text(value) for name, value in line.slices.items()}
     return GivenRow(
         where=where,
         prompt=line.prompt,
         outputs={"greedy": {"output": line.output, "finished": finished}},
-        expected=line.expected,
+        expected=None if line.expected is None else _with_flags(line.expected, where, problems),
         answer=line.answer,
         slices=slices,
         group=None if line.group is None else str(line.group),
     )
+
+
+def _with_flags(expected: dict[str, Any], where: str, problems: list[Problem]) -> dict[str, Any]:
+    """The labels with flags as true and false, as prepared data has them; what is neither is a problem."""
+    read = {}
+    for name in FLAGS:
+        try:
+            read |= {name: flag_of(expected[name])} if name in expected else {}
+        except ValueError as error:
+            problems.append(Problem(where, f"`expected.{name}`: {error}", "leave it out where nobody knows"))
+    return expected | read
