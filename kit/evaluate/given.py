@@ -191,7 +191,7 @@ def _row(line: GivenLine, where: str, problems: list[Problem]) -> GivenRow:
 
 def _with_flags(expected: dict[str, Any], where: str, problems: list[Problem]) -> dict[str, Any]:
     """The labels with flags as true and false, as prepared data has them; what is neither is a problem."""
-    read = {}
+    read: dict[str, bool | None] = {}
     for name in FLAGS:
         try:
             read |= {name: flag_of(expected[name])} if name in expected else {}
