@@ -100,8 +100,8 @@ def _notices(paired: Paired, conditions: dict[str, dict[str, Any]]) -> list[str]
     greedy = [given.name for given in paired.systems if not given.made_elsewhere]
     if drawn and greedy:
         notices.append(
-            f"Several answers to a prompt are drawn: but in the worst of k, the first of {' and '.join(drawn)} "
-            f"is held against the greedy answer of {' and '.join(greedy)}."
+            f"Several answers to a prompt are drawn: but in the worst of k, the first of "
+            f"{' and '.join(drawn)} is held against the greedy answer of {' and '.join(greedy)}."
         )
     base, tuned = conditions["base"], conditions["tuned"]
     unlike = [
