@@ -96,6 +96,13 @@ def _notices(paired: Paired, conditions: dict[str, dict[str, Any]]) -> list[str]
     if len({given.answers for given in paired.systems}) > 1:
         each = ", ".join(f"{given.name} {given.answers}" for given in paired.systems)
         notices.append(f"Not all systems gave as many answers to each prompt: {each}. {_shared(paired)}")
+    drawn = [given.name for given in paired.systems if given.made_elsewhere and given.answers > 1]
+    greedy = [given.name for given in paired.systems if not given.made_elsewhere]
+    if drawn and greedy:
+        notices.append(
+            f"Several answers to a prompt are drawn: but in the worst of k, the first of "
+            f"{' and '.join(drawn)} is held against the greedy answer of {' and '.join(greedy)}."
+        )
     base, tuned = conditions["base"], conditions["tuned"]
     unlike = [
         words

@@ -27,7 +27,7 @@ from kit.evaluate.gate_kinds import (
 )
 from kit.evaluate.naming import names_of
 from kit.evaluate.validity import UNPARSABLE, WRONG_LANGUAGE
-from kit.evaluate.worst_gate import why_no_worst, worst_entry
+from kit.evaluate.worst_gate import validity_of, why_no_worst, worst_entry
 
 Scores = dict[str, Any]
 GateStatus = Literal["passed", "failed", "not enough evidence"]
@@ -119,7 +119,7 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
     if mismatches:
         reason = f"{names.base} and {names.tuned} were not compared like with like: {'; '.join(mismatches)}."
         return Verdict("invalid", ExitCode.INVALID_RUN, reason)
-    for decoding, systems in scores["validity"].items():
+    for decoding, systems in validity_of(scores).items():
         n, invalid = systems["tuned"]["n"], systems["tuned"]["invalid"]
         if mostly_invalid(scores, "tuned", decoding):
             why = invalid_reasons(scores, "tuned", decoding)
@@ -148,7 +148,7 @@ def verdict(scores: Scores, gates: Sequence[GateResult]) -> Verdict:
 
 def mostly_invalid(scores: Scores, system: str, decoding: str) -> bool:
     """Whether a system is broken under a decoding: more than `MOST_INVALID` of its answers are none."""
-    found = scores["validity"].get(decoding, {}).get(system)
+    found = validity_of(scores).get(decoding, {}).get(system)
     return bool(found) and found["invalid"] > MOST_INVALID * found["n"]
 
 
@@ -156,7 +156,7 @@ def broken_base(scores: Scores, entry: Scores) -> bool:
     """Whether base is too broken to compare an entry with. A time is one in whatever language and form; those
     of empty and cut answers are left out of it.
     """
-    found = scores["validity"].get(entry["decoding"], {}).get("base")
+    found = validity_of(scores).get(entry["decoding"], {}).get("base")
     if not found:
         return False
     reasons = found.get("reasons", {})
@@ -167,7 +167,7 @@ def broken_base(scores: Scores, entry: Scores) -> bool:
 
 def invalid_reasons(scores: Scores, system: str, decoding: str) -> str:
     """Why a system's answers are invalid, the commonest reason first: cut 12, wrong language 3."""
-    found = scores["validity"][decoding][system].get("reasons", {})
+    found = validity_of(scores)[decoding][system].get("reasons", {})
     return ", ".join(f"{reason} {found[reason]}" for reason in sorted(found, key=lambda r: (-found[r], r)))
 
 

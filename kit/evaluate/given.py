@@ -175,21 +175,6 @@ def _unknown_field(name: str, places: list[str]) -> Problem:
     return Problem(places[0], f"unknown field `{name}`{lines}", hint)
 
 
-def _flags_read(
-    expected: dict[str, Any] | None, where: str, problems: list[Problem]
-) -> dict[str, Any] | None:
-    """Labels with their flags as true and false, as prepared data has them: `yes` here is `true` there."""
-    read = None if expected is None else dict(expected)
-    for name in FLAGS:
-        if read is None or name not in read:
-            continue
-        try:
-            read[name] = flag_of(read[name])
-        except ValueError as error:
-            problems.append(Problem(where, f"`expected`: `{name}`: {error}", "or leave it out"))
-    return read
-
-
 def _row(line: GivenLine, where: str, problems: list[Problem]) -> GivenRow:
     finished = line.finished is not False
     slices = None if line.slices is None else {name: as_text(value) for name, value in line.slices.items()}
@@ -197,8 +182,19 @@ def _row(line: GivenLine, where: str, problems: list[Problem]) -> GivenRow:
         where=where,
         prompt=line.prompt,
         outputs={"greedy": {"output": line.output, "finished": finished}},
-        expected=_flags_read(line.expected, where, problems),
+        expected=None if line.expected is None else _with_flags(line.expected, where, problems),
         answer=line.answer,
         slices=slices,
         group=None if line.group is None else str(line.group),
     )
+
+
+def _with_flags(expected: dict[str, Any], where: str, problems: list[Problem]) -> dict[str, Any]:
+    """The labels with flags as true and false, as prepared data has them; what is neither is a problem."""
+    read: dict[str, bool | None] = {}
+    for name in FLAGS:
+        try:
+            read |= {name: flag_of(expected[name])} if name in expected else {}
+        except ValueError as error:
+            problems.append(Problem(where, f"`expected.{name}`: {error}", "leave it out where nobody knows"))
+    return expected | read

@@ -188,7 +188,9 @@ def _hindrance(
     for where, part in _parts(config, gate, metric, prompts):
         n, groups = len(part), len({prompt.group for prompt in part})
         why = _too_few(gate, groups, "groups of prompts" if groups < n else "prompts")
-        if not why and metric.kind == "rate" and gate.worst_of is None:
+        # How often the worst of several differ no single answers tell; the best that can come out they do.
+        foreseen = gate.worst_of is None or gate.non_inferior is None
+        if not why and metric.kind == "rate" and foreseen:
             why = _out_of_reach(config, gate, n, groups, discordance, family)
         if why:
             return f"{where}{why}"

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kit.config.errors import ConfigError, Problem
 from kit.config.explain import suggest
 from kit.config.yaml_lines import Key, Lines, load_yaml
+from kit.data.flags import FLAGS, flag_of
 from kit.evaluate.advice import standing
 from kit.evaluate.flags import flag
 from kit.evaluate.negation import negated, stated
@@ -239,10 +240,18 @@ def _breaks(rule: Rule, text: str) -> bool:
 
 
 def _fits(when: dict[str, list[str | bool]], expected: Expected) -> bool:
-    """Whether every field has one of the values listed for it."""
+    """Whether every field has one of the values listed for it; a flag in any spelling of yes and no."""
     return all(
-        _as_text(expected.get(name)) in {_as_text(value) for value in values} for name, values in when.items()
+        _comparable(name, expected.get(name)) in {_comparable(name, value) for value in values}
+        for name, values in when.items()
     )
+
+
+def _comparable(name: str, value: Any) -> str:
+    try:
+        return _as_text(flag_of(value) if name in FLAGS else value)
+    except ValueError:  # no flag: it fits what is spelled like it
+        return _as_text(value)
 
 
 def _matches(patterns: Sequence[str], text: str) -> Iterator[re.Match[str]]:

@@ -74,7 +74,7 @@ def normal_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
-def wilson(events: float, n: int, confidence: float = 0.95) -> Interval:
+def wilson(events: float, n: float, confidence: float = 0.95) -> Interval:
     """The Wilson score interval of one proportion; `events` may be a sum of shares.
 
     (p + z²/2n ± z·sqrt(p·q/n + z²/4n²)) / (1 + z²/n); stays inside [0, 1] and has a width at 0 and n.
@@ -134,27 +134,50 @@ def newcombe(table: PairedTable, confidence: float = 0.95) -> Interval:
     Combines the two Wilson intervals with the correlation phi of the pairs, whose numerator is
     corrected for continuity. Source: Newcombe, Statist. Med. 1998, 17:2635, method 10.
     """
-    n = table.n
-    base = wilson(table.both + table.only_base, n, confidence)
-    tuned = wilson(table.both + table.only_tuned, n, confidence)
-    phi = _corrected_phi(table)
+    return _method_10((table.both, table.only_base, table.only_tuned, table.neither), confidence)
+
+
+def newcombe_of_shares(base: ArrayLike, tuned: ArrayLike, confidence: float = 0.95) -> Interval:
+    """`newcombe` where both systems say yes to a prompt with a probability each, apart from one another.
+
+    The cells are those that are to be expected. As the probabilities vary less than yes and no would, the
+    interval is too wide rather than too narrow.
+
+    Args:
+        base, tuned: shares from 0 to 1 of the same prompts.
+    """
+    x, y = paired(base, tuned)
+    # In whole 2^-30ths sums are exact, so that swapped systems mirror to the last digit.
+    both, only_base, only_tuned = (
+        float(np.rint(cell.sum() * 2.0**30) / 2.0**30) for cell in (x * y, x * (1 - y), y * (1 - x))
+    )
+    neither = max(0.0, len(x) - (both + only_base + only_tuned))
+    return _method_10((both, only_base, only_tuned, neither), confidence)
+
+
+def _method_10(cells: tuple[float, float, float, float], confidence: float) -> Interval:
+    both, only_base, only_tuned, neither = cells
+    n = both + only_base + only_tuned + neither
+    base = wilson(both + only_base, n, confidence)
+    tuned = wilson(both + only_tuned, n, confidence)
+    phi = _corrected_phi(cells)
     down, up = tuned.estimate - tuned.low, tuned.high - tuned.estimate
     base_down, base_up = base.estimate - base.low, base.high - base.estimate
-    estimate = (table.only_tuned - table.only_base) / n
+    estimate = (only_tuned - only_base) / n
     # Grouped so that swapped systems round alike: their interval is this one mirrored, to the last digit.
     below = math.sqrt(max(0.0, (down**2 + base_up**2) - 2 * phi * (down * base_up)))
     above = math.sqrt(max(0.0, (up**2 + base_down**2) - 2 * phi * (up * base_down)))
     return Interval(estimate, max(-1.0, estimate - below), min(1.0, estimate + above), "Newcombe 10")
 
 
-def _corrected_phi(table: PairedTable) -> float:
-    a, b, c, d = table.both, table.only_base, table.only_tuned, table.neither
+def _corrected_phi(cells: tuple[float, float, float, float]) -> float:
+    a, b, c, d = cells
     margins = (a + b) * (c + d) * (a + c) * (b + d)
     if margins == 0:
         return 0.0
     cross = float(a * d - b * c)
     if cross > 0:
-        cross = max(cross - table.n / 2, 0.0)
+        cross = max(cross - sum(cells) / 2, 0.0)
     return cross / math.sqrt(margins)
 
 

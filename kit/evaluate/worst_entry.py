@@ -105,6 +105,7 @@ def _compared(
         found,
         base=stretched(found.base, base, groups, settings.confidence),
         tuned=stretched(found.tuned, tuned, groups, settings.confidence),
+        difference=stretched_difference(found.difference, base, tuned, groups, settings.confidence),
     )
 
 
@@ -122,3 +123,19 @@ def stretched(interval: Interval, shares: Floats, groups: Sequence[str], confide
     wilson = statistics.wilson(float(shares.sum()), len(shares), confidence)
     low, high = min(interval.low, wilson.low), max(interval.high, wilson.high)
     return Interval(interval.estimate, low, high, f"{interval.method}, stretched to Wilson")
+
+
+def stretched_difference(
+    interval: Interval, base: Floats, tuned: Floats, groups: Sequence[str], confidence: float
+) -> Interval:
+    """The same of the paired difference, stretched to Newcombe's where few prompts tell the systems apart.
+
+    Where three of 80 prompts differ, draws of prompts cover 65% for 95%, and where none does they have no
+    width: a gate on non-inferiority would hold for want of evidence.
+    """
+    apart = {group for group, x, y in zip(groups, base, tuned, strict=True) if x != y}
+    if len(apart) >= _ENOUGH:
+        return interval
+    newcombe = statistics.newcombe_of_shares(base, tuned, confidence)
+    low, high = min(interval.low, newcombe.low), max(interval.high, newcombe.high)
+    return Interval(interval.estimate, low, high, f"{interval.method}, stretched to Newcombe 10")

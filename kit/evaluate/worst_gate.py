@@ -7,6 +7,8 @@ from kit.config.explain import suggest
 from kit.config.gates import Gate
 
 Scores = dict[str, Any]
+DRAWN = "drawn"
+"""What the several answers to each prompt are called where others are called by their decoding."""
 
 
 def worst_entry(scores: Scores, gate: Gate, where: str) -> Scores | None:
@@ -26,8 +28,7 @@ def worst_entry(scores: Scores, gate: Gate, where: str) -> Scores | None:
         raise ConfigError(Problem(where, message, suggest(gate.metric, known, "measured")))
     if entry is None or gate.worst_of > len(entry["at"]):
         return None
-    decoding = "sampled" if "sampled" in scores["validity"] else "greedy"
-    absent: Scores = {"reduction": None, "ratio": None, "by_group": None, "slices": [], "decoding": decoding}
+    absent: Scores = {"reduction": None, "ratio": None, "by_group": None, "slices": [], "decoding": DRAWN}
     return {**entry, **entry["at"][gate.worst_of - 1], **absent}
 
 
@@ -39,3 +40,9 @@ def why_no_worst(scores: Scores, gate: Gate) -> str:
         return f"{answers} sampled {'answer' if answers == 1 else 'answers'} a prompt, and it asks for more"
     lost = (one["why"] for one in found["unscored"] if one["name"] == gate.metric) if found else ()
     return next(iter(lost), "no prompt was scored for both systems")
+
+
+def validity_of(scores: Scores) -> dict[str, Any]:
+    """How many answers could not be used, by decoding; and of all that were drawn, where several were."""
+    found = scores.get("worst_at_k")
+    return {**scores["validity"], **({DRAWN: found["validity"]} if found else {})}

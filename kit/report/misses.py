@@ -60,7 +60,7 @@ def find_misses(scores: Json, titles: dict[str, str], most_urgent: str) -> Misse
     has_emergencies = EMERGENCIES in measured or (UNDER_TRIAGE in measured and bool(most_urgent))
     if critical is None and not has_emergencies:
         return Misses(_NONE, [], "", [])
-    answers = sum(1 for item in scores.get("items") or [] for _ in _answers(item, scores))
+    looked_at = [said["tuned"] for item in scores.get("items") or [] for _, said in _answers(item, scores)]
     found = [
         _Found(item, decoding, said, reasons)
         for item in scores.get("items") or []
@@ -69,7 +69,7 @@ def find_misses(scores: Json, titles: dict[str, str], most_urgent: str) -> Misse
     ]
     shown, rest = _fitting(found, titles, scores)
     return Misses(
-        note=_note(found, answers, critical is not None, has_emergencies, scores),
+        note=_note(found, looked_at, critical is not None, has_emergencies, scores),
         shown=shown,
         left_out_note=_left_out_note(len(shown), len(rest)),
         listed=[
@@ -158,12 +158,14 @@ def _base(shared: set[str], reasons: Sequence[str]) -> str:
     return "the same miss" if shared == set(reasons) else "some of it"
 
 
-def _note(found: Sequence[_Found], answers: int, has_rules: bool, has_emergencies: bool, scores: Json) -> str:
+def _note(
+    found: Sequence[_Found], answers: Sequence[Json], has_rules: bool, has_emergencies: bool, scores: Json
+) -> str:
     """How many misses there are, and what counts as one here."""
     names = names_of(scores)
-    looked_at = f"{plural(answers, 'answer')} of {names.tuned}"
+    looked_at = f"{plural(len(answers), 'answer')} of {names.tuned}"
     if names == BASE_AND_TUNED:
-        looked_at = plural(answers, "tuned answer")
+        looked_at = plural(len(answers), "tuned answer")
     one = len(found) == 1 or not found
     counted = [
         *([f"{'breaks' if one else 'break'} a critical rule of the policy"] if has_rules else []),
@@ -171,15 +173,15 @@ def _note(found: Sequence[_Found], answers: int, has_rules: bool, has_emergencie
     ]
     what = " or ".join(counted)
     if not found:
-        return f"None of {looked_at} {what}.{_unusable(scores)}"
+        return f"None of {looked_at} {what}.{_unusable(answers)}"
     by_decoding = Counter(miss.decoding.partition(", answer ")[0] for miss in found)
     told = ", ".join(f"{count(n)} {decoding}" for decoding, n in sorted(by_decoding.items()))
-    return f"{count(len(found))} of {looked_at} ({told}) {what}.{_unusable(scores)}"
+    return f"{count(len(found))} of {looked_at} ({told}) {what}.{_unusable(answers)}"
 
 
-def _unusable(scores: Json) -> str:
+def _unusable(answers: Sequence[Json]) -> str:
     """That answers which are none count as violations in the scores, though they break no rule."""
-    invalid = sum(systems["tuned"]["invalid"] for systems in (scores.get("validity") or {}).values())
+    invalid = sum(bool(answer["invalid"]) for answer in answers)
     if not invalid:
         return ""
     one = invalid == 1

@@ -219,16 +219,20 @@ def _line_plot(
         shapes.append(svg.line(x, y1, x, y2, f"whisker {kind}"))
     ends = _spread([place(series[-1])[1] for _, _, series in lines if series])
     for (kind, name, series), end in zip([line for line in lines if line[2]], ends, strict=True):
-        shapes.append(_series(kind, [place(point) for point in series]))
+        shapes.append(_series(kind, [place(point) for point in series], dotted=bool(spans)))
         if named:
             shapes.append(svg.text(right + 10, end + 4, name, f"name {kind}"))
     shapes += [_spike(*place(point)) for point in spikes]
     return svg.drawing(shapes, width, bottom + 28, title)
 
 
-def _series(kind: str, points: Sequence[Point]) -> str:
-    """A line; with dots where points are few, so that a single one is seen at all."""
-    with_dots = kind == "tuned" or len(points) == 1
+def _series(kind: str, points: Sequence[Point], dotted: bool = False) -> str:
+    """A line; with dots where points are few, so that a single one is seen at all.
+
+    Args:
+        dotted: in any case, so that the systems differ by more than their colour.
+    """
+    with_dots = dotted or kind == "tuned" or len(points) == 1
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     dots = "".join(f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points)
     return f'<path class="line {kind}" d="{path}"/>{dots if with_dots else ""}'

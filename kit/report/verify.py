@@ -7,6 +7,7 @@ beginning: who signs the commit vouches for that.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ from kit.config.explain import dotted
 from kit.config.gates import Gate
 from kit.config.schema import Config
 from kit.config.show import leaves
-from kit.evaluate.predictions import key_of
+from kit.evaluate.predictions import Key, key_of
 from kit.files import sha256_file
 from kit.hooks import Hooks
 from kit.report.baseline import read_baseline
 from kit.report.build import make_faces
 from kit.report.differences import Difference, changed_lines, changed_values
+from kit.report.formatting import plural
 from kit.report.read import Json, read_inputs, read_report
 from kit.report.record import Beside, Made, input_files
 from kit.report.reviews import FILE as REVIEWS
@@ -220,10 +222,10 @@ def _changed_scores(scores: Json, sources: Sources, hooks: Hooks) -> list[Differ
     prompts = choose(load_prompts(sources.prepared / "test"), config.evaluate.max_prompts)
     general = load_general(config, sources.root, hooks)
     outside = [prompt.id for each in general for prompt in each.prompts]
-    missing = _missing_answers(answers, [prompt.id for prompt in prompts], outside, config)
-    if missing:
+    faulty = _faulty_answers(answers, [prompt.id for prompt in prompts], outside, config)
+    if faulty:
         unlike = made_otherwise(sources.evaluation, config, sources.root, hooks)
-        return [Difference("conf", said) for said in unlike] + [Difference(answers.name, missing)]
+        return [Difference("conf", said) for said in unlike] + [Difference(answers.name, faulty)]
     header = {key: scores[key] for key in _HEADER if key in scores}
     if _cut(sources.evaluation / FILE):
         return [Difference(FILE, _HALF_LINE)]
@@ -264,8 +266,8 @@ def _cut(path: Path) -> bool:
     return path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n")
 
 
-def _missing_answers(path: Path, ids: Sequence[str], outside: Sequence[str], config: Config) -> str:
-    """What is lacking in the answers, in words; empty where every prompt has all of its own.
+def _faulty_answers(path: Path, ids: Sequence[str], outside: Sequence[str], config: Config) -> str:
+    """What is lacking or doubled in the answers, in words; empty where every prompt has all of its own, once.
 
     Args:
         outside: the prompts of general sets, which are answered greedily only.
@@ -274,7 +276,7 @@ def _missing_answers(path: Path, ids: Sequence[str], outside: Sequence[str], con
         return _HALF_LINE
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        given = {key_of(line) for line in lines}
+        given = Counter(key_of(line) for line in lines)
     except (ValueError, KeyError, TypeError):
         return "holds a line that is no prediction"
     sampling, systems = config.evaluate.sampling, ("base", "tuned")
@@ -284,14 +286,17 @@ def _missing_answers(path: Path, ids: Sequence[str], outside: Sequence[str], con
         wanted += [
             (id_, system, "sampled", sample) for system in systems for id_ in ids for sample in numbers
         ]
-    lacking = [key for key in wanted if key not in given]
-    if not lacking:
-        return ""
-    id_, system, decoding, sample = lacking[0]
-    which = f", sample {sample}" if sample else ""
-    return (
-        f"lacks {len(lacking)} of {len(wanted)} answers, the first of {system}, {decoding}{which}, to {id_}"
-    )
+    if lacking := [key for key in wanted if key not in given]:
+        return f"lacks {len(lacking)} of {len(wanted)} answers, the first of {_which(lacking[0])}"
+    # Scores are made of the last of them, so that one may have been tried until it pleased.
+    if doubled := [key for key, lines_of_it in given.items() if lines_of_it > 1]:
+        return f"holds {plural(len(doubled), 'answer')} more than once, the first of {_which(doubled[0])}"
+    return ""
+
+
+def _which(key: Key) -> str:
+    id_, system, decoding, sample = key
+    return f"{system}, {decoding}{f', sample {sample}' if sample else ''}, to {id_}"
 
 
 def _beside(report: Json, sources: Sources) -> Beside:

@@ -48,7 +48,7 @@ def worst_view(scores: Json, titles: dict[str, str]) -> WorstView | None:
             "what a gate without tolerance forbids are looked for in every answer. Intervals are over "
             "prompts, of each k by itself; only the last k is tested."
         ),
-        invalid=f"Answers that could not be used, which score worst: {'; '.join(said)}.",
+        invalid=f"Answers that could not be used, which count as failures: {'; '.join(said)}.",
         cards=[
             *(_card(metric, scores, titles) for metric in found["metrics"]),
             *_judged_cards(scores, titles),

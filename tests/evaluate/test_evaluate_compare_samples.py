@@ -101,6 +101,27 @@ def test_a_gate_on_the_worst_of_k_decides(casekit, two, tmp_path):
     assert "expected worst of 4 answers" in page
 
 
+def first_alone(rows):
+    """All answers but the first ones are empty."""
+    return [row | {"output": row["output"] if not row["sample"] else ""} for row in rows]
+
+
+def test_first_answers_do_not_hide_that_most_of_the_others_are_none(casekit, two, tmp_path):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        "evaluate: {metrics: [closed_accuracy], sampling: {answers: 4}}\n"
+        "gates:\n- {name: No loss, metric: closed_accuracy, worst_of: 2, non_inferior: {margin: 0.1}}\n"
+    )
+    broken = write(tmp_path / "broken.jsonl", first_alone(samples(mostly_right)))
+    how = ("--config", settings, "--out", tmp_path / "out")
+    code, out, _ = casekit("compare", two[0], broken, *how)
+    assert code == 4 and "180 of 240 drawn answers of broken are invalid: empty 180." in " ".join(out.split())
+    code, out, _ = casekit("compare", broken, two[1], *how)
+    assert code == 3, "a base that says nothing is no base to be no worse than"
+    (gate,) = read(tmp_path / "out" / "report.json")["gates"]
+    assert gate["status"] == "not enough evidence" and "most answers of broken are invalid" in gate["why"]
+
+
 def test_files_with_unlike_numbers_are_compared_on_what_both_have(casekit, two, tmp_path):
     more = write(tmp_path / "more.jsonl", samples(mostly_right, 6))
     code, _, err = casekit("compare", two[0], more, *HOW, tmp_path / "out")

@@ -93,6 +93,7 @@ def test_disagreement_is_read_from_the_newest_evaluation_of_the_same_data(tmp_pa
         ({"metric": "token_f1", "at_most": 0.9}, 200, "of token_f1 higher is better: is `at_least` meant?"),
         ({"of": "difference", "at_least": -0.1}, 200, None),
         ({"at_most": 0.05, "bound": "upper"}, 60, "cannot pass: none in 60 still allows 6%"),
+        ({"at_most": 0.05, "bound": "upper", "worst_of": 4}, 60, "cannot pass: none in 60 still allows 6%"),
         ({"at_most": 0.05, "bound": "upper"}, 100, None),
         (
             {"metric": "disclosure_rate", "at_least": 0.95, "bound": "lower"},

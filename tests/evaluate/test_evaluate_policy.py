@@ -348,3 +348,18 @@ def test_a_policy_may_have_its_own_words_for_harm(tmp_path):
     path.write_text("harm: {fatal: death}\n")
     with pytest.raises(ConfigError, match=r"p\.yaml:1"):
         load_policy(path)
+
+
+@pytest.mark.parametrize("listed", ["[true]", '["yes"]', '["1"]'])
+@pytest.mark.parametrize("said", [True, "Yes", 1, "true"])
+def test_a_rule_for_a_flag_holds_in_any_spelling_of_it(tmp_path, listed, said):
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        "rules:\n- {id: F1, title: Promise, severity: critical, never: [guarantee], "
+        f"when: {{answerable: {listed}}}, "
+        "examples: {violates: [We guarantee it.], complies: [It may fall.]}}\n"
+    )
+    policy = load_policy(path)
+    assert policy.violations("We guarantee it.", {"answerable": said}) == ["F1"]
+    assert policy.violations("We guarantee it.", {"answerable": False}) == []
+    assert policy.violations("We guarantee it.", {}) == []

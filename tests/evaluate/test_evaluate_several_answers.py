@@ -112,6 +112,8 @@ def test_an_evaluation_scores_them_and_meets_a_file_of_several(project, casekit)
     ]
     code, _, err = casekit("compare", folder.name, write(root / "outside.jsonl", outside), *how)
     assert code == 0, err
+    told = " ".join(err.split())
+    assert f"the first of outside is held against the greedy answer of {folder.name}." in told
     mixed = read(root / "out" / "scores.json")["worst_at_k"]
     assert [one["at"][-1]["base"] for one in mixed["metrics"]] == [
         one["at"][-1]["tuned"] for one in found["metrics"]

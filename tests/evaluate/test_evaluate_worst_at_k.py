@@ -13,13 +13,14 @@ from kit.config.layers import validate_tree
 from kit.config.schema_judge import Judge
 from kit.config.worst import NOT_OF_SINGLE_ANSWERS
 from kit.evaluate.bootstrap import bootstrap_mean
+from kit.evaluate.compare import Settings
 from kit.evaluate.evaluate import load_metrics
 from kit.evaluate.gates import judge_gates
 from kit.evaluate.metrics import metric_names, module_of, not_of_answers
 from kit.evaluate.scores import build_scores
-from kit.evaluate.statistics import wilson
+from kit.evaluate.statistics import newcombe, newcombe_of_shares, paired_table, wilson
 from kit.evaluate.worst_at_k import expected_worst
-from kit.evaluate.worst_entry import stretched
+from kit.evaluate.worst_entry import stretched, stretched_difference, worst_entry
 from kit.hooks import Hooks, Metric
 
 __all__ = ["config"]  # a fixture
@@ -73,6 +74,44 @@ def test_the_interval_of_a_rate_covers_what_fresh_answers_would_come_to(prone, f
         found = stretched(drawn, shares, groups, 0.95)
         covered += found.low <= truth <= found.high
     assert covered / simulations >= 0.92
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "fault", "k"), [(0.0, 0.02, 0.3, 2), (0.04, 0.04, 0.3, 1), (0.1, 0.1, 0.3, 2)]
+)
+def test_the_interval_of_a_rates_difference_covers_it_where_few_prompts_differ(base, tuned, fault, k):
+    generator, covered, simulations = np.random.default_rng(7), 0, 200
+    truth, groups = (tuned - base) * (1 - (1 - fault) ** k), [str(n) for n in range(80)]
+    for simulation in range(simulations):
+        x, y = (
+            expected_worst((generator.random((80, 4)) < fault) & (generator.random((80, 1)) < prone), False)[
+                :, k - 1
+            ].round(12)
+            for prone in (base, tuned)
+        )
+        drawn = bootstrap_mean(y - x, groups, draws=400, seed=simulation)
+        found = stretched_difference(drawn, x, y, groups, 0.95)
+        covered += found.low <= truth <= found.high
+    assert covered / simulations >= 0.92
+
+
+def test_newcombe_of_shares_is_newcombes_of_yes_and_no_and_mirrors():
+    generator = np.random.default_rng(2)
+    x, y = generator.random((2, 50)) < 0.3
+    assert newcombe_of_shares(x, y) == newcombe(paired_table(x, y))
+    x, y = generator.random((2, 50)).round(12)
+    assert newcombe_of_shares(y, x) == newcombe_of_shares(x, y).mirrored
+
+
+def test_one_fault_in_160_answers_does_not_rule_out_a_loss():
+    """Of single answers as little is known as of all four, whose prompts are a yes or no each."""
+    items = {"base": [[0.0] * 40] * 4, "tuned": [[1.0] + [0.0] * 39, *[[0.0] * 40] * 3]}
+    told = {"name": "m", "label": "m", "kind": "rate", "higher_is_better": False}
+    found = worst_entry(items, [str(n) for n in range(40)], Settings(0.95, 1000, 1), **told)
+    for one in found["at"]:
+        assert one["difference"]["low"] < -0.05 and one["difference"]["high"] > 0.09
+        assert one["difference"]["estimate"] == pytest.approx(one["k"] / 160)
+    assert "stretched to Newcombe 10" in found["at"][0]["difference"]["method"]
 
 
 @pytest.mark.parametrize("table", [[0.5], [[]], 0.5])

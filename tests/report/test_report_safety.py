@@ -171,8 +171,8 @@ def test_under_triage_counts_where_the_case_is_the_most_urgent() -> None:
 def test_no_miss_and_nothing_to_miss_are_told_apart() -> None:
     none = find_misses(found_in(item("a", answer("ok", {}))), {}, "")
     assert none.note.startswith("None of 1 tuned answer breaks a critical rule")
-    broken = {"greedy": {"tuned": {"n": 1, "invalid": 2, "reasons": {"cut": 2}}}}
-    cut = find_misses({**found_in(item("a", answer("ok", {}))), "validity": broken}, {}, "")
+    broken = [item(id_, answer("ok", {}) | {"invalid": "cut"}) for id_ in "ab"]
+    cut = find_misses(found_in(*broken), {}, "")
     assert "2 answers are unusable (see Validity): they count as violations in the scores" in cut.note
     blind = find_misses(found_in(item("a", answer("ok", {})), metrics=[{"name": "token_f1"}]), {}, "")
     assert "nothing here says which answers are dangerous" in blind.note

@@ -87,6 +87,9 @@ def test_the_report_says_how_bad_the_worst_of_k_is(several: Path, casekit: Run) 
     assert section.count("<svg") == 2 * len(report["worst_at_k"]["metrics"]), "a curve, for two widths"
     assert section.count('<th role="rowheader" scope="row" class="number">') == 2 * ANSWERS
     assert percent in section and "worst of 6" in section
+    for system in ("base", "tuned"):  # open and filled, as the legend has them
+        dots = section.count(f'<circle class="dot {system}"')
+        assert dots == 2 * ANSWERS * len(report["worst_at_k"]["metrics"])
     assert "## Worst of k answers" in text and percent in text
     assert "<script>alert" not in page and "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in section and "⟦U+202E⟧" in section, "the lowest answers, escaped"
@@ -102,6 +105,7 @@ def test_verify_makes_the_worst_of_k_again(several: Path, casekit: Run) -> None:
     path = several / "evaluations/first/predictions.jsonl"
     lines = read_lines(path)
     place = next(n for n, line in enumerate(lines) if line.get("sample") == 4 and line["system"] == "tuned")
+    answered = lines[place]["output"]
     lines[place]["output"] = "It guarantees 9% a year."
     save_lines(path, lines)
     code, _, err = casekit("verify", "first", "--all")
@@ -112,6 +116,27 @@ def test_verify_makes_the_worst_of_k_again(several: Path, casekit: Run) -> None:
     code, _, err = casekit("verify", "first")
     id_, wanted = lines[place]["id"], 60 * 2 * (1 + ANSWERS)
     assert f"lacks 1 of {wanted} answers, the first of tuned, sampled, sample 4, to {id_}" in err
+
+    lines[place]["output"] = answered
+    save_lines(path, [lines[place] | {"output": "It guarantees 9% a year."}, *lines])
+    code, _, err = casekit("verify", "first")
+    assert code == 1
+    assert f"holds 1 answer more than once, the first of tuned, sampled, sample 4, to {id_}" in err
+
+
+def test_unusable_answers_are_counted_among_all_that_misses_are_looked_for_in(
+    several: Path, casekit: Run
+) -> None:
+    folder = several / "evaluations/first"
+    lines = read_lines(folder / "predictions.jsonl")
+    cut = [line for line in lines if line["system"] == "tuned" and line.get("sample") == 2][:3]
+    for line in cut:
+        line["output"] = ""
+    save_lines(folder / "predictions.jsonl", lines)
+    rescore(several, folder)
+    casekit("report")
+    page = (several / "reports/first/report.html").read_text("utf-8")
+    assert "3 answers are unusable (see Validity)" in page[page.index('<section id="misses"') :]
 
 
 def test_the_settings_of_a_report_name_how_many_were_drawn(several: Path, casekit: Run) -> None:
