@@ -11,6 +11,7 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     Qwen2Config,
+    Qwen2MoeConfig,
 )
 
 import tests.varlen_on_cpu  # noqa: F401
@@ -92,6 +93,23 @@ def test_a_packed_row_without_borders_is_refused():
     _, varlen = models(KINDS["qwen2"])
     with pytest.raises(ValueError, match="without the borders"):
         varlen(**row(False), use_cache=False)
+
+
+def test_a_window_that_masks_alone_know_of_is_refused():
+    """Qwen2-MoE's layers hand none on: kernels would look back over everything, and nothing would say so."""
+    config = Qwen2MoeConfig(
+        **SHAPE,
+        use_sliding_window=True,
+        sliding_window=4,
+        layer_types=["full_attention", "sliding_attention"],
+        num_experts=2,
+        num_experts_per_tok=1,
+        moe_intermediate_size=8,
+        shared_expert_intermediate_size=8,
+    )
+    _, varlen = models(config)
+    with pytest.raises(ValueError, match="a window that its layers do not tell"):
+        loss_and_gradients(varlen, row(True))
 
 
 @pytest.mark.parametrize(
