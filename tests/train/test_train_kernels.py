@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model
 from train_rewards import FIRST_HALF, write_rewarded
 from transformers import AutoModelForCausalLM, Qwen2Config
 
+from kit.config.errors import ModelError
 from kit.train.kernels import as_loaded, fuse_lora, layers_of
 from kit.train.methods import load_for_training
 from kit.train.metrics import read_metrics
@@ -154,3 +155,17 @@ def test_answers_that_grpo_draws_leave_the_compiler_to_training(settings, tmp_pa
     train(config, tmp_path, asked, None, rewards=[FIRST_HALF])
     assert any(graded for graded, _ in graphs)
     assert not any(drawn for _, drawn in graphs)
+
+
+@pytest.mark.slow
+def test_layers_that_cannot_be_compiled_are_told_with_the_setting(settings, prepared, tmp_path, monkeypatch):
+    def backend(graph: Any, inputs: Any) -> Any:
+        raise OSError("No working C++ compiler found")
+
+    def compile_without(layer: torch.nn.Module, **how: Any) -> None:
+        layer._compiled_call_impl = torch.compile(layer._call_impl, backend=backend, **how)
+
+    monkeypatch.setattr("torch.nn.Module.compile", compile_without)
+    with pytest.raises(ModelError, match=r"train\.torch_compile.*No working C") as caught:
+        train(settings("lora", torch_compile=True, max_steps=1), tmp_path, prepared, None)
+    assert caught.value.exit_code == 2
