@@ -104,6 +104,8 @@ def attention(
     window = kwargs.get("sliding_window")
     if in_its_place == _NO_WINDOW_MADE and not window:
         raise ValueError("the model's masks look back over a window that its layers do not tell kernels of")
+    if in_its_place not in (None, _NO_MASK_MADE, _NO_WINDOW_MADE) and len(cu_seq_lens_q) > 2:
+        raise ValueError("the model's layers make masks of their own, which kernels know nothing of")
     # (1, heads, tokens, width) to (tokens, heads, width): strides change, nothing is copied.
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value.to(query.dtype)))
     made: Any = varlen_attn(
