@@ -50,7 +50,10 @@ def pack_batch(
     mask = batch["attention_mask"].bool()
     # A device is asked once, not once a sample.
     counted = torch.stack((mask.sum(1), mask[:, 0]), dim=1).tolist()
-    parts = [slice(length) if padded_after else slice(-length, None) for length, padded_after in counted]
+    width = mask.shape[1]
+    parts = [
+        slice(length) if padded_after else slice(width - length, width) for length, padded_after in counted
+    ]
     samples = [
         (ids[part], labels[part])
         for ids, labels, part in zip(batch["input_ids"], batch["labels"], parts, strict=True)
