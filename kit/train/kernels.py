@@ -14,6 +14,10 @@ from torch.nn import ModuleList
 
 from kit.config.errors import ModelError, Problem
 
+GRAPHS = 64
+"""Most ways in which layers may be met: by kind, frozen or trained, the first one, with a mask or without. At
+its own limit, 8, torch goes on uncompiled with the rest."""
+
 
 def fuse_lora(model: Any) -> None:
     """Add LoRA's product to that of the frozen matrix as it is made, under autocast.
@@ -61,6 +65,7 @@ def compile_layers(model: Any) -> None:
     length. Validation and answers, whose batches have other shapes in every step, run as they are: see
     `as_loaded`.
     """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
     for layer in layers_of(model):
         layer.compile(dynamic=True)
 
