@@ -93,7 +93,7 @@ def profiled(work: Path, given: argparse.Namespace) -> str:
 
 
 def table(events: Any, wall: float, cuda: bool) -> str:
-    """Time by sort of kernel, and the ten longest kernels."""
+    """Time by sort of kernel, and the kernels that take longest."""
     spent: dict[str, float] = defaultdict(float)
     for event in events:
         spent[event.key] += (event.self_device_time_total if cuda else event.self_cpu_time_total) / 1e6

@@ -22,8 +22,9 @@ VARLEN = "casekit_varlen"
 WIDEST_HEAD = 256
 """The widest head that the kernels are built for; its width is a multiple of 8."""
 
-_NO_MASK_MADE = (1, 1, 1, 1)
-"""The shape of what stands where a packed row's mask would be."""
+_NO_MASK_MADE, _NO_WINDOW_MADE = (1, 1, 1, 1), (1, 1, 1, 2)
+"""The shape of what stands where a packed row's mask would be, and where one would be that looks back over a
+window: kernels are told of it by the layer, and not every model's layers do."""
 
 
 def register() -> None:
@@ -56,7 +57,8 @@ def mask(*, attention_mask: torch.Tensor | None = None, **facts: Any) -> torch.T
     """
     whole = facts["q_length"] == facts["kv_length"] > 1 and facts["batch_size"] == 1
     if whole and attention_mask is None and not facts.get("allow_is_causal_skip", True):
-        return torch.empty(_NO_MASK_MADE, dtype=torch.bool, device=facts.get("device"))
+        shape = _NO_MASK_MADE if facts.get("local_size") is None else _NO_WINDOW_MADE
+        return torch.empty(shape, dtype=torch.bool, device=facts.get("device"))
     made: torch.Tensor | None = sdpa_mask(attention_mask=attention_mask, **facts)
     return made
 
@@ -85,8 +87,9 @@ def attention(
         ValueError: the row is packed and nobody said where samples begin, or the model asks for what the
             kernels do not have.
     """
+    in_its_place = None if attention_mask is None or query.shape[2] == 1 else attention_mask.shape
     if cu_seq_lens_q is None or max_length_q is None:
-        if attention_mask is not None and attention_mask.shape == _NO_MASK_MADE and query.shape[2] > 1:
+        if in_its_place in (_NO_MASK_MADE, _NO_WINDOW_MADE):
             raise ValueError("a packed row reached attention without the borders of its samples")
         usual: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
@@ -99,6 +102,10 @@ def attention(
         kind = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(kind), key.to(kind), value.to(kind)
     window = kwargs.get("sliding_window")
+    if in_its_place == _NO_WINDOW_MADE and not window:
+        raise ValueError("the model's masks look back over a window that its layers do not tell kernels of")
+    if in_its_place not in (None, _NO_MASK_MADE, _NO_WINDOW_MADE) and len(cu_seq_lens_q) > 2:
+        raise ValueError("the model's layers make masks of their own, which kernels know nothing of")
     # (1, heads, tokens, width) to (tokens, heads, width): strides change, nothing is copied.
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value.to(query.dtype)))
     made: Any = varlen_attn(

@@ -26,6 +26,7 @@ from kit.config.schema import Config
 from kit.data.render import stop_ids
 from kit.files import sha256_json
 from kit.rewards import Reward
+from kit.train.kernels import as_loaded
 from kit.train.preference import reference_of, settle_copy
 from kit.train.processes import world_size
 from kit.train.prompts import read_row
@@ -128,7 +129,8 @@ class GroupTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         if not self.model.training:
             places = [f"validation-{sha256_json(prompt)}" for prompt in prompt_ids]
         most = self.max_completion_length
-        with drawing(self.model, prompt_ids, places, self.args.seed, most, self.temperature):
+        drawn = drawing(self.model, prompt_ids, places, self.args.seed, most, self.temperature)
+        with as_loaded(self.model), drawn:
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 from transformers import Trainer
 
 from kit.config.errors import InvalidRunError, ModelError, Problem
 from kit.files import write_json
 from kit.memory import ran_out, within_memory
 from kit.train.apart import exchange_gradients, keeping_to_itself, pooled
+from kit.train.kernels import not_compiled
 from kit.train.passes import Batch, PassSize, cut
 from kit.train.processes import highest, of_all
 from kit.train.shares import WEIGHTLESS, as_many_as_others, more_to_come
@@ -71,14 +73,16 @@ class GuardedTrainer(Trainer):  # type: ignore[misc]
         """Train.
 
         Raises:
-            ModelError: memory ran out, and nothing more can be halved.
+            ModelError: memory ran out, and nothing more can be halved; or torch cannot compile the layers.
         """
         try:
             return super().train(*args, **kwargs)
         except RuntimeError as error:
-            if not ran_out(error):
-                raise
-            raise self.no_room(None, False) from error
+            if ran_out(error):
+                raise self.no_room(None, False) from error
+            if isinstance(error, TorchDynamoException):
+                raise not_compiled(error) from error
+            raise
 
     def count_rows(self, batch: Batch) -> int:
         """How many rows a batch holds."""

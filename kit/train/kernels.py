@@ -12,6 +12,12 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch.nn import ModuleList
 
+from kit.config.errors import ModelError, Problem
+
+GRAPHS = 64
+"""Most ways in which layers may be met: by kind, frozen or trained, the first one, with a mask or without. At
+its own limit, 8, torch goes on uncompiled with the rest."""
+
 
 def fuse_lora(model: Any) -> None:
     """Add LoRA's product to that of the frozen matrix as it is made, under autocast.
@@ -59,8 +65,19 @@ def compile_layers(model: Any) -> None:
     length. Validation and answers, whose batches have other shapes in every step, run as they are: see
     `as_loaded`.
     """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
     for layer in layers_of(model):
         layer.compile(dynamic=True)
+
+
+def not_compiled(error: Exception) -> ModelError:
+    """That torch failed to compile the layers, with its reason: mostly that a compiler of C is missing."""
+    cause = getattr(error, "inner_exception", error)  # what torch wraps in its own
+    reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    hint = "set it to false: compiled layers are quicker and nothing else"
+    return ModelError(
+        Problem("train.torch_compile", f"torch cannot compile the model's layers here ({reason})", hint)
+    )
 
 
 def layers_of(model: Any) -> list[torch.nn.Module]:

@@ -20,6 +20,7 @@ from kit.data.pack import pack
 from kit.data.rows import IGNORED
 from kit.models.loading import device, model_folder
 from kit.models.varlen import VARLEN, WIDEST_HEAD, borders, register
+from kit.train.saving import random_numbers_kept
 
 LEAK = 1e-6
 """Most that a sample's logits may move, relative to the largest, when its neighbours in the row change. The
@@ -192,8 +193,10 @@ def check_isolation(model: Any, tokenizer: Any, weights: torch.dtype) -> dict[st
         for _ in range(2)
     )
     was_training = model.training
-    model.eval()
     try:
+        with random_numbers_kept(model.device):
+            _logits(model.train(), samples)  # what it asks of its attention in training alone, as dropout
+        model.eval()
         leak, error = measure_leak(model, samples, others), measure_error(model, samples)
     except torch.OutOfMemoryError:
         raise  # which says nothing of the model

@@ -18,6 +18,8 @@ from kit.train.packed import row_tokens
 from kit.train.runs import load_manifest, note
 
 Batch = dict[str, Any]
+TRAINING = "forward and backward"
+"""What is done with a training pass, as errors say it."""
 
 
 @dataclass
@@ -121,7 +123,7 @@ def no_memory(
     config: Config,
     tokens: int | None,
     on: torch.device,
-    doing: str = "forward and backward",
+    doing: str = TRAINING,
     rows: int = 1,
 ) -> ModelError:
     """The error where not even one row fits, with what helps in the order to try it.
@@ -135,9 +137,14 @@ def no_memory(
     taken = f"{now.used / GIB:.1f} of {now.capacity / GIB:.1f} GiB are taken"
     one = f"{rows} rows" if rows > 1 else "one row"
     what = f"does not hold {one} of {tokens:,} tokens, {doing}" if tokens else "ran out between two passes"
-    shorter = f"a `model.max_length` below {tokens or config.model.max_length:,}"
+    longest, batch = config.model.max_length, config.train.per_device_train_batch_size
+    several = bool(config.train.packing and doing == TRAINING and tokens and tokens > longest)
+    shorter = f"a `model.max_length` below {longest if several else tokens or longest:,}"
     ways = [
         f"fewer than {rows} rows at once" if rows > 1 else "",
+        f"a `train.per_device_train_batch_size` below {batch}, to which packed rows are long"
+        if several
+        else "",
         "" if config.train.gradient_checkpointing else "`train.gradient_checkpointing=true`",
         f"{shorter} (`data.over_length` says what becomes of longer rows)",
         "" if config.method.name == "qlora" else "`method=qlora`",

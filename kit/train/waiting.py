@@ -56,9 +56,9 @@ def how_far(workplace: Path) -> str:
         spent = (run / "metrics.jsonl").stat().st_mtime - _time(manifest["started"]) if lines else 0.0
     except (IndexError, OSError, ConfigError):  # not there yet, or gone just now
         return "its dialogues and tokenizer are made, or it is moved into place"
-    if not (lines and manifest.get("steps")):
+    step, steps = lines[-1]["step"] if lines else 0, manifest.get("steps")
+    if not (step and steps):  # what happens before the first step is told as of step 0
         return "its first steps are made"
-    step, steps = lines[-1]["step"], manifest["steps"]
     return f"step {step:,} of {steps:,}, {in_words(spent / step * (steps - step))} left"
 
 

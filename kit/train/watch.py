@@ -21,7 +21,8 @@ from kit.train.curve import Finding, Watch
 from kit.train.flops import cost_of, mean_context, peak_flops
 from kit.train.guard import GuardedTrainer
 from kit.train.metrics import append
-from kit.train.passes import no_memory, recall, reduced, remember
+from kit.train.packed import needs_borders
+from kit.train.passes import TRAINING, no_memory, recall, reduced, remember
 from kit.train.probe import probe, said
 from kit.train.processes import world_size
 from kit.train.recorder import Recorder
@@ -96,9 +97,9 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         now = memory_now(args.device)
         if now.share > ALARM and "memory" not in self.told:
             message = f"memory is {now.share:.0%} full, {now.used / GIB:.1f} of {now.capacity / GIB:.1f} GiB"
-            advice = f"above {ALARM:.0%} a longer row or fragments may end the run: halve " + (
-                "`model.max_length`" if self.config.train.packing else "`train.per_device_train_batch_size`"
-            )
+            masked = self.config.train.packing and not needs_borders(self.trainer.model)
+            setting = "model.max_length" if masked else "train.per_device_train_batch_size"
+            advice = f"above {ALARM:.0%} a longer row or fragments may end the run: halve `{setting}`"
             self.find(Finding(state.global_step, "memory", message, advice, now.share))
 
     def gauges(self, speed: float) -> dict[str, float]:
@@ -143,7 +144,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
     def no_room(self, batch: Any, validating: bool) -> ModelError:
         """Passes cannot be halved further; without a batch, memory ran out in none of them."""
         tokens = int(batch["input_ids"].shape[1]) if isinstance(batch, dict) else None
-        doing = "forward" if validating else "forward and backward"
+        doing = "forward" if validating else TRAINING
         whole = tokens is not None and self.trainer.args.world_size > 1 and not self.trainer.apart
         rows = self.trainer.count_rows(batch) if whole else 1
         return no_memory(self.config, tokens, self.trainer.args.device, doing, rows)

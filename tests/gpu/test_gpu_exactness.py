@@ -79,10 +79,7 @@ def ones_as_mask(row: Row) -> Row:
 
 LEAKS: dict[str, tuple[bool, Change]] = {
     "masked, no positions": (False, without("position_ids")),
-    "masked, a mask of ones": (
-        False,
-        lambda row: {**row, "attention_mask": torch.ones_like(row["input_ids"])},
-    ),
+    "masked, a mask of ones": (False, ones_as_mask),
     "masked, a cache": (False, lambda row: {**row, "use_cache": True}),
     "kernels, no borders": (True, without("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")),
     "kernels, one sample": (True, one_sample),

@@ -11,11 +11,13 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     Qwen2Config,
+    Qwen2MoeConfig,
 )
 
 import tests.varlen_on_cpu  # noqa: F401
 from kit.models.varlen import VARLEN, attention, borders, register
 from kit.train.kernels import as_loaded, compile_layers
+from kit.train.methods import freeze_all_but_last
 from kit.train.packed import packed_row
 
 SHAPE = {
@@ -62,7 +64,9 @@ def loss_and_gradients(model: Any, row: dict[str, Any]) -> torch.Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         loss = model(**row, use_cache=False).loss
     loss.backward()
-    return torch.cat([loss.detach()[None], *(one.grad.flatten() for one in model.parameters())])
+    return torch.cat(
+        [loss.detach()[None], *(one.grad.flatten() for one in model.parameters() if one.grad is not None)]
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -71,9 +75,9 @@ def test_borders_give_the_loss_and_gradients_that_masks_give(kind):
     wanted = loss_and_gradients(masked, row(False))
     found = loss_and_gradients(varlen, row(True))
     assert (found - wanted).norm() / wanted.norm() < 0.01, "bfloat16 rounds to 0.004"
-    leaking = loss_and_gradients(varlen, row(False, (7,)) | borders((4, 3), torch.device("cpu")))
-    alone = loss_and_gradients(varlen, row(True, (7,)))
-    assert (leaking - alone).norm() / alone.norm() > 0.1, "other borders, other attention"
+    leaking = loss_and_gradients(varlen, row(False, (2, 7)) | borders((5, 4), torch.device("cpu")))
+    apart = loss_and_gradients(varlen, row(True, (2, 7)))
+    assert (leaking - apart).norm() / apart.norm() > 0.1, "other borders, other attention"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,6 +96,39 @@ def test_a_packed_row_without_borders_is_refused():
     _, varlen = models(KINDS["qwen2"])
     with pytest.raises(ValueError, match="without the borders"):
         varlen(**row(False), use_cache=False)
+
+
+def test_a_window_that_masks_alone_know_of_is_refused():
+    """Qwen2-MoE's layers hand none on: kernels would look back over everything, and nothing would say so."""
+    config = Qwen2MoeConfig(
+        **SHAPE,
+        use_sliding_window=True,
+        sliding_window=4,
+        layer_types=["full_attention", "sliding_attention"],
+        num_experts=2,
+        num_experts_per_tok=1,
+        moe_intermediate_size=8,
+        shared_expert_intermediate_size=8,
+    )
+    _, varlen = models(config)
+    with pytest.raises(ValueError, match="a window that its layers do not tell"):
+        loss_and_gradients(varlen, row(True))
+
+
+def test_a_mask_that_layers_make_is_refused_and_one_samples_own_is_not():
+    states = torch.zeros(1, 2, 5, 8, dtype=torch.bfloat16)
+    made = torch.ones(1, 1, 5, 5, dtype=torch.bool).tril()
+    with pytest.raises(ValueError, match="masks of their own"):
+        attention(torch.nn.Identity(), states, states, states, made, **borders((3, 2), states.device))
+    attention(torch.nn.Identity(), states, states, states, made, **borders((5,), states.device))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "window" in kind])
+def test_one_sample_longer_than_the_window_is_a_row_like_others(kind):
+    """transformers makes a mask for it, which masks read and kernels do not."""
+    masked, varlen = models(KINDS[kind])
+    wanted, found = (loss_and_gradients(model, row(model is varlen, (20,))) for model in (masked, varlen))
+    assert (found - wanted).norm() / wanted.norm() < 0.01
 
 
 @pytest.mark.parametrize(
@@ -125,6 +162,23 @@ def test_one_compilation_serves_all_layers_and_lengths(monkeypatch):
     with as_loaded(varlen):
         loss_and_gradients(varlen, rows[0])
     assert len(graphs) == before
+
+
+def test_layers_of_two_kinds_half_of_them_frozen_are_all_compiled(monkeypatch):
+    """Torch's own limit is reached by these, and what is met after it would run as it is written."""
+    torch._dynamo.reset()
+    config = deepcopy(KINDS["gemma 3, windows in some layers"])
+    config.num_hidden_layers, config.layer_types = 8, ["sliding_attention", "full_attention"] * 4
+    _, varlen = models(config)
+    freeze_all_but_last(varlen, 4)
+    rows = [row(True, lengths) for lengths in (LENGTHS, (5, 9), (20,))]
+    wanted = [loss_and_gradients(varlen, one) for one in rows]
+    monkeypatch.setattr("torch._dynamo.config.recompile_limit", 8)
+    monkeypatch.setattr("torch._dynamo.config.fail_on_recompile_limit_hit", True)
+    nothing = lambda graph, inputs: graph.forward  # noqa: E731
+    monkeypatch.setattr("torch.nn.Module.compile", lambda layer, **how: compile_with(layer, nothing, how))
+    compile_layers(varlen)
+    assert all(map(torch.equal, [loss_and_gradients(varlen, one) for one in rows], wanted))
 
 
 def compile_with(layer: torch.nn.Module, backend: Any, how: dict[str, Any]) -> None:

@@ -166,6 +166,19 @@ def test_where_the_kernels_fail_rows_are_masked_instead(settings, prepared, tmp_
     assert "rows of up to 256 tokens" in capsys.readouterr().err
 
 
+def test_dropout_of_attention_that_kernels_do_not_have_is_met_before_training(settings):
+    config = settings()
+    register()
+    model = load_model(config.model, config.hardware, attention=VARLEN)
+    for part in model.modules():
+        if hasattr(part, "attention_dropout"):
+            part.attention_dropout = 0.1
+    state = torch.random.get_rng_state()
+    settle_attention(model, load_tokenizer(config.model), torch.float32, torch.bfloat16)
+    assert not needs_borders(model) and not model.training
+    assert torch.equal(torch.random.get_rng_state(), state), "what it tried draws nothing from training"
+
+
 def on_cpu(config: Config) -> str | None:
     """As on a GPU that has the kernels."""
     register()

@@ -1,12 +1,16 @@
 """What makes passes quicker changes nothing in them but rounding: LoRA in fewer kernels, layers compiled."""
 
+import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from train_rewards import FIRST_HALF, write_rewarded
 from transformers import AutoModelForCausalLM, Qwen2Config
 
+from kit.config.errors import ModelError
 from kit.train.kernels import as_loaded, fuse_lora, layers_of
 from kit.train.methods import load_for_training
 from kit.train.metrics import read_metrics
@@ -108,13 +112,15 @@ def test_layers_are_found_beneath_an_adapter():
     assert layers_of(model) == list(model.get_base_model().model.layers)
 
 
-@pytest.mark.slow
-def test_a_compiled_run_is_the_same_run(settings, prepared, tmp_path, monkeypatch):
-    """Layers go through torch's compiler up to where it would write code, which takes a minute on a CPU."""
-    graphs: list[Any] = []
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[bool, bool]]]:
+    """Layers go through torch's compiler up to where it would write code, which takes a minute on a CPU; of
+    each graph whether it has gradients, and whether it is of answers that are drawn."""
+    found: list[tuple[bool, bool]] = []
 
     def backend(graph: Any, inputs: Any) -> Any:
-        graphs.append(torch.is_grad_enabled())
+        drawn = any(frame.name == "generate" for frame in traceback.extract_stack())
+        found.append((torch.is_grad_enabled(), drawn))
         return graph.forward
 
     def compile_without_code(layer: torch.nn.Module, **how: Any) -> None:
@@ -122,13 +128,44 @@ def test_a_compiled_run_is_the_same_run(settings, prepared, tmp_path, monkeypatc
 
     torch._dynamo.reset()
     monkeypatch.setattr("torch.nn.Module.compile", compile_without_code)
+    yield found
+    torch._dynamo.reset()
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_the_same_run(settings, prepared, tmp_path, graphs):
     few = {"max_steps": 4, "eval_steps": 2, "save_steps": 2}
     plain = train(settings("lora", **few), tmp_path / "plain", prepared, lambda model, tokenizer: 1.0)
     assert not graphs
     run = train(
         settings("lora", torch_compile=True, **few), tmp_path / "run", prepared, lambda model, tokenizer: 1.0
     )
-    assert graphs and all(graphs), "compiled in training, and in nothing else"
+    assert graphs and all(graded for graded, _ in graphs), "compiled in training, and in nothing else"
     kept = ("loss", "eval_loss", "grad_norm")
     lines = [[{name: line.get(name) for name in kept} for line in read_metrics(one)] for one in (plain, run)]
     assert lines[0] == lines[1] and len(lines[0]) > 4
+
+
+@pytest.mark.slow
+def test_answers_that_grpo_draws_leave_the_compiler_to_training(settings, tmp_path, graphs):
+    """Their cache is another one in every layer: eight graphs of it, and torch compiles no more."""
+    asked = write_rewarded(tmp_path / "asked", train=4, valid=2)
+    own = {"num_generations": 2, "max_completion_length": 3}
+    config = settings("lora", stage="grpo", grpo=own, torch_compile=True, max_steps=1)
+    train(config, tmp_path, asked, None, rewards=[FIRST_HALF])
+    assert any(graded for graded, _ in graphs)
+    assert not any(drawn for _, drawn in graphs)
+
+
+@pytest.mark.slow
+def test_layers_that_cannot_be_compiled_are_told_with_the_setting(settings, prepared, tmp_path, monkeypatch):
+    def backend(graph: Any, inputs: Any) -> Any:
+        raise OSError("No working C++ compiler found")
+
+    def compile_without(layer: torch.nn.Module, **how: Any) -> None:
+        layer._compiled_call_impl = torch.compile(layer._call_impl, backend=backend, **how)
+
+    monkeypatch.setattr("torch.nn.Module.compile", compile_without)
+    with pytest.raises(ModelError, match=r"train\.torch_compile.*No working C") as caught:
+        train(settings("lora", torch_compile=True, max_steps=1), tmp_path, prepared, None)
+    assert caught.value.exit_code == 2

@@ -252,6 +252,16 @@ def test_one_row_that_does_not_fit_is_refused_with_what_helps(settings, prepared
     config = settings("qlora", gradient_checkpointing=True)
     said = str(watch.no_memory(config, 100, torch.device("cpu")))
     assert "gradient_checkpointing" not in said and "qlora" not in said, "what is on already is no advice"
+    assert "per_device_train_batch_size` below" not in said
+
+
+def test_a_packed_row_of_several_sequences_may_be_made_shorter_without_cutting_any(settings):
+    """As on a GPU, where a model is shared out and passes cannot be halved."""
+    config = settings("lora", packing=True)
+    said = str(watch.no_memory(config, 8 * 256, torch.device("cpu")))
+    assert said.index("per_device_train_batch_size` below 8") < said.index("`model.max_length` below 256")
+    said = str(watch.no_memory(config, 8 * 256, torch.device("cpu"), "answering"))
+    assert "per_device_train_batch_size` below" not in said and "`model.max_length` below 2,048" in said
 
 
 def test_memory_that_runs_out_between_passes_is_explained(settings, prepared, tmp_path, monkeypatch):

@@ -227,6 +227,8 @@ def test_how_far_another_process_is_stands_in_its_files(tmp_path):
     (run / "metrics.jsonl").write_text(json.dumps({"step": 1110, "kind": "train"}) + "\n")
     os.utime(run / "metrics.jsonl", (datetime(2026, 1, 1, 0, 10, tzinfo=UTC).timestamp(),) * 2)
     assert waiting.how_far(waiting.workplace_of(folder)) == "step 1,110 of 1,200, 49 s left"
+    (run / "metrics.jsonl").write_text(json.dumps({"step": 0, "kind": "event"}) + "\n")
+    assert waiting.how_far(waiting.workplace_of(folder)) == "its first steps are made"
     (run / "metrics.jsonl").unlink()
     assert waiting.how_far(waiting.workplace_of(folder)) == "its first steps are made"
 
