@@ -3,22 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kit.report.formatting import both_systems, count, plural
+from kit.report.formatting import BothSystems, both_systems, count, plural
 from kit.report.read import Json
 
 
 @dataclass(frozen=True)
-class AxisRow:
+class AxisRow(BothSystems):
     """Both systems on the criteria of one axis."""
 
     axis: str
     n: str
-    base: str
-    base_interval: str
-    tuned: str
-    tuned_interval: str
-    difference: str
-    difference_interval: str
 
 
 @dataclass(frozen=True)

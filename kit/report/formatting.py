@@ -6,6 +6,7 @@ minus signs are used throughout; a number that does not exist reads as an en das
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Unit = Literal["rate", "score", "seconds", "factor"]
@@ -69,6 +70,18 @@ def difference(value: float | None, unit: Unit) -> str:
     if unit == "rate":
         return f"{_signed(number(value * 100))}{JOIN}points"
     return _signed(quantity(value, unit))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BothSystems:
+    """The cells of a row that compares two systems; `both_systems` fills them."""
+
+    base: str
+    base_interval: str
+    tuned: str
+    tuned_interval: str
+    difference: str
+    difference_interval: str
 
 
 def both_systems(part: Mapping[str, Any], unit: Unit) -> dict[str, str]:

@@ -7,6 +7,7 @@ from kit.report.axes import AxisRow, axis_rows
 from kit.report.formatting import (
     JOIN,
     NONE,
+    BothSystems,
     both_systems,
     count,
     difference,
@@ -27,18 +28,12 @@ _NOT_JUDGED = "not judged: invalid"
 
 
 @dataclass(frozen=True)
-class FaultRow:
+class FaultRow(BothSystems):
     """The share of faulty answers, or the points earned, as the judge says or corrected for its errors."""
 
     label: str
     how: str
     n: str
-    base: str
-    base_interval: str
-    tuned: str
-    tuned_interval: str
-    difference: str
-    difference_interval: str
     relative: str
     """How many fewer faults, with its interval; empty where it is not known."""
     p: str

@@ -10,6 +10,7 @@ from typing import Literal
 from kit.evaluate.naming import Names
 from kit.report.axes import AxisTable
 from kit.report.calibration import CalibrationCard
+from kit.report.formatting import BothSystems
 from kit.report.harm import HarmRow
 from kit.report.judge import JudgeCard
 from kit.report.view_evidence import Figure, Misses, PairView, Transcripts, TurnTable
@@ -93,19 +94,13 @@ class EarlierVerdict:
 
 
 @dataclass(frozen=True)
-class ScoreRow:
+class ScoreRow(BothSystems):
     """One metric, base against tuned, under one decoding."""
 
     label: str
     name: str
     better: str
     n: str
-    base: str
-    base_interval: str
-    tuned: str
-    tuned_interval: str
-    difference: str
-    difference_interval: str
     p: str
     relative: str
     """The relative reduction or the speed-up, where one is defined; else empty."""

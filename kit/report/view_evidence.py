@@ -6,6 +6,8 @@ As in `view.py`, numbers are words already, and text from data and models is sti
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.report.formatting import BothSystems
+
 PieceKind = Literal["same", "removed", "added"]
 
 
@@ -44,17 +46,11 @@ class TurnTable:
 
 
 @dataclass(frozen=True)
-class PairRow:
+class PairRow(BothSystems):
     """One metric of a pair, on both systems."""
 
     label: str
     n: str
-    base: str
-    base_interval: str
-    tuned: str
-    tuned_interval: str
-    difference: str
-    difference_interval: str
     refusing: str
     """What refusing everything scores; empty where it was not scored."""
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from kit.report.formatting import BothSystems
+
 
 @dataclass(frozen=True)
 class BaselineCell:
@@ -45,19 +47,13 @@ class LeakRow:
 
 
 @dataclass(frozen=True)
-class LeakScore:
+class LeakScore(BothSystems):
     """One metric on all prompts, or without the leaked ones."""
 
     label: str
     prompts: str
     """`all prompts` or `without leaks`."""
     n: str
-    base: str
-    base_interval: str
-    tuned: str
-    tuned_interval: str
-    difference: str
-    difference_interval: str
     verdict: str
 
 

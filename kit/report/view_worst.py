@@ -5,20 +5,15 @@ As in `view.py`, numbers are words already, and text from data and models is sti
 
 from dataclasses import dataclass
 
+from kit.report.formatting import BothSystems
 from kit.report.view_evidence import Figure
 
 
 @dataclass(frozen=True)
-class WorstRow:
+class WorstRow(BothSystems):
     """Both systems at one k."""
 
     k: str
-    base: str
-    base_interval: str
-    tuned: str
-    tuned_interval: str
-    difference: str
-    difference_interval: str
 
 
 @dataclass(frozen=True)
