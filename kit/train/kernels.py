@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from peft.tuners.lora import LoraLayer
-from torch.nn import ModuleList
 
 from kit.config.errors import ModelError, Problem
+from kit.train.methods import layer_stacks
 
 GRAPHS = 64
 """Most ways in which layers may be met: by kind, frozen or trained, the first one, with a mask or without. At
@@ -82,9 +82,8 @@ def not_compiled(error: Exception) -> ModelError:
 
 def layers_of(model: Any) -> list[torch.nn.Module]:
     """The layers of a language model, first to last; none where they are not in one list."""
-    depth = model.config.get_text_config().num_hidden_layers
-    found = [one for one in model.modules() if isinstance(one, ModuleList) and len(one) == depth]
-    return list(found[0]) if found else []
+    stacks = layer_stacks(model)
+    return list(stacks[0][1]) if stacks else []
 
 
 @contextmanager

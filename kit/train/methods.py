@@ -68,15 +68,7 @@ def freeze_all_but_last(base: Any, layers: int) -> Any:
     Raises:
         ConfigError: the model has fewer layers, or none that can be told from the rest.
     """
-    from torch.nn import ModuleList
-
-    depth = base.config.get_text_config().num_hidden_layers
-    parents = [
-        (parent, child)
-        for parent in base.modules()
-        for child in parent.children()
-        if isinstance(child, ModuleList) and len(child) == depth
-    ]
+    depth, parents = base.config.get_text_config().num_hidden_layers, layer_stacks(base)
     if not parents or layers > depth:
         raise ConfigError(
             Problem(
@@ -97,6 +89,20 @@ def freeze_all_but_last(base: Any, layers: int) -> Any:
     for part in [*list(stack)[depth - layers :], *norms, *heads]:
         part.requires_grad_(True)
     return base
+
+
+def layer_stacks(model: Any) -> list[tuple[Any, Any]]:
+    """Lists as long as the language model is deep, with the module that each lies in; the first holds its
+    layers. Empty where they are not in one list."""
+    from torch.nn import ModuleList
+
+    depth = model.config.get_text_config().num_hidden_layers
+    return [
+        (parent, child)
+        for parent in model.modules()
+        for child in parent.children()
+        if isinstance(child, ModuleList) and len(child) == depth
+    ]
 
 
 def of_reference(name: str) -> bool:

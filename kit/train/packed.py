@@ -47,6 +47,13 @@ def pack_batch(
     Returns:
         For each row what the model is given; see `packed_row`.
     """
+    samples = unpadded(batch)
+    rows = pack([len(ids) for ids, _ in samples], capacity)
+    return [packed_row([samples[index] for index in row], with_borders) for row in rows]
+
+
+def unpadded(batch: dict[str, torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Ids and labels of each sample of a batch that is padded on one side."""
     mask = batch["attention_mask"].bool()
     # A device is asked once, not once a sample.
     counted = torch.stack((mask.sum(1), mask[:, 0]), dim=1).tolist()
@@ -54,12 +61,10 @@ def pack_batch(
     parts = [
         slice(length) if padded_after else slice(width - length, width) for length, padded_after in counted
     ]
-    samples = [
+    return [
         (ids[part], labels[part])
         for ids, labels, part in zip(batch["input_ids"], batch["labels"], parts, strict=True)
     ]
-    rows = pack([len(ids) for ids, _ in samples], capacity)
-    return [packed_row([samples[index] for index in row], with_borders) for row in rows]
 
 
 def packed_row(

@@ -21,7 +21,7 @@ from kit.config.schema import Config
 from kit.memory import ALARM, GIB, Memory, memory_now
 from kit.train.guard import GuardedTrainer
 from kit.train.kernels import as_loaded
-from kit.train.packed import needs_borders, packed_row
+from kit.train.packed import needs_borders, packed_row, unpadded
 from kit.train.passes import Batch, no_memory
 from kit.train.processes import of_all
 from kit.train.saving import random_numbers_kept
@@ -196,9 +196,9 @@ def _collate(trainer: GuardedTrainer, rows: Any) -> Batch:
 
 def _brimful(batch: Batch, capacity: int, with_borders: bool) -> Batch:
     """A packed row of the batch's longest samples, the last one cut so that it holds `capacity` tokens."""
-    masks, left, samples = batch["attention_mask"].bool(), capacity, []
-    for ids, labels, mask in zip(batch["input_ids"], batch["labels"], masks, strict=True):
-        samples.append((ids[mask][:left], labels[mask][:left]))
+    left, samples = capacity, []
+    for ids, labels in unpadded(batch):
+        samples.append((ids[:left], labels[:left]))
         left -= len(samples[-1][0])
         if left <= 0:
             break
